@@ -1,0 +1,52 @@
+# make demo       set up .venv and run the main job on the phantom study
+# make test       set up .venv and run the fast tests      (make test-slow: the slow ones)
+# make lint       formatting, lint, types, import rules
+# make benchmark  speed and memory of the engine, as ratios
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SETUP := $(VENV)/.complete
+STUDY := demo/study/case_900001
+
+.PHONY: help setup demo test test-slow lint benchmark clean
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+setup: $(SETUP)
+
+# torch comes first and alone, so that no other package chooses its build. nnU-Net's network library asks for
+# torchvision, which we never use and which breaks other imports where its build does not match torch: it is taken out.
+$(SETUP): pyproject.toml Testing/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name it with: make PYTHON=python3.11 ..."; exit 1; }
+	@echo "Setting up $(VENV) (once, about two minutes and 3 GB) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@echo "  1/3 torch" && $(PIP) install -q -c Testing/constraints.txt torch
+	@echo "  2/3 VirtualContrast and what it needs" && \
+		$(PIP) install -q -c Testing/constraints.txt -e ".[engine,training,dev]"
+	@echo "  3/3 taking out torchvision" && $(PIP) uninstall -q -y torchvision
+	@touch $@
+
+demo: $(SETUP)
+	@echo "Phantom study (simulated, no patient data) ..."
+	@$(BIN)/virtual-contrast-training phantom -o demo/study --seed 900001 --noise-free
+	@echo "Synthesis, segmentation, curves, comparison with the phantom's own phases ..."
+	@$(BIN)/virtual-contrast synthesize $(STUDY)/pre.nrrd -o demo/result --overwrite --uncertainty 4 \
+		--real $(STUDY)/phase_1.nrrd $(STUDY)/phase_2.nrrd $(STUDY)/phase_3.nrrd --times 90 220 350
+	@echo "Open demo/result/report.html"
+
+test: $(SETUP)
+	@$(BIN)/python -m pytest
+
+test-slow: $(SETUP)
+	@$(BIN)/python -m pytest -m slow
+
+lint: $(SETUP)
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+benchmark: $(SETUP)
+	@$(BIN)/python Testing/benchmarks/engine.py
+
+clean:
+	rm -rf $(VENV) demo build

@@ -1,0 +1,52 @@
+"""`virtual-contrast-training phantom-quality`: print how good the models are on held-out phantoms."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from pathlib import Path
+
+from VirtualContrastLib.events import ExitCode
+
+from ..console import progress
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command's arguments."""
+    parser = subparsers.add_parser("phantom-quality", help="measure the models on phantoms never trained on")
+    parser.add_argument("cases", type=Path, help="folder of phantoms made with --noise-free")
+    parser.add_argument("--model", default="phantom-joint-p1-p3", help="synthesis model, id or path")
+    parser.add_argument("--segmentation", default="phantom-lesion-nnunet", help="lesion model, id or path")
+    parser.add_argument("-o", "--output", type=Path, help="also write one row a case to this CSV file")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure every case and print one table."""
+    from VirtualContrastLib.lesions.nnunet import LesionNet
+    from VirtualContrastLib.models.catalog import resolve_model
+    from VirtualContrastLib.synthesis.device import choose_device
+    from VirtualContrastLib.synthesis.synthesizer import Synthesizer
+
+    from ..experiments.phantom_quality import as_rows, measure_case, quality_cases, summarize
+
+    device = choose_device("auto")
+    synthesizer = Synthesizer(resolve_model(args.model, "synthesis"), device)
+    net = LesionNet(resolve_model(args.segmentation, "segmentation"), device.device)
+    folders = quality_cases(args.cases)
+    cases = [measure_case(folder, synthesizer, net) for folder in progress(folders, len(folders), "phantoms")]
+    summary = summarize(cases)
+    if args.output:
+        rows = as_rows(cases)
+        with args.output.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    if args.json:
+        print(json.dumps(summary, indent=1))
+    else:
+        width = max(map(len, summary))
+        print("\n".join(f"{name:{width}s}  {value:10.3f}" for name, value in summary.items()))
+    return ExitCode.DONE

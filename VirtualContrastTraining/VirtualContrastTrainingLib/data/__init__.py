@@ -1,0 +1,1 @@
+"""Training data: the phantom, prepared data sets and how they are sampled."""

@@ -1,0 +1,64 @@
+"""Prepared cases: a folder a case with `pre.nrrd`, `phase_N.nrrd`, `lesions.nrrd` and `case.json`.
+
+`virtual-contrast-training phantom` writes this layout; anything that writes the same can be trained on.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from VirtualContrastLib.events import InputError
+
+
+@dataclass(frozen=True)
+class Case:
+    """One prepared case in memory. Arrays are [k, j, i]; `series` holds pre-contrast and phases in order.
+
+    `lesion_types` maps a label of `lesions` to the true curve type ("I", "II", "III") where it is known.
+    """
+
+    name: str
+    series: tuple[NDArray[np.int16] | NDArray[np.float32], ...]
+    lesions: NDArray[np.uint8]
+    times_s: tuple[float, ...]
+    spacing_kji_mm: tuple[float, float, float]
+    lesion_types: dict[int, str]
+
+
+def case_folders(root: Path) -> list[Path]:
+    """All case folders directly below `root`, in name order; raises InputError where there are none."""
+    folders = sorted(p.parent for p in root.glob("*/case.json"))
+    if not folders:
+        raise InputError(
+            f"{root} holds no prepared cases (folders with a case.json); make some with "
+            "'virtual-contrast-training phantom'."
+        )
+    return folders
+
+
+def load_case(folder: Path) -> Case:
+    """Read one prepared case; raises InputError where a file is missing or a shape differs."""
+    try:
+        description = json.loads((folder / "case.json").read_text(encoding="utf-8"))
+        images = [sitk.ReadImage(str(folder / name)) for name in description["images"]]
+        lesions = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "lesions.nrrd"))).astype(np.uint8)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise InputError(f"The prepared case {folder} cannot be read: {str(error).splitlines()[0]}") from error
+    series = tuple(sitk.GetArrayFromImage(image) for image in images)
+    if any(volume.shape != lesions.shape for volume in series):
+        raise InputError(f"The prepared case {folder} is broken: its volumes differ in size.")
+    types = {int(lesion["label"]): str(lesion["curve_type"]) for lesion in description.get("lesions", ())}
+    spacing = images[0].GetSpacing()
+    return Case(
+        folder.name,
+        series,
+        lesions,
+        tuple(description["times_s"]),
+        (spacing[2], spacing[1], spacing[0]),
+        types,
+    )

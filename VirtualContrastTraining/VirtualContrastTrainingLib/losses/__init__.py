@@ -1,0 +1,1 @@
+"""Training losses, one file a published system; plain functions on tensors."""

@@ -1,0 +1,73 @@
+"""The perceptual term of pix2pixHD on VGG19 features, without torchvision.
+
+The layer stack and the state-dict keys are those of torchvision's vgg19, so that its weight file loads from a path.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from VirtualContrastLib.events import InputError
+
+_STAGE_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
+_STAGE_ENDS = (2, 7, 12, 21, 30)
+_WIDTHS = (64, 64, "pool", 128, 128, "pool", *(256,) * 4, "pool", *(512,) * 4, "pool", 512)
+
+
+def vgg19_features() -> nn.Sequential:
+    """VGG19 up to relu5_1: torchvision's `vgg19().features[:30]`."""
+    layers: list[nn.Module] = []
+    channels = 3
+    for width in _WIDTHS:
+        if isinstance(width, str):
+            layers.append(nn.MaxPool2d(2, 2))
+            continue
+        layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+        channels = width
+    return nn.Sequential(*layers)
+
+
+class VGGPerceptual(nn.Module):
+    """Weighted L1 between VGG19 features relu1_1 ... relu5_1 of two images, weights 1/32 ... 1; target detached.
+
+    Takes the raw -1..1 images, as the original does (no ImageNet normalization); one channel is repeated to three,
+    other channel counts are compared channel by channel. Multiply by lambda_feat to get the original's G_VGG.
+    """
+
+    def __init__(self, weights: Path) -> None:
+        """Load torchvision's vgg19 weight file (`vgg19-dcbb9e9d.pth`); raises InputError where it does not fit."""
+        super().__init__()
+        if not weights.is_file():
+            raise InputError(
+                f"The VGG19 weights {weights} do not exist; give the path of torchvision's vgg19-dcbb9e9d.pth, or "
+                "train without the perceptual term (vgg_weights: null)."
+            )
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+        prefix = "features."
+        features = vgg19_features()
+        wanted = {k: state.get(prefix + k) for k in features.state_dict()}
+        missing = [k for k, v in wanted.items() if v is None]
+        if missing:
+            raise InputError(f"{weights} is not torchvision's vgg19: {prefix}{missing[0]} is missing.")
+        features.load_state_dict(wanted)
+        self.features = features.requires_grad_(False).eval()
+
+    def forward(self, fake: Tensor, target: Tensor) -> Tensor:
+        """Return the scalar distance of `fake` to `target`, both [batch, channel, row, column]."""
+        x, y = _three_channels(fake), _three_channels(target)
+        total = fake.new_zeros(())
+        start = 0
+        for weight, end in zip(_STAGE_WEIGHTS, _STAGE_ENDS, strict=True):
+            x, y = self.features[start:end](x), self.features[start:end](y)
+            total = total + weight * F.l1_loss(x, y.detach())
+            start = end
+        return total
+
+
+def _three_channels(image: Tensor) -> Tensor:
+    if image.shape[1] == 3:
+        return image
+    return image.reshape(-1, 1, *image.shape[2:]).expand(-1, 3, -1, -1)

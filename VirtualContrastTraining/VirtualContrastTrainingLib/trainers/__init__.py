@@ -1,0 +1,1 @@
+"""One trainer a published system, each a LightningModule."""
