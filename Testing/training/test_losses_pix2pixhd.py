@@ -44,7 +44,9 @@ def test_step_losses_equal_a_plain_recomputation():
     )
     discriminator = build_discriminator({"input_nc": 2, "ndf": 4, "n_layers_D": 2, "num_D": 2})
     source, target = torch.rand(2, 1, 32, 32) * 2 - 1, torch.rand(2, 1, 32, 32) * 2 - 1
-    losses = step_losses(generator, discriminator, source, target, perceptual=lambda a, b: (a - b).abs().mean())
+    losses = step_losses(
+        generator, discriminator, source, target, perceptual=lambda a, b: (a - b).abs().mean()
+    )
     fake = generator(source)
     on_fake, on_real = (
         discriminator(torch.cat([source, fake], 1)),

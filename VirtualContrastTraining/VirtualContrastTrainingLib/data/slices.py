@@ -21,8 +21,8 @@ class RandomSlices(Dataset[dict[str, Tensor]]):
 
     An item holds `source` [channels, row, column] (the pre-contrast slices k + offset), `target` [phases, row, column],
     both in network range, and `lesions` [1, row, column]. `lesion_share` of the items are drawn from slices that cross
-    a lesion. Augmentation: left-right flip with probability 1/2. Item `i` of epoch `e` depends on (seed, e, i) alone, so
-    that workers and a resumed run draw the same.
+    a lesion. Augmentation: left-right flip with probability 1/2. Item `i` of epoch `e` depends on (seed, e, i) alone,
+    so that workers and a resumed run draw the same.
     """
 
     def __init__(

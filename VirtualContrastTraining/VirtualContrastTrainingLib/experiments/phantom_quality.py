@@ -57,7 +57,7 @@ class CaseQuality:
 
 
 def measure_case(folder: Path, synthesizer: Synthesizer, net: LesionNet) -> CaseQuality:
-    """Synthesize one phantom case (with its `truth_` volumes) from its pre-contrast volume and compare with the truth."""
+    """Synthesize one phantom case (with its `truth_` volumes) from its pre-contrast volume; compare with the truth."""
     description = json.loads((folder / "case.json").read_text(encoding="utf-8"))
     acquired = [sitk.ReadImage(str(folder / name)) for name in description["images"]]
     truth = [_truth(folder, name) for name in description["images"]]

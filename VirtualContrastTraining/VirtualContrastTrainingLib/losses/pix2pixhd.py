@@ -81,8 +81,8 @@ def step_losses(
     """Named losses of one step of the original implementation, with their graphs.
 
     `source` and `target` are [batch, channel, row, column] in -1..1; the discriminator sees them concatenated. Returns
-    the keys G_GAN, G_GAN_Feat, D_real, D_fake, and G_VGG where `perceptual` is given. The generator's loss is the sum of
-    the G terms; the discriminator's is (D_real + D_fake) / 2. No image pool, as the original's default.
+    the keys G_GAN, G_GAN_Feat, D_real, D_fake, and G_VGG where `perceptual` is given. The generator's loss is the sum
+    of the G terms; the discriminator's is (D_real + D_fake) / 2. No image pool, as the original's default.
     """
     return step_terms(generator, discriminator, source, target, lambda_feat=lambda_feat, perceptual=perceptual).losses
 

@@ -45,9 +45,13 @@ class Pix2PixHDTrainer(L.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Set the epoch's learning rate on both optimizers."""
         rate = learning_rate(self.recipe, self.current_epoch + 1)
-        for optimizer in self.optimizers():  # type: ignore[union-attr]
+        for optimizer in self._both_optimizers():
             for group in optimizer.param_groups:
                 group["lr"] = rate
+
+    def _both_optimizers(self) -> list[Any]:
+        """The generator's optimizer and the discriminator's; Lightning's own signature also allows a single one."""
+        return list(self.optimizers())
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """One step of both networks, or of the generator alone during the L1-only epochs."""
@@ -57,7 +61,7 @@ class Pix2PixHDTrainer(L.LightningModule):
             self._adversarial_step(batch)
 
     def _reconstruction_step(self, batch: dict[str, Tensor]) -> None:
-        generator_optimizer, _ = self.optimizers()  # type: ignore[misc]
+        generator_optimizer, _ = self._both_optimizers()
         loss = self._l1(self.generator(batch["source"]), batch)
         generator_optimizer.zero_grad()
         self.manual_backward(loss)
@@ -65,7 +69,7 @@ class Pix2PixHDTrainer(L.LightningModule):
         self._log({"G_L1": loss})
 
     def _adversarial_step(self, batch: dict[str, Tensor]) -> None:
-        generator_optimizer, discriminator_optimizer = self.optimizers()  # type: ignore[misc]
+        generator_optimizer, discriminator_optimizer = self._both_optimizers()
         weights = self.recipe.losses
         terms = step_terms(
             self.generator,

@@ -26,9 +26,9 @@ _VALIDATION_SLICES = 96
 def train(recipe: Pix2PixHDRecipe, output: Path, *, resume: bool = False, max_minutes: float | None = None) -> Path:
     """Train `recipe` into `output` and return the exported model package `<output>/model`.
 
-    `output` holds `checkpoints/last.ckpt` (weights, both optimizers, epoch), `metrics.csv` and the package. With
-    `resume` the run goes on from its last checkpoint. Raises InputError where the output exists without `resume`, or
-    where there is nothing to resume.
+    `output` holds `checkpoints/last.ckpt` (weights, both optimizers, epoch), `logs/version_N/metrics.csv` (one a start)
+    and the package. With `resume` the run goes on from its last checkpoint. Raises InputError where the output exists
+    without `resume`, or where there is nothing to resume.
     """
     checkpoints = output / "checkpoints"
     last = checkpoints / "last.ckpt"
@@ -36,19 +36,20 @@ def train(recipe: Pix2PixHDRecipe, output: Path, *, resume: bool = False, max_mi
         raise InputError(f"{output} has no checkpoint to resume from ({last} is missing).")
     if not resume and last.is_file():
         raise InputError(f"{output} already holds a run; give --resume to go on with it, or another folder.")
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     L.seed_everything(recipe.seed, workers=True, verbose=False)
     train_set, validation_set = _datasets(recipe)
     module = Pix2PixHDTrainer(recipe)
     trainer = L.Trainer(
         max_epochs=recipe.schedule.constant_epochs + recipe.schedule.decay_epochs,
         max_time=timedelta(minutes=max_minutes) if max_minutes else None,
-        precision=recipe.precision,  # type: ignore[arg-type]
+        precision=recipe.precision,
         default_root_dir=output,
-        logger=CSVLogger(output, name="", version=""),
-        callbacks=[ModelCheckpoint(checkpoints, save_last=True, save_top_k=0), _DrawNewSlices(train_set)],
+        logger=CSVLogger(output, name="logs"),
+        callbacks=[_keep_last(checkpoints), _DrawNewSlices(train_set)],
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        log_every_n_steps=50,
+        log_every_n_steps=1,
     )
     with warnings.catch_warnings():
         # Cases are in memory: worker processes would copy them and gain nothing.
@@ -60,8 +61,14 @@ def train(recipe: Pix2PixHDRecipe, output: Path, *, resume: bool = False, max_mi
             ckpt_path=last if resume else None,
             weights_only=False,  # our own checkpoint, written by the line above
         )
-    logging.getLogger(__name__).info("Finished after %d epochs", trainer.current_epoch)
     return export_generator(module, output / "model")
+
+
+def _keep_last(folder: Path) -> ModelCheckpoint:
+    """Writes `last.ckpt` after every epoch in place of the one before."""
+    return ModelCheckpoint(
+        folder, filename="last", save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True
+    )
 
 
 class _DrawNewSlices(Callback):

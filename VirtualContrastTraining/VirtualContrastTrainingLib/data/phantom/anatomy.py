@@ -44,13 +44,13 @@ PROPERTIES: dict[Tissue, TissueProperties] = {
     Tissue.AIR: TissueProperties(1.0, 0.0, 0.0, 0.1, 0.0),
     Tissue.SKIN: TissueProperties(1.0, 0.55, 0.030, 0.30, 0.02),
     Tissue.FAT: TissueProperties(0.38, 0.055, 0.002, 0.10, 0.003),
-    Tissue.FIBROGLANDULAR: TissueProperties(1.40, 0.85, 0.007, 0.25, 0.008),
+    Tissue.FIBROGLANDULAR: TissueProperties(1.25, 0.85, 0.007, 0.25, 0.008),
     Tissue.VESSEL: TissueProperties(1.65, 0.80, 0.0, 0.1, 0.50),
     Tissue.MUSCLE: TissueProperties(1.40, 0.75, 0.020, 0.15, 0.01),
     Tissue.LUNG: TissueProperties(1.20, 0.04, 0.010, 0.10, 0.05),
     Tissue.HEART: TissueProperties(1.55, 0.75, 0.150, 0.25, 0.35),
-    Tissue.CYST: TissueProperties(3.20, 0.95, 0.0, 0.1, 0.0),
-    Tissue.LESION: TissueProperties(1.70, 0.88, 0.0, 0.1, 0.0),  # replaced lesion by lesion
+    Tissue.CYST: TissueProperties(4.00, 0.95, 0.0, 0.1, 0.0),
+    Tissue.LESION: TissueProperties(2.10, 0.88, 0.0, 0.1, 0.0),  # replaced lesion by lesion
 }
 
 
@@ -69,7 +69,7 @@ class Grid:
     @property
     def y(self) -> NDArray[np.float64]:
         """Posterior coordinate, 0 at the anterior edge."""
-        return ((np.arange(self.size_kji[1]) + 0.5) * self.spacing_kji_mm[1])[None, :, None]
+        return ((np.arange(self.size_kji[1], dtype=np.float64) + 0.5) * self.spacing_kji_mm[1])[None, :, None]
 
     @property
     def x(self) -> NDArray[np.float64]:
@@ -78,13 +78,13 @@ class Grid:
 
     def _centered(self, axis: int) -> NDArray[np.float64]:
         size, spacing = self.size_kji[axis], self.spacing_kji_mm[axis]
-        return (np.arange(size) - (size - 1) / 2) * spacing
+        return (np.arange(size, dtype=float) - (size - 1) / 2) * spacing
 
     def smooth_noise(self, rng: np.random.Generator, length_mm: float) -> NDArray[np.float32]:
         """A Gaussian random field of unit variance with correlation length `length_mm`."""
         white = rng.standard_normal(self.size_kji).astype(np.float32)
         field = ndimage.gaussian_filter(white, [length_mm / s for s in self.spacing_kji_mm], mode="wrap")
-        return field / field.std()
+        return (field / field.std()).astype(np.float32)
 
     def distance_inside_mm(self, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Distance in mm of each voxel of `mask` to its outside; 0 outside."""

@@ -21,11 +21,11 @@ LATE_CHANGE_MARGIN = {"I": (0.14, np.inf), "II": (-0.07, 0.07), "III": (-np.inf,
 
 _UPTAKE_RANGES = {
     # Ktrans 1/min, ve, vp
-    "I": ((0.045, 0.10), (0.50, 0.70), (0.005, 0.02)),
+    "I": ((0.035, 0.08), (0.50, 0.70), (0.005, 0.02)),
     "II": ((0.10, 0.20), (0.32, 0.48), (0.01, 0.03)),
     "III": ((0.28, 0.70), (0.22, 0.36), (0.02, 0.05)),
 }
-_T10_S = {"I": (1.50, 0.06), "II": (1.80, 0.07), "III": (2.10, 0.08)}  # mean, standard deviation
+_T10_S = {"I": (1.75, 0.06), "II": (2.10, 0.07), "III": (2.50, 0.08)}  # mean, standard deviation
 _MARGIN_ROUGHNESS = {"I": 0.04, "II": 0.13, "III": 0.22}
 _RIM_PROBABILITY = {"I": 0.0, "II": 0.15, "III": 0.45}
 
@@ -67,7 +67,7 @@ def draw_uptake(
     low, high = LATE_CHANGE_MARGIN[curve_type]
     for _ in range(1000):
         ktrans, ve, vp = (rng.uniform(a, b) for a, b in _UPTAKE_RANGES[curve_type])
-        t10 = float(np.clip(rng.normal(*_T10_S[curve_type]), 1.3, 2.4))
+        t10 = float(np.clip(rng.normal(*_T10_S[curve_type]), 1.5, 2.8))
         concentration = tofts_concentration(phase_times_s, ktrans_per_min=ktrans, ve=ve, vp=vp, arrival_s=arrival_s)
         signal = spgr_signal(enhanced_t1_s(t10, concentration), 1.0, tr_s=tr_s, flip_deg=flip_deg)
         if low < signal[-1] / signal[0] - 1 < high:
@@ -83,7 +83,7 @@ def place_lesion(
     taken: NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> LesionShape | None:
-    """Put a lesion of about `radius_mm` into a breast, clear of the skin and of `taken`; None where there is no room."""
+    """Put a lesion of about `radius_mm` into a breast, clear of skin and of `taken`; None where there is no room."""
     allowed = anatomy.breast & (anatomy.depth_mm > radius_mm + 5)
     allowed[: round(radius_mm / grid.spacing_kji_mm[0]) + 1] = False
     allowed[-round(radius_mm / grid.spacing_kji_mm[0]) - 1 :] = False
@@ -119,7 +119,10 @@ def _grow(
         core[relative < 0.55] = 0.35
     texture = _texture(offset, relative, curve_type, rng)
     return LesionShape(
-        *(_on_grid(part, box, grid, fill) for part, fill in ((mask, 0), (spicules, 0), (core, 1), (texture, 1))),
+        mask=_on_grid(mask, box, grid, 0),
+        spicules=_on_grid(spicules, box, grid, 0),
+        core=_on_grid(core, box, grid, 1),
+        texture=_on_grid(texture, box, grid, 1),
         pattern="rim" if rim else "homogeneous",
     )
 
@@ -160,7 +163,7 @@ def _texture(
     if curve_type == "I":
         axis = rng.standard_normal(3) * np.array([0.3, 1.0, 1.0])
         wave = np.cos(2 * np.pi * np.tensordot(axis / np.linalg.norm(axis), offset, 1) / 5.5)
-        texture -= 0.22 * (wave > 0.55)
+        texture -= 0.30 * (wave > 0.55)
     elif curve_type == "III":
         texture += 0.18 * ((relative > 0.72) & (relative < 1.0))
     return texture.astype(np.float32)

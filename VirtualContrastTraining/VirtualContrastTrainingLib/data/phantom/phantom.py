@@ -29,7 +29,7 @@ class PhantomSettings:
     snr: float = 30.0
     motion_mm: float = 0.3
     shading: float = 0.15
-    lesion_radius_mm: tuple[float, float] = (4.5, 11.0)
+    lesion_radius_mm: tuple[float, float] = (5.0, 11.0)
     lesion_count_weights: tuple[float, ...] = (0.1, 0.35, 0.35, 0.2)
 
 
@@ -164,10 +164,9 @@ def _concentration(scene: _Scene, time_s: float, background_uptake: float) -> ND
     for kind, p in PROPERTIES.items():
         if p.ktrans_per_min or p.vp:
             factor = background_uptake if kind == Tissue.FIBROGLANDULAR else 1.0
-            value = tofts_concentration(
+            result[tissue == kind] = tofts_concentration(
                 time_s, ktrans_per_min=p.ktrans_per_min * factor, ve=p.ve, vp=p.vp, arrival_s=scene.arrival_s
-            )
-            result[tissue == kind] = value[0]
+            )[0]
     for shape, u in zip(scene.shapes, scene.uptakes, strict=True):
         value = float(
             tofts_concentration(time_s, ktrans_per_min=u.ktrans_per_min, ve=u.ve, vp=u.vp, arrival_s=scene.arrival_s)[0]

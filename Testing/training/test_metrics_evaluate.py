@@ -1,0 +1,266 @@
+"""The evaluate command and its parts: pairing, streaming, intervals by patient, both columns, reports."""
+
+import argparse
+import csv
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from PIL import Image
+from skimage import metrics as skimage
+from VirtualContrastLib.events import InputError
+from VirtualContrastTrainingLib.commands import evaluate as command
+from VirtualContrastTrainingLib.metrics.bootstrap import PatientSums
+from VirtualContrastTrainingLib.metrics.evaluation import Evaluation, Settings
+from VirtualContrastTrainingLib.metrics.pairs import Pair, attach, find_pairs
+
+
+def run(capsys, *arguments):
+    """Run the command through argparse and return the printed JSON object."""
+    parser = argparse.ArgumentParser()
+    command.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["evaluate", *map(str, arguments), "--json"])
+    assert args.run(args) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def save_png(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def random_pixels(seed, shape=(24, 30)):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def save_volume(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
+    return path
+
+
+def test_case_378_prints_both_columns_on_the_values_as_they_are_in_the_files(
+    shared_data, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = shared_data / "duke" / "case378"
+    paths = [folder / "post1.png", folder / "post1_published_synthetic.png"]
+    result = run(capsys, "--real", paths[0], "--synthetic", paths[1])
+    real, synthetic = (np.asarray(Image.open(path))[..., 0] for path in paths)
+    a, b = real.astype(float), synthetic.astype(float)
+    assert result["true"]["mse"] == pytest.approx(np.mean((a - b) ** 2))
+    assert result["true"]["psnr"] == pytest.approx(skimage.peak_signal_noise_ratio(a, b, data_range=255))
+    assert result["as_published"]["mse"] == pytest.approx(np.mean((b - a) ** 2 % 256))
+    assert result["as_published"]["mae"] == pytest.approx(np.mean((b - a) % 256))
+    assert set(result["true"]) == set(result["as_published"]) == {"mse", "mae", "psnr", "ssim", "ms_ssim", "lpips"}
+    assert result["true"]["lpips"] is None
+    assert "alexnet" in result["notes"]["lpips"]
+    assert result["data_range"] == 255
+
+
+def test_a_folder_gives_the_mean_over_images_and_an_interval_by_patient(tmp_path, capsys):
+    expected = []
+    for number in range(6):
+        name = f"Breast_MRI_00{number // 2}_000{{}}_slice{number}.png"
+        real, synthetic = random_pixels(number), random_pixels(number + 50)
+        save_png(tmp_path / "real" / name.format(1), real)
+        save_png(tmp_path / "synthetic" / name.format(0).replace(".png", "_synthesized_image.png"), synthetic)
+        expected.append(np.mean((real.astype(float) - synthetic) ** 2))
+    result = run(capsys, "--real", tmp_path / "real", "--synthetic", tmp_path / "synthetic", "-o", tmp_path / "out")
+    assert result["true"]["mse"] == pytest.approx(np.mean(expected))
+    statistics = result["statistics"]["true"]["mse"]
+    assert statistics["std"] == pytest.approx(np.std(expected))
+    assert (statistics["n"], statistics["patients"]) == (6, 3)
+    low, high = statistics["ci95"]
+    assert low <= np.mean(expected) <= high
+    rows = list(csv.DictReader((tmp_path / "out" / "slices.csv").open()))
+    assert [float(row["true.mse"]) for row in rows] == pytest.approx(expected)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Breast_MRI" not in page + json.dumps(result) + (tmp_path / "out" / "slices.csv").read_text()
+    assert "as published" in page and (tmp_path / "out" / "metrics.png").stat().st_size > 1000
+
+
+def test_one_slice_missing_is_an_error_and_never_shifts_the_pairs(tmp_path):
+    for number in range(3):
+        save_png(tmp_path / "real" / f"a_{number}.png", random_pixels(number))
+        if number != 1:
+            save_png(tmp_path / "synthetic" / f"a_{number}.png", random_pixels(number))
+    with pytest.raises(InputError, match=r"1 of 3 names have no partner, the first is a_1\.png"):
+        find_pairs(tmp_path / "real", tmp_path / "synthetic")
+
+
+def test_tables_pair_by_row_and_carry_patients_and_masks(tmp_path, capsys):
+    for name, seed in (("r0", 0), ("s0", 1), ("r1", 2), ("s1", 3)):
+        save_png(tmp_path / "images" / f"{name}.png", random_pixels(seed))
+    mask = np.zeros((24, 30), np.uint8)
+    mask[3:9, 5:20] = 255
+    save_png(tmp_path / "images" / "mask.png", mask)
+    table = tmp_path / "pairs.csv"
+    table.write_text(
+        "real,synthetic,patient,lesion\nimages/r0.png,images/s0.png,A,images/mask.png\nimages/r1.png,images/s1.png,B,\n"
+    )
+    result = run(capsys, "--real", table, "--synthetic", table)
+    assert (result["pairs"], result["patients"]) == (2, 2)
+    inside = result["statistics"]["true_in_lesion"]["mse"]
+    difference = random_pixels(0).astype(float) - random_pixels(1)
+    assert inside["n"] == 1
+    assert inside["mean"] == pytest.approx(np.mean(difference[mask > 0] ** 2))
+
+
+def test_two_tables_of_paths_are_paired_by_case(tmp_path):
+    for name in ("r0", "s0", "r1", "s1"):
+        save_png(tmp_path / f"{name}.png", random_pixels(0))
+    (tmp_path / "a.csv").write_text("case,path\nx,r0.png\ny,r1.png\n")
+    (tmp_path / "b.csv").write_text("case,path\ny,s1.png\nx,s0.png\n")
+    pairs = find_pairs(tmp_path / "a.csv", tmp_path / "b.csv")
+    assert [(p.real.name, p.synthetic.name, p.patient) for p in pairs] == [
+        ("r0.png", "s0.png", "x"),
+        ("r1.png", "s1.png", "y"),
+    ]
+
+
+def test_subtraction_of_8_bit_images_is_signed_for_truth_and_saturating_as_published(tmp_path, capsys):
+    real, synthetic, pre = (random_pixels(seed) for seed in (1, 2, 3))
+    paths = [save_png(tmp_path / f"{n}.png", x) for n, x in (("real", real), ("synthetic", synthetic), ("pre", pre))]
+    arguments = ("--real", paths[0], "--synthetic", paths[1], "--pre", paths[2])
+    signed, clipped = run(capsys, *arguments), run(capsys, *arguments, "--subtraction", "clipped")
+    r, s, p = (x.astype(float) for x in (real, synthetic, pre))
+    assert signed["true"]["mse"] == pytest.approx(np.mean((s - r) ** 2))
+    cut = np.maximum(s - p, 0) - np.maximum(r - p, 0)
+    assert clipped["true"]["mse"] == pytest.approx(np.mean(cut**2))
+    assert signed["as_published"]["mse"] == clipped["as_published"]["mse"] == pytest.approx(np.mean(cut**2 % 256))
+
+
+def test_identical_images_have_no_finite_psnr_and_say_so(tmp_path, capsys):
+    path = save_png(tmp_path / "a.png", random_pixels(0))
+    result = run(capsys, "--real", path, "--synthetic", path)
+    assert result["true"]["mse"] == 0 and result["true"]["ssim"] == pytest.approx(1)
+    assert result["true"]["psnr"] is None and "infinite" in result["notes"]["psnr"]
+
+
+def test_sizes_that_differ_are_refused(tmp_path):
+    a = save_png(tmp_path / "a.png", random_pixels(0))
+    b = save_png(tmp_path / "b.png", random_pixels(0, (25, 30)))
+    with pytest.raises(InputError, match="1 x 24 x 30"):
+        Evaluation().add(Pair(a, b, "1"))
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_volumes_at_different_places_are_refused(tmp_path, flip):
+    pixels = random_pixels(0, (12, 13, 14))
+    a = save_volume(tmp_path / "a.nrrd", pixels)
+    moved = sitk.GetImageFromArray(pixels)
+    if flip:
+        moved.SetDirection((-1, 0, 0, 0, 1, 0, 0, 0, 1))
+    else:
+        moved.SetOrigin((0, 0, 0.5))
+    sitk.WriteImage(moved, str(tmp_path / "b.nrrd"))
+    with pytest.raises(InputError, match="lies elsewhere"):
+        Evaluation().add(Pair(a, tmp_path / "b.nrrd", "1"))
+
+
+def test_8_bit_volumes_keep_the_files_values_in_both_columns(tmp_path, capsys):
+    real, synthetic = random_pixels(1, (3, 20, 22)), random_pixels(2, (3, 20, 22))
+    paths = [save_volume(tmp_path / f"{n}.nii.gz", x) for n, x in (("real", real), ("synthetic", synthetic))]
+    result = run(capsys, "--real", paths[0], "--synthetic", paths[1])
+    difference = synthetic.astype(int) - real
+    assert result["data_range"] == 255 and "as_published" not in result["notes"]
+    assert result["true"]["mse"] == pytest.approx(np.mean(difference**2))
+    assert result["as_published"]["mse"] == pytest.approx(np.mean(difference**2 % 256))
+    assert result["as_published"]["mae"] == pytest.approx(np.mean(difference % 256))
+
+
+def test_a_volume_is_measured_per_slice_and_as_a_whole(tmp_path, capsys):
+    pytest.importorskip("VirtualContrastLib.io.reading", reason="the engine's reader is not built yet")
+    rng = np.random.default_rng(0)
+    real = (rng.random((12, 20, 22)) * 900).astype(np.float32)
+    synthetic = real + rng.normal(0, 30, real.shape).astype(np.float32)
+    paths = [save_volume(tmp_path / f"{n}.nrrd", x) for n, x in (("real", real), ("synthetic", synthetic))]
+    result = run(capsys, "--real", paths[0], "--synthetic", paths[1])
+    data_range = float(np.ptp(real))
+    assert result["data_range"] == pytest.approx(data_range)
+    volume = result["statistics"]["true_per_volume"]
+    assert volume["psnr"]["mean"] == pytest.approx(
+        skimage.peak_signal_noise_ratio(real, synthetic, data_range=data_range)
+    )
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": data_range}
+    assert volume["ssim"]["mean"] == pytest.approx(skimage.structural_similarity(real, synthetic, **options), abs=1e-6)
+    per_slice = [
+        skimage.structural_similarity(r.astype(float), s.astype(float), **options)
+        for r, s in zip(real, synthetic, strict=True)
+    ]
+    assert result["true"]["ssim"] == pytest.approx(np.mean(per_slice), abs=1e-6)
+    assert "min-max" in result["notes"]["as_published"]
+
+
+def test_prepared_cases_and_result_folders_are_paired_by_phase(tmp_path):
+    for case in ("case_1", "case_2"):
+        for name in ("pre.nrrd", "phase_1.nrrd", "phase_2.nrrd", "lesions.nrrd", "case.json"):
+            path = tmp_path / "truth" / case / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        for name in (
+            "manifest.json",
+            "lesions.seg.nrrd",
+            "phases/phase_1.nrrd",
+            "phases/phase_2.nrrd",
+            "subtraction/phase_1.nrrd",
+        ):
+            path = tmp_path / "runs" / case / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    pairs = find_pairs(tmp_path / "truth", tmp_path / "runs")
+    assert [(p.patient, p.real.name, p.synthetic.parent.name) for p in pairs] == [
+        (case, f"phase_{n}.nrrd", "phases") for case in ("case_1", "case_2") for n in (1, 2)
+    ]
+    assert all(p.lesion is not None and p.pre is not None for p in pairs)
+
+
+def test_masks_are_attached_by_the_name_of_the_real_image(tmp_path):
+    for folder in ("real", "synthetic", "masks"):
+        for number in (0, 1) if folder != "masks" else (1,):
+            save_png(tmp_path / folder / f"x_{number}.png", random_pixels(0))
+    pairs = attach(find_pairs(tmp_path / "real", tmp_path / "synthetic"), "lesion", tmp_path / "masks")
+    assert [p.lesion is not None for p in pairs] == [False, True]
+
+
+def test_interval_by_patient_is_wider_than_by_slice_when_slices_of_a_patient_agree():
+    rng = np.random.default_rng(3)
+    by_patient, by_slice = PatientSums(), PatientSums()
+    for patient in range(12):
+        level = rng.normal()
+        for k in range(40):
+            by_patient.add(patient, level + 0.01 * rng.normal())
+            by_slice.add((patient, k), level)
+    wide, narrow = by_patient.summary(), by_slice.summary()
+    assert wide.high - wide.low > 3 * (narrow.high - narrow.low)
+
+
+def test_bootstrap_interval_covers_the_true_mean_about_as_often_as_it_claims():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(200):
+        sums = PatientSums()
+        for patient, value in enumerate(rng.normal(5, 2, 40)):
+            sums.add(patient, value)
+        summary = sums.summary(repeats=400)
+        covered += summary.low <= 5 <= summary.high
+    assert 0.88 <= covered / 200 <= 0.99
+
+
+def test_memory_of_an_evaluation_does_not_grow_with_slices(tmp_path):
+    import tracemalloc
+
+    pair = Pair(save_png(tmp_path / "a.png", random_pixels(0)), save_png(tmp_path / "b.png", random_pixels(1)), "p")
+    evaluation = Evaluation(Settings(repeats=10))
+    for _ in range(20):
+        evaluation.add(pair)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for _ in range(200):
+        evaluation.add(pair)
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 20_000

@@ -1,0 +1,144 @@
+"""Reader statistics against the paper's counts, scikit-learn and scipy."""
+
+import argparse
+import csv
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import cohen_kappa_score, confusion_matrix
+from VirtualContrastLib.events import InputError
+from VirtualContrastTrainingLib.commands import readers as command
+from VirtualContrastTrainingLib.metrics.readers import (
+    Read,
+    confusion,
+    detection,
+    kappa_interval,
+    load_reads,
+    reader_report,
+    weighted_kappa,
+)
+
+BPE = ("a", "b", "c", "d")
+
+
+def reads_with(hits, positive, rejections, negative):
+    """Reads of one reader with given counts of true positives and true negatives."""
+    lesions = [Read("R1", f"p{n}", "clinical", True, n < hits) for n in range(positive)]
+    return lesions + [Read("R1", f"n{n}", "clinical", False, n >= rejections) for n in range(negative)]
+
+
+def test_counts_of_the_paper_come_out_as_printed():
+    found = detection(reads_with(34, 37, 23, 26))
+    assert (found["accuracy"].count, found["accuracy"].total) == (57, 63)
+    assert (found["sensitivity"].count, found["sensitivity"].total) == (34, 37)
+    assert (found["specificity"].count, found["specificity"].total) == (23, 26)
+
+
+def test_wilson_interval_equals_its_closed_form():
+    p, n, z = 57 / 63, 63, stats.norm.ppf(0.975)
+    center, half = (p + z * z / (2 * n)), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    expected = [(center - half) / (1 + z * z / n), (center + half) / (1 + z * z / n)]
+    assert detection(reads_with(34, 37, 23, 26))["accuracy"].as_dict()["ci95"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("weights", ["linear", "quadratic", "none"])
+def test_kappa_equals_scikit_learn(weights):
+    rng = np.random.default_rng(0)
+    first = rng.choice(BPE, 80)
+    second = [a if rng.random() < 0.6 else rng.choice(BPE) for a in first]
+    table = confusion(first, second, BPE)
+    assert np.array_equal(table, confusion_matrix(first, second, labels=BPE))
+    expected = cohen_kappa_score(first, second, labels=BPE, weights=None if weights == "none" else weights)
+    assert weighted_kappa(table, weights) == pytest.approx(expected)
+
+
+def test_kappa_is_undefined_when_all_ratings_are_one_class():
+    assert weighted_kappa(confusion("aaa", "aaa", BPE)) is None
+    assert kappa_interval("aaa", "aaa", BPE, repeats=50)["ci95"] is None
+
+
+def test_kappa_interval_holds_the_estimate_and_narrows_with_cases():
+    rng = np.random.default_rng(1)
+    widths = []
+    for n in (40, 640):
+        first = list(rng.choice(BPE, n))
+        second = [a if rng.random() < 0.7 else str(rng.choice(BPE)) for a in first]
+        found = kappa_interval(first, second, BPE, repeats=500)
+        low, high = found["ci95"]
+        assert low < found["kappa"] < high
+        widths.append(high - low)
+    assert widths[0] / widths[1] == pytest.approx(4, rel=0.35)
+
+
+def study(path):
+    """A CSV of two readers, two conditions and 30 cases."""
+    rng = np.random.default_rng(4)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["reader", "case", "condition", "truth", "lesion", "bpe", "score"])
+        for reader in ("R1", "R2"):
+            for case in range(30):
+                level = rng.integers(0, 4)
+                for condition in ("real", "synthetic"):
+                    shift = -1.0 if (reader, condition) == ("R1", "synthetic") else 0.0
+                    said = "yes" if (case % 2 == 0) != (rng.random() < 0.1) else "no"
+                    truth = "yes" if case % 2 == 0 else "no"
+                    score = round(4 + shift + rng.normal(0, 0.5), 3)
+                    writer.writerow([reader, case, condition, truth, said, BPE[level], score])
+    return path
+
+
+def test_report_tests_paired_scores_with_wilcoxon_and_adjusts_by_benjamini_hochberg(tmp_path):
+    reads = load_reads(study(tmp_path / "reads.csv"))
+    tests = reader_report(reads, repeats=50)["tests"]
+    assert len(tests) == 2
+    for test in tests:
+        reader = test["first"][0]
+        values = {
+            c: {r.case: r.score for r in reads if (r.reader, r.condition) == (reader, c)} for c in ("real", "synthetic")
+        }
+        difference = [values["synthetic"][case] - values["real"][case] for case in values["real"]]
+        assert test["p"] == pytest.approx(stats.wilcoxon(difference).pvalue)
+    p = sorted(test["p"] for test in tests)
+    adjusted = sorted(test["p_adjusted"] for test in tests)
+    assert adjusted == pytest.approx([min(2 * p[0], p[1]), p[1]])
+    assert p[0] < 1e-4 < p[1]
+
+
+def test_agreement_is_within_a_reader_between_conditions_and_within_a_condition_between_readers(tmp_path):
+    report = reader_report(load_reads(study(tmp_path / "reads.csv")), repeats=50)
+    pairs = {tuple(map(tuple, (a["first"], a["second"]))) for a in report["agreement"]}
+    assert len(pairs) == 4
+    assert all(a[0] == b[0] or a[1] == b[1] for a, b in pairs)
+    same = next(a for a in report["agreement"] if a["first"] == ["R1", "real"] and a["second"] == ["R1", "synthetic"])
+    assert same["kappa"] == pytest.approx(1)
+
+
+def test_the_command_prints_json_and_writes_tables(tmp_path, capsys):
+    parser = argparse.ArgumentParser()
+    command.add_parser(parser.add_subparsers())
+    table, out = study(tmp_path / "reads.csv"), tmp_path / "out"
+    args = parser.parse_args(["readers", str(table), "-o", str(out), "--json", "--bootstrap", "50"])
+    assert args.run(args) == 0
+    assert len(json.loads(capsys.readouterr().out)["detection"]) == 4
+    assert {p.name for p in out.iterdir()} >= {
+        "readers.json",
+        "detection.csv",
+        "agreement.csv",
+        "tests.csv",
+        "readers.png",
+    }
+    assert "Wilcoxon R1/real - R1/synthetic" in command.as_text(json.loads((out / "readers.json").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [("R1,1,real,maybe,yes", "row 2: truth must be yes or no"), ("R1,1,real,yes,yes\nR1,1,real,no,no", "row 3")],
+)
+def test_rows_that_cannot_be_understood_are_named_by_number(tmp_path, row, said):
+    path = tmp_path / "reads.csv"
+    path.write_text("reader,case,condition,truth,lesion\n" + row + "\n")
+    with pytest.raises(InputError, match=said):
+        load_reads(path)

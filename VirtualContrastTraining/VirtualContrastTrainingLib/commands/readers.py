@@ -1,0 +1,56 @@
+"""`virtual-contrast-training readers`: statistics of a reader study from a CSV of reads."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from VirtualContrastLib.events import ExitCode, InputError
+
+from ..experiments.readers import detection_rows, write_readers
+from ..experiments.reports import shown
+from ..metrics.readers import load_reads, reader_report
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command's arguments."""
+    parser = subparsers.add_parser("readers", help="statistics of a reader study", description=__doc__)
+    add = parser.add_argument
+    add("table", type=Path, help="CSV: reader, case, condition and any of truth, lesion, bpe, score")
+    add(
+        "--weights", choices=("linear", "quadratic", "none"), default="linear", help="weights of kappa (default linear)"
+    )
+    add("--bootstrap", type=int, default=2000, metavar="N", help="bootstrap samples of cases (default 2000)")
+    add("--seed", type=int, default=0, help="seed of the bootstrap (default 0)")
+    add("-o", "--output", type=Path, help="folder for readers.json, tables, figure and report.html")
+    add("--json", action="store_true", help="print the result as one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compute all statistics that the table's columns allow, print them, write the report where --output is given."""
+    if args.bootstrap < 1:
+        raise InputError("--bootstrap must be at least 1.")
+    reads = load_reads(args.table)
+    report = reader_report(reads, weights=args.weights, repeats=args.bootstrap, seed=args.seed)
+    if args.output is not None:
+        write_readers(report, args.output)
+    print(json.dumps(report, indent=2, allow_nan=False) if args.json else as_text(report))
+    return ExitCode.DONE
+
+
+def as_text(report: Mapping[str, Any]) -> str:
+    """The statistics as lines for the terminal."""
+    lines = [" ".join(f"{name} {shown(value)}" for name, value in row.items()) for row in detection_rows(report)]
+    for entry in report["agreement"]:
+        pair = " - ".join("/".join(entry[side]) for side in ("first", "second"))
+        lines.append(f"kappa {pair}: {shown(entry['kappa'])} {entry['ci95'] or ''} ({entry['cases']} cases)")
+    for test in report["tests"]:
+        pair = " - ".join("/".join(test[side]) for side in ("first", "second"))
+        lines.append(
+            f"Wilcoxon {pair}: median {shown(test['median'])}, p {test['p']:.4f}, adjusted {test['p_adjusted']:.4f}"
+        )
+    return "\n".join(lines) or "The table has no column to compute from: truth with lesion, bpe, or score."

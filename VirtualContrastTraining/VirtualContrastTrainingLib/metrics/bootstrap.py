@@ -1,0 +1,73 @@
+"""Streaming means with confidence intervals by patient: slices of one patient are not independent samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean over samples, their population standard deviation, and a percentile bootstrap interval over
+    patients.
+
+    `low` and `high` are None when there is only one patient.
+    """
+
+    mean: float
+    std: float
+    low: float | None
+    high: float | None
+    n: int
+    patients: int
+
+    def as_dict(self) -> dict[str, float | int | list[float] | None]:
+        """Plain numbers for JSON."""
+        ci = None if self.low is None or self.high is None else [self.low, self.high]
+        return {"mean": self.mean, "std": self.std, "ci95": ci, "n": self.n, "patients": self.patients}
+
+
+@dataclass
+class PatientSums:
+    """Count, sum and sum of squares per patient: memory grows with patients, not with slices."""
+
+    _sums: dict[Hashable, np.ndarray] = field(default_factory=dict)
+
+    def add(self, patient: Hashable, value: float) -> None:
+        """Add one finite sample of one patient; raises ValueError for NaN and infinity."""
+        if not math.isfinite(value):
+            raise ValueError(f"a sample must be finite, got {value}")
+        sums = self._sums.setdefault(patient, np.zeros(3))
+        sums += (1.0, value, value * value)
+
+    def summary(self, *, repeats: int = 1000, seed: int = 0, level: float = 0.95) -> Summary | None:
+        """Summary of what was added, None when nothing was.
+
+        The interval resamples whole patients with replacement; the statistic is the mean over all their
+        samples.
+        """
+        if not self._sums:
+            return None
+        table = np.array(list(self._sums.values()))
+        n, total, squares = table.sum(axis=0)
+        mean = total / n
+        std = math.sqrt(max(squares / n - mean * mean, 0.0))
+        low = high = None
+        if len(table) > 1:
+            means = _resampled_means(table[:, 0], table[:, 1], repeats, np.random.default_rng(seed))
+            tail = (1 - level) / 2
+            low, high = (float(q) for q in np.quantile(means, [tail, 1 - tail]))
+        return Summary(float(mean), std, low, high, int(n), len(table))
+
+
+def _resampled_means(counts: np.ndarray, sums: np.ndarray, repeats: int, rng: np.random.Generator) -> np.ndarray:
+    """Means of `repeats` samples of patients with replacement; drawn in blocks so that memory stays small."""
+    patients = len(counts)
+    means = np.empty(repeats)
+    for start in range(0, repeats, 100):
+        drawn = rng.integers(0, patients, size=(min(100, repeats - start), patients))
+        means[start : start + len(drawn)] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    return means

@@ -1,0 +1,106 @@
+"""Distances between the set of real and the set of synthetic images: FID and KID on a feature network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from VirtualContrastLib.events import InputError
+
+from .as_published import as_eight_bit, minmax_eight_bit, resize_linear
+from .feature_networks import FeatureNetwork
+from .frechet import FeatureMoments, frechet_distance, kernel_distance, too_few_note
+from .images import read_stack
+from .pairs import Pair
+
+KID_LIMIT = 2000
+"""KID keeps this many feature vectors a side at most (a random sample of the stream), so memory stays bounded."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """8-bit slices to network input: square linear resize, then, as published, min-max per slice; to [-1, 1]."""
+
+    size: int = 299
+    normalize: bool = False
+
+    def __call__(self, slice_: np.ndarray) -> np.ndarray:
+        """One uint8 slice [j, i] to float32 [size, size]."""
+        resized = resize_linear(slice_, self.size)
+        if self.normalize:
+            resized = minmax_eight_bit(resized)
+        return (resized / 127.5 - 1).astype(np.float32)
+
+
+@dataclass
+class FeatureSet:
+    """Features of one set of images as a stream: exact moments, and a bounded random sample for KID."""
+
+    seed: int = 0
+    moments: FeatureMoments = field(default_factory=FeatureMoments)
+    sample: list[np.ndarray] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._rng = np.random.default_rng(self.seed)
+
+    def add(self, features: np.ndarray) -> None:
+        """Add vectors [n, dimension]."""
+        for number, vector in enumerate(features, start=self.moments.n):
+            if len(self.sample) < KID_LIMIT:
+                self.sample.append(vector)
+            elif (place := int(self._rng.integers(number + 1))) < KID_LIMIT:
+                self.sample[place] = vector
+        self.moments.add(features)
+
+
+def compare_sets(first: FeatureSet, second: FeatureSet, *, seed: int = 0) -> dict[str, Any]:
+    """FID, KID (mean, standard deviation over subsets), the two N, and a warning where N is too small."""
+    kid, spread = kernel_distance(np.array(first.sample), np.array(second.sample), seed=seed)
+    fewest = min(first.moments.n, second.moments.n)
+    mean = first.moments.mean
+    return {
+        "fid": frechet_distance(first.moments, second.moments),
+        "kid": kid,
+        "kid_std": spread,
+        "n": [first.moments.n, second.moments.n],
+        "note": too_few_note(fewest, 0 if mean is None else len(mean)),
+    }
+
+
+def image_distances(
+    pairs: Sequence[Pair], network: FeatureNetwork, preparation: Preparation, *, batch: int = 16, seed: int = 0
+) -> dict[str, Any]:
+    """FID and KID of synthetic against real, and of one half of the patients' real images against the other half.
+
+    The halves (`baseline`) say what distance two samples of one distribution show at that N; it is None for one
+    patient. Streams over the pairs, one file at a time.
+    """
+    patients = sorted({pair.patient for pair in pairs})
+    shuffled = np.random.default_rng(seed).permutation(len(patients))
+    first_half = {patients[n] for n in shuffled[: len(patients) // 2]}
+    real, synthetic, halves = FeatureSet(seed), FeatureSet(seed), (FeatureSet(seed), FeatureSet(seed))
+    for pair in pairs:
+        vectors = file_features(pair.real, network, preparation, batch)
+        real.add(vectors)
+        halves[pair.patient in first_half].add(vectors)
+        synthetic.add(file_features(pair.synthetic, network, preparation, batch))
+    if real.moments.n < 2:
+        raise InputError("FID and KID compare sets of images; one pair of slices is not enough.")
+    enough = all(half.moments.n > 1 for half in halves)
+    return {
+        "network": network.kind,
+        "synthetic_against_real": compare_sets(real, synthetic, seed=seed),
+        "baseline": compare_sets(*halves, seed=seed) if enough else None,
+    }
+
+
+def file_features(path: Path, network: FeatureNetwork, preparation: Preparation, batch: int) -> np.ndarray:
+    """Features [slices, dimension] of one image file; volumes without 8-bit values are min-max scaled as a whole."""
+    slices, _ = as_eight_bit(read_stack(path).pixels)
+    found = []
+    for start in range(0, len(slices), batch):
+        found.append(network.features(np.stack([preparation(s) for s in slices[start : start + batch]])))
+    return np.concatenate(found)

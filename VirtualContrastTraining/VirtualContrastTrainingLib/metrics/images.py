@@ -1,0 +1,106 @@
+"""Pixels as evaluation needs them: a stack of slices, and whether its values are the file's own 8-bit
+ones.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from VirtualContrastLib.events import InputError
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Slices of one image or volume.
+
+    `pixels` is [k, j, i]: uint8 when the file holds 8-bit values (then `eight_bit` is True), float32 otherwise.
+    Volumes also have `spacing_mm` (k, j, i) and `corners_mm`, the LPS positions [8, 3] of their corner voxels; both
+    are None for pictures, which have no millimetres.
+    """
+
+    pixels: np.ndarray
+    eight_bit: bool
+    spacing_mm: tuple[float, float, float] | None = None
+    corners_mm: np.ndarray | None = None
+
+    @property
+    def is_volume(self) -> bool:
+        """True for a file format that has a third axis."""
+        return self.spacing_mm is not None
+
+    def lies_on(self, other: Stack) -> bool:
+        """True where both cover the same places, to 1 % of the smallest voxel side, or one is a picture."""
+        if self.corners_mm is None or other.corners_mm is None or self.spacing_mm is None:
+            return True
+        apart = np.linalg.norm(self.corners_mm - other.corners_mm, axis=1).max()
+        return bool(apart <= 0.01 * min(self.spacing_mm))
+
+
+def is_picture(path: Path) -> bool:
+    """True for PNG, JPEG, BMP and TIFF files, by name."""
+    return path.name.lower().endswith(PICTURES)
+
+
+def is_image(path: Path) -> bool:
+    """True for files that `read_stack` reads, by name; DICOM folders are recognised by `read_stack` alone."""
+    return path.name.lower().endswith(PICTURES + VOLUMES)
+
+
+def read_stack(path: Path) -> Stack:
+    """Read a picture (one slice) or a volume (all its slices, axial order as stored).
+
+    Raises InputError where the file is missing or cannot be read.
+    """
+    if not path.exists():
+        raise InputError(f"There is no file or folder {path}; check the path.")
+    if is_picture(path):
+        return _read_picture(path)
+    from VirtualContrastLib.io.reading import read_volume
+
+    image, _ = read_volume(path)
+    return _stack_of(image)
+
+
+def _stack_of(image: sitk.Image) -> Stack:
+    array = sitk.GetArrayFromImage(image)
+    eight_bit = array.dtype == np.uint8
+    i, j, k = image.GetSpacing()
+    ends = itertools.product(*((0, side - 1) for side in image.GetSize()))
+    corners = np.array([image.TransformIndexToPhysicalPoint(end) for end in ends])
+    return Stack(array if eight_bit else array.astype(np.float32), eight_bit, (k, j, i), corners)
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Read a mask as bool [k, j, i].
+
+    Pictures are cut at 127, as JPEG and resampled masks have gray rims; in volumes everything above 0 counts.
+    """
+    stack = read_stack(path)
+    return stack.pixels > (127 if not stack.is_volume and stack.pixels.max() > 1 else 0)
+
+
+def _read_picture(path: Path) -> Stack:
+    """Read one picture as [1, j, i]; colors become luma (0.299 R + 0.587 G + 0.114 B), transparency is
+    ignored.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as file:
+            if file.format == "JPEG":
+                file.draft("L", file.size)  # the luma that the file stores, not one computed back from colors
+            if file.mode.startswith("I") or file.mode == "F":
+                return Stack(np.asarray(file, dtype=np.float32)[None], False)
+            color = file.convert("RGB") if file.mode in ("RGBA", "LA", "P", "CMYK", "YCbCr") else file
+            return Stack(np.asarray(color.convert("L"), dtype=np.uint8)[None], True)
+    except (UnidentifiedImageError, OSError) as error:
+        raise InputError(
+            f"{path} cannot be read as a picture ({error}); it may be damaged or of another format."
+        ) from error

@@ -1,0 +1,153 @@
+"""LPIPS (Zhang et al. 2018, AlexNet, version 0.1) without torchvision: five convolutions, five linear heads.
+
+The backbone is torchvision's `alexnet-owt-7be5be79.pth` (244 MB), given by path or found in
+`$TORCH_HOME/hub/checkpoints`; nothing is downloaded. The linear heads come with torchmetrics.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from VirtualContrastLib.events import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+BACKBONE_FILE = "alexnet-owt-7be5be79.pth"
+SMALLEST_SIDE = 32
+_CONVOLUTIONS = (
+    (0, 3, 64, 11, 4, 2),
+    (3, 64, 192, 5, 1, 2),
+    (6, 192, 384, 3, 1, 1),
+    (8, 384, 256, 3, 1, 1),
+    (10, 256, 256, 3, 1, 1),
+)
+"""(index in torchvision's `features`, channels in, channels out, kernel, stride, padding)"""
+_POOL_BEFORE = (3, 6)
+_SHIFT = (-0.030, -0.088, -0.188)
+_SCALE = (0.458, 0.448, 0.450)
+
+
+class Lpips:
+    """The distance of two gray slices; 0 for equal images. Holds the network on one device."""
+
+    def __init__(
+        self, backbone: Mapping[str, torch.Tensor], heads: Mapping[str, torch.Tensor], device: str = "cpu"
+    ) -> None:
+        self.device = device
+        self.note = ""
+        self._convolutions = [
+            (
+                index,
+                backbone[f"features.{index}.weight"].to(device),
+                backbone[f"features.{index}.bias"].to(device),
+                stride,
+                padding,
+            )
+            for index, _, _, _, stride, padding in _CONVOLUTIONS
+        ]
+        self._heads = [heads[f"lin{n}.model.1.weight"].to(device) for n in range(len(_CONVOLUTIONS))]
+
+    def distance(self, first: np.ndarray, second: np.ndarray) -> float:
+        """LPIPS of two slices [j, i] with values in [-1, 1]; raises ValueError below 32 pixels on a side."""
+        import torch
+
+        if first.shape != second.shape or min(first.shape) < SMALLEST_SIDE:
+            raise ValueError(
+                f"LPIPS needs two slices of one shape, {SMALLEST_SIDE} pixels or more, got "
+                f"{first.shape}, {second.shape}"
+            )
+        pair = torch.from_numpy(np.stack([first, second]).astype(np.float32)).to(self.device)
+        with torch.inference_mode():
+            total = torch.zeros((), device=self.device)
+            for features, head in zip(self._features(pair[:, None].expand(-1, 3, -1, -1)), self._heads, strict=True):
+                unit = features / torch.sqrt(1e-8 + (features**2).sum(dim=1, keepdim=True))
+                total += torch.nn.functional.conv2d((unit[:1] - unit[1:]) ** 2, head).mean()
+        return float(total)
+
+    def _features(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Activations after each of the five ReLUs."""
+        import torch.nn.functional as F
+
+        shift, scale = (images.new_tensor(c).view(1, 3, 1, 1) for c in (_SHIFT, _SCALE))
+        x, found = (images - shift) / scale, []
+        for index, weight, bias, stride, padding in self._convolutions:
+            if index in _POOL_BEFORE:
+                x = F.max_pool2d(x, 3, 2)
+            x = F.relu(F.conv2d(x, weight, bias, stride, padding))
+            found.append(x)
+        return found
+
+
+def load_lpips(backbone: Path | None = None, *, device: str = "cpu") -> Lpips:
+    """Load LPIPS; `backbone` None looks into torch's hub folder.
+
+    Raises InputError, in a sentence that says what to put where, when the AlexNet file is missing or is not
+    one.
+    """
+    path = backbone if backbone is not None else hub_checkpoints() / BACKBONE_FILE
+    if not path.is_file():
+        raise InputError(
+            f"LPIPS needs torchvision's AlexNet weights: put {BACKBONE_FILE} at {path} or name the file with --alexnet."
+        )
+    weights = load_state(path)
+    for index, inputs, outputs, kernel, _, _ in _CONVOLUTIONS:
+        found = tuple(weights[f"features.{index}.weight"].shape) if f"features.{index}.weight" in weights else None
+        if found != (outputs, inputs, kernel, kernel):
+            raise InputError(f"{path} is not torchvision's AlexNet: features.{index}.weight has shape {found}.")
+    model = Lpips(weights, load_state(_heads_file()), device)
+    if not sha256(path).startswith("7be5be79"):
+        model.note = "LPIPS used AlexNet weights that are not torchvision's (SHA-256 does not begin with 7be5be79)."
+    return model
+
+
+def hub_checkpoints() -> Path:
+    """Where torch.hub keeps downloaded weights: $TORCH_HOME/hub/checkpoints, by default under
+    ~/.cache/torch.
+    """
+    home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "torch"
+    return Path(home) / "hub" / "checkpoints"
+
+
+def load_state(path: Path) -> Mapping[str, torch.Tensor]:
+    """Read a state dict from .safetensors, or from .pth without running pickled code; raises InputError
+    where it is none.
+    """
+    import pickle
+
+    import torch
+
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{path} cannot be read as safetensors ({error}).") from error
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise InputError(
+            f"{path} cannot be read as weights ({type(error).__name__}); it may be damaged or hold code."
+        ) from error
+    if not isinstance(state, Mapping):
+        raise InputError(f"{path} holds no state dict but a {type(state).__name__}.")
+    return state
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _heads_file() -> Path:
+    import torchmetrics
+
+    return Path(torchmetrics.__file__).parent / "functional" / "image" / "lpips_models" / "alex.pth"

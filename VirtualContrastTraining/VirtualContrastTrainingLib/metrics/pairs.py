@@ -1,0 +1,230 @@
+"""Which real image belongs to which synthetic one: from two images, two folders or tables."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from VirtualContrastLib.events import InputError
+
+from .images import is_image
+
+_SUFFIXES = re.compile(r"(\.seg)?(\.nii\.gz|\.[A-Za-z0-9]+)$")
+_TOOL_WORDS = re.compile(r"_(synthesized_image|input_label|synthetic|real)(?=_|$)")
+_DUKE_PHASE = re.compile(r"_(000\d|CONCAT)(?=_|$)")
+_SLICE = re.compile(r"[_-]?(slice)?_?\d+$", re.IGNORECASE)
+_COLUMNS = ("real", "synthetic", "patient", "lesion", "breast", "pre")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A real image and the synthetic one to compare with it; `patient` groups pairs for confidence
+    intervals.
+    """
+
+    real: Path
+    synthetic: Path
+    patient: str
+    lesion: Path | None = None
+    breast: Path | None = None
+    pre: Path | None = None
+
+
+def find_pairs(real: Path, synthetic: Path, *, patient_pattern: str | None = None) -> list[Pair]:
+    """Pair by name: folders by relative file name, tables by row or `case` column, single images with each
+    other.
+
+    In folders, names are compared without suffix; where that does not match, also without the marks that
+    tools add (`_synthesized_image`, the Duke phase `_000k`). In a folder of prepared cases (case.json) or
+    of result folders (manifest.json) only the phases count. `patient_pattern` is a regular expression whose
+    match in the relative file name is the patient; without it a Duke id, the case folder or the name
+    without its slice number is taken.
+
+    Raises InputError where a file has no partner, a name is ambiguous or there is nothing to compare.
+    """
+    for path in (real, synthetic):
+        if not path.exists():
+            raise InputError(f"There is no file or folder {path}; check the path.")
+    if real.suffix.lower() == ".csv" or synthetic.suffix.lower() == ".csv":
+        return _pairs_from_tables(real, synthetic)
+    if real.is_dir() and synthetic.is_dir() and images_in(real):
+        return _pairs_from_folders(real, synthetic, patient_pattern)
+    if real.is_dir() != synthetic.is_dir():
+        raise InputError(f"{real} and {synthetic} must both be folders or both be images.")
+    return [Pair(real, synthetic, "1")]
+
+
+def attach(pairs: list[Pair], kind: str, source: Path) -> list[Pair]:
+    """Add to every pair its `kind` ("lesion", "breast" or "pre") from one image, or from a folder by the
+    real image's name.
+
+    A pair whose file is not in the folder keeps none when `kind` is a mask; a missing `pre` raises
+    InputError.
+    """
+    if not source.exists():
+        raise InputError(f"There is no file or folder {source}; check the path.")
+    if not source.is_dir():
+        if len(pairs) > 1:
+            raise InputError(
+                f"{source} is one file for {len(pairs)} pairs; give a folder with one {kind} image a pair."
+            )
+        return [_with(pair, kind, source) for pair in pairs]
+    table = _by_key(images_in(source, all_files=True), source, _loose_key)
+    found = [_with(pair, kind, table.get(_loose_key(Path(pair.real.name)))) for pair in pairs]
+    if not any(getattr(pair, kind) for pair in found):
+        raise InputError(f"No file in {source} has the name of a real image; name each {kind} image like the real one.")
+    if kind == "pre" and not all(pair.pre for pair in found):
+        missing = next(pair for pair in found if pair.pre is None)
+        raise InputError(f"{source} has no pre-contrast image for {missing.real.name}.")
+    return found
+
+
+def _with(pair: Pair, kind: str, path: Path | None) -> Pair:
+    if kind == "lesion":
+        return replace(pair, lesion=path)
+    return replace(pair, breast=path) if kind == "breast" else replace(pair, pre=path)
+
+
+def images_in(folder: Path, *, all_files: bool = False) -> list[Path]:
+    """Image files below a folder in name order; only the phases of prepared cases and result folders
+    unless `all_files`.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and is_image(path))
+    return files if all_files else [path for path in files if _is_phase(path)]
+
+
+def _is_phase(path: Path) -> bool:
+    if (path.parent / "case.json").is_file():
+        return re.match(r"phase_\d+\.", path.name) is not None
+    if (path.parent / "manifest.json").is_file():
+        return False
+    if (path.parent.parent / "manifest.json").is_file():
+        return path.parent.name == "phases"
+    return True
+
+
+def _pairs_from_folders(real: Path, synthetic: Path, patient_pattern: str | None) -> list[Pair]:
+    reals, synthetics = images_in(real), images_in(synthetic)
+    if not synthetics:
+        raise InputError(f"{synthetic} holds no image files.")
+    for key in (_strict_key, _loose_key):
+        left, right = (
+            _by_key(reals, real, key, complain=key is _loose_key),
+            _by_key(synthetics, synthetic, key, complain=key is _loose_key),
+        )
+        if left and left.keys() == right.keys():
+            return [_pair(left[name], right[name], real, patient_pattern) for name in sorted(left)]
+    alone = sorted(left.keys() ^ right.keys())
+    where, files = (real, left) if alone[0] in left else (synthetic, right)
+    raise InputError(
+        f"{len(alone)} of {len(left.keys() | right.keys())} names have no partner, the first is "
+        f"{files[alone[0]].name} in {where}; "
+        "every real image needs one synthetic image of the same name."
+    )
+
+
+def _pair(real: Path, synthetic: Path, root: Path, pattern: str | None) -> Pair:
+    prepared = (real.parent / "case.json").is_file()
+    lesion = real.parent / "lesions.nrrd" if prepared else None
+    pre = real.parent / "pre.nrrd" if prepared else None
+    lesion, pre = (path if path is not None and path.is_file() else None for path in (lesion, pre))
+    return Pair(real, synthetic, _patient_of(real.relative_to(root), pattern), lesion=lesion, pre=pre)
+
+
+def _patient_of(relative: Path, pattern: str | None) -> str:
+    if pattern is not None:
+        try:
+            match = re.search(pattern, relative.as_posix())
+        except re.error as error:
+            raise InputError(f"The patient pattern '{pattern}' is not a regular expression ({error}).") from error
+        if match is None:
+            raise InputError(f"The patient pattern '{pattern}' does not match the file name {relative.as_posix()}.")
+        return match.group(1) if match.groups() else match.group(0)
+    duke = re.search(r"Breast_MRI_\d+", relative.as_posix())
+    if duke:
+        return duke.group(0)
+    if len(relative.parts) > 1:
+        return relative.parts[0]
+    stem = _SUFFIXES.sub("", relative.name)
+    return _SLICE.sub("", _DUKE_PHASE.sub("", _TOOL_WORDS.sub("", stem))) or stem
+
+
+def _strict_key(relative: Path) -> str:
+    parts = [part for part in relative.parts[:-1] if part != "phases"]
+    return "/".join([*parts, _SUFFIXES.sub("", relative.name)])
+
+
+def _loose_key(relative: Path) -> str:
+    return _DUKE_PHASE.sub("", _TOOL_WORDS.sub("", _SUFFIXES.sub("", relative.name)))
+
+
+def _by_key(files: Iterable[Path], root: Path, key: Callable[[Path], str], *, complain: bool = True) -> dict[str, Path]:
+    table: dict[str, Path] = {}
+    for path in files:
+        name = key(path.relative_to(root))
+        if name in table and complain:
+            raise InputError(
+                f"{path} and {table[name]} cannot be told apart by name; pair them in a table with "
+                "columns real, synthetic."
+            )
+        table[name] = path
+    return table
+
+
+def _pairs_from_tables(real: Path, synthetic: Path) -> list[Pair]:
+    rows = _read_table(real if real.suffix.lower() == ".csv" else synthetic)
+    if {"real", "synthetic"} <= rows[0].keys():
+        return [_pair_of_row(row, number) for number, row in enumerate(rows)]
+    if real.suffix.lower() != ".csv" or synthetic.suffix.lower() != ".csv":
+        raise InputError(f"{real} and {synthetic}: one table alone needs the columns real and synthetic.")
+    left, right = _column(rows, "real", real), _column(_read_table(synthetic), "synthetic", synthetic)
+    if left.keys() != right.keys():
+        raise InputError(
+            f"{real} has {len(left)} rows and {synthetic} {len(right)}, or their case columns differ; "
+            "every row needs a partner."
+        )
+    return [_pair_of_row({**left[case], **right[case]}, number) for number, case in enumerate(left)]
+
+
+def _column(rows: list[dict[str, str]], kind: str, table: Path) -> dict[str, dict[str, str]]:
+    """Rows by `case` (or by number), with the image path under `kind`."""
+    source = next((name for name in (kind, "path", "image", "file") if name in rows[0]), None)
+    if source is None:
+        raise InputError(f"{table} needs a column named {kind} or path.")
+    cases = [row.get("case") or str(number) for number, row in enumerate(rows)]
+    if len(set(cases)) != len(cases):
+        raise InputError(f"{table} names a case twice; every case needs one row.")
+    return {case: {**row, kind: row[source]} for case, row in zip(cases, rows, strict=True)}
+
+
+def _pair_of_row(row: dict[str, str], number: int) -> Pair:
+    def path(name: str) -> Path | None:
+        return Path(row[name]) if row.get(name) else None
+
+    real, synthetic = path("real"), path("synthetic")
+    if real is None or synthetic is None:
+        raise InputError(f"Row {number + 1} of the table of pairs lacks its real or synthetic image.")
+    patient = row.get("patient") or row.get("case") or str(number)
+    return Pair(real, synthetic, patient, lesion=path("lesion"), breast=path("breast"), pre=path("pre"))
+
+
+def _read_table(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV with lower-case column names; image paths are relative to the table."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [
+                {(name or "").strip().lower(): (value or "").strip() for name, value in row.items()}
+                for row in csv.DictReader(file)
+            ]
+    except (OSError, UnicodeDecodeError, csv.Error, AttributeError) as error:
+        raise InputError(f"{path} cannot be read as a CSV table ({error}).") from error
+    if not rows:
+        raise InputError(f"{path} has no rows.")
+    for row in rows:
+        for name in (*(c for c in _COLUMNS if c != "patient"), "path", "image", "file"):
+            if row.get(name):
+                row[name] = str(path.parent / row[name])
+    return rows

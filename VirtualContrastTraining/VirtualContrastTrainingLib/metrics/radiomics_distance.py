@@ -1,0 +1,208 @@
+"""Frechet distance between radiomics features of lesions (FRD), versions 0 and 1, and version 0 as published.
+
+Version 0 (Osuala et al. 2024): original image, PyRadiomics defaults, each feature scaled over both sets. Version 1
+(Konz et al. 2026): original, Laplacian-of-Gaussian and wavelet images, z-scores by the real set, log of the distance;
+PyRadiomics leaves out the Laplacian of Gaussian on single slices. As published (JMI 2025): the flag `--norm_across` of
+frd-score 0.0.2 does the opposite of what it says, each set is z-scored by itself, so the means always agree and only
+correlations are compared.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import SimpleITK as sitk
+from VirtualContrastLib.events import InputError
+
+from .frechet import FeatureMoments, frechet_distance, too_few_note
+from .images import read_mask, read_stack
+from .pairs import Pair
+
+if TYPE_CHECKING:
+    from radiomics.featureextractor import RadiomicsFeatureExtractor
+
+NORM_RANGE = 7.45670747756958
+"""Upper end of the range to which version 0 scales features (frd-score's default)."""
+TEXTURE = ("glcm", "glrlm", "gldm", "glszm", "ngtdm")
+ALL_GROUPS = ("firstorder", *TEXTURE, "shape2D")
+_V1_GLCM = [
+    *("Autocorrelation", "JointAverage", "ClusterProminence", "ClusterShade", "ClusterTendency", "Contrast"),
+    *("Correlation", "DifferenceAverage", "DifferenceEntropy", "DifferenceVariance", "JointEnergy", "JointEntropy"),
+    *("Imc1", "Imc2", "Idm", "Idmn", "Id", "Idn", "InverseVariance", "MaximumProbability", "SumEntropy", "SumSquares"),
+]
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """Named features of a set of lesions: `values` [lesions, features]."""
+
+    names: tuple[str, ...]
+    values: np.ndarray
+
+
+def extractor_v0(groups: Sequence[str] = TEXTURE) -> RadiomicsFeatureExtractor:
+    """PyRadiomics as version 0 sets it: original image, bin width 25, masks of one dimension allowed."""
+    from radiomics.featureextractor import RadiomicsFeatureExtractor
+
+    _quiet()
+    extractor = RadiomicsFeatureExtractor(correctMask=True, minimumROIDimensions=1)
+    extractor.disableAllFeatures()
+    for group in groups:
+        extractor.enableFeatureClassByName(group)
+    return extractor
+
+
+def extractor_v1(*, two_dimensional: bool = True) -> RadiomicsFeatureExtractor:
+    """PyRadiomics as version 1 sets it: z-scored image x 100, 2 mm pixels, LoG 2-5 mm, wavelets, bin width 5."""
+    from radiomics.featureextractor import RadiomicsFeatureExtractor
+
+    _quiet()
+    settings: dict[str, Any] = {
+        "normalize": True,
+        "normalizeScale": 100,
+        "interpolator": "sitkBSpline",
+        "resampledPixelSpacing": [2, 2, 0] if two_dimensional else [2, 2, 2],
+        "padDistance": 10,
+        "preCrop": True,
+        "binWidth": 5,
+        "voxelArrayShift": 300,
+        "label": 1,
+        "correctMask": True,
+        "minimumROIDimensions": 1,
+    }
+    if two_dimensional:
+        settings |= {"force2D": True, "force2Ddimension": 0}
+    extractor = RadiomicsFeatureExtractor(**settings)
+    extractor.disableAllImageTypes()
+    extractor.enableImageTypes(Original={}, LoG={"sigma": [2.0, 3.0, 4.0, 5.0]}, Wavelet={})
+    extractor.disableAllFeatures()
+    extractor.enableFeaturesByName(firstorder=[], glcm=list(_V1_GLCM), glrlm=[], glszm=[], ngtdm=[])
+    return extractor
+
+
+def lesion_features(
+    extractor: RadiomicsFeatureExtractor, image: np.ndarray, mask: np.ndarray, spacing_mm: Sequence[float] = (1, 1, 1)
+) -> dict[str, float]:
+    """Features of one lesion in a stack [k, j, i] of spacing (k, j, i); one slice is taken as a 2-D image.
+
+    Raises ValueError for a mask of fewer than two pixels.
+    """
+    if image.shape != mask.shape:
+        raise ValueError(f"image and mask must have one shape, got {image.shape} and {mask.shape}")
+    if int(mask.sum()) < 2:
+        raise ValueError("a lesion of fewer than two pixels has no texture")
+    flat = image.shape[0] == 1 and not extractor.settings.get("force2D")
+    pixels, region = (image[0], mask[0]) if flat else (image, mask)
+    spacing = [float(s) for s in reversed(spacing_mm)][: pixels.ndim]
+    volumes = [sitk.GetImageFromArray(x) for x in (pixels.astype(np.float32), region.astype(np.uint8))]
+    for volume in volumes:
+        volume.SetSpacing(spacing)
+    found = extractor.execute(*volumes, label=1)
+    return {name: float(value) for name, value in found.items() if not name.startswith("diagnostics")}
+
+
+def table_of(rows: Sequence[dict[str, float]]) -> FeatureTable:
+    """Stack feature dictionaries of lesions; raises ValueError where there are none or their features differ."""
+    if not rows or any(row.keys() != rows[0].keys() for row in rows):
+        raise ValueError("every lesion needs the same features")
+    return FeatureTable(tuple(rows[0]), np.array([list(row.values()) for row in rows], dtype=np.float64))
+
+
+def distance_v0(real: FeatureTable, synthetic: FeatureTable, *, norm: str = "minmax", pooled: bool = True) -> float:
+    """Version 0. `norm` is "minmax" (to 0..7.457) or "zscore" (times 7.457); `pooled` scales both sets together.
+
+    As published (JMI 2025, FRD on textures) is norm="zscore", pooled=False.
+    """
+    _check_names(real, synthetic)
+    both = np.concatenate([real.values, synthetic.values])
+    sets = [_scaled(t.values, both if pooled else t.values, norm) for t in (real, synthetic)]
+    return frechet_distance(*(_moments(values) for values in sets))
+
+
+def distance_v1(real: FeatureTable, synthetic: FeatureTable, *, paper_log: bool = False) -> float:
+    """Version 1: log of the squared distance of z-scores by the real set; half of it with `paper_log`.
+
+    Lesions with NaN and features that are not finite are dropped; features that are constant in the real set have no
+    z-score and are dropped too. Equal sets give -inf.
+    """
+    _check_names(real, synthetic)
+    first, second = (t.values[~np.isnan(t.values).any(axis=1)] for t in (real, synthetic))
+    spread = first.std(axis=0) if len(first) else np.zeros(first.shape[1])
+    usable = np.isfinite(first).all(axis=0) & np.isfinite(second).all(axis=0) & (spread > 0)
+    mean, spread = first.mean(axis=0)[usable], spread[usable]
+    squared = frechet_distance(*(_moments((v[:, usable] - mean) / spread) for v in (first, second)))
+    value = math.log(squared) if squared > 0 else -math.inf
+    return value / 2 if paper_log else value
+
+
+def radiomics_report(real: FeatureTable, synthetic: FeatureTable) -> dict[str, Any]:
+    """Version 0 true and as published side by side, with the numbers of lesions and features."""
+    n = min(len(real.values), len(synthetic.values))
+    return {
+        "frd_v0": distance_v0(real, synthetic),
+        "frd_v0_zscore": distance_v0(real, synthetic, norm="zscore"),
+        "frd_v0_as_published": distance_v0(real, synthetic, norm="zscore", pooled=False),
+        "n": [len(real.values), len(synthetic.values)],
+        "features": len(real.names),
+        "note": too_few_note(n, len(real.names)),
+    }
+
+
+def lesion_distance(pairs: Iterable[Pair], groups: Sequence[str] = TEXTURE) -> dict[str, Any]:
+    """Radiomics distance, versions 0 and 1, of the lesions of real against synthetic images; a file's lesions are one.
+
+    Raises InputError where fewer than two pairs have a lesion mask of two pixels or more.
+    """
+    tables: dict[str, list[dict[str, float]]] = {"real": [], "synthetic": [], "real v1": [], "synthetic v1": []}
+    simple, flat, deep = extractor_v0(groups), extractor_v1(), extractor_v1(two_dimensional=False)
+    for pair in pairs:
+        mask = None if pair.lesion is None else read_mask(pair.lesion)
+        if mask is None or mask.sum() < 2:
+            continue
+        for side, path in (("real", pair.real), ("synthetic", pair.synthetic)):
+            stack = read_stack(path)
+            if stack.pixels.shape != mask.shape:
+                raise InputError(f"The mask {pair.lesion} differs in size from {path}.")
+            spacing = stack.spacing_mm or (1.0, 1.0, 1.0)
+            tables[side].append(lesion_features(simple, stack.pixels, mask, spacing))
+            full = flat if len(mask) == 1 else deep
+            tables[f"{side} v1"].append(lesion_features(full, stack.pixels, mask, spacing))
+    if len(tables["real"]) < 2:
+        raise InputError("The radiomics distance needs lesion masks of at least two pairs; give them with --lesions.")
+    v1 = distance_v1(table_of(tables["real v1"]), table_of(tables["synthetic v1"]))
+    report = radiomics_report(table_of(tables["real"]), table_of(tables["synthetic"]))
+    return {**report, "frd_v1": v1 if math.isfinite(v1) else None}
+
+
+def _scaled(values: np.ndarray, base: np.ndarray, norm: str) -> np.ndarray:
+    """Scale columns by the statistics of `base`; constant columns and NaN as frd-score 0.0.2 treats them."""
+    if norm == "minmax":
+        low, width = np.nanmin(base, axis=0), np.ptp(base, axis=0)
+        scaled = np.where(width == 0, 0.5, (values - low) / np.where(width == 0, 1, width)) * NORM_RANGE
+    elif norm == "zscore":
+        mean, spread = np.nanmean(base, axis=0), np.nanstd(base, axis=0)
+        scaled = np.where(spread == 0, 0.0, (values - mean) / np.where(spread == 0, 1, spread)) * NORM_RANGE
+    else:
+        raise ValueError(f"norm must be minmax or zscore, got {norm}")
+    return np.where(np.isnan(scaled), NORM_RANGE / 2, scaled)
+
+
+def _moments(values: np.ndarray) -> FeatureMoments:
+    moments = FeatureMoments()
+    moments.add(values)
+    return moments
+
+
+def _check_names(real: FeatureTable, synthetic: FeatureTable) -> None:
+    if real.names != synthetic.names:
+        raise ValueError("both sets need the same features in the same order")
+
+
+def _quiet() -> None:
+    import radiomics
+
+    radiomics.setVerbosity(60)

@@ -1,0 +1,84 @@
+"""Agreement of lesion masks: Dice, 95th percentile Hausdorff distance, lesion-wise sensitivity and false positives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+
+def dice(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Dice coefficient of two masks of one shape, 0..1; 1 when both are empty."""
+    a, b = _masks(predicted, truth)
+    total = int(a.sum()) + int(b.sum())
+    return 1.0 if total == 0 else 2 * int((a & b).sum()) / total
+
+
+def hd95(
+    predicted: np.ndarray, truth: np.ndarray, spacing_mm: Sequence[float] | None = None, *, pooled: bool = False
+) -> float:
+    """95th percentile Hausdorff distance in mm (in pixels without spacing), between the masks' surface voxels.
+
+    The larger of the two directed percentiles; with `pooled` the percentile of both directions' distances together.
+    Spacing has the order of the array's axes. 0 when both masks are empty, infinite when one is.
+    """
+    a, b = _masks(predicted, truth)
+    if not a.any() or not b.any():
+        return 0.0 if a.any() == b.any() else math.inf
+    surface_a, surface_b = _surface(a), _surface(b)
+    to_b = ndimage.distance_transform_edt(~surface_b, sampling=spacing_mm)[surface_a]
+    to_a = ndimage.distance_transform_edt(~surface_a, sampling=spacing_mm)[surface_b]
+    if pooled:
+        return float(np.percentile(np.concatenate([to_a, to_b]), 95))
+    return float(max(np.percentile(to_a, 95), np.percentile(to_b, 95)))
+
+
+@dataclass(frozen=True)
+class LesionCounts:
+    """True lesions, those found, and predicted components that touch no true lesion."""
+
+    lesions: int
+    found: int
+    false_positives: int
+
+    @property
+    def sensitivity(self) -> float | None:
+        """Share of lesions found; None without lesions."""
+        return self.found / self.lesions if self.lesions else None
+
+    def __add__(self, other: LesionCounts) -> LesionCounts:
+        """Counts of two cases together."""
+        return LesionCounts(
+            self.lesions + other.lesions,
+            self.found + other.found,
+            self.false_positives + other.false_positives,
+        )
+
+
+def lesion_counts(predicted: np.ndarray, truth: np.ndarray, *, overlap: float = 0.0) -> LesionCounts:
+    """Count lesions found and false positives between two masks.
+
+    Components of `truth` (voxels that touch by face, edge or corner) are lesions. A lesion is found when predicted
+    voxels cover more than the share `overlap` of it; a predicted component is a false positive when it touches none.
+    """
+    a, b = _masks(predicted, truth)
+    touching = ndimage.generate_binary_structure(a.ndim, a.ndim)
+    lesions, n_lesions = ndimage.label(b, touching)
+    parts, n_parts = ndimage.label(a, touching)
+    covered = ndimage.mean(a, lesions, np.arange(1, n_lesions + 1)) if n_lesions else np.zeros(0)
+    hit = ndimage.maximum(b, parts, np.arange(1, n_parts + 1)) if n_parts else np.zeros(0)
+    return LesionCounts(n_lesions, int((np.asarray(covered) > overlap).sum()), int((np.asarray(hit) == 0).sum()))
+
+
+def _surface(mask: np.ndarray) -> np.ndarray:
+    """Voxels of the mask with a face neighbor outside; the array's border counts as outside."""
+    return mask & ~ndimage.binary_erosion(mask)
+
+
+def _masks(predicted: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if predicted.shape != truth.shape:
+        raise ValueError(f"masks must have one shape, got {predicted.shape} and {truth.shape}")
+    return predicted.astype(bool), truth.astype(bool)
