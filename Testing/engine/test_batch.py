@@ -1,0 +1,244 @@
+"""Many cases: each stands alone, the summary tells the truth, a second run finishes what the first began."""
+
+import csv
+import json
+from dataclasses import replace
+
+import pytest
+import run_samples
+from VirtualContrastLib import exporting
+from VirtualContrastLib.batch import Status, run_batch
+from VirtualContrastLib.batch_cases import Case, read_cases
+from VirtualContrastLib.events import Events, ExitCode, InputError, Stage
+from VirtualContrastLib.models.package import ModelPackage
+from VirtualContrastLib.pipeline import Engine, RunSettings
+from VirtualContrastLib.result import verify_result
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return run_samples.write_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return Engine()
+
+
+@pytest.fixture(scope="module")
+def chosen(model):
+    return RunSettings(model=str(model), segmentation="threshold", device="cpu")
+
+
+@pytest.fixture
+def study(tmp_path):
+    return run_samples.write_study(tmp_path / "study", phases=1)
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """Figures and report are not the subject and take most of the time."""
+    monkeypatch.setattr(exporting, "_figures_and_report", lambda task: None)
+
+
+def summary(out):
+    with (out / "summary.csv").open(newline="") as file:
+        table = {row["case"]: row for row in csv.DictReader(file)}
+    data = json.loads((out / "summary.json").read_text())
+    assert {case["case"]: case["status"] for case in data["cases"]} == {n: r["status"] for n, r in table.items()}
+    return table
+
+
+def bad_case(tmp_path, name="bad"):
+    (tmp_path / "empty.nrrd").write_bytes(b"")
+    return Case(name, str(tmp_path / "empty.nrrd"))
+
+
+def test_a_failing_case_is_recorded_with_its_sentence_and_harms_no_other(study, chosen, engine, tmp_path):
+    good = str(study / "pre.nrrd")
+    cases = [Case("first", good), bad_case(tmp_path), Case("last", good, lesions=str(study / "mask.nrrd"))]
+    outcome = run_batch(cases, tmp_path / "out", chosen, engine=engine)
+    assert outcome.exit_code is ExitCode.SOME_CASES_FAILED
+    assert [case.status for case in outcome.cases] == [Status.DONE, Status.FAILED, Status.DONE]
+    table = summary(tmp_path / "out")
+    assert "empty" in table["bad"]["message"]
+    assert table["last"]["lesions"] == "2"
+    for name in ("first", "last"):
+        assert verify_result(tmp_path / "out" / name) == []
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "first",
+        "last",
+        "summary.csv",
+        "summary.json",
+    ]
+
+
+def test_an_error_nobody_foresaw_fails_its_case_only(study, chosen, engine, tmp_path, monkeypatch):
+    broken = ZeroDivisionError("strange\nnumbers")
+    calls = []
+
+    def sometimes(task):
+        calls.append(task)
+        if len(calls) == 1:
+            raise broken
+
+    monkeypatch.setattr(exporting, "_tables", sometimes)
+    cases = [Case(name, str(study / "pre.nrrd")) for name in ("a", "b")]
+    outcome = run_batch(cases, tmp_path / "out", chosen, engine=engine)
+    assert [case.status for case in outcome.cases] == [Status.FAILED, Status.DONE]
+    assert "ZeroDivisionError (strange numbers)" in outcome.cases[0].message
+    assert not (tmp_path / "out" / "a").exists()
+
+
+def test_resume_keeps_what_is_whole_and_makes_the_rest(study, chosen, engine, tmp_path):
+    good = str(study / "pre.nrrd")
+    out = tmp_path / "out"
+    run_batch([Case("a", good)], out, chosen, engine=engine)
+    before = (out / "a" / "manifest.json").read_bytes()
+    cases = [Case("a", good), Case("b", good)]
+    with pytest.raises(InputError, match="not empty"):
+        run_batch(cases, out, chosen, engine=engine)
+    outcome = run_batch(cases, out, replace(chosen, resume=True), engine=engine)
+    assert outcome.exit_code is ExitCode.DONE
+    assert [case.status for case in outcome.cases] == [Status.KEPT, Status.DONE]
+    assert (out / "a" / "manifest.json").read_bytes() == before
+    table = summary(out)
+    assert table["a"]["lesions"] == table["b"]["lesions"] != ""
+
+
+def test_resume_never_destroys_a_result_made_otherwise(study, chosen, engine, tmp_path):
+    good, out = str(study / "pre.nrrd"), tmp_path / "out"
+    run_batch([Case("a", good)], out, chosen, engine=engine)
+    other = replace(chosen, segmentation="none", resume=True)
+    outcome = run_batch([Case("a", good)], out, other, engine=engine)
+    assert outcome.cases[0].status is Status.FAILED
+    assert "--overwrite" in outcome.cases[0].message
+    assert verify_result(out / "a") == []
+    outcome = run_batch([Case("a", good)], out, replace(other, overwrite=True), engine=engine)
+    assert outcome.cases[0].status is Status.DONE
+
+
+def test_weights_are_loaded_once_for_all_cases(study, chosen, tmp_path, monkeypatch):
+    loads, load_state = [], ModelPackage.load_state
+    monkeypatch.setattr(ModelPackage, "load_state", lambda self: loads.append(1) or load_state(self))
+    run_batch([Case(name, str(study / "pre.nrrd")) for name in "abc"], tmp_path / "out", chosen)
+    assert len(loads) == 1
+
+
+def test_cancelling_ends_the_case_in_hand_and_tells_which_were_not_run(study, chosen, engine, tmp_path):
+    class Canceller:
+        seen = 0
+
+        def progress(self, stage, done, total):
+            self.seen += stage is Stage.KINETICS and done == 0
+            if self.seen == 2:
+                events.cancel()
+
+        def warning(self, message):
+            pass
+
+    events = Events([Canceller()])
+    cases = [Case(name, str(study / "pre.nrrd")) for name in ("a", "b", "c")]
+    outcome = run_batch(cases, tmp_path / "out", chosen, events=events, engine=engine)
+    assert outcome.exit_code is ExitCode.CANCELLED
+    assert [row["status"] for row in summary(tmp_path / "out").values()] == ["done", "cancelled", "not run"]
+    assert not (tmp_path / "out" / "b").exists()
+    assert verify_result(tmp_path / "out" / "a") == []
+
+
+def test_warnings_belong_to_their_case(study, chosen, engine, tmp_path):
+    cases = [Case("a", str(study / "pre.nrrd")), Case("b", str(study / "pre.nrrd"))]
+    outcome = run_batch(cases, tmp_path / "out", chosen, engine=engine)
+    assert outcome.cases[0].warnings == outcome.cases[1].warnings != ()
+
+
+def test_only_unusable_cases_end_with_exit_code_2(chosen, engine, tmp_path):
+    outcome = run_batch([bad_case(tmp_path)], tmp_path / "out", chosen, engine=engine)
+    assert outcome.exit_code is ExitCode.UNUSABLE
+
+
+def test_an_output_that_is_a_file_is_refused(study, chosen, engine, tmp_path):
+    (tmp_path / "out").write_text("x")
+    with pytest.raises(InputError, match="is a file"):
+        run_batch([Case("a", str(study / "pre.nrrd"))], tmp_path / "out", chosen, engine=engine)
+
+
+def write_table(tmp_path, text):
+    path = tmp_path / "table.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_table_gives_cases_with_paths_relative_to_it(tmp_path):
+    table = write_table(
+        tmp_path,
+        "\ufeffcase,input,real1,real2,lesions,times\n"
+        "a,x/pre.nii.gz,x/1.nii.gz,/abs/2.nii.gz,,90 220.5\n"
+        'b,"y, z/dicom@2",,,m.nrrd,\n\n',
+    )
+    first, second = read_cases(table)
+    assert first == Case(
+        "a",
+        str(tmp_path / "x/pre.nii.gz"),
+        (str(tmp_path / "x/1.nii.gz"), "/abs/2.nii.gz"),
+        None,
+        (90.0, 220.5),
+    )
+    assert second == Case("b", str(tmp_path / "y, z/dicom@2"), (), str(tmp_path / "m.nrrd"), None)
+
+
+def test_a_semicolon_table_of_a_spreadsheet_is_read_as_well(tmp_path):
+    (case,) = read_cases(write_table(tmp_path, "case;input;times\r\nÄrztin 1;a.nrrd;60 120\r\n"))
+    assert (case.name, case.times_s) == ("Ärztin 1", (60.0, 120.0))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "columns"),
+        ("case,input\n", "no cases"),
+        ("case,input,lesion\na,b,c\n", "columns"),
+        ("case,case,input\na,b,c\n", "columns"),
+        ("input\nb\n", "columns"),
+        ("case,input\na,\n", "line 2 lacks"),
+        ("case,input\na,b,c\n", "more cells"),
+        ("case,input\na,b\nA,c\n", "twice"),
+        ("case,input\n../a,b\n", "folder name"),
+        ("case,input\n.,b\n", "folder name"),
+        ("case,input\nNUL,b\n", "folder name"),
+        ("case,input,times\na,b,early\n", "seconds"),
+        ("case,input,real1,real2\na,b,,c\n", "skips"),
+    ],
+)
+def test_a_table_that_cannot_be_meant_is_refused_before_anything_runs(tmp_path, text, words):
+    with pytest.raises(InputError, match=words):
+        read_cases(write_table(tmp_path, text))
+
+
+def test_a_missing_and_an_empty_folder_are_refused(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        read_cases(tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no cases"):
+        read_cases(tmp_path / "empty")
+
+
+def test_a_folder_gives_its_volumes_and_subfolders(tmp_path):
+    for name in ("b.nii.gz", "a.png", "notes.txt", ".hidden.nrrd", "d/IM0001.dcm", "e/pre.nii.gz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    for name in ("e/phase_1.nii.gz", "e/phase_2.nii.gz", "e/lesions.nii.gz", "f/only.mha"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    cases = {case.name: case for case in read_cases(tmp_path)}
+    assert list(cases) == ["a", "b", "d", "e", "f"]
+    assert cases["d"].input == str(tmp_path / "d")
+    assert cases["e"].real == (str(tmp_path / "e/phase_1.nii.gz"), str(tmp_path / "e/phase_2.nii.gz"))
+    assert cases["f"].input == str(tmp_path / "f/only.mha")
+
+
+def test_two_files_of_one_name_are_told_apart_by_refusing(tmp_path):
+    for name in ("a.png", "a.nrrd"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(InputError, match="twice"):
+        read_cases(tmp_path)

@@ -1,0 +1,134 @@
+"""Arrays, geometry and writing of volumes, against SimpleITK, nibabel and hashlib."""
+
+import hashlib
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from io_samples import lps_affine, oblique_image, rotation
+from VirtualContrastLib.events import InputError, VirtualContrastError
+from VirtualContrastLib.io import volumes
+from VirtualContrastLib.io.reading import load
+
+angles = st.tuples(*[st.floats(-180, 180)] * 3)
+flips = st.tuples(*[st.sampled_from((-1.0, 1.0))] * 3)
+spacings = st.tuples(*[st.floats(0.05, 40)] * 3)
+origins = st.tuples(*[st.floats(-500, 500)] * 3)
+
+
+def image_of(angle, flip, spacing, origin, dtype):
+    array = np.random.default_rng(1).uniform(0, 200, (3, 16, 17)).astype(dtype)
+    return oblique_image(array, spacing, origin, rotation(angle) * flip)
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha", ".nii.gz"])
+@pytest.mark.parametrize("dtype", [np.int16, np.float32, np.float64, np.uint8])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(angles, flips, spacings, origins)
+def test_a_written_volume_comes_back_with_equal_voxels_and_geometry(
+    tmp_path, suffix, dtype, angle, flip, spacing, origin
+):
+    image = image_of(angle, flip, spacing, origin, dtype)
+    path = tmp_path / f"volume{suffix}"
+    volumes.write(image, path, comment=volumes.SYNTHETIC_COMMENT)
+    back = load(path).image
+    assert back.GetPixelID() == image.GetPixelID()
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(back), sitk.GetArrayFromImage(image))
+    accuracy = 1e-4 if suffix == ".nii.gz" else 1e-11
+    np.testing.assert_allclose(lps_affine(back), lps_affine(image), atol=accuracy)
+    assert volumes.same_geometry(back, image) == ""
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(angles, flips, spacings, origins)
+def test_a_nifti_file_means_the_same_to_nibabel(tmp_path, angle, flip, spacing, origin):
+    image = image_of(angle, flip, spacing, origin, np.float32)
+    volumes.write(image, tmp_path / "volume.nii")
+    other = nib.load(tmp_path / "volume.nii")
+    np.testing.assert_array_equal(np.asarray(other.dataobj).T, sitk.GetArrayFromImage(image))
+    np.testing.assert_allclose(np.diag([-1, -1, 1, 1]) @ other.affine, lps_affine(image), atol=1e-3)
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
+def test_nrrd_and_metaimage_carry_the_comment(tmp_path, suffix):
+    volumes.write(oblique_image(), tmp_path / f"v{suffix}", comment=volumes.SYNTHETIC_COMMENT)
+    assert sitk.ReadImage(str(tmp_path / f"v{suffix}")).GetMetaData("VirtualContrast") == "SYNTHETIC - research only"
+
+
+def test_nifti_carries_the_comment_in_descrip(tmp_path):
+    volumes.write(oblique_image(), tmp_path / "v.nii.gz", comment=volumes.SYNTHETIC_COMMENT)
+    assert nib.load(tmp_path / "v.nii.gz").header["descrip"].item() == b"SYNTHETIC - research only"
+
+
+def test_writing_does_not_change_the_image_that_is_written(tmp_path):
+    image = oblique_image()
+    volumes.write(image, tmp_path / "v.nrrd", comment="x")
+    assert image.GetMetaDataKeys() == ()
+
+
+def test_an_unknown_suffix_is_refused_and_a_missing_folder_is_a_failure(tmp_path):
+    with pytest.raises(InputError, match=r"v\.tif cannot be written"):
+        volumes.write(oblique_image(), tmp_path / "v.tif")
+    with pytest.raises(VirtualContrastError, match="could not be written") as caught:
+        volumes.write(oblique_image(), tmp_path / "missing" / "v.nrrd")
+    assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int16, np.float16, np.float32, np.float64])
+def test_like_keeps_values_and_takes_exactly_the_geometry_of_the_reference(dtype):
+    reference = oblique_image()
+    array = np.random.default_rng(3).integers(0, 2, (9, 18, 20)).astype(dtype)
+    image = volumes.like(array, reference)
+    np.testing.assert_array_equal(volumes.to_array(image), array.astype(np.float32))
+    assert image.GetSpacing() == reference.GetSpacing()
+    assert image.GetOrigin() == reference.GetOrigin()
+    assert image.GetDirection() == reference.GetDirection()
+
+
+def test_like_does_not_take_a_last_axis_of_three_for_colors():
+    reference = oblique_image(np.zeros((4, 5, 3), np.int16))
+    assert volumes.like(np.zeros((4, 5, 3)), reference).GetNumberOfComponentsPerPixel() == 1
+
+
+def test_like_refuses_another_size():
+    with pytest.raises(ValueError, match=r"\(9, 18, 20\)"):
+        volumes.like(np.zeros((20, 18, 9)), oblique_image())
+
+
+def test_to_array_is_float32_in_kji_order():
+    image = oblique_image()
+    array = volumes.to_array(image)
+    assert array.dtype == np.float32
+    assert array.shape == (9, 18, 20)
+    assert array[2, 5, 11] == image.GetPixel(11, 5, 2)
+
+
+def test_same_geometry_names_what_differs():
+    image = oblique_image()
+    moved, coarser, turned = (sitk.Image(image) for _ in range(3))
+    moved.SetOrigin((-90.5, 31.25, 12.5))
+    coarser.SetSpacing((0.75, 0.8, 2.1))
+    turned.SetDirection(np.eye(3).ravel().tolist())
+    assert volumes.same_geometry(image, image) == ""
+    assert "sizes" in volumes.same_geometry(image, image[:10])
+    assert "0.5 mm apart" in volumes.same_geometry(image, moved)
+    assert "spacings" in volumes.same_geometry(image, coarser)
+    assert "orientations" in volumes.same_geometry(image, turned)
+
+
+def test_same_geometry_forgives_the_rounding_of_a_float32_header():
+    image, rounded = oblique_image(), oblique_image()
+    rounded.SetOrigin([float(np.float32(v)) for v in (-90.51234567, 31.25, 12.0)])
+    image.SetOrigin((-90.51234567, 31.25, 12.0))
+    assert volumes.same_geometry(image, rounded) == ""
+
+
+def test_the_hash_is_that_of_the_concatenated_files(tmp_path):
+    parts = [np.random.default_rng(n).bytes(1_500_000 + n) for n in range(2)]
+    paths = [tmp_path / f"{n}" for n in range(2)]
+    for path, part in zip(paths, parts, strict=True):
+        path.write_bytes(part)
+    assert volumes.sha256_of(paths) == hashlib.sha256(parts[0] + parts[1]).hexdigest()

@@ -1,0 +1,292 @@
+"""LesionNet with tiny random networks against nnU-Net's own predictor called directly."""
+
+import json
+import threading
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from VirtualContrastLib.events import CancelledError, Events, InputError, Stage
+from VirtualContrastLib.lesions.nnunet import LesionNet
+from VirtualContrastLib.models.package import ModelCard, save_package
+
+pytest.importorskip("nnunetv2")
+
+SPACING_KJI = (2.0, 1.0, 1.0)
+DATASET = {
+    "channel_names": {"0": "pre", "1": "subtraction"},
+    "labels": {"background": 0, "lesion": 1},
+    "numTraining": 1,
+    "file_ending": ".nii.gz",
+}
+
+
+def plans_of(patch, spacing):
+    """Plans of a two-stage PlainConvUNet for 2-D or 3-D patches."""
+    dimension = len(patch)
+    conv = f"torch.nn.modules.conv.Conv{dimension}d"
+    architecture = {
+        "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+        "arch_kwargs": {
+            "n_stages": 2,
+            "features_per_stage": [4, 8],
+            "conv_op": conv,
+            "kernel_sizes": [[3] * dimension] * 2,
+            "strides": [[1] * dimension, [2] * dimension],
+            "n_conv_per_stage": [1, 1],
+            "n_conv_per_stage_decoder": [1],
+            "conv_bias": True,
+            "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dimension}d",
+            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+            "dropout_op": None,
+            "dropout_op_kwargs": None,
+            "nonlin": "torch.nn.LeakyReLU",
+            "nonlin_kwargs": {"inplace": True},
+        },
+        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+    }
+    resampling = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}
+    configuration = {
+        "data_identifier": "tiny",
+        "preprocessor_name": "DefaultPreprocessor",
+        "batch_size": 2,
+        "patch_size": list(patch),
+        "median_image_size_in_voxels": list(patch),
+        "spacing": list(spacing),
+        "normalization_schemes": ["ZScoreNormalization"] * 2,
+        "use_mask_for_norm": [False, False],
+        "resampling_fn_data": "resample_data_or_seg_to_shape",
+        "resampling_fn_seg": "resample_data_or_seg_to_shape",
+        "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
+        "resampling_fn_data_kwargs": resampling,
+        "resampling_fn_seg_kwargs": {**resampling, "is_seg": True},
+        "resampling_fn_probabilities_kwargs": resampling,
+        "architecture": architecture,
+        "batch_dice": False,
+    }
+    name = "2d" if dimension == 2 else "3d_fullres"
+    return {
+        "dataset_name": "Dataset999_Tiny",
+        "plans_name": "nnUNetPlans",
+        "original_median_spacing_after_transp": list(SPACING_KJI),
+        "original_median_shape_after_transp": [16, 32, 32],
+        "image_reader_writer": "SimpleITKIO",
+        "transpose_forward": [0, 1, 2],
+        "transpose_backward": [0, 1, 2],
+        "experiment_planner_used": "ExperimentPlanner",
+        "label_manager": "LabelManager",
+        "foreground_intensity_properties_per_channel": {"0": {}, "1": {}},
+        "configurations": {name: configuration},
+    }
+
+
+def build_network(plans, name):
+    from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+
+    architecture = plans["configurations"][name]["architecture"]
+    return get_network_from_plans(
+        architecture["network_class_name"],
+        architecture["arch_kwargs"],
+        architecture["_kw_requires_import"],
+        2,
+        2,
+        allow_init=True,
+        deep_supervision=False,
+    )
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+def make_package(
+    folder, patch=(8, 16, 16), spacing=SPACING_KJI, folds=2, channels=("pre", "subtraction_1"), **config
+):
+    """A model package of random networks, written as an imported nnU-Net is."""
+    torch.manual_seed(1)
+    plans = plans_of(patch, spacing)
+    (name,) = plans["configurations"]
+    state = {}
+    for fold in range(folds):
+        state |= {
+            f"fold_{fold}.{key}": value for key, value in build_network(plans, name).state_dict().items()
+        }
+    card = ModelCard(
+        id="tiny",
+        version="1",
+        title="random network",
+        architecture={
+            "name": "nnunet",
+            "config": {"configuration": name, "folds": list(range(folds)), **config},
+        },
+        inputs={"phases": [0, 1], "channels": list(channels)},
+        trained_on_phantoms=False,
+        licence="none",
+    )
+    files = {"plans.json": json.dumps(plans), "dataset.json": json.dumps(DATASET)}
+    return save_package(folder / "model", card, state, model_card_md="test", extra_files=files)
+
+
+def phases(size_kji=(14, 28, 30), spacing=SPACING_KJI):
+    rng = np.random.default_rng(0)
+    images = {}
+    for index in (0, 1):
+        picture = sitk.GetImageFromArray(rng.normal(100 * (index + 1), 20, size_kji).astype(np.float32))
+        picture.SetSpacing(spacing[::-1])
+        picture.SetOrigin((3.0, -4.0, 5.0))
+        images[index] = picture
+    return images
+
+
+def direct_probability(package, images, **options):
+    """Foreground probability of nnU-Net's predictor used as its documentation shows."""
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    plans = json.loads((package.folder / "plans.json").read_text())
+    (name,) = plans["configurations"]
+    manager = PlansManager(plans)
+    predictor = nnUNetPredictor(
+        perform_everything_on_device=False, device=torch.device("cpu"), allow_tqdm=False, **options
+    )
+    predictor.manual_initialization(
+        build_network(plans, name),
+        manager,
+        manager.get_configuration(name),
+        package.fold_states(),
+        DATASET,
+        "nnUNetTrainer",
+        (0, 1, 2),
+    )
+    pre, post = (sitk.GetArrayFromImage(images[index]) for index in (0, 1))
+    channels = np.stack([pre, post - pre])
+    spacing = list(images[0].GetSpacing()[::-1])
+    return predictor.predict_single_npy_array(
+        channels, {"spacing": spacing}, save_or_return_probabilities=True
+    )[1][1]
+
+
+class Log:
+    def __init__(self):
+        self.steps = []
+
+    def progress(self, stage, done, total):
+        self.steps.append((stage, done, total))
+
+    def warning(self, message):
+        raise AssertionError(message)
+
+
+@pytest.mark.parametrize("mirroring", [False, True])
+def test_the_labels_are_those_of_nnunets_own_predictor(tmp_path, mirroring):
+    package = make_package(tmp_path, mirroring=mirroring, mirror_axes=[0, 1, 2])
+    images = phases()
+    probability = direct_probability(package, images, use_mirroring=mirroring)
+    assert 0.02 < (probability >= 0.5).mean() < 0.98
+    labels = LesionNet(package, "cpu").segment(images)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(labels) > 0, probability >= 0.5)
+    assert labels.GetOrigin() == images[0].GetOrigin() and labels.GetSpacing() == images[0].GetSpacing()
+
+
+def test_a_volume_of_another_spacing_is_resampled_and_brought_back(tmp_path):
+    package = make_package(tmp_path, spacing=(3.0, 1.4, 1.4), folds=1)
+    images = phases()
+    probability = direct_probability(package, images, use_mirroring=False)
+    labels = sitk.GetArrayFromImage(LesionNet(package, "cpu").segment(images))
+    assert labels.shape == (14, 28, 30)
+    np.testing.assert_array_equal(labels > 0, probability >= 0.5)
+
+
+def test_threshold_and_minimum_volume_come_from_the_card(tmp_path):
+    package = make_package(tmp_path, folds=1, probability_threshold=0.6, minimum_volume_mm3=40.0)
+    images = phases()
+    probability = direct_probability(package, images, use_mirroring=False)
+    labels = sitk.GetArrayFromImage(LesionNet(package, "cpu").segment(images))
+    assert ((labels > 0) <= (probability >= 0.6)).all()
+    sizes = np.bincount(labels.ravel())[1:] * 2.0
+    assert len(sizes) > 0 and (sizes >= 40).all() and (np.diff(sizes) <= 0).all()
+
+
+def test_progress_counts_every_tile_of_every_fold(tmp_path):
+    log = Log()
+    LesionNet(make_package(tmp_path), "cpu").segment(phases(), Events([log]))
+    assert [done for _, done, _ in log.steps] == list(range(1, len(log.steps) + 1))
+    assert {stage for stage, _, _ in log.steps} == {Stage.SEGMENT}
+    assert {total for _, _, total in log.steps} == {len(log.steps)} and len(log.steps) >= 2 * 8
+
+
+def test_a_cancel_stops_at_the_next_tile_leaves_no_thread_and_the_network_usable(tmp_path):
+    package, images = make_package(tmp_path), phases()
+    network = LesionNet(package, "cpu")
+    threads = threading.active_count()
+
+    class StopAtThree(Log):
+        def progress(self, stage, done, total):
+            super().progress(stage, done, total)
+            if done == 3:
+                events.cancel()
+
+    log = StopAtThree()
+    events = Events([log])
+    with pytest.raises(CancelledError):
+        network.segment(images, events)
+    assert len(log.steps) <= 4
+    assert threading.active_count() == threads
+    again = sitk.GetArrayFromImage(network.segment(images))
+    np.testing.assert_array_equal(again, sitk.GetArrayFromImage(LesionNet(package, "cpu").segment(images)))
+
+
+def test_a_single_slice_is_refused_by_a_3d_network_and_taken_by_a_2d_one(tmp_path):
+    images = phases((1, 28, 30))
+    network = LesionNet(make_package(tmp_path / "three", folds=1), "cpu")
+    assert network.needs_volume
+    with pytest.raises(InputError, match="single slice"):
+        network.segment(images)
+    flat = LesionNet(make_package(tmp_path / "two", patch=(16, 16), spacing=(1.0, 1.0), folds=1), "cpu")
+    assert not flat.needs_volume
+    assert sitk.GetArrayFromImage(flat.segment(images)).shape == (1, 28, 30)
+
+
+def test_missing_phases_and_misfitting_packages_are_told_in_a_sentence(tmp_path):
+    package = make_package(tmp_path, folds=1)
+    images = phases()
+    network = LesionNet(package, "cpu")
+    with pytest.raises(InputError, match="needs phase 1"):
+        network.segment({0: images[0]})
+    images[1].SetOrigin((50.0, 0.0, 0.0))
+    with pytest.raises(InputError, match="grid"):
+        network.segment(images)
+    with pytest.raises(InputError, match="1 input channels"):
+        LesionNet(make_package(tmp_path / "one", channels=["pre"]), "cpu")
+    with pytest.raises(InputError, match="configuration '2d'"):
+        LesionNet(make_package(tmp_path / "flat", configuration="2d"), "cpu")
+    (package.folder / "plans.json").write_text("{")
+    with pytest.raises(InputError, match=r"plans\.json"):
+        LesionNet(package, "cpu")
+
+
+@pytest.mark.parametrize("place", ["network_class_name", "nonlin"])
+def test_plans_that_name_code_outside_the_network_libraries_are_refused(tmp_path, place):
+    package = make_package(tmp_path, folds=1)
+    plans = plans_of((8, 16, 16), SPACING_KJI)
+    architecture = plans["configurations"]["3d_fullres"]["architecture"]
+    (architecture if place == "network_class_name" else architecture["arch_kwargs"])[place] = "os.system"
+    (package.folder / "plans.json").write_text(json.dumps(plans))
+    with pytest.raises(InputError, match=r"'os\.system'"):
+        LesionNet(package, "cpu")
+
+
+def test_nothing_is_printed_to_standard_output(tmp_path, capsys):
+    LesionNet(make_package(tmp_path, folds=1), "cpu").segment(phases())
+    assert capsys.readouterr().out == ""
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    package = make_package(tmp_path, folds=1)
+    foreign = {"fold_0.weight": torch.zeros(3)}
+    files = {name: (package.folder / name).read_text() for name in ("plans.json", "dataset.json")}
+    package = save_package(package.folder, package.card, foreign, model_card_md="test", extra_files=files)
+    with pytest.raises(InputError, match="do not fit"):
+        LesionNet(package, "cpu")

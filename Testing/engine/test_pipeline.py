@@ -1,0 +1,440 @@
+"""The main road end to end with a small random network: whole results, or nothing."""
+
+import csv
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import run_samples
+import SimpleITK as sitk
+from VirtualContrastLib import exporting, pipeline
+from VirtualContrastLib.events import CancelledError, Events, InputError, Stage
+from VirtualContrastLib.io import volumes
+from VirtualContrastLib.pipeline import Engine, RunSettings, run
+from VirtualContrastLib.result import load_result, verify_result
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return run_samples.write_study(tmp_path_factory.mktemp("study"), phases=3)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return run_samples.write_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return Engine()
+
+
+@pytest.fixture(scope="module")
+def chosen(model):
+    return RunSettings(model=str(model), segmentation="threshold", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def done(study, chosen, engine, tmp_path_factory):
+    """One complete run with real phases, given lesions and uncertainty."""
+    out = tmp_path_factory.mktemp("done") / "out"
+    real = [study / f"phase_{n}.nrrd" for n in (1, 2, 3)]
+    settings = replace(chosen, uncertainty=2)
+    return run(study / "pre.nrrd", out, settings, real=real, lesions=study / "mask.nrrd", engine=engine)
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Leave out figures and report where a test is about something else; they take most of the time."""
+    monkeypatch.setattr(exporting, "_figures_and_report", lambda task: None)
+
+
+class Recorder:
+    def __init__(self, cancel_at=None, events=None):
+        self.seen, self.cancel_at = [], cancel_at
+
+    def progress(self, stage, done, total):
+        self.seen.append((stage, done, total))
+        if stage is self.cancel_at:
+            self.events.cancel()
+
+    def warning(self, message):
+        self.seen.append(message)
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_part_of_the_result_folder_is_there_and_verified(done):
+    expected = {f"{kind}/phase_{n}.nrrd" for kind in ("phases", "subtraction", "uncertainty") for n in (1, 2, 3)}
+    expected |= {"lesions.seg.nrrd", "lesions.csv", "curves.csv", "curves_real.csv", "comparison.csv"}
+    expected |= {"agreement.csv", "report.html", "maps/curve_type.nrrd", "figures/curves.png"}
+    assert expected <= set(done.manifest.outputs)
+    assert verify_result(done.folder) == []
+    assert load_result(done.folder).manifest == done.manifest
+
+
+def test_every_volume_has_exactly_the_geometry_of_the_input(done, study):
+    pre = sitk.ReadImage(str(study / "pre.nrrd"))
+    volumes_made = [path for path in done.outputs if path.suffix == ".nrrd"]
+    assert len(volumes_made) >= 10
+    for path in volumes_made:
+        image = sitk.ReadImage(str(path))
+        assert image.GetSize() == pre.GetSize()
+        assert image.GetSpacing() == pre.GetSpacing()
+        assert image.GetOrigin() == pre.GetOrigin()
+        assert image.GetDirection() == pre.GetDirection()
+
+
+def test_subtraction_is_phase_minus_pre(done, study):
+    pre = sitk.GetArrayFromImage(sitk.ReadImage(str(study / "pre.nrrd")))
+    for phase in done.phases():
+        difference = sitk.GetArrayFromImage(
+            sitk.ReadImage(str(done.folder / "subtraction" / f"phase_{phase.index}.nrrd"))
+        )
+        np.testing.assert_array_equal(difference, sitk.GetArrayFromImage(phase.image) - pre)
+
+
+def test_curves_are_the_means_over_the_given_lesions(done, study):
+    lesion = run_samples.make_mask() == 1
+    table = [row for row in rows(done.folder / "curves.csv") if row["lesion"] == "1"]
+    images = [run_samples.make_pre(), *(sitk.GetArrayFromImage(p.image) for p in done.phases())]
+    assert [float(row["time_s"]) for row in table] == [0.0, 90.0, 220.0, 350.0]
+    for row, image in zip(table, images, strict=True):
+        assert float(row["signal_mean"]) == pytest.approx(image[lesion].mean(), rel=1e-5)
+    real = [row for row in rows(done.folder / "curves_real.csv") if row["lesion"] == "1"]
+    assert [float(row["pe_percent"]) for row in real] == pytest.approx([0, 99.5, 120.5, 89.0], abs=0.01)
+
+
+def test_comparison_holds_synthetic_and_pre_for_every_phase_and_region(done, study):
+    table = rows(done.folder / "comparison.csv")
+    keys = {(row["phase"], row["compared"], row["region"]) for row in table}
+    regions = ("whole image", "breast", "lesions")
+    assert keys == {(p, c, r) for p in "123" for c in ("synthetic", "pre") for r in regions}
+    (row,) = [r for r in table if (r["phase"], r["compared"], r["region"]) == ("2", "pre", "lesions")]
+    lesions = run_samples.make_mask() > 0
+    difference = run_samples.make_pre()[lesions] - run_samples.make_real(2)[lesions]
+    assert float(row["mae"]) == pytest.approx(np.abs(difference).mean(), rel=1e-4)
+    assert int(row["voxels"]) == lesions.sum() == 58
+
+
+def test_the_manifest_tells_what_was_done_without_any_name_or_path(done, study, model):
+    manifest = done.manifest
+    assert [entry["role"] for entry in manifest.inputs] == ["pre", "real_1", "real_2", "real_3", "lesions"]
+    assert manifest.models[0]["id"] == "tiny"
+    assert manifest.models[0]["trained_on_phantoms"] is True
+    assert manifest.settings["segmentation"] == "given"
+    assert manifest.device["device"] == "cpu"
+    assert list(manifest.timing_s) == [
+        "read",
+        "model",
+        "synthesize",
+        "segment",
+        "kinetics",
+        "compare",
+        "export",
+    ]
+    assert manifest.summary["lesions"] == 2
+    assert manifest.summary["lesion_volume_mm3"] == pytest.approx(58 * 1.5 * 1.25 * 3.0)
+    assert manifest.warnings
+    for text in ((done.folder / "manifest.json").read_text(), (done.folder / "report.html").read_text()):
+        for secret in (str(study), str(model), "pre.nrrd", "mask.nrrd", study.name):
+            assert secret not in text
+
+
+def test_a_patients_name_in_a_file_name_stays_out_of_the_result(study, chosen, engine, tmp_path):
+    folder = tmp_path / "DOE_JANE_19600101"
+    folder.mkdir()
+    (folder / "JANE_DOE.nrrd").write_bytes((study / "pre.nrrd").read_bytes())
+    result = run(folder / "JANE_DOE.nrrd", tmp_path / "out", chosen, engine=engine)
+    for name in ("manifest.json", "report.html"):
+        text = re.sub(r'src="data:[^"]*"', "", (result.folder / name).read_text())
+        assert not re.search(r"jane|doe[^s]", text, re.IGNORECASE)
+
+
+def test_the_lesions_file_opens_as_a_slicer_segmentation(done):
+    image = sitk.ReadImage(str(done.folder / "lesions.seg.nrrd"))
+    assert image.GetMetaData("Segment0_Name") == "Lesion 1"
+    assert image.GetMetaData("Segment1_LabelValue") == "2"
+    assert image.GetMetaData("Segment0_Extent") == "10 14 8 11 1 2"
+    assert "Mass" in image.GetMetaData("Segment1_Tags")
+    assert set(np.unique(sitk.GetArrayFromImage(image))) == {0, 1, 2}
+
+
+def test_two_runs_give_byte_identical_volumes_and_tables(done, study, chosen, tmp_path):
+    real = [study / f"phase_{n}.nrrd" for n in (1, 2, 3)]
+    settings = replace(chosen, uncertainty=2)
+    again = run(study / "pre.nrrd", tmp_path / "out", settings, real=real, lesions=study / "mask.nrrd")
+    differing = {name for name, digest in done.manifest.outputs.items() if again.manifest.outputs[name] != digest}
+    assert differing <= {"report.html"}  # which tells run id and time
+    assert again.manifest.fingerprint == done.manifest.fingerprint
+
+
+def test_resume_keeps_a_whole_result_of_the_same_job(done, study, chosen, engine):
+    real = [study / f"phase_{n}.nrrd" for n in (1, 2, 3)]
+    settings = replace(chosen, uncertainty=2, resume=True)
+    before = (done.folder / "manifest.json").stat().st_mtime_ns
+    kept = run(study / "pre.nrrd", done.folder, settings, real=real, lesions=study / "mask.nrrd", engine=engine)
+    assert kept.kept
+    assert (done.folder / "manifest.json").stat().st_mtime_ns == before
+
+
+def test_resume_refuses_another_job_and_a_changed_result(study, chosen, engine, tmp_path, no_pictures):
+    out = tmp_path / "out"
+    run(study / "pre.nrrd", out, chosen, engine=engine)
+    resume = replace(chosen, resume=True)
+    with pytest.raises(InputError, match="another input"):
+        run(study / "phase_1.nrrd", out, resume, engine=engine)
+    with pytest.raises(InputError, match="another input"):
+        run(study / "pre.nrrd", out, replace(resume, times_s=(60.0, 120.0, 180.0)), engine=engine)
+    (out / "curves.csv").write_text("edited by hand")
+    with pytest.raises(InputError, match=r"curves\.csv was changed"):
+        run(study / "pre.nrrd", out, resume, engine=engine)
+    assert (out / "curves.csv").read_text() == "edited by hand"
+    again = run(study / "pre.nrrd", out, replace(resume, overwrite=True), engine=engine)
+    assert not again.kept
+    assert verify_result(out) == []
+
+
+def test_an_existing_result_is_refused_before_any_work(done, study, chosen):
+    events = Events([recorder := Recorder()])
+    with pytest.raises(InputError, match="exists"):
+        run(study / "pre.nrrd", done.folder, chosen, events=events, engine=None)
+    assert recorder.seen == []
+
+
+@pytest.mark.parametrize("stage", [s for s in Stage if s is not Stage.COMPARE])
+def test_cancel_in_any_stage_leaves_nothing(study, chosen, engine, tmp_path, stage):
+    recorder = Recorder(cancel_at=stage)
+    recorder.events = Events([recorder])
+    with pytest.raises(CancelledError):
+        run(study / "pre.nrrd", tmp_path / "out", chosen, events=recorder.events, engine=engine)
+    assert list(tmp_path.iterdir()) == []
+    assert [entry[0] for entry in recorder.seen if isinstance(entry, tuple)][-1] is stage
+
+
+def test_a_full_disk_half_way_leaves_nothing_and_says_so(study, chosen, engine, tmp_path, monkeypatch):
+    write, calls = volumes.write, []
+
+    def filling(image, path, **options):
+        calls.append(path)
+        if len(calls) == 4:
+            path.write_bytes(b"cut")
+            raise OSError(28, "No space left on device", str(path))
+        write(image, path, **options)
+
+    monkeypatch.setattr(volumes, "write", filling)
+    with pytest.raises(InputError, match="is full"):
+        run(study / "pre.nrrd", tmp_path / "out", chosen, engine=engine)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_little_disk_or_memory_is_refused_with_numbers_before_the_network_runs(
+    study, chosen, engine, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("VirtualContrastLib.preflight.free_bytes", lambda folder: 3 * 2**20)
+    with pytest.raises(InputError, match=r"may take \d+ MiB .* 3 MiB free"):
+        run(study / "pre.nrrd", tmp_path / "out", chosen, engine=engine)
+    monkeypatch.setattr("VirtualContrastLib.preflight.free_bytes", lambda folder: 2**40)
+    monkeypatch.setattr("VirtualContrastLib.preflight.available_memory", lambda: 2.0**18)
+    with pytest.raises(InputError, match=r"needs about \d+ MiB of memory"):
+        run(study / "pre.nrrd", tmp_path / "out", chosen, engine=engine)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_killed_half_way_leaves_no_folder_that_looks_whole(study, model, tmp_path):
+    script = (
+        "import os, sys\n"
+        "from VirtualContrastLib.pipeline import RunSettings, run\n"
+        "from VirtualContrastLib.events import Events, Stage\n"
+        "class Killer:\n"
+        "    def progress(self, stage, done, total):\n"
+        "        if stage is Stage.EXPORT and done == 2: os.kill(os.getpid(), 9)\n"
+        "    def warning(self, message): pass\n"
+        "settings = RunSettings(model=sys.argv[2], segmentation='threshold', device='cpu')\n"
+        "run(sys.argv[1], sys.argv[3], settings, events=Events([Killer()]))\n"
+    )
+    arguments = [str(study / "pre.nrrd"), str(model), str(tmp_path / "out")]
+    killed = subprocess.run([sys.executable, "-c", script, *arguments], check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "out").exists()
+    (staging,) = tmp_path.iterdir()
+    assert ".partial-" in staging.name
+    assert not (staging / "manifest.json").exists()
+    assert (staging / "phases" / "phase_1.nrrd").exists()  # it was killed while writing
+    with pytest.raises(InputError):
+        load_result(staging)
+
+
+def test_without_segmentation_there_are_phases_and_maps_but_no_lesions(study, chosen, engine, tmp_path, no_pictures):
+    result = run(study / "pre.nrrd", tmp_path / "out", replace(chosen, segmentation="none"), engine=engine)
+    assert "phases/phase_3.nrrd" in result.manifest.outputs
+    assert "lesions.csv" not in result.manifest.outputs
+    assert result.manifest.summary["lesions"] is None
+
+
+def test_nifti_is_written_where_asked_for(study, chosen, engine, tmp_path, no_pictures):
+    settings = replace(chosen, format="nifti")
+    result = run(study / "pre.nrrd", tmp_path / "out", settings, lesions=study / "mask.nrrd", engine=engine)
+    assert {"phases/phase_1.nii.gz", "lesions.nii.gz", "lesions.seg.nrrd"} <= set(result.manifest.outputs)
+    assert len(result.phases()) == 3
+
+
+def test_times_replace_the_models_and_must_fit_in_number(study, chosen, engine, tmp_path, no_pictures):
+    settings = replace(chosen, times_s=(60.0, 130.0, 400.0))
+    result = run(study / "pre.nrrd", tmp_path / "out", settings, engine=engine)
+    assert [entry["time_s"] for entry in result.manifest.phases] == [60.0, 130.0, 400.0]
+    with pytest.raises(InputError, match="2 times"):
+        run(study / "pre.nrrd", tmp_path / "other", replace(chosen, times_s=(60.0, 130.0)), engine=engine)
+
+
+def test_fewer_real_than_synthetic_phases_are_compared_by_their_index(study, chosen, engine, tmp_path, no_pictures):
+    settings = replace(chosen, times_s=(75.0,))
+    real, lesions = [study / "phase_1.nrrd"], study / "mask.nrrd"
+    result = run(study / "pre.nrrd", tmp_path / "out", settings, real=real, lesions=lesions, engine=engine)
+    assert {row["phase"] for row in rows(result.folder / "comparison.csv")} == {"1"}
+    assert {row["time_s"] for row in rows(result.folder / "curves_real.csv")} == {"0", "75"}
+    assert [entry["time_s"] for entry in result.manifest.phases] == [90.0, 220.0, 350.0]
+
+
+def test_a_lesion_mask_on_another_grid_or_empty_is_refused(study, chosen, engine, tmp_path):
+    shifted = sitk.ReadImage(str(study / "mask.nrrd"))
+    shifted.SetOrigin((0.0, 0.0, 0.0))
+    sitk.WriteImage(shifted, str(tmp_path / "shifted.nrrd"))
+    with pytest.raises(InputError, match=r"shifted\.nrrd does not lie on the input's grid"):
+        run(study / "pre.nrrd", tmp_path / "out", chosen, lesions=tmp_path / "shifted.nrrd", engine=engine)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_mask_of_one_value_is_one_lesion_with_all_its_voxels(study, chosen, engine, tmp_path, no_pictures):
+    mask = (run_samples.make_mask() > 0).astype(np.uint8) * 255
+    sitk.WriteImage(run_samples.make_image(mask), str(tmp_path / "mask.nrrd"))
+    result = run(study / "pre.nrrd", tmp_path / "out", chosen, lesions=tmp_path / "mask.nrrd", engine=engine)
+    assert [row["voxels"] for row in rows(result.folder / "lesions.csv")] == ["58"]
+
+
+def test_dicom_holds_a_series_a_phase_and_lesions_in_the_input_geometry(study, chosen, engine, tmp_path, no_pictures):
+    import pydicom
+
+    settings = replace(chosen, dicom=True)
+    result = run(study / "pre.nrrd", tmp_path / "out", settings, lesions=study / "mask.nrrd", engine=engine)
+    files = sorted((result.folder / "dicom" / "phase_2").iterdir())
+    headers = [pydicom.dcmread(file) for file in files]
+    assert len(files) == run_samples.SIZE[2]
+    assert {header.get_item(0x0008001C).value for header in headers} <= {b"YES ", "YES", b"YES"}
+    assert [float(v) for v in headers[0].ImagePositionPatient] == [-24.0, -60.5, 11.0]
+    assert pydicom.dcmread(result.folder / "dicom" / "lesions_seg.dcm").Modality == "SEG"
+    assert pydicom.dcmread(result.folder / "dicom" / "lesions_sr.dcm").Modality == "SR"
+    assert "dicom/lesions_seg.dcm" in result.manifest.outputs
+
+
+def test_a_three_dimensional_lesion_model_falls_back_to_the_threshold_for_one_slice(chosen, engine, tmp_path):
+    """The choice is tested alone: a real nnU-Net is the subject of the tests of `lesions`."""
+    from types import SimpleNamespace
+
+    from VirtualContrastLib.io.reading import read_study
+
+    sitk.WriteImage(run_samples.make_image(run_samples.make_pre()[2:3]), str(tmp_path / "slice.nrrd"))
+    sitk.WriteImage(run_samples.make_image(run_samples.make_pre()), str(tmp_path / "volume.nrrd"))
+    config = {"configuration": "3d_fullres"}
+    card = SimpleNamespace(id="net", architecture=SimpleNamespace(config=config))
+    with_net = SimpleNamespace(package=lambda name, kind: SimpleNamespace(card=card))
+    events = Events()
+    choose = pipeline._segmentation
+    assert choose("net", read_study(tmp_path / "volume.nrrd"), with_net, events) == "net"
+    assert events.warnings == []
+    assert choose("net", read_study(tmp_path / "slice.nrrd"), with_net, events) == "threshold"
+    assert "by threshold" in events.warnings[0]
+    config["configuration"] = "2d"
+    assert choose("net", read_study(tmp_path / "slice.nrrd"), with_net, events) == "net"
+
+
+def test_instance_labels_of_the_user_keep_their_order(study, chosen, engine, tmp_path, no_pictures):
+    labels = run_samples.make_mask()
+    labels[3:5][labels[3:5] > 0] = 7
+    labels[1:3][labels[1:3] > 0] = 9
+    sitk.WriteImage(run_samples.make_image(labels), str(tmp_path / "labels.nrrd"))
+    result = run(study / "pre.nrrd", tmp_path / "out", chosen, lesions=tmp_path / "labels.nrrd", engine=engine)
+    voxels = [int(row["voxels"]) for row in rows(result.folder / "lesions.csv")]
+    assert voxels == [18, 40]
+
+
+def test_an_arbitrary_unit_model_subtracts_in_its_own_units(study, chosen, tmp_path, no_pictures):
+    model = run_samples.write_model(tmp_path / "8bit", id="eight", intensity={"recipe": "minmax_8bit"})
+    settings = replace(chosen, model=str(model))
+    result = run(study / "pre.nrrd", tmp_path / "out", settings, real=[study / "phase_1.nrrd"])
+    pre = run_samples.make_pre()
+    scaled = (pre - pre.min()) * 255.0 / (pre.max() - pre.min())
+    subtraction = sitk.GetArrayFromImage(sitk.ReadImage(str(result.folder / "subtraction" / "phase_1.nrrd")))
+    phase = sitk.GetArrayFromImage(result.phases()[0].image)
+    np.testing.assert_allclose(subtraction, phase - scaled, atol=1e-3)
+    assert result.manifest.arbitrary_units
+    assert any("arbitrary units" in warning for warning in result.manifest.warnings)
+    assert {row["data_range"] for row in rows(result.folder / "comparison.csv")} == {"255"}
+
+
+def test_a_picture_runs_in_pixels_and_cannot_become_dicom(chosen, engine, tmp_path, no_pictures):
+    pixels = np.clip(run_samples.make_pre()[2] / 1.5, 0, 255).astype(np.uint8)
+    sitk.WriteImage(sitk.GetImageFromArray(pixels), str(tmp_path / "slice.png"))
+    result = run(tmp_path / "slice.png", tmp_path / "out", chosen, engine=engine)
+    assert result.manifest.summary["lesion_volume_mm3"] is None
+    with pytest.raises(InputError, match="--pixel-spacing"):
+        run(tmp_path / "slice.png", tmp_path / "other", replace(chosen, dicom=True), engine=engine)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"device": "tpu"}, "tpu"),
+        ({"format": "png"}, "png"),
+        ({"uncertainty": 1}, "2 to 100"),
+        ({"times_s": (90.0, 60.0)}, "rising"),
+        ({"times_s": (0.0, 60.0)}, "above 0"),
+        ({"times_s": (float("nan"),)}, "seconds"),
+        ({"pixel_spacing_mm": -1.0}, "spacing"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes, words):
+    with pytest.raises(InputError, match=words):
+        RunSettings(**changes)
+
+
+def test_an_unknown_model_is_named(study, chosen, tmp_path):
+    with pytest.raises(InputError, match="no-such-model"):
+        run(study / "pre.nrrd", tmp_path / "out", replace(chosen, model="no-such-model"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_differ_from_their_hash_are_refused(study, chosen, tmp_path):
+    model = run_samples.write_model(tmp_path / "model")
+    with (model / "weights.safetensors").open("r+b") as file:
+        file.seek(-8, 2)
+        file.write(b"tampered")
+    with pytest.raises(InputError, match="SHA-256"):
+        run(study / "pre.nrrd", tmp_path / "out", replace(chosen, model=str(model)))
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_are_loaded_once_for_many_runs(study, chosen, tmp_path, no_pictures, monkeypatch):
+    from VirtualContrastLib.models.package import ModelPackage
+
+    loads, load_state = [], ModelPackage.load_state
+    monkeypatch.setattr(ModelPackage, "load_state", lambda self: loads.append(1) or load_state(self))
+    engine = pipeline.Engine()
+    for name in ("a", "b"):
+        run(study / "pre.nrrd", tmp_path / name, chosen, engine=engine)
+    assert len(loads) == 1
+
+
+def test_progress_goes_through_the_stages_in_order(study, chosen, engine, tmp_path, no_pictures):
+    recorder = Recorder()
+    run(study / "pre.nrrd", tmp_path / "out", chosen, events=Events([recorder]), engine=engine)
+    stages = list(dict.fromkeys(entry[0] for entry in recorder.seen if isinstance(entry, tuple)))
+    assert stages == ["read", "model", "synthesize", "segment", "kinetics", "export"]
+    assert all(0 <= entry[1] <= entry[2] for entry in recorder.seen if isinstance(entry, tuple))

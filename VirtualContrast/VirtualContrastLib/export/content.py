@@ -1,0 +1,143 @@
+"""What the writers of this room share: who made the images, and the words that every export carries."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from VirtualContrastLib.kinetics.parameters import CurveType
+from VirtualContrastLib.result import Manifest
+
+LABEL = "SYNTHETIC · research only"
+"""The text in the corner of every synthetic picture."""
+
+DISCLAIMER = "SYNTHETIC IMAGES - RESEARCH ONLY. They may invent or hide lesions. Not for diagnosis."
+"""The sentence every document carries."""
+
+GIVEN, THRESHOLD, NO_LESIONS = "given", "threshold", "none"
+"""Ways to lesions other than a network, as the manifest's settings name them."""
+
+UID_NAMESPACE = uuid.UUID("6f6f1f2e-6a0f-5d0b-9a2a-3f1f0c1b7c55")
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """The model that made something, as labels and reports name it.
+
+    `weights_sha256` is 64 hexadecimal digits, or empty for a method without weights (a threshold).
+    """
+
+    id: str
+    version: str
+    weights_sha256: str = ""
+    trained_on_phantoms: bool = False
+
+    @property
+    def short_sha256(self) -> str:
+        """The first 12 digits of the hash, enough to compare by eye."""
+        return self.weights_sha256[:12]
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """One run: its id, its time and what it used. Holds no patient name or id, and no path.
+
+    `segmentation` is the network that outlined the lesions, or a method (`threshold`, `given` by the user)
+    with the engine's version; None where nothing was segmented.
+    """
+
+    run_id: str
+    created: datetime.datetime
+    engine_version: str
+    synthesis: ModelIdentity
+    segmentation: ModelIdentity | None = None
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> RunIdentity:
+        """The run that `manifest` describes; its `run_id` must be filled in."""
+        if not manifest.run_id:
+            raise ValueError("the manifest has no run id yet")
+        engine = manifest.versions["virtual-contrast"]
+        models = {model["role"]: _identity(model) for model in manifest.models}
+        method = str(manifest.settings.get("segmentation", NO_LESIONS))
+        segmentation = models.get("segmentation") or ModelIdentity(method, engine)
+        return cls(
+            run_id=manifest.run_id,
+            created=datetime.datetime.fromisoformat(manifest.created_utc),
+            engine_version=engine,
+            synthesis=models["synthesis"],
+            segmentation=None if method == NO_LESIONS else segmentation,
+        )
+
+    def uid(self, *names: str | int) -> str:
+        """A DICOM UID below 2.25 for the object called `names` in this run.
+
+        It is a UUID of version 5 over the run id and the names (PS3.5 B.2): the same run always gives the
+        same UIDs, every UID can be traced to its run, and different run ids give different UIDs.
+        """
+        text = "/".join((self.run_id, *map(str, names)))
+        return f"2.25.{uuid.uuid5(UID_NAMESPACE, text).int}"
+
+
+def _identity(model: Mapping[str, Any]) -> ModelIdentity:
+    """A model as the manifest lists it."""
+    return ModelIdentity(
+        id=model["id"],
+        version=model["version"],
+        weights_sha256=model["weights_sha256"],
+        trained_on_phantoms=bool(model["trained_on_phantoms"]),
+    )
+
+
+def breast_side(centroid_lps_mm: Sequence[float], reference: sitk.Image) -> str:
+    """`left`, `right`, `midline` or `unknown`: the patient's side on which a point of a breast study lies.
+
+    Taken from the sign of the patient coordinate x (LPS: x grows to the patient's left), which is measured
+    from the middle of the scanner. A point within 10 mm of x = 0 is `midline`. `unknown` where x = 0 cannot
+    be the middle of the patient: the volume starts at exactly (0, 0, 0), as files without a position do, or
+    it is wide enough to hold both breasts (200 mm or more) and x = 0 lies outside its middle third.
+    """
+    low, high = _x_extent_mm(reference)
+    third = (high - low) / 3.0
+    if np.allclose(reference.GetOrigin(), 0.0) or (
+        covers_both_breasts(reference) and not low + third <= 0.0 <= high - third
+    ):
+        return "unknown"
+    x = float(centroid_lps_mm[0])
+    if abs(x) <= 10.0:
+        return "midline"
+    return "left" if x > 0 else "right"
+
+
+def covers_both_breasts(image: sitk.Image) -> bool:
+    """True when the volume is 200 mm or more from the patient's right to left, too wide for one breast."""
+    low, high = _x_extent_mm(image)
+    return high - low >= 200.0
+
+
+def _x_extent_mm(image: sitk.Image) -> tuple[float, float]:
+    """The smallest and largest patient x of the corner voxels."""
+    last = [size - 1 for size in image.GetSize()]
+    corners = [
+        image.TransformIndexToPhysicalPoint((i, j, k))[0]
+        for i in (0, last[0])
+        for j in (0, last[1])
+        for k in (0, last[2])
+    ]
+    return min(corners), max(corners)
+
+
+TYPE_NAMES = {
+    CurveType.NO_ENHANCEMENT: "no enhancement",
+    CurveType.PERSISTENT: "type I (persistent)",
+    CurveType.PLATEAU: "type II (plateau)",
+    CurveType.WASHOUT: "type III (washout)",
+    CurveType.UNASSESSED: "not assessed",
+}
+"""Curve types as tables, figures and reports name them."""

@@ -1,0 +1,183 @@
+"""lesions.csv, curves.csv, comparison.csv and agreement.csv: RFC 4180, UTF-8, units in the column names.
+
+Numbers have six significant digits; a value that is not defined is an empty cell. `synthetic` is `true` where
+a number rests on synthetic images.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from VirtualContrastLib.export.content import TYPE_NAMES, breast_side
+from VirtualContrastLib.kinetics.agreement import Agreement, BlandAltman
+from VirtualContrastLib.kinetics.curves import LesionCurve
+from VirtualContrastLib.lesions.measurement import LesionMeasures
+
+CURVE_COLUMNS = (
+    "lesion", "synthetic", "time_s", "signal_mean", "signal_sd", "signal_uncertainty_sd", "pe_percent",
+    "pe_uncertainty_sd_percent", "hot_spot_signal_mean",
+)  # fmt: skip
+AGREEMENT_COLUMNS = ("quantity", "unit", "lesions", "value", "sd", "lower", "upper")
+
+
+def lesion_columns(unit: str) -> tuple[str, ...]:
+    """Columns of lesions.csv where lengths are in `unit` ("mm" or "px")."""
+    volume = "mm3" if unit == "mm" else "px"
+    return (
+        "lesion", "synthetic", "side", "voxels", f"volume_{volume}", f"diameter_left_right_{unit}",
+        f"diameter_anterior_posterior_{unit}", f"diameter_superior_inferior_{unit}",
+        f"longest_diameter_{unit}", f"longest_in_plane_diameter_{unit}", f"centroid_left_{unit}",
+        f"centroid_posterior_{unit}",
+        f"centroid_superior_{unit}", "early_pe_percent", "peak_voxel_pe_percent", "ser", f"ftv_{volume}",
+        "curve_peak_pe_percent", "curve_peak_pe_uncertainty_sd_percent", "time_to_peak_s",
+        "wash_in_percent_per_min", "wash_out_percent_per_min", "late_change_percent", "curve_type",
+        "hot_spot_curve_type",
+    )  # fmt: skip
+
+
+def write_lesions_csv(
+    path: Path,
+    measures: Sequence[LesionMeasures],
+    curves: Sequence[LesionCurve],
+    reference: sitk.Image,
+    *,
+    unit: str = "mm",
+    synthetic: bool = True,
+) -> None:
+    """One row per lesion; `curves` are matched by label and may lack lesions.
+
+    `reference` is the pre-contrast volume. `unit` is "mm", or "px" for pictures without geometry. No lesion
+    gives the header alone.
+    """
+    by_label = {curve.label: curve for curve in curves}
+    rows = [_lesion_row(measure, by_label.get(measure.label), reference, synthetic) for measure in measures]
+    _write(path, lesion_columns(unit), rows)
+
+
+def write_curves_csv(path: Path, curves: Iterable[LesionCurve]) -> None:
+    """One row per lesion and phase, pre-contrast (never synthetic) included. Signals in input units."""
+    rows = []
+    for curve in curves:
+        columns = (
+            curve.times_s,
+            curve.signal_mean,
+            curve.signal_sd,
+            curve.uncertainty_sd,
+            curve.pe_percent,
+            curve.pe_uncertainty_percent,
+            curve.hot_spot_signal,
+        )
+        for number, values in enumerate(zip(*columns, strict=True)):
+            rows.append([curve.label, curve.synthetic and number > 0, *values])
+    _write(path, CURVE_COLUMNS, rows)
+
+
+def write_records_csv(path: Path, records: Sequence[Any], columns: Sequence[str] | None = None) -> None:
+    """One row per dataclass instance, one column per field; `columns` name them if there may be none."""
+    names = list(columns or [field.name for field in dataclasses.fields(records[0])])
+    _write(path, names, [[getattr(record, name) for name in names] for record in records])
+
+
+def write_agreement_csv(path: Path, agreement: Agreement) -> None:
+    """Synthetic against real curves: `agreement_rows` with their columns."""
+    _write(path, AGREEMENT_COLUMNS, agreement_rows(agreement))
+
+
+def agreement_rows(agreement: Agreement) -> list[list[Any]]:
+    """Rows of `AGREEMENT_COLUMNS`: bias, sd and limits of agreement, or a fraction with its interval."""
+    nan = math.nan
+    rows = [
+        _bland_altman_row(f"bias of PE, phase {number}", "percentage points", bias)
+        for number, bias in enumerate(agreement.pe_by_phase, start=1)
+    ]
+    rows.append(_bland_altman_row("bias of peak PE", "percentage points", agreement.peak_pe))
+    rows.append(_bland_altman_row("bias of SER", "ratio", agreement.ser))
+    rows.append(_bland_altman_row("bias of wash-in", "% per min", agreement.wash_in))
+    typed, count = agreement.types_compared, len(agreement.lesions)
+    interval, kappa_interval = agreement.type_agreement_interval, agreement.kappa_interval
+    rows.append(["equal curve type", "fraction", typed, agreement.type_agreement, nan, *interval])
+    rows.append(["Cohen's kappa of curve type", "none", typed, agreement.kappa, nan, *kappa_interval])
+    rows.append(["phases ranked alike", "fraction", count, agreement.order_agreement, nan, nan, nan])
+    rows.append(["mean rank correlation of curves", "none", count, agreement.mean_spearman, nan, nan, nan])
+    rows.append(["largest time difference", "s", count, agreement.largest_time_difference_s, nan, nan, nan])
+    return rows
+
+
+def _bland_altman_row(quantity: str, unit: str, bias: BlandAltman) -> list[Any]:
+    return [quantity, unit, bias.n, bias.bias, bias.sd, bias.lower, bias.upper]
+
+
+def _lesion_row(
+    measure: LesionMeasures, curve: LesionCurve | None, reference: sitk.Image, synthetic: bool
+) -> list[Any]:
+    """Cells of one lesion in the order of `lesion_columns`."""
+    side = breast_side(measure.centroid_mm, reference) if measure.unit == "mm" else "unknown"
+    return [
+        measure.label,
+        synthetic,
+        side,
+        measure.voxel_count,
+        measure.volume_mm3,
+        *measure.diameters_mm,
+        measure.longest_diameter_mm,
+        measure.in_plane_diameter_mm,
+        *measure.centroid_mm,
+        measure.mean_pe_percent,
+        measure.peak_pe_percent,
+        measure.ser,
+        measure.ftv_mm3,
+        *curve_cells(curve).values(),
+    ]
+
+
+def curve_cells(curve: LesionCurve | None) -> Mapping[str, Any]:
+    """What tables and the report say of a curve, by column name; None where there is no curve."""
+    if curve is None:
+        names = lesion_columns("mm")[-8:]
+        return dict.fromkeys(names)
+    parameters = curve.parameters
+    return {
+        "curve_peak_pe_percent": float(parameters.peak_pe_percent),
+        "curve_peak_pe_uncertainty_sd_percent": peak_uncertainty_percent(curve),
+        "time_to_peak_s": float(parameters.time_to_peak_s),
+        "wash_in_percent_per_min": float(parameters.wash_in_percent_per_min),
+        "wash_out_percent_per_min": float(parameters.wash_out_percent_per_min),
+        "late_change_percent": float(parameters.late_change_percent),
+        "curve_type": TYPE_NAMES[curve.curve_type],
+        "hot_spot_curve_type": TYPE_NAMES[curve.hot_spot_type],
+    }
+
+
+def peak_uncertainty_percent(curve: LesionCurve) -> float:
+    """Standard deviation of PE (in percentage points) at the highest post-contrast point of a curve."""
+    peak = 1 + int(np.nan_to_num(curve.pe_percent[1:], nan=-np.inf).argmax())
+    return float(curve.pe_uncertainty_percent[peak])
+
+
+def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows([_cell(value) for value in row] for row in rows)
+
+
+def _cell(value: Any) -> str:
+    """Text of one cell: six significant digits, true or false, empty for what is not defined."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, str)):
+        return str(value)
+    number = float(value)
+    if math.isnan(number):
+        return ""
+    return "inf" if number == math.inf else "-inf" if number == -math.inf else f"{number:.6g}"

@@ -1,0 +1,86 @@
+"""What every format reader hands to `reading`: one volume and what its header tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from VirtualContrastLib.events import InputError
+from VirtualContrastLib.io.volumes import quiet_itk
+
+MAX_VOXELS = 1_000_000_000
+"""Refuse larger volumes (1000 x 1000 x 1000): no breast MRI is near, a damaged header often is."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One 3-D scalar volume as read, before the gate.
+
+    `clocks` maps a clock's name to this volume's time on it in seconds, most trusted first; two volumes can
+    be compared on a clock both have. `warnings` hold for any use, `contrast_warnings` only for a pre-contrast
+    input.
+    """
+
+    image: sitk.Image
+    files: tuple[Path, ...]
+    format: str
+    modality: str | None = None
+    has_geometry: bool = True
+    warnings: tuple[str, ...] = ()
+    contrast_warnings: tuple[str, ...] = ()
+    clocks: Mapping[str, float] = field(default_factory=dict)
+
+
+def check_size(size: tuple[int, ...], name: str) -> None:
+    """Raise InputError where a header's size (i, j, k) cannot be a volume; nothing is allocated before
+    this.
+    """
+    if any(n < 1 for n in size):
+        raise InputError(f"{name} declares an empty or negative size ({_by(size)}), so its header is damaged.")
+    voxels = 1
+    for n in size:
+        voxels *= n
+    if voxels > MAX_VOXELS:
+        raise InputError(f"{name} declares {_by(size)} voxels, more than any breast volume; its header is damaged.")
+
+
+def choose_time_point(index: int | None, count: int, name: str, what: str = "time points") -> int:
+    """The time point to read; InputError where a file of several is given without @N, or with one it has
+    not.
+    """
+    if index is None:
+        if count > 1:
+            raise InputError(f"{name} holds {count} {what}; choose one by writing {name}@0 to {name}@{count - 1}.")
+        return 0
+    if index >= count:
+        held = f"{count} {what} (0 to {count - 1})" if count > 1 else "one volume (@0)"
+        raise InputError(f"{name}@{index} does not exist: {name} holds {held}.")
+    return index
+
+
+def read_with_itk(path: Path) -> sitk.Image:
+    """The image of a file as SimpleITK reads it, without metadata; InputError where it cannot."""
+    try:
+        with quiet_itk():
+            return without_metadata(sitk.ReadImage(str(path)))
+    except RuntimeError as error:
+        raise InputError(f"{path.name} is damaged or of a kind that cannot be read.") from error
+
+
+def without_metadata(image: sitk.Image) -> sitk.Image:
+    """The image with all key-value metadata erased: headers may hold names and must not travel on."""
+    for key in image.GetMetaDataKeys():
+        image.EraseMetaData(key)
+    return image
+
+
+def as_three_d(image: sitk.Image) -> sitk.Image:
+    """A 2-D image as a 3-D one of size 1 along k (spacing 1 mm, direction along z); a 3-D image as it is."""
+    return sitk.JoinSeries(image) if image.GetDimension() == 2 else image
+
+
+def _by(size: tuple[int, ...]) -> str:
+    return " x ".join(str(n) for n in size)

@@ -1,0 +1,138 @@
+"""Arithmetic-free handling of volumes: arrays, geometry, writing and hashing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from VirtualContrastLib.events import InputError, VirtualContrastError
+
+SYNTHETIC_COMMENT = "SYNTHETIC - research only"
+SUFFIXES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
+_GEOMETRY_TOLERANCE = 0.01
+"""Two volumes are at the same place when no corner is further apart than this part of the smallest voxel
+side.
+"""
+_CHUNK = 1 << 20
+
+
+@contextmanager
+def quiet_itk() -> Iterator[None]:
+    """Keep ITK's warnings off standard error inside the block; errors still come as RuntimeError."""
+    before = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(before)
+
+
+def to_array(image: sitk.Image) -> np.ndarray:
+    """Voxels as a new float32 array [k, j, i], in the units of the image."""
+    return sitk.GetArrayFromImage(image).astype(np.float32, copy=False)
+
+
+def like(array: np.ndarray, reference: sitk.Image) -> sitk.Image:
+    """A scalar image of `array` [k, j, i] with exactly the size, spacing, origin and direction of
+    `reference`.
+
+    The data type is kept; bool becomes uint8 and float16 float32, which SimpleITK lacks. Raises ValueError
+    where the sizes differ.
+    """
+    expected = reference.GetSize()[::-1]
+    if array.shape != expected:
+        raise ValueError(f"array [k, j, i] is {array.shape}, the reference image {expected}")
+    known = {np.dtype(bool): np.uint8, np.dtype(np.float16): np.float32}.get(array.dtype, array.dtype)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array, dtype=known), isVector=False)
+    image.SetSpacing(reference.GetSpacing())
+    image.SetOrigin(reference.GetOrigin())
+    image.SetDirection(reference.GetDirection())
+    return image
+
+
+def affine_of(image: sitk.Image) -> np.ndarray:
+    """4 x 4 matrix from voxel index (i, j, k, 1) to LPS millimetres."""
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    return affine
+
+
+def corner_distance(a: np.ndarray, b: np.ndarray, size: Sequence[int]) -> float:
+    """Largest distance in mm between the corner voxels of two index-to-world matrices (4 x 4) for one size
+    (i, j, k).
+    """
+    corners = np.array([(*corner, 1.0) for corner in product(*[(0, n - 1 if n > 1 else 1) for n in size])])
+    return float(np.linalg.norm(corners @ (a - b).T, axis=1).max())
+
+
+def same_geometry(a: sitk.Image, b: sitk.Image) -> str:
+    """'' where two 3-D images cover the same voxels in the world, else one sentence that says how they
+    differ.
+
+    Corner voxels may lie apart by 1 % of the smallest voxel side, which is far above the rounding of a
+    float32 header (NIfTI) and far below what a registration would have to repair.
+    """
+    if a.GetSize() != b.GetSize():
+        return f"The sizes differ: {_times(a.GetSize())} and {_times(b.GetSize())} voxels."
+    limit = _GEOMETRY_TOLERANCE * min(*a.GetSpacing(), *b.GetSpacing())
+    distance = corner_distance(affine_of(a), affine_of(b), a.GetSize())
+    if distance <= limit:
+        return ""
+    if not np.allclose(a.GetSpacing(), b.GetSpacing(), rtol=1e-3):
+        return f"The voxel spacings differ: {_times(a.GetSpacing())} and {_times(b.GetSpacing())} mm."
+    if not np.allclose(a.GetDirection(), b.GetDirection(), atol=1e-3):
+        return "The orientations (direction cosines) differ."
+    return f"The volumes lie at different places, up to {distance:.3g} mm apart."
+
+
+def _times(values: Sequence[float]) -> str:
+    return " x ".join(f"{value:g}" for value in values)
+
+
+def suffix_of(path: Path) -> str:
+    """The volume suffix of a file name in lower case (`.nii.gz` counts as one), '' where it is none of
+    SUFFIXES.
+    """
+    name = path.name.lower()
+    return next((s for s in sorted(SUFFIXES, key=len, reverse=True) if name.endswith(s)), "")
+
+
+def write(image: sitk.Image, path: Path, *, comment: str | None = None) -> None:
+    """Write a volume as NRRD (.nrrd, .nhdr), NIfTI (.nii, .nii.gz) or MetaImage (.mha, .mhd) by the suffix.
+
+    NRRD, MetaImage and .nii.gz are compressed. `comment` (say `SYNTHETIC_COMMENT`) becomes the NRRD or
+    MetaImage field `VirtualContrast` and the NIfTI field `descrip` (79 characters). NRRD and MetaImage keep
+    voxels bit for bit and geometry to the last place or two of double precision; a NIfTI header has single
+    precision, so spacing, origin and direction come back rounded to about 1e-7 of their size. Raises
+    InputError for another suffix and VirtualContrastError where the file cannot be written.
+    """
+    suffix = suffix_of(path)
+    if not suffix:
+        raise InputError(f"{path.name} cannot be written: use one of {', '.join(SUFFIXES)}.")
+    out = sitk.Image(image)
+    if comment is not None:
+        out.SetMetaData("ITK_FileNotes" if suffix.startswith(".nii") else "VirtualContrast", comment)
+    try:
+        with quiet_itk():
+            sitk.WriteImage(out, str(path), useCompression=suffix != ".nii")
+    except RuntimeError as error:
+        raise VirtualContrastError(
+            f"{path.name} could not be written; check that the folder exists, is writable and has space left."
+        ) from error
+
+
+def sha256_of(paths: Sequence[Path]) -> str:
+    """SHA-256 (hex) of the bytes of all files in the order given, read in pieces."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,155 @@
+"""The time curve of every lesion, with its error band, parameters and curve type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from VirtualContrastLib.events import InputError
+from VirtualContrastLib.io.volumes import same_geometry, to_array
+from VirtualContrastLib.kinetics.parameters import (
+    Array,
+    CurveParameters,
+    CurveRules,
+    CurveType,
+    check_times,
+    curve_parameters,
+    percent_enhancement,
+    ser_phases,
+)
+from VirtualContrastLib.study import Phase
+
+
+@dataclass(frozen=True)
+class LesionCurve:
+    """One lesion over time. Arrays are shaped (T,), pre-contrast first; signals are in the images' units.
+
+    - synthetic: a phase of the curve was synthesized.
+    - signal_mean, signal_sd: over all voxels of the lesion, each counted once (denominator N); parameters
+      and type rest on this mean.
+    - uncertainty_sd: error of the mean curve from the synthesis: the mean over voxels of their standard
+      deviations. That is its upper bound, reached when the errors of all voxels rise and fall together. 0
+      for measured phases.
+    - pe_percent, pe_uncertainty_percent: percent enhancement of the mean curve, and the same bound
+      carried through its formula.
+    - hot_spot_signal: mean of the most enhancing 3 x 3 x 1 voxels at the early phase, as radiologists
+      place their region, with its own parameters and type; a maximum over noisy places, so biased upward
+      in small regions.
+    """
+
+    label: int
+    synthetic: bool
+    voxel_count: int
+    times_s: Array
+    signal_mean: Array
+    signal_sd: Array
+    uncertainty_sd: Array
+    pe_percent: Array
+    pe_uncertainty_percent: Array
+    parameters: CurveParameters
+    hot_spot_signal: Array
+    hot_spot_parameters: CurveParameters
+
+    @property
+    def curve_type(self) -> CurveType:
+        """Type of the mean curve."""
+        return CurveType(int(self.parameters.curve_type))
+
+    @property
+    def hot_spot_type(self) -> CurveType:
+        """Type of the hot spot's curve."""
+        return CurveType(int(self.hot_spot_parameters.curve_type))
+
+
+def lesion_curves(
+    phases: Sequence[Phase],
+    labels: sitk.Image,
+    uncertainty: Sequence[sitk.Image] | None = None,
+    rules: CurveRules | None = None,
+) -> list[LesionCurve]:
+    """One curve per positive label, in order of the labels.
+
+    `phases` holds the pre-contrast phase and the post-contrast phases in order, all with known times;
+    `uncertainty` one map of standard deviations per post-contrast phase. Raises InputError where times are
+    unknown or do not rise, or where geometries differ.
+    """
+    phases = sorted(phases, key=lambda phase: phase.index)
+    times = check_times([phase.time_s for phase in phases])
+    signals = stack([phase.image for phase in phases], labels)
+    deviations = np.zeros_like(signals)
+    if uncertainty is not None:
+        if len(uncertainty) != len(phases) - 1:
+            raise ValueError(
+                f"{len(uncertainty)} uncertainty maps for {len(phases) - 1} post-contrast phases"
+            )
+        deviations[1:] = stack(list(uncertainty), labels)
+    label_array = sitk.GetArrayFromImage(labels)
+    synthetic = any(phase.synthetic for phase in phases)
+    curves = []
+    for label, box in enumerate(ndimage.find_objects(label_array.astype(np.int32)), start=1):
+        if box is not None:
+            mask = label_array[box] == label
+            crop = (slice(None), *box)
+            curves.append(_curve(label, synthetic, times, signals[crop], deviations[crop], mask, rules))
+    return curves
+
+
+def stack(images: Sequence[sitk.Image], reference: sitk.Image) -> NDArray[np.float32]:
+    """The images as float32 [t, k, j, i]; raises InputError where one does not lie on `reference`."""
+    for image in images:
+        difference = same_geometry(image, reference)
+        if difference:
+            raise InputError(f"A phase does not lie on the lesions' grid: {difference}")
+    return np.stack([to_array(image) for image in images])
+
+
+def _curve(
+    label: int,
+    synthetic: bool,
+    times: Array,
+    signals: NDArray[np.float32],
+    deviations: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    rules: CurveRules | None,
+) -> LesionCurve:
+    """The curve of one lesion; signals and deviations are [t, k, j, i], mask is [k, j, i]."""
+    inside = signals[:, mask].astype(np.float64)
+    mean = inside.mean(axis=1)
+    uncertainty = deviations[:, mask].mean(axis=1, dtype=np.float64)
+    baseline = mean[0] if mean[0] > 0 else np.nan
+    hot = _hot_spot(signals.astype(np.float64), mask, ser_phases(times, rules)[0])
+    return LesionCurve(
+        label=label,
+        synthetic=synthetic,
+        voxel_count=int(mask.sum()),
+        times_s=times,
+        signal_mean=mean,
+        signal_sd=inside.std(axis=1),
+        uncertainty_sd=uncertainty,
+        pe_percent=percent_enhancement(mean),
+        pe_uncertainty_percent=100.0 * uncertainty / baseline,
+        parameters=curve_parameters(mean, times, rules),
+        hot_spot_signal=hot,
+        hot_spot_parameters=curve_parameters(hot, times, rules),
+    )
+
+
+def _hot_spot(signals: Array, mask: NDArray[np.bool_], early: int) -> Array:
+    """Mean signals (T,) of the 3 x 3 x 1 region whose subtraction at phase `early` is highest.
+
+    Only regions wholly inside the lesion compete; where none fits, those with the most lesion voxels do, and
+    only their lesion voxels count.
+    """
+    weight = mask.astype(np.float64)
+    counts = np.rint(9 * ndimage.uniform_filter(weight, (1, 3, 3), mode="constant")) * mask
+    sums = 9 * ndimage.uniform_filter((signals[early] - signals[0]) * weight, (1, 3, 3), mode="constant")
+    candidates = counts == counts.max()
+    means = np.where(candidates, sums / np.maximum(counts, 1), -np.inf)
+    k, j, i = np.unravel_index(int(means.argmax()), means.shape)
+    window = (int(k), slice(max(j - 1, 0), j + 2), slice(max(i - 1, 0), i + 2))
+    return signals[(slice(None), *window)][:, mask[window]].mean(axis=1)

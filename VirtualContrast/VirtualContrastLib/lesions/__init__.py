@@ -1,0 +1,1 @@
+"""Subtraction, lesion segmentation (nnU-Net or threshold) and measurement."""

@@ -1,0 +1,19 @@
+"""Post-contrast minus pre-contrast."""
+
+from __future__ import annotations
+
+import SimpleITK as sitk
+
+from VirtualContrastLib.events import InputError
+from VirtualContrastLib.io.volumes import like, same_geometry, to_array
+
+
+def subtract(post: sitk.Image, pre: sitk.Image) -> sitk.Image:
+    """`post` minus `pre` in their units, signed float32 on their grid (clipping is a matter of display).
+
+    Raises InputError where the two volumes do not share one geometry.
+    """
+    difference = same_geometry(post, pre)
+    if difference:
+        raise InputError(f"The volumes cannot be subtracted because their geometries differ: {difference}")
+    return like(to_array(post) - to_array(pre), pre)

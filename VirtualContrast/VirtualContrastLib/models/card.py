@@ -1,0 +1,185 @@
+"""The model card `model.json`: everything a run must know of a network, nothing implied."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+MODEL_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
+CHANNEL_PATTERN = r"^(pre|(phase|subtraction)_[1-9][0-9]*)$"
+
+# Constants of each intensity recipe; None marks one that may be left out, `...` one that must be given.
+_INTENSITY_CONSTANTS: dict[str, dict[str, Any]] = {
+    "pre_percentile": {"percentile": 99.0, "max_ratio": ...},
+    "minmax_8bit": {},
+    "zscore": {"max_sd": ..., "mean": None, "std": None},
+}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Architecture(_Strict):
+    """Network and its options.
+
+    pix2pixhd_generator: `config` holds the options of `networks.pix2pixhd.build_generator`.
+    nnunet: `config` holds configuration, trainer_name, folds, mirror_axes and options of `LesionNet`;
+    plans.json and dataset.json lie in the package, and the weights' keys are `fold_{n}.<key of nnU-Net's
+    network>`.
+    """
+
+    name: Literal["pix2pixhd_generator", "nnunet"]
+    config: dict[str, Any]
+
+
+class Inputs(_Strict):
+    """Which volumes the network reads.
+
+    `channels` (segmentation only): each input channel in order, `pre`, `phase_N` or `subtraction_N` (phase N
+    - pre). `phases`: phase indices, 0 = pre-contrast. `channel_offsets`: channel c is slice k + offset of the
+    volume, the first or last slice repeated beyond the ends (2-D networks only).
+    """
+
+    phases: list[int] = Field(default=[0], min_length=1)
+    channel_offsets: list[int] = Field(default=[0], min_length=1)
+    channels: list[Annotated[str, Field(pattern=CHANNEL_PATTERN)]] = Field(default_factory=list)
+
+
+class Outputs(_Strict):
+    """Which phase each output channel is; a phase given by several channels is their mean.
+
+    `times_s`: seconds after injection of phase 1, 2, ...
+    """
+
+    channel_phases: list[int] = Field(min_length=1)
+    times_s: list[float] = Field(min_length=1)
+
+    @property
+    def phases(self) -> list[int]:
+        """Phase indices in order: 1, 2, ... without gaps."""
+        return sorted(set(self.channel_phases))
+
+    @model_validator(mode="after")
+    def _phases_match_times(self) -> Self:
+        if self.phases != list(range(1, len(self.phases) + 1)):
+            raise ValueError("channel_phases must name the phases 1, 2, ... without a gap")
+        if len(self.times_s) != len(self.phases):
+            raise ValueError(f"times_s has {len(self.times_s)} values for {len(self.phases)} phases")
+        if any(a >= b for a, b in zip([0.0, *self.times_s], self.times_s, strict=False)):
+            raise ValueError("times_s must be seconds after injection, above 0 and increasing")
+        return self
+
+
+class IntensitySpec(_Strict):
+    """Recipe that maps input units to the network's -1..1 and back; formulas in `synthesis.intensity`.
+
+    Constants: pre_percentile: percentile (0-100, default 99), max_ratio; minmax_8bit: none; zscore: max_sd,
+    and mean with std where they are fixed.
+    """
+
+    recipe: Literal["pre_percentile", "minmax_8bit", "zscore"]
+    constants: dict[str, float] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _constants_of_the_recipe(self) -> Self:
+        known = _INTENSITY_CONSTANTS[self.recipe]
+        unknown = sorted(set(self.constants) - set(known))
+        missing = [n for n, default in known.items() if default is ... and n not in self.constants]
+        if unknown or missing:
+            raise ValueError(f"constants of {self.recipe}: missing {missing}, unknown {unknown}")
+        defaults = {n: v for n, v in known.items() if v is not ... and v is not None}
+        self.constants = {**defaults, **self.constants}
+        if ("mean" in self.constants) != ("std" in self.constants):
+            raise ValueError("constants of zscore: mean and std go together")
+        positive = ("max_ratio", "max_sd", "std", "percentile")
+        if any(self.constants.get(n, 1.0) <= 0 for n in positive) or self.constants.get("percentile", 1) > 100:
+            raise ValueError(f"constants of {self.recipe} are out of range: {self.constants}")
+        return self
+
+
+class InPlane(_Strict):
+    """Pixels the network sees: the volume's own (`native`) or of `spacing_mm` (`resample`), then padded."""
+
+    policy: Literal["native", "resample"] = "native"
+    spacing_mm: float | None = Field(default=None, gt=0)
+    pad_multiple: int = Field(default=16, ge=1)
+    pad_mode: Literal["reflect", "constant"] = "reflect"
+
+    @model_validator(mode="after")
+    def _resampling_needs_a_spacing(self) -> Self:
+        if self.policy == "resample" and self.spacing_mm is None:
+            raise ValueError("the policy 'resample' needs spacing_mm")
+        return self
+
+
+class Metric(_Strict):
+    """One figure of merit, with how it was computed and on which data."""
+
+    name: str
+    value: float
+    definition: str
+    data: str
+
+
+class ModelCard(_Strict):
+    """Contents of `model.json`.
+
+    Synthesis models need `outputs`, `intensity` and `in_plane`; nnU-Net has its own plans. `weights_sha256`
+    is filled in by `save_package`.
+    """
+
+    id: str = Field(pattern=MODEL_ID_PATTERN)
+    version: str
+    title: str
+    architecture: Architecture
+    inputs: Inputs
+    outputs: Outputs | None = None
+    intensity: IntensitySpec | None = None
+    in_plane: InPlane | None = None
+    training: dict[str, Any] = Field(default_factory=dict)
+    metrics: list[Metric] = Field(default_factory=list)
+    trained_on_phantoms: bool
+    licence: str
+    citation: str = ""
+    intended_use: str = "Research only; synthetic images can invent or hide lesions; not for diagnosis."
+    weights_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+
+    @property
+    def kind(self) -> Literal["synthesis", "segmentation"]:
+        """What the model is for."""
+        return "segmentation" if self.architecture.name == "nnunet" else "synthesis"
+
+    @field_validator("title", "licence", "version")
+    @classmethod
+    def _not_empty(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("must not be empty")
+        return value
+
+    @model_validator(mode="after")
+    def _parts_fit_the_architecture(self) -> Self:
+        if self.architecture.name == "pix2pixhd_generator":
+            _check_pix2pixhd(self)
+        return self
+
+
+def _check_pix2pixhd(card: ModelCard) -> None:
+    if card.outputs is None or card.intensity is None or card.in_plane is None:
+        raise ValueError("a synthesis model needs outputs, intensity and in_plane")
+    if card.inputs.phases != [0]:
+        raise ValueError("inputs.phases must be [0]: synthesis reads the pre-contrast phase alone")
+    config = card.architecture.config
+    counts = (
+        ("input_nc", "inputs.channel_offsets", len(card.inputs.channel_offsets)),
+        ("output_nc", "outputs.channel_phases", len(card.outputs.channel_phases)),
+    )
+    for option, field, count in counts:
+        if config.get(option) != count:
+            raise ValueError(f"{field} has {count} entries, but {option} is {config.get(option)}")
+    halvings = config.get("n_downsample_global", 4)
+    if config.get("netG", "global") == "local":
+        halvings += config.get("n_local_enhancers", 1)
+    if card.in_plane.pad_multiple % 2**halvings:
+        raise ValueError(f"in_plane.pad_multiple must be a multiple of {2**halvings} for this network")

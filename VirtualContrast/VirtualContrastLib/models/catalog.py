@@ -1,0 +1,175 @@
+"""Which models there are: the catalog shipped with the software, and packages found on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ..events import InputError
+from .card import MODEL_ID_PATTERN, ModelCard
+from .package import CARD_NAME, ModelPackage, cache_dir, first_problem, load_package
+
+Kind = Literal["synthesis", "segmentation"]
+
+
+class CatalogEntry(BaseModel):
+    """One model of the catalog.
+
+    `embedded` models lie in Resources/Models/<id>. `download` models have mirrors in `urls` (https); without
+    `sha256` they cannot be downloaded by this software, and `manual_import` tells how to bring them in.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str = Field(pattern=MODEL_ID_PATTERN)
+    kind: Kind
+    title: str
+    description: str
+    source: Literal["embedded", "download"]
+    default: bool = False
+    urls: list[str] = Field(default_factory=list)
+    size_bytes: int | None = Field(default=None, gt=0)
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    manual_import: str | None = None
+    licence: str
+    citation: str = ""
+
+    @model_validator(mode="after")
+    def _can_be_had(self) -> Self:
+        if self.source == "download" and not self.urls:
+            raise ValueError("a download needs urls")
+        if self.source == "download" and self.sha256 is None and not self.manual_import:
+            raise ValueError("a download without sha256 needs manual_import")
+        return self
+
+
+class Catalog(BaseModel):
+    """Contents of Resources/Models/catalog.json."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: Literal[1]
+    models: list[CatalogEntry]
+
+    @model_validator(mode="after")
+    def _ids_and_defaults_are_unique(self) -> Self:
+        ids = [entry.id for entry in self.models]
+        defaults = [entry.kind for entry in self.models if entry.default]
+        if len(ids) != len(set(ids)) or len(defaults) != len(set(defaults)):
+            raise ValueError("ids must be unique, with at most one default a kind")
+        return self
+
+    def find(self, model_id: str) -> CatalogEntry | None:
+        """The entry of that id, or None."""
+        return next((entry for entry in self.models if entry.id == model_id), None)
+
+    def default_id(self, kind: Kind) -> str | None:
+        """Id of the model to use where none is asked for, or None."""
+        return next((entry.id for entry in self.models if entry.default and entry.kind == kind), None)
+
+
+def resources_dir() -> Path:
+    """Folder `Resources` with Models below it.
+
+    $VIRTUALCONTRAST_RESOURCES, else that of the source tree, else the one installed beside
+    VirtualContrastLib. Raises InputError where there is none.
+    """
+    if own := os.environ.get("VIRTUALCONTRAST_RESOURCES"):
+        candidates = [Path(own)]
+    else:
+        library = Path(__file__).resolve().parents[1]
+        candidates = [library.parents[1] / "Resources", library.parent / "Resources"]
+    for candidate in candidates:
+        if (candidate / "Models").is_dir():
+            return candidate
+    looked = ", ".join(str(candidate) for candidate in candidates)
+    raise InputError(f"The folder Resources/Models was not found; looked in {looked}. Reinstall VirtualContrast.")
+
+
+def downloaded_models_dir() -> Path:
+    """Folder of downloaded and imported packages, one a model id."""
+    return cache_dir() / "Models"
+
+
+def load_catalog() -> Catalog:
+    """Read and validate Resources/Models/catalog.json; raises InputError."""
+    path = resources_dir() / "Models" / "catalog.json"
+    try:
+        return Catalog.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, json.JSONDecodeError) as error:
+        raise InputError(f"The model catalog {path} cannot be read: {error}") from error
+    except ValidationError as error:
+        raise InputError(f"The model catalog {path} is not valid: {first_problem(error)}") from error
+
+
+def installed_models() -> dict[str, Path]:
+    """Folder of every package on this machine by id; embedded ones win over those of the user's cache."""
+    found: dict[str, Path] = {}
+    for root in (downloaded_models_dir(), resources_dir() / "Models"):
+        if root.is_dir():
+            cards = sorted(root.glob(f"*/{CARD_NAME}"))
+            # A leading dot marks a folder that is being written.
+            found |= {path.parent.name: path.parent for path in cards if path.parent.name[0] != "."}
+    return dict(sorted(found.items()))
+
+
+def resolve_model(id_or_path: str, kind: str) -> ModelPackage:
+    """Package of a model id, or of a package folder or zip, of `kind` "synthesis" or "segmentation".
+
+    Raises InputError saying what to do.
+    """
+    installed = installed_models()
+    path = Path(id_or_path).expanduser()
+    if id_or_path in installed:
+        package = load_package(installed[id_or_path])
+    elif path.exists() or path.suffix.lower() == ".zip" or len(path.parts) > 1:
+        package = load_package(path)
+    else:
+        raise InputError(_not_installed(id_or_path, installed))
+    if package.card.kind != kind:
+        raise InputError(f"The model '{package.card.id}' is for {package.card.kind}; one for {kind} is needed.")
+    return package
+
+
+def remove(model_id: str) -> Path:
+    """Delete a downloaded or imported package of the user's cache and return where it was.
+
+    Raises InputError for an embedded or unknown model.
+    """
+    folder = installed_models().get(model_id)
+    own = downloaded_models_dir() / model_id
+    if folder is None:
+        raise InputError(_not_installed(model_id, installed_models()))
+    if not (own / CARD_NAME).is_file() or own.parent != downloaded_models_dir():
+        raise InputError(f"The model '{model_id}' is part of the software ({folder}) and is not removed.")
+    shutil.rmtree(own)
+    return own
+
+
+def schemas() -> dict[str, str]:
+    """JSON schemas by file name, as published in Resources/Models: of the catalog and of the model card."""
+    sources: dict[str, type[BaseModel]] = {"catalog.schema.json": Catalog, "model.schema.json": ModelCard}
+    return {name: json.dumps(model.model_json_schema(), indent=2) + "\n" for name, model in sources.items()}
+
+
+def write_schemas(folder: Path) -> None:
+    """Write the files of `schemas` into `folder`."""
+    for name, text in schemas().items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def _not_installed(model_id: str, installed: dict[str, Path]) -> str:
+    entry = load_catalog().find(model_id)
+    if entry is None:
+        known = sorted({*installed, *(entry.id for entry in load_catalog().models)})
+        return f"There is no model '{model_id}' and no such folder or zip; known models: {', '.join(known)}."
+    if entry.source == "embedded":
+        return f"The model '{model_id}' is missing: looked in {resources_dir() / 'Models' / model_id}."
+    if entry.sha256 is None:
+        return f"The model '{model_id}' is not installed and must be imported by hand: {entry.manual_import}"
+    return f"The model '{model_id}' is not installed; run 'virtual-contrast models download {model_id}'."

@@ -1,0 +1,154 @@
+"""Download of model packages: https only, several mirrors, resumed, SHA-256 checked, whole or not at all."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..events import Events, InputError, Stage, VirtualContrastError
+from .catalog import CatalogEntry, downloaded_models_dir
+from .package import ModelPackage, cache_dir, load_package, replace_folder, sha256_of_file
+
+CHUNK_BYTES = 2**18
+_TRANSIENT = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How to fetch. `schemes` is widened only by tests, which serve on 127.0.0.1 without TLS."""
+
+    schemes: frozenset[str] = frozenset({"https"})
+    timeout_s: float = 30.0
+    attempts: int = 4
+    first_wait_s: float = 1.0
+    sleep: Callable[[float], None] = time.sleep
+
+
+class _Interrupted(Exception):  # noqa: N818  (not an error of its own: the next attempt resumes)
+    """The connection ended before all bytes came."""
+
+
+def download(entry: CatalogEntry, events: Events, *, policy: Policy | None = None) -> ModelPackage:
+    """Fetch, check and unpack the package of `entry` into the user's cache, and return it.
+
+    Every mirror gets `policy.attempts` tries with doubling waits; a broken transfer goes on where it ended.
+    Raises InputError where the entry has no SHA-256 or the package is not what it should be,
+    VirtualContrastError where no mirror delivers, CancelledError between two chunks.
+    """
+    policy = policy or Policy()
+    if entry.sha256 is None:
+        raise InputError(
+            f"The model '{entry.id}' has no SHA-256 in the catalog, so it is not downloaded. {entry.manual_import}"
+        )
+    archive = cache_dir() / "downloads" / f"{entry.id}-{entry.sha256[:12]}.zip"
+    if not (archive.is_file() and sha256_of_file(archive) == entry.sha256):
+        _fetch_from_mirrors(entry, archive, events, policy)
+    package = _install(entry, archive)
+    shutil.rmtree(cache_dir() / "packages" / entry.sha256, ignore_errors=True)
+    archive.unlink()  # the zip has done its work
+    return package
+
+
+def _install(entry: CatalogEntry, archive: Path) -> ModelPackage:
+    """Unpack, verify the weights, and move the package to its place by id."""
+    package = load_package(archive)
+    package.verify()
+    if package.card.id != entry.id or package.card.kind != entry.kind:
+        raise InputError(f"The download of '{entry.id}' holds the model '{package.card.id}'; it is not installed.")
+    folder = downloaded_models_dir() / entry.id
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    replace_folder(package.folder, folder)
+    return ModelPackage(package.card, folder)
+
+
+def _fetch_from_mirrors(entry: CatalogEntry, archive: Path, events: Events, policy: Policy) -> None:
+    """Bring the bytes of `entry` to `archive` from the first mirror that delivers them right."""
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(archive.parent).free
+    if entry.size_bytes is not None and free < 2 * entry.size_bytes:
+        raise InputError(
+            f"{archive.parent} has {free >> 20} MiB free; the model '{entry.id}' needs {entry.size_bytes >> 19} MiB."
+        )
+    problems = []
+    part = archive.with_suffix(".zip.part")
+    for url in entry.urls:
+        problem = _fetch_with_retries(url, part, entry, events, policy)
+        if problem is None:
+            found = sha256_of_file(part)
+            if found == entry.sha256:
+                os.replace(part, archive)  # noqa: PTH105
+                return
+            part.unlink()
+            problem = f"SHA-256 differs ({found[:12]}...)"
+        problems.append(f"{urlsplit(url).netloc}: {problem}")
+    raise VirtualContrastError(f"The model '{entry.id}' could not be downloaded: {'; '.join(problems)}.")
+
+
+def _fetch_with_retries(url: str, part: Path, entry: CatalogEntry, events: Events, policy: Policy) -> str | None:
+    """Fill `part` from `url`; None when all bytes came, else the last problem in a few words."""
+    problem = ""
+    for attempt in range(policy.attempts):
+        if attempt:
+            policy.sleep(policy.first_wait_s * 2 ** (attempt - 1))
+        try:
+            _fetch(url, part, entry, events, policy)
+            return None
+        except urllib.error.HTTPError as error:
+            problem = f"HTTP {error.code} {error.reason}"
+            if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                part.unlink(missing_ok=True)
+            elif error.code < 500 and error.code not in (408, 429):
+                return problem
+        except (*_TRANSIENT, _Interrupted) as error:
+            problem = str(getattr(error, "reason", error)) or type(error).__name__
+    return problem
+
+
+def _fetch(url: str, part: Path, entry: CatalogEntry, events: Events, policy: Policy) -> None:
+    """One transfer, appended to `part` when the server takes up where the last one ended."""
+    start = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    with _open(request, policy) as response:
+        resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
+        if resumed and not (response.headers.get("Content-Range") or "").startswith(f"bytes {start}-"):
+            part.unlink()
+            raise _Interrupted("the server answered with another range")
+        done = start if resumed else 0
+        length = response.headers.get("Content-Length")
+        total = entry.size_bytes or (done + int(length) if length else None)
+        with part.open("ab" if resumed else "wb") as out:
+            while chunk := response.read(CHUNK_BYTES):
+                out.write(chunk)
+                done += len(chunk)
+                if total is not None and done > total:
+                    raise _Interrupted("more bytes came than announced")
+                events.progress(Stage.MODEL, done, total or done)
+    if total is not None and done < total:
+        raise _Interrupted(f"the connection ended after {done} of {total} bytes")
+
+
+def _open(request: urllib.request.Request, policy: Policy) -> Any:
+    """Open a request, refusing any scheme outside the policy, redirects included."""
+    _check_scheme(request.full_url, policy)
+
+    class _Redirects(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+            _check_scheme(newurl, policy)
+            return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+    return urllib.request.build_opener(_Redirects).open(request, timeout=policy.timeout_s)
+
+
+def _check_scheme(url: str, policy: Policy) -> None:
+    scheme = urlsplit(url).scheme
+    if scheme not in policy.schemes:
+        raise InputError(f"A download from {scheme}://{urlsplit(url).netloc} is refused; only https is allowed.")

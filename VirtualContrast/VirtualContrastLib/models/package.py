@@ -1,0 +1,260 @@
+"""A model package: a folder (or zip) with model.json, weights.safetensors, LICENSE and MODEL_CARD.md."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from ..events import InputError
+from .card import Architecture, InPlane, Inputs, IntensitySpec, Metric, ModelCard, Outputs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "Architecture",
+    "InPlane",
+    "Inputs",
+    "IntensitySpec",
+    "Metric",
+    "ModelCard",
+    "ModelPackage",
+    "Outputs",
+    "load_package",
+    "save_package",
+]
+
+CARD_NAME = "model.json"
+WEIGHTS_NAME = "weights.safetensors"
+MAX_UNPACKED_BYTES = 16 * 2**30
+
+
+@dataclass(frozen=True)
+class ModelPackage:
+    """A model on disk: its validated card and the folder that holds the files."""
+
+    card: ModelCard
+    folder: Path
+
+    @property
+    def weights_path(self) -> Path:
+        """Path of weights.safetensors."""
+        return self.folder / WEIGHTS_NAME
+
+    def verify(self) -> None:
+        """Check that the weights are there and have the SHA-256 of the card; raises InputError otherwise."""
+        if not self.weights_path.is_file():
+            raise InputError(
+                f"The model '{self.card.id}' lacks {WEIGHTS_NAME}: looked for {self.weights_path}; "
+                "download or import the model again."
+            )
+        found = sha256_of_file(self.weights_path)
+        if not self.card.weights_sha256 or found != self.card.weights_sha256:
+            expected = self.card.weights_sha256 or "none"
+            raise InputError(
+                f"The weights {self.weights_path} are not those of the card (SHA-256 {found[:12]}..., "
+                f"{CARD_NAME} says {expected[:12]}...); remove the model and fetch it again."
+            )
+
+    def load_state(self) -> dict[str, Tensor]:
+        """Weights on the CPU by state-dict key, after `verify`.
+
+        Keys and shapes of pix2pixHD are checked strictly. Raises InputError where the file is missing,
+        differs from its hash, or does not fit the architecture.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        self.verify()
+        try:
+            state = load_file(self.weights_path)
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{self.weights_path} is not a safetensors file: {error}") from error
+        if self.card.architecture.name == "pix2pixhd_generator":
+            check_generator_state(state, self.card.architecture.config, str(self.weights_path))
+        return state
+
+    def fold_states(self) -> list[dict[str, Tensor]]:
+        """Weights of an nnU-Net package, one state dict a fold in the card's order, without `fold_{n}.`."""
+        state = self.load_state()
+        prefixes = [f"fold_{fold}." for fold in self.card.architecture.config["folds"]]
+        states = [
+            {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+            for prefix in prefixes
+        ]
+        if not all(states):
+            raise InputError(f"{self.weights_path} lacks one of the folds {prefixes}; import the model again.")
+        return states
+
+
+def check_generator_state(state: Mapping[str, Tensor], config: Mapping[str, object], where: str) -> None:
+    """Raise InputError naming the first keys or shape of `state` that the generator of `config` lacks."""
+    from ..networks.pix2pixhd import meta_shapes
+
+    try:
+        expected = meta_shapes(config)
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from error
+    missing = sorted(set(expected) - set(state))
+    unknown = sorted(set(state) - set(expected))
+    if missing or unknown:
+        raise InputError(
+            f"{where} does not fit the pix2pixHD generator of its card: {len(missing)} keys missing "
+            f"{missing[:3]}, {len(unknown)} unknown {unknown[:3]}."
+        )
+    for key, shape in expected.items():
+        if tuple(state[key].shape) != shape:
+            raise InputError(
+                f"{where} does not fit the pix2pixHD generator of its card: {key} has shape "
+                f"{tuple(state[key].shape)}, expected {shape}."
+            )
+
+
+def load_package(path: str | Path) -> ModelPackage:
+    """Open a package folder or zip and validate its card; the weights are read and hashed by `load_state`.
+
+    A zip is unpacked once into the user's cache, in a folder named by its SHA-256. Raises InputError.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return ModelPackage(_read_card(path / CARD_NAME), path)
+    if path.is_file() and path.suffix.lower() == ".zip":
+        return load_package(_unpacked(path))
+    what = "is neither a folder nor a zip" if path.exists() else "does not exist"
+    raise InputError(f"The model package {path} {what}; give a folder with {CARD_NAME} or a zip of one.")
+
+
+def save_package(
+    folder: str | Path,
+    card: ModelCard,
+    state_dict: Mapping[str, Tensor],
+    *,
+    model_card_md: str,
+    extra_files: Mapping[str, str | bytes] | None = None,
+) -> ModelPackage:
+    """Write a package and return it; its card carries the SHA-256 of the weights written.
+
+    `extra_files` maps file names to contents (LICENSE defaults to the card's licence). The folder appears
+    whole or not at all; a package of that place is replaced, any other non-empty folder is refused with
+    InputError.
+    """
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    if folder.exists() and not (folder.is_dir() and ((folder / CARD_NAME).is_file() or _is_empty(folder))):
+        raise InputError(f"{folder} exists and is not a model package; choose another place.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state_dict.items()}
+        save_file(tensors, staging / WEIGHTS_NAME)
+        card = card.model_copy(update={"weights_sha256": sha256_of_file(staging / WEIGHTS_NAME)})
+        files = {"LICENSE": card.licence + "\n", **(extra_files or {})}
+        files |= {"MODEL_CARD.md": model_card_md, CARD_NAME: card.model_dump_json(indent=2) + "\n"}
+        for name, content in files.items():
+            data = content.encode() if isinstance(content, str) else content
+            _inside(staging, name).write_bytes(data)
+        os.chmod(staging, 0o755)  # noqa: PTH101  (mkdtemp makes private folders)
+        replace_folder(staging, folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return ModelPackage(card, folder)
+
+
+def replace_folder(staging: Path, folder: Path) -> None:
+    """Put the folder `staging` in the place of `folder` on the same file system; an old one goes after."""
+    old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+    if folder.exists():
+        folder.rename(old)
+    staging.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def cache_dir() -> Path:
+    """The user's cache: $VIRTUALCONTRAST_CACHE, else VirtualContrast below $XDG_CACHE_HOME or ~/.cache."""
+    if own := os.environ.get("VIRTUALCONTRAST_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "VirtualContrast"
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in lower-case hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _is_empty(folder: Path) -> bool:
+    return not any(folder.iterdir())
+
+
+def _read_card(path: Path) -> ModelCard:
+    if not path.is_file():
+        raise InputError(f"{path.parent} is not a model package: it has no {CARD_NAME}.")
+    try:
+        return ModelCard.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid JSON: {error}") from error
+    except ValidationError as error:
+        raise InputError(f"{path} is not a valid model card: {first_problem(error)}") from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first finding of a pydantic error in one line: where, and what."""
+    found = error.errors()[0]
+    where = ".".join(str(part) for part in found["loc"])
+    return f"{where}: {found['msg']}" if where else found["msg"]
+
+
+def _unpacked(archive: Path) -> Path:
+    """Folder of the unpacked zip, unpacking it where that was not done before."""
+    folder = cache_dir() / "packages" / sha256_of_file(archive)
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".unpack-", dir=folder.parent))
+        try:
+            _extract(archive, staging)
+            replace_folder(staging, folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    if (folder / CARD_NAME).is_file():
+        return folder
+    inner = [entry for entry in folder.iterdir() if (entry / CARD_NAME).is_file()]
+    if len(inner) != 1:
+        raise InputError(f"{archive} is not a model package: it has no {CARD_NAME}.")
+    return inner[0]
+
+
+def _extract(archive: Path, folder: Path) -> None:
+    """Unpack regular files below `folder`; one entry that is a link or would land elsewhere refuses all."""
+    try:
+        with zipfile.ZipFile(archive) as source:
+            entries = [entry for entry in source.infolist() if not entry.is_dir()]
+            if sum(entry.file_size for entry in entries) > MAX_UNPACKED_BYTES:
+                raise InputError(f"{archive} would unpack to more than {MAX_UNPACKED_BYTES >> 30} GiB.")
+            for entry in entries:
+                if stat.S_ISLNK(entry.external_attr >> 16):
+                    raise InputError(f"{archive} holds a link ({entry.filename}); it is not unpacked.")
+                target = _inside(folder, entry.filename)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with source.open(entry) as stream, target.open("wb") as out:
+                    shutil.copyfileobj(stream, out, 2**20)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise InputError(f"{archive} cannot be unpacked: {error}") from error
+
+
+def _inside(folder: Path, name: str) -> Path:
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    if not parts or parts[0] == "/" or ".." in parts or any(":" in part for part in parts):
+        raise InputError(f"The file name {name!r} would land outside the model package; refused.")
+    return folder.joinpath(*parts)

@@ -1,0 +1,111 @@
+"""Chooses where the network runs, by a tiny real computation and not by what the driver claims."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..events import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+MIN_FREE_BYTES = 2**30
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class DeviceChoice:
+    """Where and how to compute.
+
+    `device` is a torch device name; `precision` "fp32" or "bf16" (only where asked for); `reason` says in one
+    sentence why; `free_bytes` is the free memory of the device, None where it cannot be told.
+    """
+
+    device: str
+    precision: str
+    reason: str
+    free_bytes: int | None = None
+
+
+def choose_device(wanted: str = "auto", *, precision: str = "fp32") -> DeviceChoice:
+    """The device to use: the one wanted, or for "auto" the first of cuda, mps, cpu that computes correctly.
+
+    Raises InputError where the device wanted does not exist or fails the test computation; "auto" never
+    fails.
+    """
+    if wanted not in DEVICES:
+        raise InputError(f"There is no device '{wanted}'; use one of {', '.join(DEVICES)}.")
+    if precision not in PRECISIONS:
+        raise InputError(f"There is no precision '{precision}'; use one of {', '.join(PRECISIONS)}.")
+    problems: list[str] = []
+    for device in ("cuda", "mps", "cpu") if wanted == "auto" else (wanted,):
+        problem = device_problem(device)
+        if problem is None:
+            because = f" ({'; '.join(problems)})" if problems else ""
+            return DeviceChoice(device, precision, _describe(device) + because + ".", free_bytes(device))
+        problems.append(problem)
+    raise InputError(f"The device '{wanted}' cannot be used: {problems[0]}; use --device cpu or auto.")
+
+
+def device_problem(device: str) -> str | None:
+    """None where the device exists, has memory and computes as the CPU does, else why not."""
+    import torch
+
+    exists = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}[device]
+    if not exists:
+        return f"no {device.upper()} device found"
+    try:
+        difference = _difference_from_cpu(torch.device(device))
+        free = free_bytes(device)
+    except RuntimeError as error:  # what torch raises for a missing kernel, a driver problem or no memory
+        return f"{device.upper()} failed a test computation ({str(error).splitlines()[0]})"
+    if not difference < 1e-3:
+        return f"{device.upper()} computed a test convolution wrongly (off by {difference:.2g})"
+    if device == "cuda" and free is not None and free < MIN_FREE_BYTES:
+        return f"CUDA has only {free >> 20} MiB free"
+    return None
+
+
+def free_bytes(device: str) -> int | None:
+    """Free memory in bytes, of the GPU or of the machine; None where it cannot be told."""
+    import torch
+
+    if device == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    try:
+        import psutil
+    except ImportError:
+        return None
+    return int(psutil.virtual_memory().available)
+
+
+def _difference_from_cpu(device: torch.device) -> float:
+    """Largest difference of a small convolution, instance norm and transposed convolution from the CPU's."""
+    import torch
+    from torch.nn import functional
+
+    generator = torch.Generator().manual_seed(0)
+    x, weight = (torch.randn(shape, generator=generator) for shape in ((1, 4, 32, 32), (4, 4, 3, 3)))
+
+    def compute(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        hidden = functional.instance_norm(functional.conv2d(x, weight, stride=2, padding=1)).relu()
+        return functional.conv_transpose2d(hidden, weight, stride=2, padding=1, output_padding=1).tanh()
+
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        found = compute(x.to(device), weight.to(device)).cpu()
+        return float((found - compute(x, weight)).abs().max())
+
+
+def _describe(device: str) -> str:
+    import torch
+
+    free = free_bytes(device)
+    room = f", {free >> 20} MiB free" if free is not None else ""
+    if device == "cuda":
+        return f"CUDA device {torch.cuda.get_device_name()} passed a test computation{room}"
+    if device == "mps":
+        return f"Apple MPS device passed a test computation{room}"
+    return f"CPU, {torch.get_num_threads()} of {os.cpu_count()} threads{room}"

@@ -1,0 +1,88 @@
+"""Runs a 2-D generator on stacks of slices: padding, batches, phases, and what to do when memory runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..events import Events, VirtualContrastError
+from .device import DeviceChoice
+from .geometry import pad_to_multiple
+
+if TYPE_CHECKING:
+    from ..models.card import InPlane
+
+MAX_BATCH = {"cpu": 4, "other": 32}
+_CPU_PIXELS_PER_BATCH = 2**18  # larger batches do not make a CPU faster, they only take memory
+_BYTES_PER_PIXEL_AND_WIDTH = 80  # activations and workspace; three full-size float32 maps alone are 12
+_SHARE_OF_FREE_MEMORY = 0.6
+
+
+class SliceNetwork:
+    """A generator on its device; output channels of the same phase in `channel_phases` are averaged."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        choice: DeviceChoice,
+        in_plane: InPlane,
+        channel_phases: Sequence[int],
+    ) -> None:
+        self.network = network.eval().to(choice.device)
+        self.choice = choice
+        self._in_plane = in_plane
+        self._groups = [
+            [c for c, phase in enumerate(channel_phases) if phase == p] for p in sorted(set(channel_phases))
+        ]
+
+    def run(self, stack: NDArray[np.float32], events: Events) -> NDArray[np.float32]:
+        """Map [n, channel, row, column] to [n, phase, row, column], both in network range.
+
+        Where a GPU's memory runs out the stack is halved, and a single slice goes to the CPU with a warning;
+        on the CPU that is VirtualContrastError.
+        """
+        try:
+            return self._forward(stack)
+        except torch.OutOfMemoryError:
+            pass  # handled below, where the failed tensors are no longer held by the exception
+        if len(stack) > 1:
+            half = len(stack) // 2
+            return np.concatenate([self.run(stack[:half], events), self.run(stack[half:], events)])
+        if self.choice.device == "cpu":
+            raise VirtualContrastError("The memory is too small for one slice; close other programs.")
+        events.warn(f"The memory of {self.choice.device} is too small for one slice; the CPU goes on, more slowly.")
+        self.choice = DeviceChoice("cpu", "fp32", f"{self.choice.device} ran out of memory.")
+        self.network.to("cpu")
+        return self.run(stack, events)
+
+    def batch_size(self, size: tuple[int, ...], width: int) -> int:
+        """Slices to give to `run` at once, by their size, the network's base width and free memory."""
+        pixels = size[0] * size[1]
+        if self.choice.device == "cpu":
+            return int(np.clip(_CPU_PIXELS_PER_BATCH // pixels, 1, MAX_BATCH["cpu"]))
+        free = (self.choice.free_bytes or 0) * _SHARE_OF_FREE_MEMORY
+        return int(np.clip(free // (pixels * width * _BYTES_PER_PIXEL_AND_WIDTH), 1, MAX_BATCH["other"]))
+
+    def _forward(self, stack: NDArray[np.float32]) -> NDArray[np.float32]:
+        device = torch.device(self.choice.device)
+        with _exact_inference(device, self.choice.precision):
+            x = torch.from_numpy(stack.copy(order="C")).to(device)
+            padded, window = pad_to_multiple(x, self._in_plane.pad_multiple, self._in_plane.pad_mode)
+            y: Tensor = self.network(padded)[..., window[0], window[1]].float()
+            return torch.stack([y[:, group].mean(dim=1) for group in self._groups], dim=1).cpu().numpy()
+
+
+def _exact_inference(device: torch.device, precision: str) -> Any:
+    """Context of deterministic kernels, no gradients and no TF32; bfloat16 only where asked for."""
+    stack = ExitStack()
+    stack.enter_context(torch.inference_mode())
+    stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False))
+    if precision == "bf16":
+        stack.enter_context(torch.autocast(device.type, dtype=torch.bfloat16))
+    return stack

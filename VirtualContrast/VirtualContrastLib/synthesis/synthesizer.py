@@ -1,0 +1,179 @@
+"""Slice-wise synthesis of all phases from a pre-contrast volume of any size, spacing and orientation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from ..events import Events, InputError, Stage, VirtualContrastError
+from ..io.volumes import like, to_array
+from ..networks.pix2pixhd import GENERATOR_DEFAULTS, build_generator
+from .geometry import AxialView, resampled_size, resize_in_plane
+from .intensity import IntensityRecipe, foreground_threshold, make_recipe
+from .slice_network import SliceNetwork
+from .uncertainty import Perturbation, RunningSpread, background_noise_sd, draw_perturbations
+
+if TYPE_CHECKING:
+    from ..models.card import InPlane
+    from ..models.package import ModelPackage
+    from .device import DeviceChoice
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """Synthetic phases 1, 2, ... with exactly the geometry of the input, float32.
+
+    Units are those of the input, or arbitrary ones (`arbitrary_units`); `pre` is the pre-contrast volume in
+    the units of the phases, for subtraction and curves. `times_s` are seconds after injection. `uncertainty`
+    holds the standard deviation of each phase over perturbed passes: sensitivity to perturbations, not a
+    calibrated error.
+    """
+
+    phases: list[sitk.Image]
+    times_s: list[float]
+    uncertainty: list[sitk.Image] | None
+    arbitrary_units: bool
+    pre: sitk.Image
+
+
+class Synthesizer:
+    """A synthesis model with its weights loaded; call `synthesize` for as many volumes as needed."""
+
+    def __init__(self, package: ModelPackage, device_choice: DeviceChoice) -> None:
+        card = package.card
+        if card.outputs is None or card.intensity is None or card.in_plane is None:
+            raise InputError(f"The model '{card.id}' is for {card.kind}; choose a synthesis model.")
+        state = package.load_state()
+        generator = build_generator(card.architecture.config)
+        generator.load_state_dict(state, strict=True)
+        self.card = card
+        self.network = SliceNetwork(generator, device_choice, card.in_plane, card.outputs.channel_phases)
+        self._recipe: IntensityRecipe = make_recipe(card.intensity)
+        self._in_plane = card.in_plane
+        self._outputs = card.outputs
+
+    def synthesize(self, pre: sitk.Image, events: Events, *, perturbations: int = 0, seed: int = 0) -> Synthesis:
+        """Make all phases of `pre`, a 3-D scalar image.
+
+        `perturbations` (0, or 2 and more) passes over changed input give `uncertainty`; `seed` draws the
+        changes. Progress counts slices times passes; cancel is heard between batches. On one machine's CPU
+        the same input gives the same bytes. Raises InputError for a constant volume, CancelledError,
+        VirtualContrastError.
+        """
+        if perturbations == 1 or perturbations < 0:
+            raise InputError("Uncertainty needs at least 2 perturbed passes (or 0 for none).")
+        view = AxialView.of(pre)
+        if view.as_stored:
+            events.warn(
+                "The volume is a thin stack that is not axial; the model was trained on axial slices, "
+                "so its output is less reliable here."
+            )
+        stored = to_array(pre)
+        constants = self._recipe.fit(stored)
+        work = _Work(view.from_stored(stored), view, constants, self._recipe, self._in_plane)
+        phases, spread = self._predict(work, events, perturbations, seed)
+        if not np.isfinite(phases).all():
+            raise VirtualContrastError(
+                f"The model '{self.card.id}' gave numbers that are not finite; its weights are unusable."
+            )
+        return Synthesis(
+            phases=[like(view.to_stored(phase), pre) for phase in phases],
+            times_s=list(self._outputs.times_s),
+            uncertainty=[like(view.to_stored(s), pre) for s in spread] if spread is not None else None,
+            arbitrary_units=self._recipe.arbitrary_units,
+            pre=like(self._recipe.to_output_units(stored, constants), pre),
+        )
+
+    def _predict(self, work: _Work, events: Events, perturbations: int, seed: int) -> tuple[Float32, Float32 | None]:
+        """Phases [phase, k, j, i] in output units, and their spread over perturbed passes."""
+        shape = (len(self._outputs.phases), *work.volume.shape)
+        phases = np.broadcast_to(work.base, shape).copy()
+        spread = np.zeros(shape, np.float32) if perturbations else None
+        todo = np.flatnonzero(~work.empty)
+        if todo.size == 0:
+            events.warn("No slice shows tissue; the synthetic phases are copies of the pre-contrast volume.")
+            events.progress(Stage.SYNTHESIZE, 1, 1)
+            return phases, spread
+        noise_sd = background_noise_sd(work.network_input) if perturbations else 0.0
+        drawn = draw_perturbations(perturbations, seed, noise_sd)
+        total, done = todo.size * (1 + perturbations), 0
+        events.progress(Stage.SYNTHESIZE, 0, total)
+        size = self.network.batch_size(work.network_input.shape[1:], self._base_width())
+        for batch in (todo[start : start + size] for start in range(0, todo.size, size)):
+            phases[:, batch] = self._run(work, batch, None, events)
+            done += batch.size
+            events.progress(Stage.SYNTHESIZE, done, total)
+            if spread is None:
+                continue
+            running = RunningSpread()
+            for perturbation in drawn:
+                running.add(self._run(work, batch, perturbation, events))
+                done += batch.size
+                events.progress(Stage.SYNTHESIZE, done, total)
+            spread[:, batch] = running.standard_deviation()
+        return phases, spread
+
+    def _run(self, work: _Work, batch: NDArray[np.intp], perturbation: Perturbation | None, events: Events) -> Float32:
+        """One pass over the slices `batch`: [phase, n, row, column] in output units at native size."""
+        offsets = np.asarray(self.card.inputs.channel_offsets)
+        neighbors = np.clip(batch[:, None] + offsets, 0, len(work.volume) - 1)
+        stack = work.network_input[neighbors]
+        if perturbation is None:
+            prediction = self.network.run(stack, events)
+        else:
+            prediction = perturbation.undo(self.network.run(perturbation.apply(stack, neighbors), events))
+        return np.stack([work.to_native(prediction[:, p], batch) for p in range(prediction.shape[1])])
+
+    def _base_width(self) -> int:
+        return int(self.card.architecture.config.get("ngf", GENERATOR_DEFAULTS["ngf"]))
+
+
+class _Work:
+    """One volume in axial view [k, j, i] with what the passes over its slices share.
+
+    `network_input` is in network range at the network's pixel size, `base` the volume in output units at its
+    own. `empty` marks slices without tissue: constant ones and those nowhere above the foreground threshold.
+    Instance normalization would blow their noise up to full range, so their output is the input.
+    """
+
+    def __init__(
+        self,
+        volume: Float32,
+        view: AxialView,
+        constants: dict[str, float],
+        recipe: IntensityRecipe,
+        in_plane: InPlane,
+    ) -> None:
+        self.volume = volume
+        self._constants = constants
+        self._recipe = recipe
+        rows_columns = (volume.shape[1], volume.shape[2])
+        self._resample = in_plane.policy == "resample" and in_plane.spacing_mm is not None
+        if in_plane.policy == "resample" and in_plane.spacing_mm is not None:
+            rows_columns = resampled_size(rows_columns, view.spacing_mm[1:], in_plane.spacing_mm)
+        self.network_input = recipe.forward(resize_in_plane(volume, rows_columns), constants)
+        self.base = recipe.to_output_units(volume, constants)
+        brightest = volume.max(axis=(1, 2))
+        self.empty = brightest <= foreground_threshold(volume)
+        self.empty |= np.ptp(self.network_input, axis=(1, 2)) == 0
+
+    def to_native(self, prediction: Float32, batch: NDArray[np.intp]) -> Float32:
+        """A predicted phase of slices `batch` [n, row, column], network range to output units at native size.
+
+        With the policy "native" this is the prediction itself. With "resample" it is the native volume plus
+        the predicted change, enlarged to native pixels: detail that the coarser network never saw is kept.
+        Nothing falls below the lowest value that the network can express.
+        """
+        values = self._recipe.inverse(prediction, self._constants)
+        if not self._resample:
+            return values
+        change = values - self._recipe.inverse(self.network_input[batch], self._constants)
+        lowest = float(self._recipe.inverse(np.array([-1.0]), self._constants)[0])
+        enlarged = resize_in_plane(change, (self.volume.shape[1], self.volume.shape[2]))
+        return np.maximum(self.base[batch] + enlarged, np.minimum(lowest, self.base[batch]))
