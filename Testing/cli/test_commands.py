@@ -1,0 +1,166 @@
+"""`virtual-contrast batch`, `compare`, `models` and `info`."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import run_samples
+import SimpleITK as sitk
+from VirtualContrastLib import exporting
+from VirtualContrastLib.cli import main
+from VirtualContrastLib.result import load_result
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = run_samples.write_study(tmp_path_factory.mktemp("study"), phases=3)
+    run_samples.write_model(folder / "model")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """Downloaded and imported models go to a folder of the test."""
+    monkeypatch.setenv("VIRTUALCONTRAST_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(exporting, "_figures_and_report", lambda task: None)
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_batch_ends_with_4_when_a_case_failed_and_says_where_the_summary_is(place, tmp_path, capfd):
+    table = tmp_path / "cases.csv"
+    table.write_text(f"case,input\ngood,{place}/pre.nrrd\nbad,{place}/none.nrrd\n")
+    options = ["--model", str(place / "model"), "--segmentation", "threshold"]
+    assert main(["batch", str(table), "-o", str(tmp_path / "out"), *options]) == 4
+    out, err = capfd.readouterr()
+    assert "2 cases: 1 done, 1 failed" in out
+    assert str(tmp_path / "out" / "summary.csv") in out
+    assert "[2/2] bad" in err
+    assert [row["status"] for row in rows(tmp_path / "out" / "summary.csv")] == ["done", "failed"]
+    assert main(["batch", str(table), "-o", str(tmp_path / "out"), *options, "--resume", "--json"]) == 4
+    events = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    ended = [(e["case"], e["status"]) for e in events if e["event"] == "case" and e["status"] != "started"]
+    assert ended == [("good", "kept"), ("bad", "failed")]
+    assert events[-1]["exit_code"] == 4
+
+
+def test_a_batch_of_nothing_ends_with_2(tmp_path, capfd):
+    assert main(["batch", str(tmp_path / "nothing"), "-o", str(tmp_path / "out")]) == 2
+    assert "does not exist" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_compare_of_two_volumes_gives_their_metrics(place, tmp_path, capsys):
+    synthetic = sitk.ReadImage(str(place / "phase_1.nrrd")) + 5.0
+    sitk.WriteImage(synthetic, str(tmp_path / "synthetic.nrrd"))
+    arguments = [str(tmp_path / "synthetic.nrrd"), str(place / "phase_1.nrrd"), "-o", str(tmp_path / "out")]
+    assert main(["compare", *arguments]) == 0
+    (row,) = rows(tmp_path / "out" / "comparison.csv")
+    assert float(row["mae"]) == pytest.approx(5.0, rel=1e-5)
+    assert float(row["mse"]) == pytest.approx(25.0, rel=1e-5)
+    result = load_result(tmp_path / "out")
+    assert result.manifest.kind == "comparison"
+    assert "whole image" in capsys.readouterr().out
+    assert main(["compare", *arguments]) == 2
+    assert main(["compare", *arguments, "--overwrite"]) == 0
+
+
+def test_compare_of_a_result_folder_adds_curves_and_agreement(place, tmp_path):
+    made, out = str(tmp_path / "made"), tmp_path / "out"
+    real = [str(place / f"phase_{n}.nrrd") for n in (1, 2, 3)]
+    lesions = ["--lesions", str(place / "mask.nrrd")]
+    assert main(["synthesize", str(place / "pre.nrrd"), "-o", made, "--model", str(place / "model"), *lesions]) == 0
+    assert main(["compare", made, *real, "-o", str(out), "--pre", str(place / "pre.nrrd")]) == 0
+    assert len(rows(out / "comparison.csv")) == 3 * 3 * 2
+    assert {row["lesion"] for row in rows(out / "curves.csv")} == {"1", "2"}
+    assert "bias of peak PE" in {row["quantity"] for row in rows(out / "agreement.csv")}
+
+
+def test_compare_tells_when_the_grids_differ(place, tmp_path, capsys):
+    small = sitk.ReadImage(str(place / "phase_1.nrrd"))[:, :, 1:]
+    sitk.WriteImage(small, str(tmp_path / "small.nrrd"))
+    code = main(["compare", str(place / "phase_2.nrrd"), str(tmp_path / "small.nrrd"), "-o", str(tmp_path / "out")])
+    assert code == 2
+    assert "small.nrrd does not lie on the grid" in capsys.readouterr().err
+
+
+def test_models_can_be_imported_shown_verified_used_and_removed(place, tmp_path, capsys):
+    assert main(["models", "import", str(place / "model")]) == 0
+    assert main(["models", "import", str(place / "model")]) == 2  # it is there now
+    capsys.readouterr()
+    assert main(["models", "list", "--json"]) == 0
+    (done,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (mine,) = [model for model in done["models"] if model["id"] == "tiny"]
+    assert (mine["kind"], mine["where"]) == ("synthesis", "installed")
+    assert main(["models", "show", "tiny"]) == 0
+    assert '"output_nc": 3' in capsys.readouterr().out
+    assert main(["models", "verify", "tiny"]) == 0
+    out = ["-o", str(tmp_path / "out"), "--segmentation", "threshold"]
+    assert main(["synthesize", str(place / "pre.nrrd"), "--model", "tiny", *out]) == 0
+    assert main(["models", "remove", "tiny"]) == 0
+    assert main(["models", "verify", "tiny"]) == 2
+
+
+def test_a_zipped_package_is_imported_too(place, tmp_path):
+    archive = shutil.make_archive(str(tmp_path / "tiny"), "zip", place / "model")
+    assert main(["models", "import", archive]) == 0
+    assert main(["models", "verify", "tiny"]) == 0
+
+
+def test_a_tampered_model_fails_verification_and_is_not_imported(place, tmp_path, capsys):
+    bad = shutil.copytree(place / "model", tmp_path / "bad")
+    weights = bytearray((bad / "weights.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (bad / "weights.safetensors").write_bytes(weights)
+    assert main(["models", "verify", str(bad)]) == 2
+    assert main(["models", "import", str(bad)]) == 2
+    assert "SHA-256" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_nvidias_layout_is_imported_from_a_file_and_from_a_zip(tmp_path):
+    import tiny_models
+    import torch
+
+    card = tiny_models.tiny_card()
+    state = tiny_models.tiny_state(card)
+    torch.save(state, tmp_path / "30_net_G.pth")
+    code = main(["models", "import", str(tmp_path / "30_net_G.pth"), "--id", "foreign", "--layout", "joint"])
+    assert code == 0
+    shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "30_net_G.pth")
+    assert main(["models", "import", str(tmp_path / "packed.zip"), "--id", "zipped"]) == 0
+    for name in ("foreign", "zipped"):
+        assert main(["models", "verify", name]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["show", "nothing"], "nothing"),
+        (["download", "nothing"], "nothing"),
+        (["download", "phantom-joint-p1-p3"], "part of the software"),
+        (["download", "medigan-00023-pix2pixhd"], "SHA-256"),
+        (["remove", "nothing"], "nothing"),
+        (["import", "/no/such/file.pth"], "does not exist"),
+    ],
+)
+def test_models_commands_say_what_is_wrong(capsys, arguments, words):
+    assert main(["models", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_info_tells_devices_versions_models_and_room(capsys):
+    assert main(["info", "--json"]) == 0
+    (info,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    devices = {device["device"]: device for device in info["devices"]}
+    assert devices["cpu"]["usable"] is True
+    assert info["versions"]["numpy"] == np.__version__
+    assert info["disk_free_bytes"] > 0
+    assert info["memory_free_bytes"] > 0
+    assert any(model["id"] == "medigan-00023-pix2pixhd" for model in info["models"])
+    assert main(["info"]) == 0
+    assert "Devices (after a real computation)" in capsys.readouterr().out

@@ -1,0 +1,8 @@
+"""`python -m VirtualContrastLib`: the command line under any Python, PythonSlicer included."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""The last stage: everything that was found, written into the result folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from .comparison import PairMetrics
+from .events import Events, Stage
+from .export import tables
+from .findings import Findings, early_phase
+from .result import Manifest
+from .result_writer import ResultWriter
+from .settings import RunSettings
+from .slicer_segments import with_segments
+
+PAIR_COLUMNS = tuple(field.name for field in dataclasses.fields(PairMetrics))
+"""Columns of comparison.csv."""
+
+
+@dataclass(frozen=True)
+class _Export:
+    """What every step needs."""
+
+    found: Findings
+    writer: ResultWriter
+    manifest: Manifest
+    settings: RunSettings
+
+    @property
+    def given(self) -> bool:
+        """The lesions are the user's own."""
+        return self.manifest.settings["segmentation"] == "given"
+
+
+def export(found: Findings, writer: ResultWriter, manifest: Manifest, settings: RunSettings, events: Events) -> None:
+    """Write volumes, tables, figures, report and, where asked for, DICOM."""
+    task = _Export(found, writer, manifest, settings)
+    steps = [_volumes, _lesions, _tables, _figures_and_report]
+    if settings.dicom:
+        steps.append(_dicom)
+    for number, step in enumerate(steps):
+        events.progress(Stage.EXPORT, number, len(steps))
+        step(task)
+
+
+def phase_entries(found: Findings, settings: RunSettings) -> list[dict[str, Any]]:
+    """The manifest's list of synthetic phases."""
+    return [
+        {"index": phase.index, "time_s": phase.time_s, "file": f"phases/{phase.name}{settings.suffix}"}
+        for phase in found.phases
+    ]
+
+
+def _volumes(task: _Export) -> None:
+    found, write, suffix = task.found, task.writer.image, task.settings.suffix
+    for number, phase in enumerate(found.phases):
+        write(phase.image, f"phases/{phase.name}{suffix}")
+        write(found.subtractions[number], f"subtraction/{phase.name}{suffix}")
+        if found.uncertainty is not None:
+            write(found.uncertainty[number], f"uncertainty/{phase.name}{suffix}")
+    for name, image in found.maps.items():
+        write(image, f"maps/{name}{suffix}")
+
+
+def _lesions(task: _Export) -> None:
+    labels = task.found.labels
+    if labels is None:
+        return
+    task.writer.image(with_segments(labels), "lesions.seg.nrrd", synthetic=not task.given)
+    if task.settings.format == "nifti":
+        task.writer.image(labels, f"lesions{task.settings.suffix}", synthetic=not task.given)
+
+
+def _tables(task: _Export) -> None:
+    found, path = task.found, task.writer.path
+    if found.labels is not None:
+        unit = "mm" if found.study.has_geometry else "px"
+        tables.write_lesions_csv(path("lesions.csv"), found.measures, found.curves, found.study.pre.image, unit=unit)
+        tables.write_curves_csv(path("curves.csv"), found.curves)
+        if found.real_curves:
+            tables.write_curves_csv(path("curves_real.csv"), found.real_curves)
+    if found.metrics:
+        tables.write_records_csv(path("comparison.csv"), found.metrics, PAIR_COLUMNS)
+    if found.agreement is not None:
+        tables.write_agreement_csv(path("agreement.csv"), found.agreement)
+
+
+def _figures_and_report(task: _Export) -> None:
+    from .export.figures import FigureInput, write_figures
+    from .export.report import ReportContent, write_report
+
+    found = task.found
+    figures = write_figures(
+        task.writer.path("figures"),
+        FigureInput(
+            pre=found.series[0],
+            phases=found.phases,
+            labels=found.labels,
+            curves=found.curves,
+            real=found.real,
+            real_curves=found.real_curves,
+            uncertainty=found.uncertainty or (),
+            has_geometry=found.study.has_geometry,
+        ),
+    )
+    content = ReportContent(
+        manifest=task.manifest,
+        reference=found.study.pre.image,
+        measures=found.measures,
+        curves=found.curves,
+        figures=figures,
+        agreement=found.agreement,
+        metrics=found.metrics,
+        segmented=found.labels is not None,
+    )
+    write_report(task.writer.path("report.html"), content)
+
+
+def _dicom(task: _Export) -> None:
+    """A series per phase; with lesions also a segmentation and a measurement report."""
+    from .export.content import RunIdentity
+    from .export.dicom_objects import write_measurements, write_segmentation
+    from .export.dicom_series import write_dicom_series
+
+    found, source = task.found, task.found.study.source
+    reference = source.files if source.format == "dicom" else None
+    run = RunIdentity.of(task.manifest)
+    folder = task.writer.path("dicom")
+    series = write_dicom_series(found.phases, folder, run, reference=reference)
+    if found.labels is None:
+        return
+    early = series[early_phase(found.phases).index]
+    segments = write_segmentation(folder / "lesions_seg.dcm", found.labels, early, run)
+    write_measurements(folder / "lesions_sr.dcm", found.measures, found.curves, found.labels, segments, series, run)
