@@ -290,3 +290,27 @@ def test_weights_of_another_network_are_refused(tmp_path):
     package = save_package(package.folder, package.card, foreign, model_card_md="test", extra_files=files)
     with pytest.raises(InputError, match="do not fit"):
         LesionNet(package, "cpu")
+
+
+def test_a_package_that_stores_each_tensor_once_gives_the_same_labels(tmp_path):
+    import torch
+    from VirtualContrastLib.lesions.nnunet import _with_aliases
+    from VirtualContrastLib.models.foreign import _without_aliases
+
+    class Shared(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv3d(1, 2, 3)
+            self.all_modules = torch.nn.Sequential(self.conv, torch.nn.InstanceNorm3d(2, affine=True))
+            self.again = self.all_modules
+
+    network = Shared()
+    file = tmp_path / "checkpoint.pth"
+    torch.save(network.state_dict(), file)
+    whole = torch.load(file, weights_only=True)
+    once = _without_aliases(whole)
+    assert len(whole) == 10
+    assert len(once) == 4
+    restored = _with_aliases(once, Shared())
+    assert set(restored) == set(whole)
+    assert all(torch.equal(restored[key], whole[key]) for key in whole)

@@ -129,7 +129,8 @@ def _compare(given: _Given, events: Events) -> Findings:
     found = Findings(study, given.pre, given.synthetic, labels=given.lesions, real=list(given.real))
     if given.lesions is not None:
         found.curves = lesion_curves(found.series, given.lesions)
-    compare(found, breast_region(given.pre, events), events)
+    found.region = breast_region(given.pre, events)
+    compare(found, events)
     return found
 
 

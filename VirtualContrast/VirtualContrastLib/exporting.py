@@ -102,6 +102,7 @@ def _figures_and_report(task: _Export) -> None:
             real=found.real,
             real_curves=found.real_curves,
             uncertainty=found.uncertainty or (),
+            region=found.region,
             has_geometry=found.study.has_geometry,
         ),
     )

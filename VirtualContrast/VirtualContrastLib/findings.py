@@ -34,10 +34,10 @@ LESIONS = "lesions"
 class Findings:
     """Filled stage by stage. `phases` are the synthetic ones, `labels` lesion instances 1..n or None.
 
-    `pre` is the pre-contrast volume in the units of `phases`, which differ from the input's where
-    `arbitrary_units`. `subtractions` and `uncertainty` (standard deviations) run parallel to `phases`.
-    `real` are the real phases with times filled in; `metrics`, `real_curves` and `agreement` compare with
-    them.
+    `pre` is the pre-contrast volume in the units of `phases`, which differ from the input's where `arbitrary_units`.
+    `subtractions` and `uncertainty` (standard deviations) run parallel to `phases`. `region` is the breasts, lesions
+    included ([k, j, i]). `real` are the real phases with times filled in; `metrics`, `real_curves` and `agreement`
+    compare with them.
     """
 
     study: Study
@@ -49,6 +49,7 @@ class Findings:
     labels: sitk.Image | None = None
     measures: list[LesionMeasures] = field(default_factory=list)
     curves: list[LesionCurve] = field(default_factory=list)
+    region: NDArray[np.bool_] | None = None
     maps: dict[str, sitk.Image] = field(default_factory=dict)
     real: list[Phase] = field(default_factory=list)
     real_curves: list[LesionCurve] = field(default_factory=list)
@@ -111,8 +112,8 @@ def lesion_labels(mask: sitk.Image, pre: sitk.Image, name: str) -> sitk.Image:
     return like(np.searchsorted([0, *present], values).astype(np.uint8), pre)
 
 
-def kinetics(found: Findings, events: Events) -> NDArray[np.bool_]:
-    """Measures and curves of the lesions, voxel maps of the breast; returns the breast region [k, j, i]."""
+def kinetics(found: Findings, events: Events) -> None:
+    """Breast region, measures and curves of the lesions, voxel maps of the breast."""
     pre = found.study.pre.image
     region = breast_region(pre, events)
     if found.labels is not None:
@@ -120,16 +121,16 @@ def kinetics(found: Findings, events: Events) -> NDArray[np.bool_]:
         found.measures = measure_lesions(found.labels, found.series, has_geometry=found.study.has_geometry)
         found.curves = lesion_curves(found.series, found.labels, found.uncertainty)
     found.maps = kinetic_maps(found.series, like(region.astype(np.uint8), pre))
-    return region
+    found.region = region
 
 
-def compare(found: Findings, region: NDArray[np.bool_], events: Events) -> None:
+def compare(found: Findings, events: Events) -> None:
     """Pairwise metrics of every phase that is both synthetic and real, and agreement of the lesions' curves.
 
     The pre-contrast image is compared with the real phases too: what doing nothing would have given. Where
     the model's output has a scale of its own (8 bit), real phases are brought to theirs for the metrics.
     """
-    regions = {BREAST: region}
+    regions = {BREAST: found.region} if found.region is not None else {}
     if found.labels is not None:
         regions[LESIONS] = sitk.GetArrayFromImage(found.labels) > 0
     if found.arbitrary_units:

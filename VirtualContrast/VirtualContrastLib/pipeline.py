@@ -195,10 +195,10 @@ def _analyse(found: Findings, job: _Job, engine: Engine, clock: Clock) -> None:
             net = engine.lesion_net(job.segmentation, job.settings.device) if named else None
             findings.segment(found, net, events)
     with clock(Stage.KINETICS):
-        region = findings.kinetics(found, events)
+        findings.kinetics(found, events)
     if found.real:
         with clock(Stage.COMPARE):
-            findings.compare(found, region, events)
+            findings.compare(found, events)
 
 
 def _fingerprint(job: _Job, engine: Engine) -> str:

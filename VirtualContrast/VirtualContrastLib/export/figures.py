@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 
 from VirtualContrastLib.export.content import LABEL, TYPE_NAMES
 from VirtualContrastLib.export.display import DPI, WIDTH_INCHES, acquisition_view, outline, show
@@ -25,9 +26,9 @@ from VirtualContrastLib.study import Phase
 class FigureInput:
     """What the figures show.
 
-    `phases` are the post-contrast phases of the run (synthetic, at least one), `real` acquired ones to
-    compare with. `labels` holds instance labels, None where nothing was segmented. `uncertainty` has one
-    standard deviation map per phase. All images lie on the grid of `pre`. Without geometry (pictures) there
+    `phases` are the post-contrast phases of the run (synthetic, at least one), `real` acquired ones to compare with.
+    `labels` holds instance labels, None where nothing was segmented. `uncertainty` has one standard deviation map per
+    phase, `region` is the breasts ([k, j, i]). All images lie on the grid of `pre`. Without geometry (pictures) there
     are no patient letters, scale bars and MIPs.
     """
 
@@ -38,6 +39,7 @@ class FigureInput:
     real: Sequence[Phase] = ()
     real_curves: Sequence[LesionCurve] = ()
     uncertainty: Sequence[sitk.Image] = ()
+    region: NDArray[np.bool_] | None = None
     has_geometry: bool = True
 
 
@@ -60,7 +62,7 @@ def write_figures(folder: Path, given: FigureInput) -> list[FigureFile]:
     slices = Slices(given.pre, given.phases, given.labels, view)
     makers: dict[str, Callable[[], tuple[Any, str] | None]] = {
         "overview": lambda: overview(slices),
-        "mip": lambda: projections(given.pre, given.phases[0], given.labels) if given.has_geometry else None,
+        "mip": lambda: _projections(given),
         "curves": lambda: _curves(given),
         "comparison": lambda: _comparison(given, slices),
         "uncertainty": lambda: _uncertainty(given, slices),
@@ -74,6 +76,10 @@ def write_figures(folder: Path, given: FigureInput) -> list[FigureFile]:
             figure.savefig(path, dpi=DPI)
             written.append(FigureFile(path, caption))
     return written
+
+
+def _projections(given: FigureInput) -> tuple[Any, str] | None:
+    return projections(given.pre, given.phases[0], given.labels, given.region) if given.has_geometry else None
 
 
 def _curves(given: FigureInput) -> tuple[Any, str] | None:
@@ -130,9 +136,7 @@ def _comparison(given: FigureInput, slices: Slices) -> tuple[Any, str] | None:
         title = f"Phase {phase.index}, acquired"
         show(row[1], truth[k], slices.view, slices.window, synthetic=False, title=title)
         title, limits = "Synthetic minus acquired", (-reach, reach)
-        drawn = show(
-            row[2], (ours - truth)[k], slices.view, limits, synthetic=True, title=title, cmap="PuOr_r"
-        )
+        drawn = show(row[2], (ours - truth)[k], slices.view, limits, synthetic=True, title=title, cmap="PuOr_r")
         figure.colorbar(drawn, ax=row[2], shrink=0.8, label="input units")
         for axis in row:
             _outlines(axis, slices, k)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 
 from VirtualContrastLib.export.display import (
     COLORS,
@@ -96,18 +97,22 @@ class _Projection:
         return rows * self.view.spacing[0], columns * self.view.spacing[1]
 
 
-def projections(pre: Phase, phase: Phase, labels: sitk.Image | None) -> tuple[Any, str] | None:
+def projections(
+    pre: Phase, phase: Phase, labels: sitk.Image | None, region: NDArray[np.bool_] | None = None
+) -> tuple[Any, str] | None:
     """A figure of axial, coronal and sagittal MIPs of `phase` minus `pre`, and its caption.
 
-    None for volumes less than 20 mm deep, where a projection is no more than a slice.
+    Only voxels of `region` ([k, j, i]) are projected where it is given: the heart would hide a breast behind it. None
+    for volumes less than 20 mm deep, where a projection is no more than a slice.
     """
     image = pre.image
     depth = min(size * spacing for size, spacing in zip(image.GetSize(), image.GetSpacing(), strict=True))
     if depth < MINIMUM_MIP_DEPTH_MM:
         return None
-    subtraction = sitk.GetImageFromArray(
-        sitk.GetArrayFromImage(phase.image).astype(np.float32) - sitk.GetArrayViewFromImage(image)
-    )
+    change = sitk.GetArrayFromImage(phase.image).astype(np.float32) - sitk.GetArrayViewFromImage(image)
+    if region is not None:
+        change = np.where(region, change, 0)
+    subtraction = sitk.GetImageFromArray(change)
     subtraction.CopyInformation(image)
     shown = [_Projection(subtraction, labels, oriented_view(image, axis)) for axis in "SPL"]
     figure, axes = _side_by_side([projection.size_mm for projection in shown])
@@ -120,8 +125,9 @@ def projections(pre: Phase, phase: Phase, labels: sitk.Image | None) -> tuple[An
             outline(axis, mask, color_of(label))
             number(axis, mask, str(label), color_of(label))
     return figure, (
-        f"Maximum intensity projections of phase {phase.index} minus pre-contrast with numbered lesions. "
-        "Vessels, heart and skin enhance too. In the sagittal projection both sides overlap."
+        f"Maximum intensity projections of phase {phase.index} minus pre-contrast with numbered lesions"
+        f"{', breasts only' if region is not None else ''}. Vessels and skin enhance too. In the sagittal projection "
+        "both sides overlap."
     )
 
 

@@ -132,6 +132,7 @@ def _build_predictor(
         allow_init=False,
         deep_supervision=False,
     )
+    folds = [_with_aliases(fold, network) for fold in folds]
     try:
         network.load_state_dict(folds[0])
     except RuntimeError as error:
@@ -167,6 +168,15 @@ def _refuse_foreign_code(configuration: Any, name: str) -> None:
             raise InputError(
                 f"The plans.json of the model {name} names '{value}', which is no network layer."
             )
+
+
+def _with_aliases(state: dict[str, torch.Tensor], network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """`state` with every name that `network` has for a tensor: a package stores each tensor under one of them."""
+    names: dict[int, list[str]] = {}
+    for key, value in network.state_dict(keep_vars=True).items():
+        names.setdefault(id(value), []).append(key)
+    stored = ((alias, [key for key in alias if key in state]) for alias in names.values())
+    return {**state, **{key: state[known[0]] for alias, known in stored if known for key in alias}}
 
 
 def _tile_predictor_class() -> Any:

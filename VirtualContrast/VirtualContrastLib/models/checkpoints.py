@@ -74,14 +74,15 @@ def _restricted_load(path: Path) -> Any:
 
 
 def load_nnunet(path: Path) -> dict[str, Any]:
-    """An nnU-Net checkpoint; its log holds numpy scalars, so exactly the types of those are allowed."""
+    """An nnU-Net checkpoint; its log and plans hold numpy numbers and strings, so exactly their types are allowed."""
     import numpy as np
     import torch
 
     scalar = np.float64(0).__reduce__()[0]
     # Checkpoints of numpy 1 name the function by its old module.
     allowed: list[Any] = [scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype]
-    allowed += [type(np.dtype(kind)) for kind in ("float64", "float32", "float16", "int64", "int32", "bool")]
+    kinds = ("float64", "float32", "float16", "int64", "int32", "bool", "str")
+    allowed += [type(np.dtype(kind)) for kind in kinds]
     with torch.serialization.safe_globals(allowed):
         found = _restricted_load(path)
     needed = {"network_weights", "trainer_name", "init_args"}

@@ -149,7 +149,11 @@ def import_nnunet(
         raise InputError(f"{folder} has no fold_N/{checkpoint}; give the folder that nnUNetv2_train wrote.")
     checkpoints = {fold: load_nnunet(folder / f"fold_{fold}" / checkpoint) for fold in folds}
     config = _nnunet_config(checkpoints, json.loads(texts["plans.json"]), folder)
-    state = {f"fold_{f}.{k}": v for f, c in checkpoints.items() for k, v in c["network_weights"].items()}
+    state = {
+        f"fold_{fold}.{key}": value
+        for fold, content in checkpoints.items()
+        for key, value in _without_aliases(content["network_weights"]).items()
+    }
     card = _validated_card(
         {
             "id": model_id,
@@ -198,6 +202,14 @@ def _count_halvings(trunk: Mapping[str, Tensor], where: str) -> int:
 def _last_channels(modules: Mapping[str, Tensor]) -> int:
     index = max(int(key.split(".")[0]) for key in modules if re.fullmatch(r"\d+\.bias", key))
     return int(modules[f"{index}.bias"].shape[0])
+
+
+def _without_aliases(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a state dict, each once: nnU-Net's modules name most of theirs two to four times."""
+    first: dict[tuple[object, ...], str] = {}
+    for key, value in state.items():
+        first.setdefault((value.data_ptr(), value.shape, value.stride()), key)
+    return {key: state[key] for key in first.values()}
 
 
 def _nnunet_config(checkpoints: Mapping[int, dict[str, Any]], plans: dict[str, Any], folder: Path) -> dict[str, Any]:
