@@ -20,11 +20,11 @@ setup: $(SETUP)
 $(SETUP): pyproject.toml Testing/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; name it with: make PYTHON=python3.11 ..."; exit 1; }
-	@echo "Setting up $(VENV) (once, about two minutes and 3 GB) ..."
+	@echo "Setting up $(VENV) (once, about two minutes and 4 GB) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@echo "  1/3 torch" && $(PIP) install -q -c Testing/constraints.txt torch
 	@echo "  2/3 VirtualContrast and what it needs" && \
-		$(PIP) install -q -c Testing/constraints.txt -e ".[engine,training,dev]"
+		$(PIP) install -q -c Testing/constraints.txt -e ".[engine,training,host,dev]"
 	@echo "  3/3 taking out torchvision" && $(PIP) uninstall -q -y torchvision
 	@touch $@
 
@@ -37,6 +37,7 @@ demo: $(SETUP)
 	@echo "Open demo/result/report.html"
 
 test: $(SETUP)
+	@bash Testing/host/install_system_libraries.sh
 	@$(BIN)/python -m pytest
 
 test-slow: $(SETUP)

@@ -179,9 +179,9 @@ def test_functional_tumor_volume_counts_voxels_by_early_enhancement_and_ser():
     (lesion,) = measure_lesions(image(labels), phases_with(early, late, pre))
     assert lesion.ftv_mm3 == 3  # voxels 0, 2 and 4
     enhancement = [70, 69, 200, 200, 200]
-    assert lesion.mean_pe_percent == pytest.approx(np.mean(enhancement))
     assert lesion.peak_pe_percent == pytest.approx(np.percentile(enhancement, 95))
     means = [v[1, 1].mean() for v in (pre, early, late)]
+    assert lesion.early_pe_percent == pytest.approx(100 * (means[1] / means[0] - 1))
     assert lesion.ser == pytest.approx((means[1] - means[0]) / (means[2] - means[0]))
 
 
@@ -194,7 +194,7 @@ def test_enhancement_agrees_with_the_kinetics_room_on_random_voxels():
     (lesion,) = measure_lesions(image(labels), phases_with(early, late, pre))
     pe = percent_enhancement(np.stack([pre, early], axis=-1))[..., 1]
     ser = signal_enhancement_ratio(np.stack([pre, early, late], axis=-1), [0, 150, 450])
-    assert lesion.mean_pe_percent == pytest.approx(pe.mean())
+    assert lesion.early_pe_percent == pytest.approx(100 * (early.mean() / pre.mean() - 1), rel=1e-5)
     assert lesion.ftv_mm3 == np.count_nonzero((pe >= 70) & ~(ser < 0))
 
 
@@ -202,9 +202,9 @@ def test_with_one_phase_there_is_no_ser_and_with_none_only_size():
     labels = np.ones((2, 2, 2), dtype=np.uint8)
     pre, early = np.full(labels.shape, 10.0), np.full(labels.shape, 20.0)
     (lesion,) = measure_lesions(image(labels), phases_with(early, None, pre))
-    assert lesion.ser is None and lesion.ftv_mm3 == 8 and lesion.mean_pe_percent == pytest.approx(100)
+    assert lesion.ser is None and lesion.ftv_mm3 == 8 and lesion.early_pe_percent == pytest.approx(100)
     (lesion,) = measure_lesions(image(labels), phases_with(early, None, pre)[:1])
-    assert lesion.mean_pe_percent is lesion.ftv_mm3 is None and lesion.volume_mm3 == 8
+    assert lesion.early_pe_percent is lesion.ftv_mm3 is None and lesion.volume_mm3 == 8
 
 
 def test_pictures_are_measured_in_pixels():

@@ -29,23 +29,17 @@ def read_reference(files: Sequence[Path]) -> list[Dataset]:
         try:
             headers.append(pydicom.dcmread(path, stop_before_pixels=True))
         except (InvalidDicomError, OSError) as error:
-            raise InputError(
-                f"{path.name} cannot be read as DICOM; give the source series of the volume."
-            ) from error
+            raise InputError(f"{path.name} cannot be read as DICOM; give the source series of the volume.") from error
     if not headers:
         raise InputError("The list of DICOM source files is empty; leave the source out or give its files.")
     if any(header.get("Modality") != "MR" for header in headers):
-        raise InputError(
-            "DICOM export writes MR images, and the source is not MR; export NRRD or NIfTI instead."
-        )
+        raise InputError("DICOM export writes MR images, and the source is not MR; export NRRD or NIfTI instead.")
     if len({header.get("StudyInstanceUID") for header in headers}) > 1:
         raise InputError("The DICOM source files belong to several studies; give the files of one series.")
     return headers
 
 
-def label_as_synthetic(
-    dataset: Dataset, model: ModelIdentity, run: RunIdentity, sources: Sequence[Dataset]
-) -> None:
+def label_as_synthetic(dataset: Dataset, model: ModelIdentity, run: RunIdentity, sources: Sequence[Dataset]) -> None:
     """Add Synthetic Data YES and Contributing Equipment: the model, and the scanner of `sources[0]`.
 
     pydicom 2 has no keyword for (0008,001C), hence `add_new`.
@@ -131,9 +125,7 @@ def _reference(header: Dataset, frames: list[int] | None) -> Dataset:
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
     if frames is not None:
         item.ReferencedFrameNumber = frames
-    item.PurposeOfReferenceCodeSequence = [
-        code_item("121322", "DCM", "Source image for image processing operation")
-    ]
+    item.PurposeOfReferenceCodeSequence = [code_item("121322", "DCM", "Source image for image processing operation")]
     return item
 
 

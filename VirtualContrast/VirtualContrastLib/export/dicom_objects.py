@@ -41,9 +41,7 @@ CURVE_CODES = {
 }
 
 
-def write_segmentation(
-    path: Path, labels: sitk.Image, series: Sequence[Path], run: RunIdentity
-) -> Dataset | None:
+def write_segmentation(path: Path, labels: sitk.Image, series: Sequence[Path], run: RunIdentity) -> Dataset | None:
     """Write instance `labels` as DICOM SEG; returns the dataset, or None (no file) where there is no lesion.
 
     `series` are the DICOM files of one synthetic phase in order of k, as `write_dicom_series` returns them,
@@ -209,9 +207,7 @@ def _group(
 
     name = f"Lesion {measure.label}"
     segment = next(item for item in segmentation.SegmentSequence if item.SegmentLabel == name)
-    source_series = hd.sr.SourceSeriesForSegmentation(
-        segmentation.ReferencedSeriesSequence[0].SeriesInstanceUID
-    )
+    source_series = hd.sr.SourceSeriesForSegmentation(segmentation.ReferencedSeriesSequence[0].SeriesInstanceUID)
     reference = hd.sr.ReferencedSegment(
         sop_class_uid=segmentation.SOPClassUID,
         sop_instance_uid=segmentation.SOPInstanceUID,
@@ -243,7 +239,7 @@ def _measurements(measure: LesionMeasures, curve: LesionCurve | None) -> list[An
         (_coded("VC-LR", PRIVATE_SCHEME, "Left-right extent"), left_right, mm),
         (_coded("VC-AP", PRIVATE_SCHEME, "Anterior-posterior extent"), front_back, mm),
         (_coded("VC-SI", PRIVATE_SCHEME, "Superior-inferior extent"), up_down, mm),
-        (_coded("VC-PE", PRIVATE_SCHEME, "Early percent enhancement"), measure.mean_pe_percent, percent),
+        (_coded("VC-PE", PRIVATE_SCHEME, "Early percent enhancement"), measure.early_pe_percent, percent),
         (_coded("VC-PEAK", PRIVATE_SCHEME, "Peak percent enhancement"), peak, percent),
         (_coded("VC-SER", PRIVATE_SCHEME, "Signal enhancement ratio"), measure.ser, ratio),
         (_coded("VC-FTV", PRIVATE_SCHEME, "Functional tumor volume"), measure.ftv_mm3, mm3),
@@ -271,9 +267,7 @@ def _evaluations(curve: LesionCurve | None) -> list[Any]:
 
 def _finish(dataset: Dataset, run: RunIdentity, source: Dataset) -> None:
     """What SEG and SR share: labels, models, the run's time, and the character set of the patient's name."""
-    copy_attributes(
-        source, dataset, ("SpecificCharacterSet", "PatientIdentityRemoved", "DeidentificationMethod")
-    )
+    copy_attributes(source, dataset, ("SpecificCharacterSet", "PatientIdentityRemoved", "DeidentificationMethod"))
     label_as_synthetic(dataset, run.synthesis, run, ())
     if run.segmentation is not None and run.segmentation.weights_sha256:
         dataset.ContributingEquipmentSequence.append(synthesizing_equipment(run.segmentation, run))

@@ -62,13 +62,9 @@ def check_exportable(study: Study) -> None:
     That is so for pictures without geometry and for DICOM sources that are not MR or cannot be read.
     """
     if not study.has_geometry:
-        raise InputError(
-            "A picture has no place in the patient, so it cannot be written as DICOM; leave DICOM out."
-        )
+        raise InputError("A picture has no place in the patient, so it cannot be written as DICOM; leave DICOM out.")
     if study.source.modality not in (None, "MR"):
-        raise InputError(
-            f"DICOM export writes MR images, and the source is {study.source.modality}; leave DICOM out."
-        )
+        raise InputError(f"DICOM export writes MR images, and the source is {study.source.modality}; leave DICOM out.")
     if study.source.format == "dicom":
         read_reference(study.source.files)
 
@@ -91,9 +87,7 @@ def write_dicom_series(
     study.
     """
     if not phases or not all(phase.synthetic for phase in phases):
-        raise InputError(
-            "DICOM export labels its images as synthetic; give at least one phase, all of them synthetic."
-        )
+        raise InputError("DICOM export labels its images as synthetic; give at least one phase, all of them synthetic.")
     headers = read_reference(reference) if reference else []
     scale = quantization([phase.image for phase in phases])
     window = _window([phase.image for phase in phases])
@@ -156,9 +150,7 @@ def _series_template(
     return dataset
 
 
-def _add_patient_and_study(
-    dataset: Dataset, image: sitk.Image, run: RunIdentity, headers: list[Dataset]
-) -> None:
+def _add_patient_and_study(dataset: Dataset, image: sitk.Image, run: RunIdentity, headers: list[Dataset]) -> None:
     """Patient, study and frame of reference of the source, or placeholders of the run."""
     placeholders = {
         "PatientName": "SYNTHETIC^ANONYMOUS",

@@ -102,9 +102,7 @@ def show(
     cmap: str = "gray",
 ) -> Any:
     """Draw `pixels` [row, column] with physical aspect, patient letters, scale bar and the label."""
-    drawn = axes.imshow(
-        pixels, cmap=cmap, vmin=window[0], vmax=window[1], aspect=view.aspect, interpolation="bilinear"
-    )
+    drawn = axes.imshow(pixels, cmap=cmap, vmin=window[0], vmax=window[1], aspect=view.aspect, interpolation="bilinear")
     axes.set_axis_off()
     axes.autoscale(False)  # outlines must not change the picture's frame
     if title:
@@ -119,9 +117,7 @@ def show(
 
 def corner_label(axes: Any) -> None:
     """Burn `LABEL` into the lower left corner, readable on light and dark ground."""
-    axes.text(
-        0.015, 0.015, LABEL, transform=axes.transAxes, fontsize=6, va="bottom", ha="left", **_on_image()
-    )
+    axes.text(0.015, 0.015, LABEL, transform=axes.transAxes, fontsize=6, va="bottom", ha="left", **_on_image())
 
 
 def outline(axes: Any, mask: np.ndarray, color: str) -> None:

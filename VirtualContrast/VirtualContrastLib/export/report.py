@@ -128,9 +128,7 @@ def _lesions(content: ReportContent) -> str:
         return style.section("Lesions", style.paragraph(words.NO_LESION))
     curves = {curve.label: curve for curve in content.curves}
     unit = content.measures[0].unit
-    rows = [
-        _lesion_row(measure, curves.get(measure.label), content.reference) for measure in content.measures
-    ]
+    rows = [_lesion_row(measure, curves.get(measure.label), content.reference) for measure in content.measures]
     return style.section(
         "Lesions",
         style.table(words.lesion_header(unit), rows),
@@ -156,7 +154,7 @@ def _lesion_row(measure: LesionMeasures, curve: LesionCurve | None, reference: s
         *volume,
         " × ".join(style.rounded(value) for value in measure.diameters_mm),
         style.rounded(measure.longest_diameter_mm),
-        style.rounded(measure.mean_pe_percent, 0),
+        style.rounded(measure.early_pe_percent, 0),
         peak,
         band,
         style.rounded(measure.ser, 2),

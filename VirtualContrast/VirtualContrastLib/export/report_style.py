@@ -80,8 +80,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 def facts(rows: Iterable[tuple[str, Any]]) -> str:
     """A table of two columns: what, and its value."""
     body = "".join(
-        f'<tr><th scope="row">{text(name)}</th><td class="text">{text(value)}</td></tr>\n'
-        for name, value in rows
+        f'<tr><th scope="row">{text(name)}</th><td class="text">{text(value)}</td></tr>\n' for name, value in rows
     )
     return f'<div class="scroll"><table>\n<tbody>\n{body}</tbody>\n</table></div>'
 
@@ -104,8 +103,4 @@ def rounded(value: float | None, digits: int = 1) -> str:
 
 def _cell(value: Any) -> str:
     words = text(value)
-    return (
-        f"<td>{words}</td>"
-        if words[:1].isdigit() or words[:1] in "–-+∞"
-        else f'<td class="text">{words}</td>'
-    )
+    return f"<td>{words}</td>" if words[:1].isdigit() or words[:1] in "–-+∞" else f'<td class="text">{words}</td>'

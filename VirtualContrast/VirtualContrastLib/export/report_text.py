@@ -25,7 +25,7 @@ NO_LESION = (
 LESION_NOTE = (
     "Diameters: extent left-right × anterior-posterior × superior-inferior. Longest: greatest distance on "
     "the surface in 3-D. Side: from the patient coordinate of the centroid; check it against the images. "
-    "Mean PE: percent enhancement of the early phase. Peak PE: highest point of the mean curve, with one "
+    "Early PE: percent enhancement of the mean curve at the early phase. Peak PE: its highest point, with one "
     "standard deviation of the synthesis (an upper bound for the mean curve; it is sensitivity to small "
     "disturbances, not a calibrated error). SER: signal enhancement ratio. FTV: functional tumor volume. "
     "Hot spot: the most enhancing 3 × 3 voxels."
@@ -56,7 +56,7 @@ def lesion_header(unit: str) -> list[str]:
     volumes = ["Volume (mm³)", "Volume (cm³)"] if unit == "mm" else ["Area or volume (px)"]
     ftv = "FTV (mm³)" if unit == "mm" else "FTV (px)"
     return [
-        "No.", "Side", *volumes, f"Diameters ({unit})", f"Longest ({unit})", "Mean PE (%)", "Peak PE (%)",
+        "No.", "Side", *volumes, f"Diameters ({unit})", f"Longest ({unit})", "Early PE (%)", "Peak PE (%)",
         "Synthesis SD (%)", "SER", "Curve type", "Hot spot type", ftv,
     ]  # fmt: skip
 
@@ -94,9 +94,7 @@ def _segmentation(method: str) -> str:
     if method == NO_LESIONS:
         return "Lesions were not looked for."
     if method != THRESHOLD:
-        return (
-            f"Lesions were outlined by the network {method} on the synthetic phases, unchecked by a reader."
-        )
+        return f"Lesions were outlined by the network {method} on the synthetic phases, unchecked by a reader."
     rule = ThresholdSettings()
     return (
         "Lesions were outlined by a threshold on the synthetic phases, inside the breasts: PE of at least "

@@ -130,7 +130,7 @@ def _lesion_row(
         measure.longest_diameter_mm,
         measure.in_plane_diameter_mm,
         *measure.centroid_mm,
-        measure.mean_pe_percent,
+        measure.early_pe_percent,
         measure.peak_pe_percent,
         measure.ser,
         measure.ftv_mm3,

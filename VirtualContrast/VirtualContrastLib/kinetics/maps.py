@@ -18,9 +18,7 @@ from VirtualContrastLib.kinetics.parameters import (
 from VirtualContrastLib.study import Phase
 
 
-def kinetic_maps(
-    phases: Sequence[Phase], mask: sitk.Image, rules: CurveRules | None = None
-) -> dict[str, sitk.Image]:
+def kinetic_maps(phases: Sequence[Phase], mask: sitk.Image, rules: CurveRules | None = None) -> dict[str, sitk.Image]:
     """Maps on the grid of `mask`, worked out where `mask` is not zero.
 
     Keys: `pe_phase_N` (percent enhancement), `ser`, `wash_in` and `wash_out` (% per minute), `time_to_peak`
@@ -31,21 +29,20 @@ def kinetic_maps(
     phases = sorted(phases, key=lambda phase: phase.index)
     times = check_times([phase.time_s for phase in phases])
     inside = sitk.GetArrayFromImage(mask) != 0
-    signals = stack([phase.image for phase in phases], mask)[:, inside].T
-    parameters = curve_parameters(signals, times, rules)
-    pe = percent_enhancement(signals)
-    values = {f"pe_{phase.name}": pe[:, number] for number, phase in enumerate(phases) if number > 0}
-    values["ser"] = parameters.ser
-    values["wash_in"] = parameters.wash_in_percent_per_min
-    values["wash_out"] = parameters.wash_out_percent_per_min
-    values["time_to_peak"] = parameters.time_to_peak_s
-    maps = {name: _spread(value, inside, np.float32, mask) for name, value in values.items()}
-    maps["curve_type"] = _spread(parameters.curve_type, inside, np.uint8, mask)
-    return maps
-
-
-def _spread(values: np.ndarray, inside: np.ndarray, dtype: type, reference: sitk.Image) -> sitk.Image:
-    """An image of `dtype` with `values` at the voxels of `inside` [k, j, i] and 0 elsewhere."""
-    array: np.ndarray = np.zeros(inside.shape, dtype=dtype)
-    array[inside] = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    return like(array, reference)
+    series = stack([phase.image for phase in phases], mask)
+    names = [f"pe_{phase.name}" for phase in phases[1:]] + ["ser", "wash_in", "wash_out", "time_to_peak"]
+    maps: dict[str, np.ndarray] = {name: np.zeros(inside.shape, dtype=np.float32) for name in names}
+    maps["curve_type"] = np.zeros(inside.shape, dtype=np.uint8)
+    # Slice by slice: the arithmetic takes a dozen float64 temporaries a voxel, too much for a whole volume.
+    for k in np.flatnonzero(inside.any(axis=(1, 2))):
+        signals = series[:, k, inside[k]].T
+        parameters = curve_parameters(signals, times, rules)
+        values = dict(zip(names, percent_enhancement(signals).T[1:], strict=False))
+        values["ser"] = parameters.ser
+        values["wash_in"] = parameters.wash_in_percent_per_min
+        values["wash_out"] = parameters.wash_out_percent_per_min
+        values["time_to_peak"] = parameters.time_to_peak_s
+        values["curve_type"] = parameters.curve_type
+        for name, value in values.items():
+            maps[name][k, inside[k]] = np.nan_to_num(value, nan=0.0, posinf=0.0, neginf=0.0)
+    return {name: like(array, mask) for name, array in maps.items()}

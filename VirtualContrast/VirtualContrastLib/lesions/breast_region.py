@@ -100,9 +100,7 @@ def _chest_border(body: Mask, spacing: tuple[float, ...]) -> NDArray[np.float64]
     return sternum[:, None] + depth[None, :]
 
 
-def _midline(
-    surface: NDArray[np.float64], columns: NDArray[np.intp], spacing: tuple[float, ...]
-) -> int | None:
+def _midline(surface: NDArray[np.float64], columns: NDArray[np.intp], spacing: tuple[float, ...]) -> int | None:
     """Column of the deepest point between the breasts, or None where the dip is under 10 mm on either side.
 
     `surface` [k, i] is the anterior surface's row; the most anterior fifth over the slices stands for each

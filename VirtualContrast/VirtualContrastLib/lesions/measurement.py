@@ -38,8 +38,9 @@ class LesionMeasures:
     - in_plane_diameter_mm: the same within one slice. Surface points are the centers of the voxels' outer
       faces, the vertices of a marching-cubes mesh, so these two equal pyradiomics' Maximum3DDiameter and
       Maximum2DDiameterSlice.
-    - mean_pe_percent: mean of voxel PE at the early phase, over voxels with a positive baseline.
-    - peak_pe_percent: their 95th percentile, which unlike the maximum does not hang on one noisy voxel.
+    - early_pe_percent: PE of the mean signals at the early phase, the value that the lesion's curve has there.
+    - peak_pe_percent: 95th percentile of voxel PE at the early phase, over voxels with a positive baseline; unlike the
+      maximum it does not hang on one noisy voxel.
     - ser: signal enhancement ratio of the mean signals, None with one post-contrast phase.
     - ftv_mm3: volume of voxels with early PE >= 70 % and SER >= 0, as UCSF's I-SPY 2 software counts
       functional tumor volume (Hylton et al., Radiology 279 (2016) 44). Its background threshold and
@@ -58,7 +59,7 @@ class LesionMeasures:
     diameters_mm: tuple[float, float, float]
     longest_diameter_mm: float
     in_plane_diameter_mm: float
-    mean_pe_percent: float | None = None
+    early_pe_percent: float | None = None
     peak_pe_percent: float | None = None
     ser: float | None = None
     ftv_mm3: float | None = None
@@ -171,7 +172,7 @@ class _Enhancement:
             ratio = float(signal_enhancement_ratio(means, [0, 150, 450]))
             ser = ratio if np.isfinite(ratio) else None
         return {
-            "mean_pe_percent": float(pe.mean()),
+            "early_pe_percent": 100 * float(early.mean() / baseline.mean() - 1),
             "peak_pe_percent": float(np.percentile(pe, 95)),
             "ser": ser,
             "ftv_mm3": float(counted.sum() * voxel_mm3),

@@ -72,9 +72,7 @@ class LesionNet:
             )
         channels = np.stack([self._channel(name, phases) for name in self._channels])
         probability = self._predictor.foreground(channels, reference.GetSpacing()[::-1], events)
-        return instance_labels(
-            probability >= self._threshold, reference, minimum_volume_mm3=self._minimum_mm3
-        )
+        return instance_labels(probability >= self._threshold, reference, minimum_volume_mm3=self._minimum_mm3)
 
     def _channel(self, name: str, phases: Mapping[int, sitk.Image]) -> NDArray[np.float32]:
         """One input channel [k, j, i]."""
@@ -96,9 +94,7 @@ def _read_json(package: ModelPackage, name: str) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"The model file {path} is missing or not readable; download the model again."
-        ) from error
+        raise InputError(f"The model file {path} is missing or not readable; download the model again.") from error
 
 
 def _build_predictor(
@@ -118,9 +114,7 @@ def _build_predictor(
     manager = PlansManager(plans)
     configuration_name = str(config.get("configuration", "3d_fullres"))
     if configuration_name not in manager.available_configurations:
-        raise InputError(
-            f"The model {name} asks for configuration '{configuration_name}', which its plans lack."
-        )
+        raise InputError(f"The model {name} asks for configuration '{configuration_name}', which its plans lack.")
     configuration = manager.get_configuration(configuration_name)
     _refuse_foreign_code(configuration, name)
     network = get_network_from_plans(
@@ -136,9 +130,7 @@ def _build_predictor(
     try:
         network.load_state_dict(folds[0])
     except RuntimeError as error:
-        raise InputError(
-            f"The weights of the model {name} do not fit the network in its plans.json."
-        ) from error
+        raise InputError(f"The weights of the model {name} do not fit the network in its plans.json.") from error
     axes = tuple(config.get("mirror_axes") or ())
     mirroring = bool(config.get("mirroring", False)) and len(axes) > 0
     # nnU-Net prints a remark here, and standard output belongs to the command (JSON lines).
@@ -150,9 +142,7 @@ def _build_predictor(
             device=torch.device(device),
             allow_tqdm=False,
         )
-    predictor.manual_initialization(
-        network, manager, configuration, folds, dataset, "nnUNetTrainer", axes or None
-    )
+    predictor.manual_initialization(network, manager, configuration, folds, dataset, "nnUNetTrainer", axes or None)
     return predictor
 
 
@@ -165,9 +155,7 @@ def _refuse_foreign_code(configuration: Any, name: str) -> None:
     named = [arguments.get(key) for key in configuration.network_arch_init_kwargs_req_import]
     for value in [configuration.network_arch_class_name, *named]:
         if value is not None and not str(value).startswith(("dynamic_network_architectures.", "torch.nn.")):
-            raise InputError(
-                f"The plans.json of the model {name} names '{value}', which is no network layer."
-            )
+            raise InputError(f"The plans.json of the model {name} names '{value}', which is no network layer.")
 
 
 def _with_aliases(state: dict[str, torch.Tensor], network: torch.nn.Module) -> dict[str, torch.Tensor]:

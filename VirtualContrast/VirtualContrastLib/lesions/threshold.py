@@ -66,9 +66,7 @@ def segment_by_threshold(
     baseline = _smooth(to_array(pre), pre.GetSpacing(), settings.smoothing_mm)
     signal = _smooth(to_array(post), pre.GetSpacing(), settings.smoothing_mm)
     enhancing = region & enhancing_mask(baseline, signal, region, settings)
-    lesions = without_vessels(
-        enhancing, pre.GetSpacing()[::-1], settings.maximum_elongation, settings.connectivity
-    )
+    lesions = without_vessels(enhancing, pre.GetSpacing()[::-1], settings.maximum_elongation, settings.connectivity)
     return instance_labels(
         lesions, pre, minimum_volume_mm3=settings.minimum_volume_mm3, connectivity=settings.connectivity
     )
@@ -80,9 +78,7 @@ def enhancing_mask(
     """Voxels [k, j, i] above the background threshold of `region` whose PE reaches `pe_percent`."""
     if not region.any():
         return np.zeros_like(region)
-    background = settings.background_fraction * np.percentile(
-        baseline[region], settings.background_percentile
-    )
+    background = settings.background_fraction * np.percentile(baseline[region], settings.background_percentile)
     tissue = (baseline >= background) & (baseline > 0)
     return tissue & (signal >= (1 + settings.pe_percent / 100) * baseline)
 
@@ -119,9 +115,7 @@ def without_vessels(
         part = parts[box] == number
         if elongation(part, spacing_kji) > maximum_elongation:
             pieces, count = ndimage.label(_opened(part, spacing_kji), _structure(connectivity))
-            good = [
-                n for n in range(1, count + 1) if elongation(pieces == n, spacing_kji) <= maximum_elongation
-            ]
+            good = [n for n in range(1, count + 1) if elongation(pieces == n, spacing_kji) <= maximum_elongation]
             part = np.isin(pieces, good)
         kept[box] |= part
     return kept
@@ -170,9 +164,7 @@ def _structure(connectivity: int) -> Mask:
     return ndimage.generate_binary_structure(3, 3 if connectivity == 26 else 1)
 
 
-def _smooth(
-    array: NDArray[np.float32], spacing_ijk: tuple[float, ...], sigma_mm: float
-) -> NDArray[np.float32]:
+def _smooth(array: NDArray[np.float32], spacing_ijk: tuple[float, ...], sigma_mm: float) -> NDArray[np.float32]:
     """In-plane Gaussian smoothing of [k, j, i]; the array itself where `sigma_mm` is 0."""
     if sigma_mm <= 0:
         return array

@@ -165,19 +165,13 @@ def foreground_threshold(volume: NDArray[Any]) -> float:
     The clip keeps a few very bright voxels (vessels, coil edges) from drawing the threshold up. Voxels above
     it are foreground. 256 bins. Raises InputError where the volume is constant or not finite.
     """
+    from skimage.filters import threshold_otsu
+
     _check_range(volume)
     top = float(np.percentile(volume, _OTSU_CLIP_PERCENTILE))
     if top <= float(volume.min()):  # less than 0.1 % of the voxels differ from the minimum
         top = float(volume.max())
-    counts, edges = np.histogram(np.minimum(volume, top), bins=_OTSU_BINS)
-    centers = (edges[:-1] + edges[1:]) / 2.0
-    below = np.cumsum(counts).astype(np.float64)[:-1]
-    sum_below = np.cumsum(counts * centers)[:-1]
-    total, total_sum = float(counts.sum()), float((counts * centers).sum())
-    above = total - below
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = below * above * (sum_below / below - (total_sum - sum_below) / above) ** 2
-    return float(centers[int(np.nanargmax(between))])
+    return float(threshold_otsu(np.minimum(volume, top).astype(np.float32), nbins=_OTSU_BINS))
 
 
 def _check_range(volume: NDArray[Any]) -> None:

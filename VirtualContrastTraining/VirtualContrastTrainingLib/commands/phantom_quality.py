@@ -19,6 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--model", default="phantom-joint-p1-p3", help="synthesis model, id or path")
     parser.add_argument("--segmentation", default="phantom-lesion-nnunet", help="lesion model, id or path")
     parser.add_argument("-o", "--output", type=Path, help="also write one row a case to this CSV file")
+    parser.add_argument("--record", action="store_true", help="write the table into the cards of both models")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
@@ -30,11 +31,12 @@ def run(args: argparse.Namespace) -> int:
     from VirtualContrastLib.synthesis.device import choose_device
     from VirtualContrastLib.synthesis.synthesizer import Synthesizer
 
-    from ..experiments.phantom_quality import as_rows, measure_case, quality_cases, summarize
+    from ..experiments.model_cards import record_metrics
+    from ..experiments.phantom_quality import as_metrics, as_rows, measure_case, quality_cases, summarize
 
     device = choose_device("auto")
-    synthesizer = Synthesizer(resolve_model(args.model, "synthesis"), device)
-    net = LesionNet(resolve_model(args.segmentation, "segmentation"), device.device)
+    packages = resolve_model(args.model, "synthesis"), resolve_model(args.segmentation, "segmentation")
+    synthesizer, net = Synthesizer(packages[0], device), LesionNet(packages[1], device.device)
     folders = quality_cases(args.cases)
     cases = [measure_case(folder, synthesizer, net) for folder in progress(folders, len(folders), "phantoms")]
     summary = summarize(cases)
@@ -44,6 +46,10 @@ def run(args: argparse.Namespace) -> int:
             writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
+    if args.record:
+        data = f"{len(cases)} phantoms never trained on, {folders[0].name} to {folders[-1].name}"
+        for package in packages:
+            record_metrics(package.folder, as_metrics(summary, data))
     if args.json:
         print(json.dumps(summary, indent=1))
     else:

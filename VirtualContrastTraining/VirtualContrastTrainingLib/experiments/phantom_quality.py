@@ -18,6 +18,7 @@ from VirtualContrastLib.events import Events, InputError
 from VirtualContrastLib.kinetics.curves import LesionCurve, lesion_curves
 from VirtualContrastLib.lesions.nnunet import LesionNet
 from VirtualContrastLib.lesions.threshold import segment_by_threshold
+from VirtualContrastLib.models.package import Metric
 from VirtualContrastLib.study import Phase
 from VirtualContrastLib.synthesis.synthesizer import Synthesizer
 
@@ -133,6 +134,35 @@ def summarize(cases: Sequence[CaseQuality]) -> dict[str, float]:
         "MAE": _mean([c.mae for c in cases]),
         "baseline MAE": _mean([c.baseline_mae for c in cases]),
     }
+
+
+DEFINITIONS = {
+    "cases": "phantoms measured",
+    "lesions": "lesions in them",
+    "lesion sensitivity": f"share of lesions that a part found by the lesion model meets, IoU >= {MATCH_OVERLAP}",
+    "false positives per case": "found parts that match no lesion",
+    "lesion Dice": "voxels of all lesions of a case, mean over cases with lesions",
+    "sensitivity by threshold": "the same by the threshold rule on the synthetic subtraction",
+    "false positives per case by threshold": "the same by the threshold rule on the synthetic subtraction",
+    "curve type agreement": "share of lesions whose synthetic mean curve, in the true outline, has the built-in type",
+    "curve type agreement of the acquired phases": "the same on the phantom's own noisy phases",
+    "lesion enhancement error (points of PE)": "mean |PE synthetic - PE noise-free truth| over lesions and phases",
+    "baseline lesion enhancement error (points of PE)": "the same with the pre-contrast volume for every phase",
+    "SSIM": "slice-wise SSIM against the noise-free phases, Gaussian window of sigma 1.5, data range of the true phase",
+    "baseline SSIM": "the same with the pre-contrast volume for every phase",
+    "MAE": "mean absolute error against the noise-free phases, in signal units",
+    "baseline MAE": "the same with the pre-contrast volume for every phase",
+}
+"""What each row of the table is."""
+
+
+def as_metrics(summary: dict[str, float], data: str) -> list[Metric]:
+    """The table as metrics for a model card; rows without a value are left out."""
+    return [
+        Metric(name=name, value=value, definition=DEFINITIONS[name], data=data)
+        for name, value in summary.items()
+        if np.isfinite(value)
+    ]
 
 
 def as_rows(cases: Sequence[CaseQuality]) -> list[dict[str, object]]:
