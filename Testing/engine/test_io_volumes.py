@@ -132,3 +132,14 @@ def test_the_hash_is_that_of_the_concatenated_files(tmp_path):
     for path, part in zip(paths, parts, strict=True):
         path.write_bytes(part)
     assert volumes.sha256_of(paths) == hashlib.sha256(parts[0] + parts[1]).hexdigest()
+
+
+def test_a_comment_does_not_drop_the_metadata_that_an_image_carries(tmp_path):
+    image = sitk.GetImageFromArray(np.arange(64, dtype=np.uint8).reshape(4, 4, 4))
+    for key in ("Segment0_Name", "Segment0_ID"):
+        image.SetMetaData(key, "lesion")
+    volumes.write(image, tmp_path / "a.seg.nrrd", comment="SYNTHETIC")
+    read = sitk.ReadImage(str(tmp_path / "a.seg.nrrd"))
+    assert {read.GetMetaData(key) for key in ("Segment0_Name", "Segment0_ID")} == {"lesion"}
+    assert read.GetMetaData("VirtualContrast") == "SYNTHETIC"
+    assert not image.HasMetaDataKey("VirtualContrast")

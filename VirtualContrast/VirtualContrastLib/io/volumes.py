@@ -116,9 +116,13 @@ def write(image: sitk.Image, path: Path, *, comment: str | None = None) -> None:
     suffix = suffix_of(path)
     if not suffix:
         raise InputError(f"{path.name} cannot be written: use one of {', '.join(SUFFIXES)}.")
-    out = sitk.Image(image)
+    metadata = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
     if comment is not None:
-        out.SetMetaData("ITK_FileNotes" if suffix.startswith(".nii") else "VirtualContrast", comment)
+        metadata["ITK_FileNotes" if suffix.startswith(".nii") else "VirtualContrast"] = comment
+    out = sitk.Image(image)
+    # The first SetMetaData on a copy drops what the original had (SimpleITK 2.5), hence all of it is set.
+    for key, value in metadata.items():
+        out.SetMetaData(key, value)
     try:
         with quiet_itk():
             sitk.WriteImage(out, str(path), useCompression=suffix != ".nii")

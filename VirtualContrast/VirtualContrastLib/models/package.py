@@ -159,6 +159,7 @@ def save_package(
     try:
         tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state_dict.items()}
         save_file(tensors, staging / WEIGHTS_NAME)
+        (staging / WEIGHTS_NAME).chmod(0o644)  # safetensors makes private files
         card = card.model_copy(update={"weights_sha256": sha256_of_file(staging / WEIGHTS_NAME)})
         files = {"LICENSE": card.licence + "\n", **(extra_files or {})}
         files |= {"MODEL_CARD.md": model_card_md, CARD_NAME: card.model_dump_json(indent=2) + "\n"}
