@@ -1,8 +1,8 @@
 """Speed and memory of the engine: ratios from one run, on this machine.
 
 1. Slices per second: the engine against the plain reference way of the published tools (one PNG slice at a time,
-   float32, eager, JPEG out), same network, same slices, in turns. The reference loses precision on the way (8 bit, JPEG); the
-   engine does not.
+   float32, eager, JPEG out), same network, same slices, in turns. The reference loses precision on the way (8 bit,
+   JPEG); the engine does not.
 2. The whole job on a phantom study, stage by stage, cold and with weights resident, and its peak memory.
 
 Run with `make benchmark`; `--full` adds the network of the published size (182 million parameters).

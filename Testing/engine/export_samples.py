@@ -20,9 +20,7 @@ def run_identity(**changes):
     model = ModelIdentity("pix2pixhd-phantom", "1.2.0", "ab" * 32, trained_on_phantoms=True)
     network = ModelIdentity("threshold", "0.1.0")
     given = {"run_id": "20261121T120000-abc123", "created": datetime.datetime(2026, 11, 21, 12, 0, 0)}
-    return RunIdentity(
-        **(given | {"engine_version": "0.1.0", "synthesis": model, "segmentation": network} | changes)
-    )
+    return RunIdentity(**(given | {"engine_version": "0.1.0", "synthesis": model, "segmentation": network} | changes))
 
 
 def grid(direction=None, size=(128, 80, 16), spacing=(2.5, 2.5, 4.0)):

@@ -141,9 +141,7 @@ def test_the_same_run_gives_the_same_files_and_another_run_other_uids(tmp_path):
 def test_patient_study_and_frame_of_reference_come_from_a_dicom_source(tmp_path):
     phases = noise_phases(OBLIQUE)
     patient = {"SpecificCharacterSet": "ISO_IR 100", "PatientName": "Müller^Ännchen", "PatientID": "4711"}
-    source = reference_series(
-        tmp_path / "scan", phases[0].image, PatientSex="F", Manufacturer="ACME", **patient
-    )
+    source = reference_series(tmp_path / "scan", phases[0].image, PatientSex="F", Manufacturer="ACME", **patient)
     files = write_dicom_series(phases, tmp_path / "out", run_identity(), reference=source)
     for k, path in enumerate(files[1]):
         dataset, scan = pydicom.dcmread(path), pydicom.dcmread(source[k])
@@ -152,9 +150,7 @@ def test_patient_study_and_frame_of_reference_come_from_a_dicom_source(tmp_path)
         assert dataset.SeriesInstanceUID != scan.SeriesInstanceUID
         (reference,) = dataset.SourceImageSequence
         assert reference.ReferencedSOPInstanceUID == scan.SOPInstanceUID
-        purposes = [
-            item.PurposeOfReferenceCodeSequence[0].CodeValue for item in dataset.ContributingEquipmentSequence
-        ]
+        purposes = [item.PurposeOfReferenceCodeSequence[0].CodeValue for item in dataset.ContributingEquipmentSequence]
         assert purposes == ["109100", "109101"]
         assert dataset.ContributingEquipmentSequence[1].Manufacturer == "ACME"
 

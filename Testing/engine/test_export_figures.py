@@ -149,9 +149,7 @@ def test_the_washout_lesion_is_brighter_in_phase_1_than_in_phase_3_of_the_overvi
     pre, phases, _, labels, _ = breast_study()
     low, high = display.common_window(sitk.GetArrayFromImage(pre.image))
     mask = sitk.GetArrayFromImage(labels) == 1
-    gray = [
-        np.clip((sitk.GetArrayFromImage(p.image)[mask].mean() - low) / (high - low), 0, 1) for p in phases
-    ]
+    gray = [np.clip((sitk.GetArrayFromImage(p.image)[mask].mean() - low) / (high - low), 0, 1) for p in phases]
     assert FACTORS[1][0] > FACTORS[1][2]
     assert gray[0] > gray[1] > gray[2]
     assert gray[0] < 1

@@ -103,9 +103,7 @@ def test_the_longest_diameter_is_the_greatest_of_all_pairwise_distances(seed):
     mask[2, 2, 2] = True
     spacing = np.array([3.0, 0.8, 0.6])
     centers = np.argwhere(mask)
-    ends = [
-        (c, c + np.array(axis)) for c in centers for axis in np.vstack([np.eye(3), -np.eye(3)]).astype(int)
-    ]
+    ends = [(c, c + np.array(axis)) for c in centers for axis in np.vstack([np.eye(3), -np.eye(3)]).astype(int)]
     inside = {tuple(c) for c in centers}
     points = np.array([(a + b) / 2 for a, b in ends if tuple(b) not in inside]) * spacing
     brute = max(np.linalg.norm(points - point, axis=1).max() for point in points)
@@ -138,11 +136,7 @@ def test_radiomics_features_equal_the_published_baseline(shared_data):
     for name in ("shape", "firstorder"):
         with (folder / f"baseline_{name}.csv").open() as file:
             published = {row["featureName"]: row["breast1"] for row in csv.DictReader(file)}
-        names = (
-            ["MeshVolume", "Sphericity"]
-            if name == "shape"
-            else ["Median", "Maximum", "Skewness", "Uniformity"]
-        )
+        names = ["MeshVolume", "Sphericity"] if name == "shape" else ["Median", "Maximum", "Skewness", "Uniformity"]
         for feature in names:
             key = f"original_{name}_{feature}"
             assert features[key] == pytest.approx(float(published[key]), rel=1e-6)
@@ -163,8 +157,7 @@ def test_radiomics_of_a_single_slice_uses_the_planar_shape():
 def phases_with(early, late=None, pre=None, times=(0.0, 150.0, 450.0)):
     volumes = [pre, early] if late is None else [pre, early, late]
     return [
-        Phase(n, image(v.astype(np.float32)), t, False)
-        for n, (v, t) in enumerate(zip(volumes, times, strict=False))
+        Phase(n, image(v.astype(np.float32)), t, False) for n, (v, t) in enumerate(zip(volumes, times, strict=False))
     ]
 
 
@@ -188,9 +181,7 @@ def test_functional_tumor_volume_counts_voxels_by_early_enhancement_and_ser():
 def test_enhancement_agrees_with_the_kinetics_room_on_random_voxels():
     rng = np.random.default_rng(0)
     labels = np.ones((4, 5, 6), dtype=np.uint8)
-    pre, early, late = (
-        rng.uniform(low, low + 100, labels.shape).astype(np.float32) for low in (50, 150, 120)
-    )
+    pre, early, late = (rng.uniform(low, low + 100, labels.shape).astype(np.float32) for low in (50, 150, 120))
     (lesion,) = measure_lesions(image(labels), phases_with(early, late, pre))
     pe = percent_enhancement(np.stack([pre, early], axis=-1))[..., 1]
     ser = signal_enhancement_ratio(np.stack([pre, early, late], axis=-1), [0, 150, 450])

@@ -101,18 +101,14 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
-def make_package(
-    folder, patch=(8, 16, 16), spacing=SPACING_KJI, folds=2, channels=("pre", "subtraction_1"), **config
-):
+def make_package(folder, patch=(8, 16, 16), spacing=SPACING_KJI, folds=2, channels=("pre", "subtraction_1"), **config):
     """A model package of random networks, written as an imported nnU-Net is."""
     torch.manual_seed(1)
     plans = plans_of(patch, spacing)
     (name,) = plans["configurations"]
     state = {}
     for fold in range(folds):
-        state |= {
-            f"fold_{fold}.{key}": value for key, value in build_network(plans, name).state_dict().items()
-        }
+        state |= {f"fold_{fold}.{key}": value for key, value in build_network(plans, name).state_dict().items()}
     card = ModelCard(
         id="tiny",
         version="1",
@@ -163,9 +159,7 @@ def direct_probability(package, images, **options):
     pre, post = (sitk.GetArrayFromImage(images[index]) for index in (0, 1))
     channels = np.stack([pre, post - pre])
     spacing = list(images[0].GetSpacing()[::-1])
-    return predictor.predict_single_npy_array(
-        channels, {"spacing": spacing}, save_or_return_probabilities=True
-    )[1][1]
+    return predictor.predict_single_npy_array(channels, {"spacing": spacing}, save_or_return_probabilities=True)[1][1]
 
 
 class Log:

@@ -213,9 +213,7 @@ def test_smoothing_saves_a_lesion_from_heavy_noise():
     pre, post = (image(v + chest.rng.normal(0, 45, SIZE_KJI)) for v in (chest.pre, chest.post))
     found = {}
     for sigma in (0.0, 2.0):
-        labels = sitk.GetArrayFromImage(
-            segment_by_threshold(pre, post, ThresholdSettings(smoothing_mm=sigma))
-        )
+        labels = sitk.GetArrayFromImage(segment_by_threshold(pre, post, ThresholdSettings(smoothing_mm=sigma)))
         found[sigma] = dice(labels > 0, lesion)
     assert found[2.0] > 0.8 and found[2.0] > found[0.0] + 0.1
 

@@ -413,5 +413,5 @@ def test_bfloat16_changes_numbers_and_so_is_never_the_default(make):
 def test_a_segmentation_model_is_refused(folder):
     package = tiny_package(folder / "plain")
     segmentation = package.card.model_copy(update={"outputs": None})
-    with pytest.raises(InputError, match="choose a synthesis model"):
+    with pytest.raises(InputError, match="does not make phases"):
         Synthesizer(dataclasses.replace(package, card=segmentation), CPU)

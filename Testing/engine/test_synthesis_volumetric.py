@@ -39,9 +39,7 @@ def package(folder, weights, times_s=(220.0, 350.0), options=None, **changes):
         title="Tiny",
         architecture=Architecture.model_construct(name="iter_unet", config={**config, **changes}),
         inputs=Inputs(phases=[0, 1]),
-        outputs=Outputs.model_construct(
-            channel_phases=list(range(2, 2 + len(times_s))), times_s=list(times_s)
-        ),
+        outputs=Outputs.model_construct(channel_phases=list(range(2, 2 + len(times_s))), times_s=list(times_s)),
         trained_on_phantoms=True,
         licence="Apache-2.0",
     )
@@ -118,7 +116,7 @@ def test_windows_cover_every_voxel_lie_inside_and_overlap_enough(shape, window, 
     covered = np.zeros(shape, int)
     places = list(sliding_windows(shape, window, overlap))
     for place in places:
-        assert all(0 <= s.start and s.stop <= n for s, n in zip(place, shape, strict=True))
+        assert all(s.start >= 0 and s.stop <= n for s, n in zip(place, shape, strict=True))
         assert tuple(s.stop - s.start for s in place) == window
         covered[place] += 1
     assert covered.min() >= 1

@@ -9,6 +9,7 @@ from VirtualContrastTrainingLib.losses.pix2pixhd import (
     lesion_weighted_l1,
     lsgan_loss,
     step_losses,
+    temporal_l1,
 )
 from VirtualContrastTrainingLib.losses.vgg import vgg19_features
 
@@ -44,9 +45,7 @@ def test_step_losses_equal_a_plain_recomputation():
     )
     discriminator = build_discriminator({"input_nc": 2, "ndf": 4, "n_layers_D": 2, "num_D": 2})
     source, target = torch.rand(2, 1, 32, 32) * 2 - 1, torch.rand(2, 1, 32, 32) * 2 - 1
-    losses = step_losses(
-        generator, discriminator, source, target, perceptual=lambda a, b: (a - b).abs().mean()
-    )
+    losses = step_losses(generator, discriminator, source, target, perceptual=lambda a, b: (a - b).abs().mean())
     fake = generator(source)
     on_fake, on_real = (
         discriminator(torch.cat([source, fake], 1)),
@@ -92,3 +91,10 @@ def test_the_vgg_stack_has_the_layers_of_the_published_slices():
     assert len(features) == 30
     assert [type(features[i - 1]) for i in (2, 7, 12, 21, 30)] == [nn.ReLU] * 5
     assert [features[i].out_channels for i in (0, 5, 10, 19, 28)] == [64, 128, 256, 512, 512]
+
+
+def test_the_temporal_term_sees_changes_between_phases_and_not_their_level():
+    target = torch.tensor([0.0, 1.0, 3.0]).reshape(1, 3, 1, 1).expand(1, 3, 2, 2)
+    nowhere = torch.zeros(1, 1, 2, 2)
+    assert temporal_l1(target + 7, target, nowhere, 8.0).item() == pytest.approx(0)
+    assert temporal_l1(target * 0, target, nowhere, 8.0).item() == pytest.approx((1 + 2) / 2)

@@ -149,7 +149,7 @@ def test_sizes_that_differ_are_refused(tmp_path):
 
 @pytest.mark.parametrize("flip", [False, True])
 def test_volumes_at_different_places_are_refused(tmp_path, flip):
-    pixels = random_pixels(0, (12, 13, 14))
+    pixels = random_pixels(0, (12, 20, 22))
     a = save_volume(tmp_path / "a.nrrd", pixels)
     moved = sitk.GetImageFromArray(pixels)
     if flip:
@@ -216,6 +216,15 @@ def test_prepared_cases_and_result_folders_are_paired_by_phase(tmp_path):
         (case, f"phase_{n}.nrrd", "phases") for case in ("case_1", "case_2") for n in (1, 2)
     ]
     assert all(p.lesion is not None and p.pre is not None for p in pairs)
+
+
+def test_linked_case_folders_are_followed_and_a_link_to_the_parent_ends(tmp_path):
+    save_png(tmp_path / "elsewhere" / "a_1.png", random_pixels(0))
+    for name in ("real", "synthetic"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "case").symlink_to(tmp_path / "elsewhere")
+        (tmp_path / name / "again").symlink_to(tmp_path / name)
+    assert len(find_pairs(tmp_path / "real", tmp_path / "synthetic")) == 1
 
 
 def test_masks_are_attached_by_the_name_of_the_real_image(tmp_path):

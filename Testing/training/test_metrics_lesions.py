@@ -184,7 +184,7 @@ def phases(folder):
                 post = pre + phase * 20 + rng.integers(0, noise, pre.shape)
                 if phase > 0 or root == "truth":
                     sitk.WriteImage(sitk.GetImageFromArray(np.clip(post, 0, 255).astype(np.uint8)), str(path))
-        (folder / "truth" / case / "case.json").write_text("{}")
+        (folder / "truth" / case / "case.json").write_text('{"kind": "phantom"}')
         (folder / "runs" / case / "manifest.json").write_text("{}")
     return folder / "truth", folder / "runs"
 
@@ -199,6 +199,7 @@ def test_tables_of_the_paper_run_on_prepared_cases_and_say_that_they_are_phantom
     page = (tmp_path / "report" / f"{name}.html").read_text()
     assert "phantoms" in page and "as published" in page
     assert (tmp_path / "report" / f"{name}.png").stat().st_size > 1000
+    assert {r["pairs"] for r in result["rows"].values()} == {2}  # two cases; table 2 takes the first phase only
     better = next(r for label, r in result["rows"].items() if "synthetic" in label)
     baseline = next(r for label, r in result["rows"].items() if "baseline" in label)
     assert better["true"]["mse"] < baseline["true"]["mse"]

@@ -21,9 +21,7 @@ from VirtualContrastTrainingLib.data.phantom.physics import (
 )
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
 
-SMALL = PhantomSettings(
-    size_kji=(16, 60, 96), spacing_kji_mm=(7.5, 3.2, 3.2), lesion_count_weights=(0.0, 0.0, 1.0)
-)
+SMALL = PhantomSettings(size_kji=(16, 60, 96), spacing_kji_mm=(7.5, 3.2, 3.2), lesion_count_weights=(0.0, 0.0, 1.0))
 
 
 @given(st.floats(0.2, 3.0), st.floats(0.002, 0.02))
@@ -81,9 +79,7 @@ def test_each_lesion_is_one_piece_and_its_noise_free_curve_has_the_type_it_was_b
     ]
     curves = {curve.label: curve for curve in lesion_curves(phases, phantom.labels)}
     for lesion in phantom.lesions:
-        parts = sitk.ConnectedComponent(
-            sitk.GetImageFromArray((labels == lesion.label).astype(np.uint8)), True
-        )
+        parts = sitk.ConnectedComponent(sitk.GetImageFromArray((labels == lesion.label).astype(np.uint8)), True)
         assert sitk.GetArrayViewFromImage(parts).max() == 1
         assert ("", "I", "II", "III")[int(curves[lesion.label].curve_type)] == lesion.curve_type
         voxel_mm3 = np.prod(phantom.labels.GetSpacing())
@@ -116,9 +112,7 @@ def test_a_dicom_phantom_reads_back_in_another_library(tmp_path):
     phantom = make_phantom(5, SMALL)
     folder = write_phantom(phantom, tmp_path / "case", format="dicom")
     reader = sitk.ImageSeriesReader()
-    for image, name in zip(
-        phantom.images, json.loads((folder / "case.json").read_text())["images"], strict=True
-    ):
+    for image, name in zip(phantom.images, json.loads((folder / "case.json").read_text())["images"], strict=True):
         reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder / name)))
         read = reader.Execute()
         assert np.array_equal(sitk.GetArrayFromImage(read), sitk.GetArrayFromImage(image))

@@ -80,9 +80,7 @@ def test_there_is_nothing_to_resume_in_an_empty_folder(cases, tmp_path):
 
 
 def test_the_learning_rate_falls_where_the_original_lets_it_fall(cases):
-    recipe = tiny(
-        cases, "schedule.constant_epochs=100", "schedule.decay_epochs=100", "schedule.learning_rate=0.0002"
-    )
+    recipe = tiny(cases, "schedule.constant_epochs=100", "schedule.decay_epochs=100", "schedule.learning_rate=0.0002")
     expected = {1: 2e-4, 100: 2e-4, 101: 2e-4, 102: 1.98e-4, 150: 1.02e-4, 200: 2e-6}
     assert {epoch: learning_rate(recipe, epoch) for epoch in expected} == pytest.approx(expected)
 

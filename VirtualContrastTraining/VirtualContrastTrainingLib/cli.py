@@ -11,7 +11,7 @@ from VirtualContrastLib.events import ExitCode, VirtualContrastError
 
 from . import __version__
 
-_COMMANDS = ("phantom", "train", "phantom_quality")
+_COMMANDS = ("phantom", "train", "phantom_quality", "export", "prepare", "evaluate", "select", "kinetics", "readers")
 
 
 def build_parser() -> argparse.ArgumentParser:

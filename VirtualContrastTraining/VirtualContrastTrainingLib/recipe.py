@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.models.package import InPlane, Inputs, IntensitySpec, Outputs
+
+from .trainers.registry import system_of
 
 
 class _Strict(BaseModel):
@@ -15,38 +17,86 @@ class _Strict(BaseModel):
 
 
 class SliceData(_Strict):
-    """Folders of prepared cases, and how slices are drawn from them."""
+    """Folders of prepared cases, and how slices are made of them.
+
+    `lesion_share` of randomly drawn slices cross a lesion. `flip` (left-right) and `rotation_90` (a quarter turn) are
+    probabilities. `target_scale`: intensities of the phases by the constants of the pre-contrast volume, or of each
+    phase by its `own`, as published. `pixel_mm`, then `size` (rows = columns): slices are resampled as the published
+    tools do; left out, they stay as they are. `workers`: processes that make batches. `copies`: folder for uncompressed
+    copies to read from, where the cases are more than the memory holds; without it they are kept in memory.
+    """
 
     train: str
     validation: str
-    lesion_share: float = Field(0.5, ge=0, le=1)
+    lesion_share: float = Field(default=0.5, ge=0, le=1)
+    flip: float = Field(default=0.5, ge=0, le=1)
+    rotation_90: float = Field(default=0.0, ge=0, le=1)
+    target_scale: Literal["pre", "own"] = "pre"
+    pixel_mm: float | None = Field(default=None, gt=0)
+    size: int | None = Field(default=None, ge=16)
+    workers: int = Field(default=0, ge=0)
+    copies: str | None = None
 
 
 class Losses(_Strict):
-    """Weights of the generator's terms; 0 leaves a term out. The defaults are the published ones."""
+    """Weights of the generator's terms; 0 leaves a term out. The defaults are the published ones.
+
+    `vgg_weights` is the path of torchvision's vgg19 file, or "download"; without it there is no perceptual term.
+    `pool_size` generated images are kept and shown again to the discriminator (0: none).
+    """
 
     lambda_gan: float = 1.0
     lambda_feat: float = 10.0
     vgg_weights: str | None = None
+    pool_size: int = Field(default=0, ge=0)
     lambda_l1: float = 0.0
+    lambda_temporal: float = 0.0
     lesion_weight: float = 1.0
     l1_only_epochs: int = 0
 
 
+class Checkpoints(_Strict):
+    """When `last.ckpt` is rewritten beside the end of each epoch, and which epochs are kept for good (0: none)."""
+
+    every_steps: int = Field(default=1000, ge=1)
+    keep_every_epochs: int = Field(default=0, ge=0)
+
+
 class Schedule(_Strict):
-    """Adam and its learning rate: constant, then falling linearly to 0."""
+    """Adam and its learning rate: constant, then falling linearly to 0.
+
+    `batch_size` is that of one step over all processes. Without `slices_per_epoch` an epoch is every slice once, in
+    random order, less an incomplete last batch.
+    """
 
     learning_rate: float = 2e-4
     beta1: float = 0.5
-    batch_size: int = 1
-    slices_per_epoch: int
+    batch_size: int = Field(default=1, ge=1)
+    slices_per_epoch: int | None = Field(default=None, ge=1)
     constant_epochs: int = 100
     decay_epochs: int = 100
 
+    @property
+    def epochs(self) -> int:
+        """Epochs of the whole run."""
+        return self.constant_epochs + self.decay_epochs
 
-class _Described(_Strict):
-    """What every recipe says of the model it makes."""
 
+class GlobalStage(_Strict):
+    """The trained global generator that a local enhancer (netG: local) starts from.
+
+    `weights`: a model package, one of our checkpoints, or a state dict in NVIDIA's layout. The global part stays as it
+    is for `fix_epochs`; then both parts train with a fresh Adam, as the original does.
+    """
+
+    weights: str
+    fix_epochs: int = Field(default=0, ge=0)
+
+
+class DescribedRecipe(_Strict):
+    """What every recipe says of the model it makes. `system` names the entry of `trainers.registry`."""
+
+    system: str
     id: str
     title: str
     seed: int = 1
@@ -56,10 +106,11 @@ class _Described(_Strict):
     intended_use: str
 
 
-class Pix2PixHDRecipe(_Described):
+class Pix2PixHDRecipe(DescribedRecipe):
     """One training run of a pix2pixHD generator."""
 
     system: Literal["pix2pixhd"]
+    global_stage: GlobalStage | None = None
     generator: dict[str, Any]
     discriminator: dict[str, Any]
     inputs: Inputs
@@ -69,6 +120,35 @@ class Pix2PixHDRecipe(_Described):
     data: SliceData
     losses: Losses = Losses()
     schedule: Schedule
+    checkpoints: Checkpoints = Checkpoints()
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.data.rotation_90 and self.data.size is None:
+            raise ValueError("data.rotation_90 turns rows into columns: set data.size")
+        if self.global_stage is not None and self.generator.get("netG") != "local":
+            raise ValueError("global_stage needs generator.netG: local")
+        return self
+
+
+class SubtractionUNetRecipe(DescribedRecipe):
+    """One training run of the subtraction U-Net baseline: Adam, learning rate times `gamma` after every epoch."""
+
+    system: Literal["subtraction_unet"]
+    network: dict[str, Any]
+    inputs: Inputs
+    outputs: Outputs
+    intensity: IntensitySpec
+    in_plane: InPlane
+    data: SliceData
+    lambda_mae: float = 10.0
+    learning_rate: float = 1e-3
+    gamma: float = 0.99
+    epochs: int = Field(default=35, ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    slices_per_epoch: int | None = Field(default=None, ge=1)
+    checkpoints: Checkpoints = Checkpoints()
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
 
@@ -81,11 +161,12 @@ class LesionData(_Strict):
     synthesis_model: str | None = None
 
 
-class NNUNetRecipe(_Described):
+class NNUNetRecipe(DescribedRecipe):
     """One nnU-Net 3d_fullres training run; `channels` are its inputs: pre, phase_N or subtraction_N.
 
-    `base_features`, `max_features` and `memory_gb` steer nnU-Net's own planner. `minimum_volume_mm3` is what the
-    package's user discards smaller components by.
+    `base_features`, `max_features` and `memory_gb` steer nnU-Net's own planner. `batch_dice`: the Dice loss is of the
+    batch together and not of each patch, which is steadier where many patches hold no lesion. `minimum_volume_mm3` is
+    what the package's user discards smaller components by.
     """
 
     system: Literal["nnunet"]
@@ -96,13 +177,9 @@ class NNUNetRecipe(_Described):
     memory_gb: float = 8.0
     epochs: int = 1000
     iterations_per_epoch: int = 250
+    batch_dice: bool = False
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     minimum_volume_mm3: float = 0.0
-
-
-Recipe = Pix2PixHDRecipe | NNUNetRecipe
-
-_ANY_RECIPE: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="system")])
 
 
 def recipes_dir() -> Path:
@@ -115,7 +192,7 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in recipes_dir().glob("*.yaml"))
 
 
-def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe:
+def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> DescribedRecipe:
     """Read a shipped recipe by name or one by path, with `key.sub=value` overrides (values are YAML).
 
     Raises InputError for an unknown name, an unknown key or a value that does not fit.
@@ -134,13 +211,32 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
             if not separator:
                 raise InputError(f"--set {override} is not of the form key=value.")
             _set(content, key.split("."), yaml.safe_load(value))
-        return _ANY_RECIPE.validate_python(content)
+        return _validated(content, path)
     except yaml.YAMLError as error:
         raise InputError(f"The recipe {path} is not valid YAML: {str(error).splitlines()[0]}.") from error
+
+
+def write_recipe(recipe: DescribedRecipe, path: Path) -> None:
+    """Write a recipe as a YAML file that `load_recipe` reads back to the same."""
+    import yaml
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _validated(content: Any, path: Path) -> DescribedRecipe:
+    """The recipe of the class that its `system` names."""
+    try:
+        system = content["system"]
+    except (TypeError, KeyError) as error:
+        raise InputError(f"The recipe {path.name} does not fit: it has no 'system'.") from error
+    try:
+        return system_of(system).recipe_class().model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"The recipe {path.name} does not fit at {where}: {first['msg']}.") from error
+        raise InputError(f"The recipe {path.name} does not fit at {where or 'top'}: {first['msg']}.") from error
 
 
 def _set(content: dict[str, Any], keys: list[str], value: object) -> None:

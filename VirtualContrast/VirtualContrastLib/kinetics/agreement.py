@@ -166,9 +166,7 @@ def _type_counts(lesions: Sequence[LesionAgreement]) -> np.ndarray:
     return counts
 
 
-def _bootstrap(
-    lesions: Sequence[LesionAgreement], seed: int
-) -> tuple[tuple[float, float], tuple[float, float]]:
+def _bootstrap(lesions: Sequence[LesionAgreement], seed: int) -> tuple[tuple[float, float], tuple[float, float]]:
     """Percentile intervals of type agreement and of kappa over resampled lesions; NaN below 5 lesions.
 
     Resamples in which only one type occurs have no kappa and are left out of its interval.

@@ -84,9 +84,7 @@ def lesion_curves(
     deviations = np.zeros_like(signals)
     if uncertainty is not None:
         if len(uncertainty) != len(phases) - 1:
-            raise ValueError(
-                f"{len(uncertainty)} uncertainty maps for {len(phases) - 1} post-contrast phases"
-            )
+            raise ValueError(f"{len(uncertainty)} uncertainty maps for {len(phases) - 1} post-contrast phases")
         deviations[1:] = stack(list(uncertainty), labels)
     label_array = sitk.GetArrayFromImage(labels)
     synthetic = any(phase.synthetic for phase in phases)

@@ -96,15 +96,11 @@ def check_times(times_s: Sequence[float | None]) -> Array:
     if len(times_s) < 2:
         raise InputError("A curve needs the pre-contrast phase and at least one post-contrast phase.")
     if any(time is None for time in times_s):
-        raise InputError(
-            "The acquisition time of a phase is unknown; give the times in seconds after injection."
-        )
+        raise InputError("The acquisition time of a phase is unknown; give the times in seconds after injection.")
     times = np.asarray(times_s, dtype=np.float64)
     if not np.isfinite(times).all() or times[0] != 0 or (np.diff(times) <= 0).any():
         given = ", ".join(f"{time:g}" for time in times)
-        raise InputError(
-            f"Phase times must start at 0 s and rise from phase to phase, but they are {given} s."
-        )
+        raise InputError(f"Phase times must start at 0 s and rise from phase to phase, but they are {given} s.")
     return times
 
 
@@ -126,17 +122,11 @@ def ser_phases(times_s: ArrayLike, rules: CurveRules | None = None) -> tuple[int
     early = 1 + int(np.abs(times[1:] - rules.ser_early_s).argmin())
     if early == len(times) - 1 and early > 1:
         early -= 1
-    late = (
-        early + 1 + int(np.abs(times[early + 1 :] - rules.ser_late_s).argmin())
-        if early + 1 < len(times)
-        else early
-    )
+    late = early + 1 + int(np.abs(times[early + 1 :] - rules.ser_late_s).argmin()) if early + 1 < len(times) else early
     return early, late
 
 
-def signal_enhancement_ratio(
-    signals: ArrayLike, times_s: ArrayLike, rules: CurveRules | None = None
-) -> Array:
+def signal_enhancement_ratio(signals: ArrayLike, times_s: ArrayLike, rules: CurveRules | None = None) -> Array:
     """SER = (S_early - S0) / (S_late - S0), without unit, shaped as the leading axes.
 
     NaN where the late enhancement is within 1 % of the baseline, where the baseline is not positive, or where
@@ -166,9 +156,7 @@ def enhancement_area(pe_percent: ArrayLike, times_s: ArrayLike, until_s: float |
     return (covered * (pe[..., :-1] + right) / 2).sum(axis=-1) / 60.0
 
 
-def early_maximum(
-    signals: ArrayLike, times_s: ArrayLike, rules: CurveRules | None = None
-) -> NDArray[np.intp]:
+def early_maximum(signals: ArrayLike, times_s: ArrayLike, rules: CurveRules | None = None) -> NDArray[np.intp]:
     """Index of the highest signal among the phases within `early_limit_s`; 1 where no phase is that early."""
     rules = rules or CurveRules()
     values = np.asarray(signals, dtype=np.float64)

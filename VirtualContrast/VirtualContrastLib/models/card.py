@@ -17,6 +17,10 @@ _INTENSITY_CONSTANTS: dict[str, dict[str, Any]] = {
 }
 
 
+SLICE_WISE = ("pix2pixhd_generator", "subtraction_unet")
+"""Architectures that `synthesis.synthesizer` runs: all phases of a slice from pre-contrast slices."""
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -24,13 +28,16 @@ class _Strict(BaseModel):
 class Architecture(_Strict):
     """Network and its options.
 
-    pix2pixhd_generator: `config` holds the options of `networks.pix2pixhd.build_generator`.
+    pix2pixhd_generator, subtraction_unet: slice by slice from the pre-contrast volume; `config` holds the options of
+    `networks.pix2pixhd.build_generator` and `networks.subtraction_unet.build_subtraction_unet`.
+    iter_unet: later phases from pre-contrast and phase 1; `config` as `synthesis.volumetric` reads it.
+    cyclegan_generator: iodine-enhanced from low-energy mammograms; `config` as `synthesis.mammogram` reads it.
     nnunet: `config` holds configuration, trainer_name, folds, mirror_axes and options of `LesionNet`;
     plans.json and dataset.json lie in the package, and the weights' keys are `fold_{n}.<key of nnU-Net's
     network>`.
     """
 
-    name: Literal["pix2pixhd_generator", "nnunet"]
+    name: Literal["pix2pixhd_generator", "subtraction_unet", "iter_unet", "cyclegan_generator", "nnunet"]
     config: dict[str, Any]
 
 
@@ -50,7 +57,8 @@ class Inputs(_Strict):
 class Outputs(_Strict):
     """Which phase each output channel is; a phase given by several channels is their mean.
 
-    `times_s`: seconds after injection of phase 1, 2, ...
+    `times_s`: seconds after injection of those phases in order. The first is phase 1, or for networks that read
+    acquired phases the one after the last of them.
     """
 
     channel_phases: list[int] = Field(min_length=1)
@@ -58,13 +66,14 @@ class Outputs(_Strict):
 
     @property
     def phases(self) -> list[int]:
-        """Phase indices in order: 1, 2, ... without gaps."""
+        """Phase indices in order, without gaps."""
         return sorted(set(self.channel_phases))
 
     @model_validator(mode="after")
     def _phases_match_times(self) -> Self:
-        if self.phases != list(range(1, len(self.phases) + 1)):
-            raise ValueError("channel_phases must name the phases 1, 2, ... without a gap")
+        first = self.phases[0]
+        if first < 1 or self.phases != list(range(first, first + len(self.phases))):
+            raise ValueError("channel_phases must name phases from 1 on without a gap")
         if len(self.times_s) != len(self.phases):
             raise ValueError(f"times_s has {len(self.times_s)} values for {len(self.phases)} phases")
         if any(a >= b for a, b in zip([0.0, *self.times_s], self.times_s, strict=False)):
@@ -160,12 +169,14 @@ class ModelCard(_Strict):
 
     @model_validator(mode="after")
     def _parts_fit_the_architecture(self) -> Self:
-        if self.architecture.name == "pix2pixhd_generator":
-            _check_pix2pixhd(self)
+        if self.outputs is not None and self.outputs.phases[0] != max(self.inputs.phases) + 1:
+            raise ValueError("outputs must begin with the phase after the last of inputs.phases")
+        if self.architecture.name in SLICE_WISE:
+            _check_slice_wise(self)
         return self
 
 
-def _check_pix2pixhd(card: ModelCard) -> None:
+def _check_slice_wise(card: ModelCard) -> None:
     if card.outputs is None or card.intensity is None or card.in_plane is None:
         raise ValueError("a synthesis model needs outputs, intensity and in_plane")
     if card.inputs.phases != [0]:
@@ -178,8 +189,15 @@ def _check_pix2pixhd(card: ModelCard) -> None:
     for option, field, count in counts:
         if config.get(option) != count:
             raise ValueError(f"{field} has {count} entries, but {option} is {config.get(option)}")
-    halvings = config.get("n_downsample_global", 4)
-    if config.get("netG", "global") == "local":
-        halvings += config.get("n_local_enhancers", 1)
+    halvings = _halvings(card.architecture)
     if card.in_plane.pad_multiple % 2**halvings:
         raise ValueError(f"in_plane.pad_multiple must be a multiple of {2**halvings} for this network")
+
+
+def _halvings(architecture: Architecture) -> int:
+    """How many times the network halves rows and columns."""
+    config = architecture.config
+    if architecture.name == "subtraction_unet":
+        return len(config.get("widths", [0] * 4)) - 1
+    enhancers = config.get("n_local_enhancers", 1) if config.get("netG", "global") == "local" else 0
+    return config.get("n_downsample_global", 4) + enhancers

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ..events import Events, InputError, Stage, VirtualContrastError
 from ..io.volumes import like, to_array
-from ..networks.pix2pixhd import GENERATOR_DEFAULTS, build_generator
+from ..networks.pix2pixhd import GENERATOR_DEFAULTS
+from ..networks.slice_wise import load_slice_network
 from .geometry import AxialView, resampled_size, resize_in_plane
 from .intensity import IntensityRecipe, foreground_threshold, make_recipe
 from .slice_network import SliceNetwork
@@ -48,10 +49,14 @@ class Synthesizer:
     def __init__(self, package: ModelPackage, device_choice: DeviceChoice) -> None:
         card = package.card
         if card.outputs is None or card.intensity is None or card.in_plane is None:
-            raise InputError(f"The model '{card.id}' is for {card.kind}; choose a synthesis model.")
-        state = package.load_state()
-        generator = build_generator(card.architecture.config)
-        generator.load_state_dict(state, strict=True)
+            raise InputError(
+                f"The model '{card.id}' ({card.architecture.name}) does not make phases from a pre-contrast volume "
+                "alone; choose another model."
+            )
+        try:
+            generator = load_slice_network(card.architecture.name, card.architecture.config, package.load_state())
+        except ValueError as error:
+            raise InputError(f"The weights of the model '{card.id}' do not fit its network: {error}") from error
         self.card = card
         self.network = SliceNetwork(generator, device_choice, card.in_plane, card.outputs.channel_phases)
         self._recipe: IntensityRecipe = make_recipe(card.intensity)
@@ -131,7 +136,9 @@ class Synthesizer:
         return np.stack([work.to_native(prediction[:, p], batch) for p in range(prediction.shape[1])])
 
     def _base_width(self) -> int:
-        return int(self.card.architecture.config.get("ngf", GENERATOR_DEFAULTS["ngf"]))
+        config = self.card.architecture.config
+        widths = config.get("widths", [config.get("ngf", GENERATOR_DEFAULTS["ngf"])])
+        return int(widths[0])
 
 
 class _Work:

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import time
 from pathlib import Path
 
 from VirtualContrastLib.events import ExitCode, InputError
 
 from ..recipe import load_recipe, recipe_names
+from ..trainers.registry import system_of
+
+_PRECISIONS = ("32-true", "bf16-mixed")
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the command's arguments."""
     parser = subparsers.add_parser("train", help="train the model of a recipe and export it")
-    parser.add_argument("recipe", nargs="?", help="name of a recipe (see --list) or path of a YAML file")
-    parser.add_argument("-o", "--output", type=Path, help="folder of the run: checkpoints, logs, model package")
-    parser.add_argument("--list", action="store_true", help="print the names of the recipes, one a line")
-    parser.add_argument("--set", action="append", metavar="KEY=VALUE", default=[], help="change one recipe value")
-    parser.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint")
-    parser.add_argument("--max-minutes", type=float, help="stop after this time (checkpointed) and export")
+    add = parser.add_argument
+    add("recipe", nargs="?", help="name of a recipe (see --list) or path of a YAML file")
+    add("-o", "--output", type=Path, help="folder of the run: checkpoints, logs, model package")
+    add("--list", action="store_true", help="print the names of the recipes, one a line")
+    add("--set", action="append", metavar="KEY=VALUE", default=[], help="change one recipe value")
+    add("--smoke", action="store_true", help="only try: a few steps on small phantoms, then export")
+    add("--resume", action="store_true", help="go on from the run's last checkpoint")
+    add("--max-minutes", type=float, help="stop after this time (checkpointed) and export")
+    add("--devices", type=int, default=1, metavar="N", help="processes (GPUs) on this host (default 1)")
+    add("--num-nodes", type=int, default=1, metavar="N", help="hosts, each started by torchrun or srun (default 1)")
+    add("--precision", choices=_PRECISIONS, help="instead of the recipe's")
     parser.set_defaults(run=run)
 
 
@@ -30,15 +39,30 @@ def run(args: argparse.Namespace) -> int:
         return ExitCode.DONE
     if args.recipe is None or args.output is None:
         raise InputError("Give a recipe and an output folder: virtual-contrast-training train RECIPE -o DIR.")
+    if args.devices < 1 or args.num_nodes < 1:
+        raise InputError("--devices and --num-nodes must be at least 1.")
     recipe = load_recipe(args.recipe, args.set)
+    from ..trainers.launch import launch_ranks, needs_launch
+
+    if needs_launch(args.devices, args.num_nodes):
+        launch_ranks(_arguments(args), args.devices)
+        return ExitCode.DONE
+    train = system_of(recipe.system).train_function()
+    options = {name: getattr(args, name) for name in ("resume", "smoke", "devices", "num_nodes", "precision")}
+    if args.max_minutes is not None:
+        if "max_minutes" not in inspect.signature(train).parameters:
+            raise InputError(f"Recipes of {recipe.system} take no --max-minutes; set its epochs instead.")
+        options["max_minutes"] = args.max_minutes
     started = time.monotonic()
-    if recipe.system == "nnunet":
-        from ..trainers.nnunet import train_lesion_net
-
-        package = train_lesion_net(recipe, args.output)
-    else:
-        from ..trainers.run import train
-
-        package = train(recipe, args.output, resume=args.resume, max_minutes=args.max_minutes)
+    package = train(recipe, args.output, **options)
     print(f"Trained {recipe.id} in {(time.monotonic() - started) / 60:.1f} min: {package}")
     return ExitCode.DONE
+
+
+def _arguments(args: argparse.Namespace) -> list[str]:
+    """The command line that starts one of the processes of this one."""
+    line = ["train", args.recipe, "--output", str(args.output), "--devices", str(args.devices)]
+    line += [part for change in args.set for part in ("--set", change)]
+    line += [f"--{flag}" for flag in ("smoke", "resume") if getattr(args, flag)]
+    line += ["--precision", args.precision] if args.precision else []
+    return line + (["--max-minutes", str(args.max_minutes)] if args.max_minutes else [])

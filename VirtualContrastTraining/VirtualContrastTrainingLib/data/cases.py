@@ -13,11 +13,14 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.synthesis.geometry import AxialView
 
 
 @dataclass(frozen=True)
 class Case:
-    """One prepared case in memory. Arrays are [k, j, i]; `series` holds pre-contrast and phases in order.
+    """One prepared case in memory, in the axial view that the engine gives its networks.
+
+    Arrays are [k, j, i] of that view; `series` holds pre-contrast and phases in order.
 
     `lesion_types` maps a label of `lesions` to the true curve type ("I", "II", "III") where it is known.
     """
@@ -49,16 +52,16 @@ def load_case(folder: Path) -> Case:
         lesions = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "lesions.nrrd"))).astype(np.uint8)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"The prepared case {folder} cannot be read: {str(error).splitlines()[0]}") from error
-    series = tuple(sitk.GetArrayFromImage(image) for image in images)
-    if any(volume.shape != lesions.shape for volume in series):
+    arrays = [sitk.GetArrayFromImage(image) for image in images]
+    if any(volume.shape != lesions.shape for volume in arrays):
         raise InputError(f"The prepared case {folder} is broken: its volumes differ in size.")
+    view = AxialView.of(images[0])
     types = {int(lesion["label"]): str(lesion["curve_type"]) for lesion in description.get("lesions", ())}
-    spacing = images[0].GetSpacing()
     return Case(
         folder.name,
-        series,
-        lesions,
+        tuple(view.from_stored(volume) for volume in arrays),
+        view.from_stored(lesions),
         tuple(description["times_s"]),
-        (spacing[2], spacing[1], spacing[0]),
+        view.spacing_mm,
         types,
     )

@@ -29,7 +29,7 @@ GROUPS = {
 }
 _STYLE = (
     "body{font:15px/1.5 sans-serif;margin:2rem auto;max-width:60rem;color:#222}"
-    "table{border-collapse:collapse;margin:1rem 0}"
+    "table{border-collapse:collapse;margin:1rem 0;display:block;overflow-x:auto}figure{margin:1rem 0}"
     "td,th{padding:.25rem .8rem;text-align:right;border-bottom:1px solid #ddd}"
     "td:first-child,th:first-child{text-align:left}thead th{border-bottom:2px solid #555}img{max-width:100%}"
     ".note{color:#555;font-size:.9em}"
@@ -81,6 +81,32 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def interval_figure(rows: Sequence[str], panels: Mapping[str, Sequence[Mapping[str, Any] | None]], data: str) -> Figure:
+    """One panel a measure: a dot a row at `mean`, with a line over `ci95`; None leaves the row empty.
+
+    `data` is printed below, so that a figure taken out of its report still says what it shows.
+    """
+    columns = 2 if len(panels) in (2, 4) else min(3, max(len(panels), 1))
+    lines = -(-max(len(panels), 1) // columns)
+    figure = new_figure(3.2 * columns + 2, (0.9 + 0.3 * len(rows)) * lines + 0.5)
+    axes = list(figure.subplots(lines, columns, sharey=True, squeeze=False).flat)
+    for axis, (name, values) in zip(axes, panels.items(), strict=False):
+        for y, found in enumerate(values):
+            if found is not None:
+                axis.plot(found["mean"], y, "o", color="C0")
+                if found.get("ci95"):
+                    axis.plot(found["ci95"], [y, y], color="C0")
+        axis.set_title(name, fontsize=10)
+        axis.set_yticks(range(len(rows)), rows)
+        axis.set_ylim(len(rows) - 0.5, -0.5)
+        axis.grid(axis="x", color="0.9")
+        axis.spines[["top", "right"]].set_visible(False)
+    for axis in axes[len(panels) :]:
+        axis.set_axis_off()
+    figure.supxlabel(f"Data: {data}", fontsize=8, color="0.35")
+    return figure
+
+
 def shown(value: Any) -> str:
     """A cell as people read it."""
     if value is None:
@@ -90,12 +116,14 @@ def shown(value: Any) -> str:
 
 def write_evaluation(report: Mapping[str, Any], folder: Path) -> None:
     """Write metrics.json, metrics.csv, metrics.png and report.html of one pairwise evaluation."""
-    write_json(folder / "metrics.json", report)
     rows = evaluation_rows(report)
     columns = ("region", "metric", "mean", "std", "ci95 low", "ci95 high", "n", "patients")
     write_table(folder, "metrics", columns, rows)
-    _metrics_figure(rows).savefig(folder / "metrics.png", dpi=150)
+    write_json(folder / "metrics.json", report)  # in the place of the table's own: it holds more
+    _metrics_figure(rows, report["data"]).savefig(folder / "metrics.png", dpi=150)
     notes = [
+        f"Data: {report['data']}.",
+        *([f"{len(report['failed'])} pairs could not be measured."] if report["failed"] else []),
         *report["notes"].values(),
         *(f"{LABELS.get(n, n)}: {d}." for n, d in report["definitions"].items()),
     ]
@@ -131,19 +159,18 @@ def _side_by_side(report: Mapping[str, Any]) -> str:
     return html_table(("metric", "true", "as published"), rows)
 
 
-def _metrics_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """One panel a metric: mean and interval by region; the as-published one is gray, it is not image quality."""
-    figure = new_figure(11, 6)
-    regions = [label for label in GROUPS.values() if any(row["region"] == label for row in rows)]
-    for axis, name in zip(figure.subplots(2, 3, sharey=True).flat, LABELS.values(), strict=True):
-        own = [row for row in rows if row["metric"] == name]
-        for row in own:
-            y = regions.index(row["region"])
-            color = "0.6" if row["region"] == GROUPS["as_published"] else "C0"
-            axis.plot(row["mean"], y, "o", color=color)
-            if row["ci95 low"] is not None:
-                axis.plot([row["ci95 low"], row["ci95 high"]], [y, y], color=color)
-        axis.set_yticks(range(len(regions)), regions)
-        axis.set_ylim(len(regions) - 0.5, -0.5)
-        axis.set_title(name if own else f"{name} (not computed)")
-    return figure
+def _metrics_figure(rows: Sequence[Mapping[str, Any]], data: str) -> Figure:
+    """One panel a metric: mean and interval by region. The as-published column is left out: it is not image quality."""
+    regions = [label for label in GROUPS.values() if label != GROUPS["as_published"]]
+    regions = [label for label in regions if any(row["region"] == label for row in rows)]
+    cells = {(row["region"], row["metric"]): row for row in rows}
+
+    def cell(region: str, metric: str) -> dict[str, Any] | None:
+        row = cells.get((region, metric))
+        if row is None:
+            return None
+        ci95 = None if row["ci95 low"] is None else [row["ci95 low"], row["ci95 high"]]
+        return {"mean": row["mean"], "ci95": ci95}
+
+    metrics = [name for name in LABELS.values() if any(metric == name for _, metric in cells)]
+    return interval_figure(regions, {name: [cell(region, name) for region in regions] for name in metrics}, data)

@@ -11,17 +11,24 @@ from typing import TYPE_CHECKING, Any
 from VirtualContrastLib.events import InputError
 
 from ..metrics.evaluation import AS_PUBLISHED_MEANING, METRICS, Evaluation, Settings, evaluate
-from ..metrics.lpips import Lpips
-from ..metrics.mamasynth import Case, protocol
-from ..metrics.pairs import Pair, attach
-from .reports import LABELS, html_table, new_figure, write_json, write_page, write_table
+from ..metrics.pairs import Pair
+from .mama_synth import write_mama_synth
+from .mammography import write_mammography
+from .phantom_cohort import data_given
+from .reports import LABELS, html_table, interval_figure, write_json, write_page, write_table
+from .segmentation import write_segmentation
+from .table_options import TableOptions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["TABLES", "TableOptions", "write_named_table"]
+
 TABLES = {
     "osuala2025-table2": "Image quality of single-phase synthesis, and of the pre-contrast image as baseline",
+    "osuala2025-table3": "Tumor segmentation by scenario",
     "osuala2025-table4": "Image quality of multi-phase synthesis, per phase, images and subtraction images",
+    "cem-change": "Contrast-enhanced mammography: contrast-to-noise ratio and change from the low-energy image",
     "mama-synth": "MAMA-SYNTH 2026 protocol",
 }
 
@@ -36,33 +43,38 @@ class Row:
 
 
 def write_named_table(
-    name: str,
-    pairs: Sequence[Pair],
-    folder: Path,
-    *,
-    lpips: Lpips | None = None,
-    lpips_missing: str = "",
-    predicted_masks: Path | None = None,
-    z_scored: bool = False,
+    name: str, source: Sequence[Pair] | Path, folder: Path, options: TableOptions | None = None
 ) -> dict[str, Any]:
     """Compute a table by its name and write it as CSV, JSON, PNG and HTML into `folder`; returns what the JSON holds.
 
-    Raises InputError where the pairs lack what the table needs.
+    `source` are pairs of images; for osuala2025-table3 the folder of true label maps, or of phantom cases. Raises
+    InputError where the source lacks what the table needs.
     """
+    options = options or TableOptions()
     title = f"{name}: {TABLES[name]}"
-    data = "phantoms" if _on_phantoms(pairs) else "images given"
+    if isinstance(source, Path):
+        return write_segmentation(name, title, source, folder, options)
+    options.data = options.data or data_given(pair.real.parent for pair in source)
     if name == "mama-synth":
-        return _mama_synth(title, pairs, folder, lpips, lpips_missing, predicted_masks, z_scored, data)
-    rows = _table2(pairs) if name == "osuala2025-table2" else _table4(pairs)
-    settings = Settings("spie2024" if name == "osuala2025-table2" else "jmi2025-table4")
+        return write_mama_synth(title, source, folder, options)
+    if name == "cem-change":
+        return write_mammography(name, title, source, folder, options)
+    rows = _table2(source) if name == "osuala2025-table2" else _table4(source)
+    protocol = "spie2024" if name == "osuala2025-table2" else "jmi2025-table4"
     reports = {}
     for row in rows:
-        evaluation = Evaluation(replace(settings, subtraction=row.subtraction), lpips, lpips_missing)
+        settings = Settings(protocol, row.subtraction, options.repeats, options.seed)
+        evaluation = Evaluation(settings, options.lpips, options.lpips_missing)
         reports[row.label] = evaluate(row.pairs, evaluation)
-    return _write(name, title, reports, folder, data)
+        options.failures += [f"{row.label}: {failure.sentence}" for failure in evaluation.failures]
+    return _write(name, title, reports, folder, options.data)
 
 
 def _table2(pairs: Sequence[Pair]) -> list[Row]:
+    """Rows of the first phase; images that name no phase all count."""
+    pairs = [pair for pair in pairs if _phase_number(pair.real) in (None, 1)]
+    if not pairs:
+        raise InputError("osuala2025-table2 is about the first post-contrast phase, of which there is no image.")
     rows = [Row("synthetic", pairs)]
     if all(pair.pre is not None for pair in pairs):
         rows.append(Row("pre-contrast (baseline)", [_baseline(pair) for pair in pairs]))
@@ -90,14 +102,16 @@ def _baseline(pair: Pair) -> Pair:
 
 
 def _phase_of(path: Path) -> int:
-    found = re.search(r"phase_(\d+)", path.name) or re.search(r"_000(\d)(?=_|\.)", path.name)
-    if found is None:
+    number = _phase_number(path)
+    if number is None:
         raise InputError(f"{path} names no phase; its name must hold phase_N or, as in the Duke files, _000N.")
-    return int(found.group(1))
+    return number
 
 
-def _on_phantoms(pairs: Sequence[Pair]) -> bool:
-    return all((pair.real.parent / "case.json").is_file() for pair in pairs)
+def _phase_number(path: Path) -> int | None:
+    """The N of phase_N or, as in the Duke files, of _000N; None where the name has neither."""
+    found = re.search(r"phase_(\d+)", path.name) or re.search(r"_000(\d)(?=_|\.)", path.name)
+    return None if found is None else int(found.group(1))
 
 
 def _write(name: str, title: str, reports: Mapping[str, Mapping[str, Any]], folder: Path, data: str) -> dict[str, Any]:
@@ -117,54 +131,38 @@ def _write(name: str, title: str, reports: Mapping[str, Mapping[str, Any]], fold
     write_table(folder, name, columns, rows)
     result = {"table": name, "data": data, "rows": dict(reports)}
     write_json(folder / f"{name}.json", result)
-    _figure(reports).savefig(folder / f"{name}.png", dpi=150)
+    _figure(reports, data).savefig(folder / f"{name}.png", dpi=150)
     notes = [f"Data: {data}.", f"As published: {AS_PUBLISHED_MEANING}."]
     notes += sorted({note for report in reports.values() for note in report["notes"].values()})
+    failed = {label: len(report["failed"]) for label, report in reports.items() if report["failed"]}
+    notes += [f"{label}: {count} pairs could not be measured." for label, count in failed.items()]
     image = f'<img src="{name}.png" alt="true metrics with intervals">'
-    write_page(folder / f"{name}.html", title, [html_table(columns, rows), image], notes)
+    write_page(folder / f"{name}.html", title, [_page_table(reports), image], notes)
     return result
 
 
-def _figure(reports: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """True metrics of each row with their interval by patient."""
-    figure = new_figure(11, 1.5 + 0.5 * len(reports) * 2)
-    names = list(reports)
-    for axis, metric in zip(figure.subplots(2, 3, sharey=True).flat, METRICS, strict=True):
-        for y, name in enumerate(names):
-            found = reports[name]["statistics"]["true"].get(metric)
-            if found is not None:
-                axis.plot(found["mean"], y, "o", color="C0")
-                if found["ci95"]:
-                    axis.plot(found["ci95"], [y, y], color="C0")
-        axis.set(title=LABELS[metric], yticks=range(len(names)), yticklabels=names)
-        axis.set_ylim(len(names) - 0.5, -0.5)
-    return figure
-
-
-def _mama_synth(
-    title: str,
-    pairs: Sequence[Pair],
-    folder: Path,
-    lpips: Lpips | None,
-    lpips_missing: str,
-    predicted_masks: Path | None,
-    z_scored: bool,
-    data: str,
-) -> dict[str, Any]:
-    masks: list[Path | None] = [None] * len(pairs)
-    if predicted_masks is not None:
-        masks = [pair.breast for pair in attach([replace(p, breast=None) for p in pairs], "breast", predicted_masks)]
-    cases = [Case(pair, mask) for pair, mask in zip(pairs, masks, strict=True)]
-    found = protocol(cases, lpips=lpips, lpips_missing=lpips_missing, z_scored=z_scored)
+def _page_table(reports: Mapping[str, Mapping[str, Any]]) -> str:
+    """The table as people read it: a metric that no row has is left out."""
+    kinds = {"true": "", "as_published": ", as published"}
+    columns = [(group, m) for m in METRICS for group in kinds if any(r[group][m] is not None for r in reports.values())]
+    names = {key: f"{LABELS[key[1]]}{kinds[key[0]]}" for key in columns}
     rows = [
-        {"metric": metric, **(found[metric] or {})}
-        for metric in found
-        if metric not in ("notes", "cases", "without_prediction")
+        {
+            "row": label,
+            **{names[key]: report[key[0]][key[1]] for key in columns},
+            "slices": report["slices"],
+            "patients": report["patients"],
+        }
+        for label, report in reports.items()
     ]
-    columns = ("metric", "mean", "std", "n")
-    write_table(folder, "mama-synth", columns, rows)
-    result = {"table": "mama-synth", "data": data, **found}
-    write_json(folder / "mama-synth.json", result)
-    notes = [f"Data: {data}. {found['cases']} cases.", *(f"{name}: {note}" for name, note in found["notes"].items())]
-    write_page(folder / "mama-synth.html", title, [html_table(columns, rows)], notes)
-    return result
+    return html_table(["row", *names.values(), "slices", "patients"], rows)
+
+
+def _figure(reports: Mapping[str, Mapping[str, Any]], data: str) -> Figure:
+    """True metrics of each row with their interval by patient."""
+    panels = {
+        LABELS[metric]: [report["statistics"]["true"].get(metric) for report in reports.values()]
+        for metric in METRICS
+        if any(metric in report["statistics"]["true"] for report in reports.values())
+    }
+    return interval_figure(list(reports), panels, data)

@@ -52,10 +52,15 @@ def step_terms(
     *,
     lambda_feat: float = 10.0,
     perceptual: Perceptual | None = None,
+    pool: Callable[[Tensor], Tensor] | None = None,
 ) -> StepTerms:
-    """All losses of one optimization step, before any weight changes; see `step_losses`."""
+    """All losses of one optimization step, before any weight changes; see `step_losses`.
+
+    `pool` may exchange images (source and fake together) for earlier ones before the discriminator learns from them.
+    """
     fake = generator(source)
-    seen_fake = discriminator(torch.cat((source, fake.detach()), dim=1))
+    shown = torch.cat((source, fake.detach()), dim=1)
+    seen_fake = discriminator(shown if pool is None else pool(shown))
     seen_real = discriminator(torch.cat((source, target), dim=1))
     judged = discriminator(torch.cat((source, fake), dim=1))
     losses = {
@@ -85,6 +90,15 @@ def step_losses(
     of the G terms; the discriminator's is (D_real + D_fake) / 2. No image pool, as the original's default.
     """
     return step_terms(generator, discriminator, source, target, lambda_feat=lambda_feat, perceptual=perceptual).losses
+
+
+def temporal_l1(fake: Tensor, target: Tensor, lesions: Tensor, lesion_weight: float) -> Tensor:
+    """`lesion_weighted_l1` of the changes from each phase to the next; not part of the published system.
+
+    Channels are phases in order. The plain L1 weighs a wrong wash-out no more than a wrong brightness, although the
+    curve type hangs on it alone.
+    """
+    return lesion_weighted_l1(fake.diff(dim=1), target.diff(dim=1), lesions, lesion_weight)
 
 
 def lesion_weighted_l1(fake: Tensor, target: Tensor, lesions: Tensor, lesion_weight: float) -> Tensor:

@@ -5,12 +5,20 @@ The layer stack and the state-dict keys are those of torchvision's vgg19, so tha
 
 from __future__ import annotations
 
+import http.client
+import os
+import shutil
+import urllib.request
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.models.package import cache_dir, sha256_of_file
+
+VGG_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
+_VGG_SHA256_START = "dcbb9e9d"  # torchvision names its files by the first digits of their SHA-256
 
 _STAGE_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
 _STAGE_ENDS = (2, 7, 12, 21, 30)
@@ -28,6 +36,39 @@ def vgg19_features() -> nn.Sequential:
         layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
         channels = width
     return nn.Sequential(*layers)
+
+
+def vgg_weights(path_or_download: str) -> Path:
+    """Path of torchvision's VGG19 weights: as given, or with "download" found in a cache or fetched into ours.
+
+    Looks in $TORCH_HOME/hub/checkpoints first. A download is 575 MB and checked by the SHA-256 digits in its name.
+    Raises InputError saying where to put the file by hand.
+    """
+    if path_or_download != "download":
+        return Path(path_or_download)
+    name = VGG_URL.rpartition("/")[2]
+    hub = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch")) / "hub" / "checkpoints" / name
+    own = cache_dir() / "weights" / name
+    for path in (hub, own):
+        if path.is_file():
+            return path
+    partial = own.with_name(own.name + ".partial")
+    try:
+        own.parent.mkdir(parents=True, exist_ok=True)
+        with urllib.request.urlopen(VGG_URL, timeout=30) as source, partial.open("wb") as target:
+            shutil.copyfileobj(source, target)
+    except (OSError, http.client.HTTPException) as error:
+        partial.unlink(missing_ok=True)
+        raise InputError(
+            f"The VGG19 weights of the perceptual loss cannot be downloaded from {VGG_URL} ({error}); put the file at "
+            f"{own}, give its path with --set losses.vgg_weights=PATH, or train without the term with "
+            "--set losses.vgg_weights=null."
+        ) from error
+    if not sha256_of_file(partial).startswith(_VGG_SHA256_START):
+        partial.unlink()
+        raise InputError(f"The file at {VGG_URL} has not the checksum {_VGG_SHA256_START}...; it was thrown away.")
+    partial.replace(own)
+    return own
 
 
 class VGGPerceptual(nn.Module):

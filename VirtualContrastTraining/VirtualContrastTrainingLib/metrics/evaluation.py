@@ -7,18 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from VirtualContrastLib.events import InputError
 
 from . import as_published
 from .bootstrap import PatientSums
-from .images import Stack, read_mask, read_stack
-from .lpips import SMALLEST_SIDE, Lpips
+from .loaded_pair import LoadedPair, load_pair
+from .lpips import Lpips
 from .pairs import Pair
-from .pairwise import MS_SMALLEST_SIDE, RADIUS, Similarity, mae, masked_metrics, mse, psnr, ssim_3d
-
-Values = dict[tuple[str, str], float]
-"""Metric values of one slice or volume by (group, metric)."""
+from .slice_metrics import SliceMetrics, Values
 
 METRICS = ("mse", "mae", "psnr", "ssim", "ms_ssim", "lpips")
 DEFINITIONS = {
@@ -47,6 +43,18 @@ class Settings:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A pair that could not be measured: its number in the order given, and why. `reason` names no file.
+
+    `sentence` is the whole one, with the file, for the terminal only: file names may carry patient ids.
+    """
+
+    pair: int
+    reason: str
+    sentence: str
+
+
 @dataclass
 class Evaluation:
     """Accumulates pairs; memory does not grow with their number. `rows` receives one mapping a slice
@@ -57,58 +65,49 @@ class Evaluation:
     lpips: Lpips | None = None
     lpips_missing: str = "no AlexNet weights were given"
     rows: Callable[[Mapping[str, Any]], None] | None = None
+    failures: list[Failure] = field(default_factory=list)
     _sums: dict[tuple[str, str], PatientSums] = field(default_factory=dict)
     _notes: dict[str, list[str]] = field(default_factory=dict)
     _pairs: int = 0
     _slices: int = 0
+    _seen: int = 0
     _patients: set[str] = field(default_factory=set)
     _ranges: tuple[float, float] = (math.inf, -math.inf)
 
     def add(self, pair: Pair) -> None:
         """Read one pair, add all its slices; raises InputError where its images do not match."""
-        real, synthetic = read_stack(pair.real), read_stack(pair.synthetic)
-        _check_match(pair, real, synthetic)
-        pre = self._read_pre(pair)
-        masks = {
-            name: _read_matching_mask(path, real)
-            for name, path in (("lesion", pair.lesion), ("breast", pair.breast))
-            if path
-        }
-        eight_bit = real.eight_bit and synthetic.eight_bit
-        data_range = 255.0 if eight_bit else float(np.ptp(real.pixels.astype(np.float64)))
-        if data_range == 0:
-            raise InputError(f"{pair.real} has one value everywhere, so no metric has a scale; leave it out.")
-        published = _eight_bit_pair(real, synthetic, pre)
-        if not published.as_in_files:
+        number, self._seen = self._seen, self._seen + 1
+        loaded = load_pair(pair, self.settings.subtraction)
+        if not loaded.as_in_files:
             self._note(
                 "as_published",
                 "Volumes without 8-bit values were min-max scaled to 0..255 each on its own, as the "
                 "papers prepared them.",
             )
-        shown = [_subtracted(stack.pixels, pre, self.settings.subtraction) for stack in (real, synthetic)]
-        floor = 0.0 if eight_bit else float(real.pixels.min())
-        for k in range(len(shown[0])):
-            a, b = shown[0][k], shown[1][k]
-            similarity = self._similarity(a, b)
-            values = self._true_values(a, b, data_range, floor, similarity)
-            values |= self._published_values(
-                published.real[k], published.synthetic[k], similarity if eight_bit and pre is None else None
-            )
-            for name, mask in masks.items():
-                values |= self._region_values(name, a, b, mask[k], data_range, similarity)
-            self._collect(pair.patient, values, k)
-        if real.is_volume and len(shown[0]) > 1:
-            self._add_volume(pair.patient, shown[0], shown[1], data_range)
+        self._measure(pair.patient, number, loaded)
         self._pairs += 1
         self._patients.add(pair.patient)
-        self._ranges = (min(self._ranges[0], data_range), max(self._ranges[1], data_range))
+        self._ranges = (min(self._ranges[0], loaded.data_range), max(self._ranges[1], loaded.data_range))
+
+    def try_add(self, pair: Pair) -> bool:
+        """Like `add`, but a pair that cannot be measured goes to `failures`; True where it was added."""
+        try:
+            self.add(pair)
+        except InputError as error:
+            reason = str(error)
+            for path in (pair.real, pair.synthetic, pair.lesion, pair.breast, pair.pre):
+                if path is not None:
+                    reason = reason.replace(str(path), "a file").replace(path.name, "a file")
+            self.failures.append(Failure(self._seen - 1, reason, str(error)))
+            return False
+        return True
 
     def report(self) -> dict[str, Any]:
-        """The result as plain JSON values: `true`, `as_published`, `notes`, `statistics`, definitions and
-        counts.
+        """The result as plain JSON values: `true`, `as_published`, `notes`, `statistics`, definitions, counts and
+        failures. Raises InputError where no pair could be measured.
         """
         if self._slices == 0:
-            raise InputError("There was no pair to evaluate.")
+            raise InputError(self.failures[0].sentence if self.failures else "There was no pair to evaluate.")
         statistics: dict[str, dict[str, Any]] = {}
         for (group, metric), sums in self._sums.items():
             summary = sums.summary(repeats=self.settings.repeats, seed=self.settings.seed)
@@ -132,126 +131,30 @@ class Evaluation:
             "pairs": self._pairs,
             "slices": self._slices,
             "patients": len(self._patients),
+            "failed": [{"pair": failure.pair, "reason": failure.reason} for failure in self.failures],
         }
 
-    def _read_pre(self, pair: Pair) -> Stack | None:
-        if self.settings.subtraction is None:
-            return None
-        if pair.pre is None:
-            raise InputError(f"Subtraction images need the pre-contrast image of {pair.real.name}; give it with --pre.")
-        return read_stack(pair.pre)
-
-    def _true_values(
-        self,
-        real: np.ndarray,
-        synthetic: np.ndarray,
-        data_range: float,
-        floor: float,
-        similarity: Similarity | None,
-    ) -> Values:
-        group = "true"
-        squared = mse(real, synthetic)
-        values = {
-            (group, "mse"): squared,
-            (group, "mae"): mae(real, synthetic),
-            (group, "psnr"): psnr(squared, data_range),
-        }
-        if similarity is not None:
-            values[group, "ssim"] = similarity.ssim(data_range)
-            self._ms_ssim(values, group, similarity, data_range)
-        if self.settings.subtraction == "signed":
-            floor, data_range = -data_range, 2 * data_range
-        scaled = (np.clip(2 * (x.astype(np.float32) - floor) / data_range - 1, -1, 1) for x in (real, synthetic))
-        self._lpips(values, group, *scaled)
-        return values
-
-    def _published_values(self, real: np.ndarray, synthetic: np.ndarray, similarity: Similarity | None) -> Values:
-        """Published metrics of two uint8 slices; `similarity` of the same pixels is used again where
-        given.
-        """
-        group = "as_published"
+    def _measure(self, patient: str, number: int, loaded: LoadedPair) -> None:
         protocol = as_published.PROTOCOLS[self.settings.protocol]
-        if protocol.normalize or protocol.size is not None:
-            real, synthetic, similarity = protocol.prepare(real), protocol.prepare(synthetic), None
-        first, second = (real, synthetic) if protocol.real_first else (synthetic, real)
-        values = {
-            (group, "mse"): as_published.wrapped_mse(first, second),
-            (group, "mae"): as_published.wrapped_mae(first, second),
-            (group, "psnr"): as_published.wrapped_psnr(first, second),
-        }
-        similarity = similarity or self._similarity(real, synthetic)
-        if similarity is not None and similarity.own_range() > 0:
-            values[group, "ssim"] = similarity.ssim(similarity.own_range(), with_border=True)
-            self._ms_ssim(values, group, similarity, None)
-        self._lpips(values, group, as_published.binarized(first), as_published.binarized(second))
-        return values
-
-    def _region_values(
-        self,
-        name: str,
-        real: np.ndarray,
-        synthetic: np.ndarray,
-        mask: np.ndarray,
-        data_range: float,
-        similarity: Similarity | None,
-    ) -> Values:
-        if not mask.any():
-            return {}
-        inside = masked_metrics(real, synthetic, mask, data_range, similarity)
-        return {(f"true_in_{name}", metric): value for metric, value in inside.items()}
-
-    def _similarity(self, real: np.ndarray, synthetic: np.ndarray) -> Similarity | None:
-        if min(real.shape) < 2 * RADIUS + 1:
-            self._note("ssim", f"SSIM needs {2 * RADIUS + 1} pixels on a side.")
-            self._note("ms_ssim", f"MS-SSIM needs {MS_SMALLEST_SIDE} pixels on a side.")
-            return None
-        return Similarity(real, synthetic)
-
-    def _ms_ssim(self, values: Values, group: str, similarity: Similarity, data_range: float | None) -> None:
-        try:
-            values[group, "ms_ssim"] = similarity.ms_ssim(data_range)
-        except ValueError as error:
-            self._note("ms_ssim", f"{error}.")
-
-    def _lpips(self, values: Values, group: str, first: np.ndarray, second: np.ndarray) -> None:
-        if self.lpips is None:
-            self._note("lpips", self.lpips_missing)
-        elif min(first.shape) < SMALLEST_SIDE:
-            self._note("lpips", f"LPIPS needs {SMALLEST_SIDE} pixels on a side.")
-        else:
-            values[group, "lpips"] = self.lpips.distance(first, second)
-            if self.lpips.note:
-                self._note("lpips", self.lpips.note)
-
-    def _add_volume(self, patient: str, real: np.ndarray, synthetic: np.ndarray, data_range: float) -> None:
-        squared = mse(real, synthetic)
-        values = {
-            ("true_per_volume", "mse"): squared,
-            ("true_per_volume", "mae"): mae(real, synthetic),
-            ("true_per_volume", "psnr"): psnr(squared, data_range),
-        }
-        try:
-            values["true_per_volume", "ssim"] = ssim_3d(real, synthetic, data_range)
-        except ValueError as error:
-            self._note("true_per_volume.ssim", f"{error}.")
-        self._accumulate(patient, values)
-
-    def _collect(self, patient: str, values: Values, k: int) -> None:
-        self._accumulate(patient, values)
-        self._slices += 1
-        if self.rows is not None:
-            named = {f"{group}.{metric}": value for (group, metric), value in values.items()}
-            self.rows({"pair": self._pairs, "slice": k, **named})
+        metrics = SliceMetrics(protocol, self.settings.subtraction, self.lpips, self.lpips_missing, self._note)
+        for k in range(len(loaded.real)):
+            values = metrics.of_slice(loaded, k)
+            self._accumulate(patient, values)
+            self._slices += 1
+            if self.rows is not None:
+                named = {f"{group}.{metric}": value for (group, metric), value in values.items()}
+                self.rows({"pair": number, "slice": k, **named})
+        if loaded.is_volume:
+            self._accumulate(patient, metrics.of_volume(loaded))
 
     def _accumulate(self, patient: str, values: Values) -> None:
         for key, value in values.items():
             if math.isfinite(value):
                 self._sums.setdefault(key, PatientSums()).add(patient, value)
-            elif key[1] == "psnr":
-                self._note(
-                    "psnr",
-                    "Slices without any difference have an infinite PSNR and are left out of its mean.",
-                )
+            elif value > 0:
+                self._note("psnr", "Slices without any difference have an infinite PSNR and are left out of its mean.")
+            else:
+                self._note("psnr", "Slices that are 0 everywhere have no published PSNR and are left out of its mean.")
 
     def _note(self, name: str, sentence: str) -> None:
         sentences = self._notes.setdefault(name, [])
@@ -260,68 +163,7 @@ class Evaluation:
 
 
 def evaluate(pairs: Iterable[Pair], evaluation: Evaluation) -> dict[str, Any]:
-    """Run all pairs through one evaluation and return its report."""
+    """Run all pairs through one evaluation and return its report, with the pairs that failed."""
     for pair in pairs:
-        evaluation.add(pair)
+        evaluation.try_add(pair)
     return evaluation.report()
-
-
-@dataclass(frozen=True)
-class _EightBitPair:
-    real: np.ndarray
-    synthetic: np.ndarray
-    as_in_files: bool
-
-
-def _eight_bit_pair(real: Stack, synthetic: Stack, pre: Stack | None) -> _EightBitPair:
-    """What the published metrics see: uint8 stacks, of the saturating subtraction where a pre-contrast
-    image is given.
-    """
-    (a, a_same), (b, b_same) = (
-        as_published.as_eight_bit(real.pixels),
-        as_published.as_eight_bit(synthetic.pixels),
-    )
-    if pre is None:
-        return _EightBitPair(a, b, a_same and b_same)
-    base, base_same = as_published.as_eight_bit(pre.pixels)
-    a, b = as_published.saturating_subtract(a, base), as_published.saturating_subtract(b, base)
-    return _EightBitPair(a, b, a_same and b_same and base_same)
-
-
-def _subtracted(post: np.ndarray, pre: Stack | None, kind: str | None) -> np.ndarray:
-    if pre is None:
-        return post
-    if pre.pixels.shape != post.shape:
-        raise InputError(
-            f"The pre-contrast image has shape {pre.pixels.shape} and the phase {post.shape}; they must be equal."
-        )
-    difference = post.astype(np.float32) - pre.pixels.astype(np.float32)
-    return np.maximum(difference, 0) if kind == "clipped" else difference
-
-
-def _check_match(pair: Pair, real: Stack, synthetic: Stack) -> None:
-    if real.pixels.shape != synthetic.pixels.shape:
-        raise InputError(
-            f"{pair.real} has {_size(real.pixels)} pixels (slices x rows x columns) and {pair.synthetic} "
-            f"{_size(synthetic.pixels)}; a pair must have one size."
-        )
-    if not real.lies_on(synthetic):
-        raise InputError(
-            f"{pair.synthetic} lies elsewhere in space than {pair.real}; resample it onto the real one first."
-        )
-    for path, pixels in ((pair.real, real.pixels), (pair.synthetic, synthetic.pixels)):
-        if not np.isfinite(pixels).all():
-            raise InputError(f"{path} holds values that are not numbers (NaN or infinity); repair it or leave it out.")
-
-
-def _size(pixels: np.ndarray) -> str:
-    return " x ".join(str(side) for side in pixels.shape)
-
-
-def _read_matching_mask(path: Any, real: Stack) -> np.ndarray:
-    mask = read_mask(path)
-    if mask.shape != real.pixels.shape:
-        raise InputError(
-            f"The mask {path} has {_size(mask)} pixels, its image {_size(real.pixels)}; they must be equal."
-        )
-    return mask

@@ -82,8 +82,21 @@ def read_mask(path: Path) -> np.ndarray:
 
     Pictures are cut at 127, as JPEG and resampled masks have gray rims; in volumes everything above 0 counts.
     """
-    stack = read_stack(path)
-    return stack.pixels > (127 if not stack.is_volume and stack.pixels.max() > 1 else 0)
+    return mask_of(read_labels(path))
+
+
+def mask_of(labels: Stack) -> np.ndarray:
+    """The voxels of a label map that count, bool [k, j, i]; see `read_mask`."""
+    return labels.pixels > (127 if not labels.is_volume and labels.pixels.max() > 1 else 0)
+
+
+def read_labels(path: Path) -> Stack:
+    """Read a label map; unlike an image it may be empty or small. Raises InputError where it cannot be read."""
+    if is_picture(path) or not path.exists():
+        return read_stack(path)
+    from VirtualContrastLib.io.reading import load
+
+    return _stack_of(load(path).image)
 
 
 def _read_picture(path: Path) -> Stack:

@@ -52,18 +52,29 @@ def tumor_ssim(real: np.ndarray, synthetic: np.ndarray, tumor: np.ndarray) -> fl
 
 
 def protocol(
-    cases: Iterable[Case], *, lpips: Lpips | None, lpips_missing: str = "", z_scored: bool = False
+    cases: Iterable[Case],
+    *,
+    lpips: Lpips | None,
+    lpips_missing: str = "",
+    z_scored: bool = False,
+    failures: list[str] | None = None,
 ) -> dict[str, Any]:
     """The challenge's aggregates: metric -> {mean, std, n}, or None with a reason in `notes`.
 
     `z_scored` says that the images hold z-scores already. Like the challenge, Dice and HD95 leave out cases without a
-    predicted lesion; `without_prediction` counts them.
+    predicted lesion; `without_prediction` counts them. A case that cannot be read is counted in `failed` and its
+    sentence added to `failures`.
     """
     found: dict[str, list[float]] = {name: [] for name in ("mse", "lpips", "ssim_tumor", "dice", "hausdorff_95")}
     lesions: tuple[list[dict[str, float]], list[dict[str, float]]] = ([], [])
     extractor, empty, masks = extractor_v1(), 0, 0
+    sentences: list[str] = []
     for case in cases:
-        real, synthetic, tumor = _load(case.pair, z_scored)
+        try:
+            real, synthetic, tumor = _load(case.pair, z_scored)
+        except InputError as error:
+            sentences.append(str(error))
+            continue
         found["mse"].append(mse(real, synthetic))
         if lpips is not None:
             cut = (np.clip(x, -CLIP_SIGMA, CLIP_SIGMA) / CLIP_SIGMA for x in (real, synthetic))
@@ -72,15 +83,24 @@ def protocol(
             continue
         found["ssim_tumor"].append(tumor_ssim(real, synthetic, tumor))
         if tumor.sum() > 1:
-            for rows, image in zip(lesions, (real, synthetic), strict=True):
-                rows.append(lesion_features(extractor, image[None], tumor[None]))
+            try:
+                features = [lesion_features(extractor, image[None], tumor[None]) for image in (real, synthetic)]
+            except ValueError:  # one value everywhere: PyRadiomics has nothing to bin
+                sentences.append(f"{case.pair.real} or {case.pair.synthetic} has no radiomics; it is not part of FRD.")
+            else:
+                for rows, row in zip(lesions, features, strict=True):
+                    rows.append(row)
         if case.predicted_mask is not None:
             predicted = _one_slice(read_mask(case.predicted_mask), case.predicted_mask)
             masks, empty = masks + 1, empty + (not predicted.any())
             if predicted.any():
                 found["dice"].append(dice(predicted, tumor))
                 found["hausdorff_95"].append(hd95(predicted, tumor, pooled=True))
-    return _summarized(found, lesions, lpips_missing, masks, empty)
+    if not found["mse"]:
+        raise InputError(sentences[0] if sentences else "There was no case to evaluate.")
+    if failures is not None:
+        failures += sentences
+    return {**_summarized(found, lesions, lpips_missing, masks, empty), "failed": len(sentences)}
 
 
 def _summarized(
@@ -90,8 +110,6 @@ def _summarized(
     masks: int,
     empty: int,
 ) -> dict[str, Any]:
-    if not found["mse"]:
-        raise InputError("There was no case to evaluate.")
     report: dict[str, Any] = {name: _mean_std(values) for name, values in found.items()}
     notes = {"auroc_contrast": AUROC_NOTE, "auroc_tumor_roi": AUROC_NOTE}
     report |= {"frd": None, "auroc_contrast": None, "auroc_tumor_roi": None}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,9 +40,9 @@ def find_pairs(real: Path, synthetic: Path, *, patient_pattern: str | None = Non
 
     In folders, names are compared without suffix; where that does not match, also without the marks that
     tools add (`_synthesized_image`, the Duke phase `_000k`). In a folder of prepared cases (case.json) or
-    of result folders (manifest.json) only the phases count. `patient_pattern` is a regular expression whose
-    match in the relative file name is the patient; without it a Duke id, the case folder or the name
-    without its slice number is taken.
+    of result folders (manifest.json) only the phases, or recombined mammograms, count. `patient_pattern` is
+    a regular expression whose match in the relative file name is the patient; without it a Duke id, the case
+    folder or the name without its slice number is taken.
 
     Raises InputError where a file has no partner, a name is ambiguous or there is nothing to compare.
     """
@@ -92,13 +93,24 @@ def images_in(folder: Path, *, all_files: bool = False) -> list[Path]:
     """Image files below a folder in name order; only the phases of prepared cases and result folders
     unless `all_files`.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and is_image(path))
+    files = sorted(path for path in _files_below(folder) if is_image(path))
     return files if all_files else [path for path in files if _is_phase(path)]
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """All files below a folder, linked folders included, each folder once."""
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        if (own := Path(place).resolve()) in seen:
+            folders.clear()
+            continue
+        seen.add(own)
+        yield from (Path(place) / name for name in names)
 
 
 def _is_phase(path: Path) -> bool:
     if (path.parent / "case.json").is_file():
-        return re.match(r"phase_\d+\.", path.name) is not None
+        return re.match(r"(phase_\d+|recombined)\.", path.name) is not None
     if (path.parent / "manifest.json").is_file():
         return False
     if (path.parent.parent / "manifest.json").is_file():
@@ -129,12 +141,25 @@ def _pairs_from_folders(real: Path, synthetic: Path, patient_pattern: str | None
 def _pair(real: Path, synthetic: Path, root: Path, pattern: str | None) -> Pair:
     prepared = (real.parent / "case.json").is_file()
     lesion = real.parent / "lesions.nrrd" if prepared else None
-    pre = real.parent / "pre.nrrd" if prepared else None
+    mammogram = prepared and real.name.startswith("recombined.")
+    pre = real.parent / ("low_energy.nrrd" if mammogram else "pre.nrrd") if prepared else None
     lesion, pre = (path if path is not None and path.is_file() else None for path in (lesion, pre))
-    return Pair(real, synthetic, _patient_of(real.relative_to(root), pattern), lesion=lesion, pre=pre)
+    patient = patient_of(real.relative_to(root), pattern)
+    if mammogram and pattern is None:
+        patient = patient.partition("_")[0]  # views of one patient: P10_L_CC, P10_L_MLO
+    return Pair(real, synthetic, patient, lesion=lesion, pre=pre)
 
 
-def _patient_of(relative: Path, pattern: str | None) -> str:
+def name_without_suffix(path: Path) -> str:
+    """File name without its image suffix, `.seg` included."""
+    return _SUFFIXES.sub("", path.name)
+
+
+def patient_of(relative: Path, pattern: str | None = None) -> str:
+    """Patient of a relative file name: by `pattern`, else a Duke id, the first folder, or the name without its slice.
+
+    Raises InputError where the pattern is wrong or does not match.
+    """
     if pattern is not None:
         try:
             match = re.search(pattern, relative.as_posix())

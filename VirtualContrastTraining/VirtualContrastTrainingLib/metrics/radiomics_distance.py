@@ -155,27 +155,41 @@ def radiomics_report(real: FeatureTable, synthetic: FeatureTable) -> dict[str, A
 def lesion_distance(pairs: Iterable[Pair], groups: Sequence[str] = TEXTURE) -> dict[str, Any]:
     """Radiomics distance, versions 0 and 1, of the lesions of real against synthetic images; a file's lesions are one.
 
-    Raises InputError where fewer than two pairs have a lesion mask of two pixels or more.
+    Pairs in which PyRadiomics cannot work (one value everywhere) are counted in `left_out`. Raises InputError where
+    fewer than two pairs have a lesion mask of two pixels or more.
     """
     tables: dict[str, list[dict[str, float]]] = {"real": [], "synthetic": [], "real v1": [], "synthetic v1": []}
     simple, flat, deep = extractor_v0(groups), extractor_v1(), extractor_v1(two_dimensional=False)
+    left_out = 0
     for pair in pairs:
         mask = None if pair.lesion is None else read_mask(pair.lesion)
         if mask is None or mask.sum() < 2:
             continue
-        for side, path in (("real", pair.real), ("synthetic", pair.synthetic)):
-            stack = read_stack(path)
-            if stack.pixels.shape != mask.shape:
-                raise InputError(f"The mask {pair.lesion} differs in size from {path}.")
-            spacing = stack.spacing_mm or (1.0, 1.0, 1.0)
-            tables[side].append(lesion_features(simple, stack.pixels, mask, spacing))
-            full = flat if len(mask) == 1 else deep
-            tables[f"{side} v1"].append(lesion_features(full, stack.pixels, mask, spacing))
+        try:
+            for name, row in _features_of(pair, mask, simple, flat if len(mask) == 1 else deep).items():
+                tables[name].append(row)
+        except ValueError:
+            left_out += 1
     if len(tables["real"]) < 2:
         raise InputError("The radiomics distance needs lesion masks of at least two pairs; give them with --lesions.")
     v1 = distance_v1(table_of(tables["real v1"]), table_of(tables["synthetic v1"]))
     report = radiomics_report(table_of(tables["real"]), table_of(tables["synthetic"]))
-    return {**report, "frd_v1": v1 if math.isfinite(v1) else None}
+    return {**report, "frd_v1": v1 if math.isfinite(v1) else None, "left_out": left_out}
+
+
+def _features_of(
+    pair: Pair, mask: np.ndarray, simple: RadiomicsFeatureExtractor, full: RadiomicsFeatureExtractor
+) -> dict[str, dict[str, float]]:
+    """Features of both images of a pair, of version 0 and of version 1; all or, by an error, none."""
+    found = {}
+    for side, path in (("real", pair.real), ("synthetic", pair.synthetic)):
+        stack = read_stack(path)
+        if stack.pixels.shape != mask.shape:
+            raise InputError(f"The mask {pair.lesion} differs in size from {path}.")
+        spacing = stack.spacing_mm or (1.0, 1.0, 1.0)
+        found[side] = lesion_features(simple, stack.pixels, mask, spacing)
+        found[f"{side} v1"] = lesion_features(full, stack.pixels, mask, spacing)
+    return found
 
 
 def _scaled(values: np.ndarray, base: np.ndarray, norm: str) -> np.ndarray:

@@ -6,10 +6,9 @@ split are ours: the split keeps all images of a case on one side.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -144,24 +143,31 @@ def _train(recipe: NNUNetRecipe, plans: dict[str, Any], preprocessed: Path) -> P
     device = torch.device(choose_device("auto").device)
     dataset = json.loads((preprocessed / "dataset.json").read_text(encoding="utf-8"))
     plans = {**plans, "continue_training": False}
+    plans["configurations"][_CONFIGURATION]["batch_dice"] = recipe.batch_dice
     trainer = nnUNetTrainer(plans, _CONFIGURATION, 0, dataset, device)
     trainer.num_epochs = recipe.epochs
     trainer.num_iterations_per_epoch = recipe.iterations_per_epoch
     trainer.num_val_iterations_per_epoch = max(1, recipe.iterations_per_epoch // 10)
     trainer.save_every = 5
-    with _precision(recipe, device.type):
+    trainer.initialize()
+    # nnU-Net trains in float32 on a CPU and chooses by itself on a GPU.
+    half = device.type == "cpu" and recipe.precision == "bf16-mixed"
+    if half:
+        trainer.loss = _in_float32(trainer.loss)
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
         trainer.run_training()
     return Path(trainer.output_folder_base)
 
 
-@contextlib.contextmanager
-def _precision(recipe: NNUNetRecipe, device: str) -> Iterator[None]:
-    """bf16 on the CPU, where nnU-Net itself would train in float32; on a GPU nnU-Net chooses."""
+def _in_float32(loss: Callable[..., Any]) -> Callable[..., Any]:
+    """`loss` of float32 outputs without autocast: lesions are a thousandth of the voxels, too few for bf16 sums."""
     import torch
 
-    enabled = device == "cpu" and recipe.precision == "bf16-mixed"
-    with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-        yield
+    def computed(outputs: Any, targets: Any) -> Any:
+        with torch.autocast("cpu", enabled=False):
+            return loss([o.float() for o in outputs] if isinstance(outputs, list | tuple) else outputs.float(), targets)
+
+    return computed
 
 
 def _export(recipe: NNUNetRecipe, results: Path, folder: Path) -> Path:

@@ -7,13 +7,17 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor
-from VirtualContrastLib.events import VirtualContrastError
+from torch import Tensor, nn
+from VirtualContrastLib.events import InputError
+from VirtualContrastLib.models.checkpoints import load_tensors, without_module_prefix
+from VirtualContrastLib.models.package import load_package
 from VirtualContrastLib.networks.pix2pixhd import build_discriminator, build_generator, init_weights
 
-from ..losses.pix2pixhd import lesion_weighted_l1, step_terms
-from ..losses.vgg import VGGPerceptual
+from ..losses.image_pool import ImagePool
+from ..losses.pix2pixhd import lesion_weighted_l1, step_terms, temporal_l1
+from ..losses.vgg import VGGPerceptual, vgg_weights
 from ..recipe import Pix2PixHDRecipe
+from .base import checked_losses
 
 
 class Pix2PixHDTrainer(L.LightningModule):
@@ -30,8 +34,11 @@ class Pix2PixHDTrainer(L.LightningModule):
         self.discriminator = build_discriminator(recipe.discriminator)
         init_weights(self.generator)
         init_weights(self.discriminator)
+        if recipe.global_stage is not None:
+            load_global_part(self.generator, Path(recipe.global_stage.weights))
         weights = recipe.losses.vgg_weights
-        self.perceptual = VGGPerceptual(Path(weights)) if weights else None
+        self.perceptual = VGGPerceptual(vgg_weights(weights)) if weights else None
+        self.pool = ImagePool(recipe.losses.pool_size)
 
     def configure_optimizers(self) -> Any:
         """Two Adams; see `learning_rate` for the schedule, which is applied at the start of each epoch."""
@@ -43,11 +50,22 @@ class Pix2PixHDTrainer(L.LightningModule):
         ]
 
     def on_train_epoch_start(self) -> None:
-        """Set the epoch's learning rate on both optimizers."""
+        """Set the epoch's learning rate on both optimizers, and free the global part when its time has come."""
         rate = learning_rate(self.recipe, self.current_epoch + 1)
         for optimizer in self._both_optimizers():
             for group in optimizer.param_groups:
                 group["lr"] = rate
+        stage = self.recipe.global_stage
+        if stage is not None and self.current_epoch == stage.fix_epochs:
+            self._both_optimizers()[0].optimizer.state.clear()  # the original makes a new Adam for both parts here
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the image pool (of this process) to the checkpoint."""
+        checkpoint["image_pool"] = list(self.pool.images)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the image pool back; checkpoints of a run without one may lack it."""
+        self.pool.images = list(checkpoint.get("image_pool", []))
 
     def _both_optimizers(self) -> list[Any]:
         """The generator's optimizer and the discriminator's; Lightning's own signature also allows a single one."""
@@ -61,15 +79,12 @@ class Pix2PixHDTrainer(L.LightningModule):
             self._adversarial_step(batch)
 
     def _reconstruction_step(self, batch: dict[str, Tensor]) -> None:
-        generator_optimizer, _ = self._both_optimizers()
         loss = self._l1(self.generator(batch["source"]), batch)
-        generator_optimizer.zero_grad()
-        self.manual_backward(loss)
-        generator_optimizer.step()
         self._log({"G_L1": loss})
+        self._step_generator(loss)
 
     def _adversarial_step(self, batch: dict[str, Tensor]) -> None:
-        generator_optimizer, discriminator_optimizer = self._both_optimizers()
+        _, discriminator_optimizer = self._both_optimizers()
         weights = self.recipe.losses
         terms = step_terms(
             self.generator,
@@ -78,6 +93,7 @@ class Pix2PixHDTrainer(L.LightningModule):
             batch["target"],
             lambda_feat=weights.lambda_feat,
             perceptual=self.perceptual,
+            pool=self.pool,
         )
         losses = dict(terms.losses)
         generator_loss = weights.lambda_gan * losses["G_GAN"] + losses["G_GAN_Feat"]
@@ -86,28 +102,32 @@ class Pix2PixHDTrainer(L.LightningModule):
         if weights.lambda_l1 > 0:
             losses["G_L1"] = self._l1(terms.fake, batch)
             generator_loss = generator_loss + losses["G_L1"]
-        generator_optimizer.zero_grad()
-        self.manual_backward(generator_loss)
-        generator_optimizer.step()
+        self._log(losses)
+        self._step_generator(generator_loss)
         # The generator's backward pass left gradients in the discriminator; they must not reach its step.
         discriminator_optimizer.zero_grad()
         self.manual_backward((losses["D_fake"] + losses["D_real"]) / 2)
         discriminator_optimizer.step()
-        self._log(losses)
+
+    def _step_generator(self, loss: Tensor) -> None:
+        optimizer, _ = self._both_optimizers()
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        stage = self.recipe.global_stage
+        if stage is not None and self.current_epoch < stage.fix_epochs:
+            for parameter in global_parameters(self.generator):
+                parameter.grad = None  # Adam passes over it; requires_grad may not change under DDP
+        optimizer.step()
 
     def _l1(self, fake: Tensor, batch: dict[str, Tensor]) -> Tensor:
         weights = self.recipe.losses
-        return weights.lambda_l1 * lesion_weighted_l1(fake, batch["target"], batch["lesions"], weights.lesion_weight)
+        arguments = fake, batch["target"], batch["lesions"], weights.lesion_weight
+        loss = weights.lambda_l1 * lesion_weighted_l1(*arguments)
+        return loss + weights.lambda_temporal * temporal_l1(*arguments) if weights.lambda_temporal > 0 else loss
 
     def _log(self, losses: dict[str, Tensor]) -> None:
-        values = {name: loss.detach() for name, loss in losses.items()}
-        broken = [name for name, value in values.items() if not torch.isfinite(value)]
-        if broken:
-            raise VirtualContrastError(
-                f"Training diverged: {broken[0]} is not finite at epoch {self.current_epoch + 1}; the last checkpoint "
-                "is kept, resume from it with a lower learning rate."
-            )
-        self.log_dict(values, on_step=False, on_epoch=True, batch_size=1)
+        """Log, and end the run before broken losses reach the weights."""
+        self.log_dict(checked_losses(self, losses), on_step=False, on_epoch=True, batch_size=1)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Mean absolute error on held-out slices, whole and in lesions, as shares of the network's 0..1 range."""
@@ -120,6 +140,46 @@ class Pix2PixHDTrainer(L.LightningModule):
         self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(error))
 
 
+def global_parameters(generator: nn.Module) -> list[nn.Parameter]:
+    """Parameters of a local enhancer that are not its last, finest part."""
+    finest = f"model{generator.n_local_enhancers}_"
+    return [p for name, p in generator.named_parameters() if not name.startswith(finest)]
+
+
+def load_global_part(generator: nn.Module, weights: Path) -> None:
+    """Load a trained global generator into the coarse part of a local enhancer, all of it or nothing.
+
+    `weights` is a model package, one of our checkpoints (.ckpt) or a state dict of NVIDIA's layout. The global
+    generator's last convolution has no place in the enhancer and is left out. Raises InputError.
+    """
+    state = _generator_state(weights)
+    wanted = {name: tensor for name, tensor in generator.state_dict().items() if name.startswith("model.")}
+    for name, tensor in wanted.items():
+        if name not in state or state[name].shape != tensor.shape:
+            raise InputError(
+                f"{weights} is no global generator for this local enhancer: {name} is missing or of another shape; "
+                "its ngf must be twice that of the enhancer, for each of its n_local_enhancers."
+            )
+    generator.load_state_dict({name: state[name] for name in wanted}, strict=False)
+
+
+def _generator_state(weights: Path) -> dict[str, Tensor]:
+    if weights.is_dir():
+        return load_package(weights).load_state()
+    if not weights.is_file():
+        raise InputError(f"The global generator {weights} does not exist; train it first, or give another path.")
+    if weights.suffix == ".ckpt":
+        return generator_of_checkpoint(weights)
+    return without_module_prefix(load_tensors(weights), weights, None)
+
+
+def generator_of_checkpoint(path: Path) -> dict[str, Tensor]:
+    """State dict of the generator in a checkpoint of a pix2pixHD run."""
+    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    prefix = "generator."
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
 def learning_rate(recipe: Pix2PixHDRecipe, epoch: int) -> float:
     """Learning rate of `epoch` (from 1): constant, then falling linearly, as the original counts.
 
@@ -128,4 +188,4 @@ def learning_rate(recipe: Pix2PixHDRecipe, epoch: int) -> float:
     """
     schedule = recipe.schedule
     falls = max(0, epoch - 1 - schedule.constant_epochs)
-    return schedule.learning_rate * max(0.0, 1 - falls / schedule.decay_epochs)
+    return schedule.learning_rate * max(0.0, 1 - falls / max(1, schedule.decay_epochs))

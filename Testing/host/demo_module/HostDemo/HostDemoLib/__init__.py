@@ -1,0 +1,1 @@
+"""The part of the demo module that knows no Slicer."""

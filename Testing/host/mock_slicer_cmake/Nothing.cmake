@@ -1,0 +1,1 @@
+# Slicer does more here; nothing of it concerns the lists of files.

@@ -1,0 +1,129 @@
+"""Result folders made by the engine's own analysis and writers from phases that are given, without a network."""
+
+import sys
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import SimpleITK as sitk
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import run_samples
+from VirtualContrastLib import findings
+from VirtualContrastLib.events import Events
+from VirtualContrastLib.exporting import export, phase_entries
+from VirtualContrastLib.findings import Findings
+from VirtualContrastLib.result import Manifest, now_utc
+from VirtualContrastLib.result_writer import ResultWriter
+from VirtualContrastLib.settings import RunSettings
+from VirtualContrastLib.study import Phase, Source, Study
+
+TIMES_S = (90.0, 220.0, 350.0)
+MODEL = {"role": "synthesis", "id": "sample", "version": "1", "weights_sha256": "ab" * 32, "trained_on_phantoms": True}
+
+
+def write_result(
+    folder, pre, synthetic, *, labels=None, real=(), uncertainty=None, arbitrary=False, given=True, format="nrrd"
+):
+    """The result folder of `synthetic` phases (images) as if a model had made them; returns its path.
+
+    `arbitrary`: `pre` is in units of its own, 10 times smaller than the phases'.
+    """
+    study = Study(Phase(0, pre, 0.0, synthetic=False), Source((), "memory", "0" * 64))
+    own_units = sitk.Cast(pre, sitk.sitkFloat32) * (10.0 if arbitrary else 1.0)
+    found = Findings(study, own_units, _phases(synthetic, synthetic=True), uncertainty, arbitrary)
+    found.real = _phases(real, synthetic=False)
+    events, settings = Events(), RunSettings(format=format)
+    findings.subtract_all(found)
+    found.labels = labels
+    findings.kinetics(found, events)
+    if real:
+        findings.compare(found, events)
+    with ResultWriter(folder) as writer:
+        manifest = Manifest(
+            kind="synthesis",
+            run_id=writer.run_id,
+            created_utc=now_utc().isoformat(timespec="seconds"),
+            fingerprint="0" * 64,
+            inputs=[],
+            models=[MODEL],
+            settings={"segmentation": "none" if labels is None else "given" if given else "threshold"},
+            device={"device": "cpu", "precision": "float32", "reason": "test"},
+            versions={"virtual-contrast": "0.1.0"},
+            phases=phase_entries(found, settings),
+            arbitrary_units=arbitrary,
+            timing_s={},
+            warnings=[],
+            summary=found.summary(),
+        )
+        with mock.patch("VirtualContrastLib.exporting._figures_and_report"):  # seconds of drawing, and nobody reads it
+            export(found, writer, manifest, settings, events)
+        writer.finish(manifest)
+    return folder
+
+
+def _phases(images, *, synthetic):
+    times = zip(images, TIMES_S, strict=False)
+    return [Phase(index, image, time_s, synthetic=synthetic) for index, (image, time_s) in enumerate(times, start=1)]
+
+
+def small_study(direction=None):
+    """Pre-contrast, synthetic and real phases, labels and uncertainty of Testing/run_samples.py as images."""
+
+    def image(array):
+        return run_samples.make_image(array, direction=direction)
+
+    mask, pre = run_samples.make_mask(), run_samples.make_pre()
+    synthetic = []
+    # Lesion 1 washes out, lesion 2 goes on rising, and in the last phase the rest is darker than before contrast.
+    for first, second, rest in ((1.6, 1.3, 1.02), (1.9, 1.7, 1.02), (1.5, 2.1, 0.98)):
+        phase = pre * rest
+        phase[mask == 1] *= first
+        phase[mask == 2] *= second
+        synthetic.append(image(phase.astype(np.float32)))
+    return {
+        "pre": image(pre),
+        "synthetic": synthetic,
+        "real": [image(run_samples.make_real(phase)) for phase in (1, 2, 3)],
+        "labels": image(mask),
+        "uncertainty": [image(np.where(mask > 0, 9.0 * n, 1.0).astype(np.float32)) for n in (1, 2, 3)],
+    }
+
+
+def full_result(folder, direction=None, **changes):
+    """A result with everything: lesions, real phases, uncertainty."""
+    parts = small_study(direction) | changes
+    return write_result(folder, parts.pop("pre"), parts.pop("synthetic"), **parts)
+
+
+def bare_result(folder):
+    """A result with phases, subtraction and maps alone."""
+    parts = small_study()
+    return write_result(folder, parts["pre"], parts["synthetic"])
+
+
+def add_input(image, name="T1"):
+    """The pre-contrast volume as a node of the scene."""
+    import slicer
+    from VirtualContrastLib.slicer_app import nodes
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    slicer.util.updateVolumeFromArray(node, sitk.GetArrayFromImage(image))
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(nodes.image_to_ras(image)))
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def complete_host():
+    """Two things of Slicer that the host lacks: color legend nodes, and a subject hierarchy that is resolved before
+    the views look at an imported scene (qSlicerSubjectHierarchyPluginLogic does it with priority 10).
+
+    Without the second, importing a scene with a segmentation in a folder never ends.
+    """
+    import slicer
+
+    scene = slicer.mrmlScene
+    if not scene.IsNodeClassRegistered("vtkMRMLColorLegendDisplayNode"):
+        scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())
+        for event in (scene.EndImportEvent, scene.EndCloseEvent):
+            scene.AddObserver(event, lambda *_: slicer.vtkMRMLSubjectHierarchyNode.ResolveSubjectHierarchy(scene), 10.0)

@@ -1,0 +1,116 @@
+"""The label SYNTHETIC in every view that shows a synthetic volume."""
+
+import numpy as np
+import pytest
+import result_samples
+import slicer
+import vtk
+from VirtualContrastLib.slicer_app import layout, nodes, scene
+from VirtualContrastLib.slicer_app.annotation import Annotator
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return result_samples.full_result(tmp_path_factory.mktemp("full") / "result")
+
+
+@pytest.fixture
+def loaded(host, folder):
+    result_samples.complete_host()
+    study = result_samples.small_study()
+    return scene.load_result(folder, result_samples.add_input(study["pre"]))
+
+
+@pytest.fixture
+def annotator(host):
+    annotator = Annotator()
+    yield annotator
+    annotator.cleanup()
+
+
+def view(name):
+    return slicer.app.layoutManager().sliceWidget(name).sliceView()
+
+
+def yellow(pixels):
+    """Number of pixels in the color of the label in the upper tenth of a picture."""
+    red, green, blue = pixels[: pixels.shape[0] // 8].astype(int).transpose(2, 0, 1)
+    return int(((red > 180) & (green > 150) & (blue < 120)).sum())
+
+
+def test_views_with_synthetic_volumes_are_labelled_and_others_not(annotator, loaded):
+    layout.show(loaded)
+    assert yellow(view(layout.PRE).pixels()) == 0
+    assert yellow(view(layout.PHASE).pixels()) > 100
+    assert yellow(view(layout.SUBTRACTION).pixels()) > 100
+    assert yellow(slicer.app.layoutManager().threeDWidget(layout.VIEW_3D).threeDView().pixels()) > 100
+
+
+def test_the_label_is_in_a_grab_of_the_whole_layout(annotator, loaded, tmp_path):
+    layout.show(loaded)
+    grabbed = slicer.app.layoutManager().grab_layout(1200, 800)
+    assert grabbed.save(str(tmp_path / "layout.png"))
+    phase_header = grabbed.copy(400, 20, 399, 40)
+    colors = {phase_header.pixelColor(x, y).getRgb()[:3] for x in range(399) for y in range(40)}
+    assert any(red > 180 and green > 150 and blue < 120 for red, green, blue in colors)
+
+
+@pytest.mark.parametrize("layer", ["background", "foreground", "label"])
+def test_a_view_of_the_user_gets_the_label_for_any_visible_layer(annotator, loaded, layer):
+    composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    composite.SetBackgroundVolumeID(loaded.input)
+    assert yellow(view("Red").pixels()) == 0
+    if layer == "background":
+        composite.SetBackgroundVolumeID(loaded.phases[1])
+    elif layer == "foreground":
+        composite.SetForegroundVolumeID(loaded.phases[1])
+        composite.SetForegroundOpacity(0.0)
+        assert yellow(view("Red").pixels()) == 0
+        composite.SetForegroundOpacity(0.3)
+    else:
+        composite.SetLabelVolumeID(loaded.maps["curve_type"])
+    assert yellow(view("Red").pixels()) > 100
+    composite.SetBackgroundVolumeID(loaded.input)
+    composite.SetForegroundVolumeID(None)
+    composite.SetLabelVolumeID(None)
+    assert yellow(view("Red").pixels()) == 0
+
+
+def test_the_label_stays_when_the_data_probe_writes_into_the_corners(annotator, loaded):
+    layout.show(loaded)
+    corners = view(layout.PHASE).cornerAnnotation()
+    corners.SetText(vtk.vtkCornerAnnotation.UpperLeft, "probe")
+    corners.ClearAllTexts()
+    assert yellow(view(layout.PHASE).pixels()) > 100
+
+
+def test_the_proxy_of_the_sequence_is_labelled_at_synthetic_times_only(annotator, loaded):
+    composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    composite.SetBackgroundVolumeID(loaded.proxy)
+    assert yellow(view("Red").pixels()) == 0
+    nodes.node(loaded.browser).SetSelectedItemNumber(2)
+    assert yellow(view("Red").pixels()) > 100
+
+
+def test_the_label_goes_with_the_result_and_with_the_annotator(loaded):
+    annotator = Annotator()
+    layout.show(loaded)
+    with_label = view(layout.PHASE).pixels()
+    annotator.cleanup()
+    without = view(layout.PHASE).pixels()
+    assert yellow(with_label) > 100
+    assert yellow(without) == 0
+    annotator = Annotator()
+    assert np.array_equal(view(layout.PHASE).pixels(), with_label)
+    scene.remove_result(loaded)
+    assert yellow(view(layout.PHASE).pixels()) == 0
+    annotator.cleanup()
+
+
+def test_the_label_survives_closing_the_scene_and_a_new_result(annotator, loaded, folder):
+    layout.show(loaded)
+    slicer.mrmlScene.Clear(0)
+    again = scene.load_result(folder, result_samples.add_input(result_samples.small_study()["pre"]))
+    layout.show(again)
+    assert yellow(view(layout.PHASE).pixels()) > 100
+    assert yellow(view(layout.PRE).pixels()) == 0

@@ -1,0 +1,176 @@
+"""The views of a result: layout, phases, flicker, jumps, overlays, seen in their pictures."""
+
+import numpy as np
+import pytest
+import result_samples
+import slicer
+from VirtualContrastLib.slicer_app import flicker as flicker_module
+from VirtualContrastLib.slicer_app import layout, nodes, scene
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return result_samples.full_result(tmp_path_factory.mktemp("full") / "result")
+
+
+@pytest.fixture
+def loaded(host, folder):
+    result_samples.complete_host()
+    study = result_samples.small_study()
+    real = [result_samples.add_input(image, f"real {number}") for number, image in enumerate(study["real"], 1)]
+    return scene.load_result(folder, result_samples.add_input(study["pre"]), real_nodes=real)
+
+
+@pytest.fixture
+def shown(loaded):
+    layout.show(loaded)
+    yield loaded
+    layout.flicker(loaded, False)
+
+
+def manager():
+    return slicer.app.layoutManager()
+
+
+def composite(tag):
+    return manager().sliceWidget(tag).mrmlSliceCompositeNode()
+
+
+def backgrounds():
+    return [composite(tag).GetBackgroundVolumeID() for tag in layout.SLICE_VIEWS]
+
+
+def share(pixels, condition):
+    return condition(*pixels.astype(int).transpose(2, 0, 1)).mean()
+
+
+def test_pre_phase_and_subtraction_stand_side_by_side(shown):
+    assert manager().layout == layout.LAYOUT_ID
+    assert backgrounds() == [shown.pre, shown.phases[0], shown.subtraction[0]]
+    for tag in layout.SLICE_VIEWS:
+        assert manager().sliceWidget(tag).sliceView().pixels().std() > 5  # not an empty picture
+    layout.show(shown)  # a second time is no error
+
+
+def test_the_slice_views_are_linked(shown):
+    first = manager().sliceWidget(layout.PRE).sliceLogic()
+    first.StartSliceOffsetInteraction()
+    first.SetSliceOffset(17.0)
+    first.EndSliceOffsetInteraction()
+    for tag in (layout.PHASE, layout.SUBTRACTION):
+        assert manager().sliceWidget(tag).mrmlSliceNode().GetSliceOffset() == pytest.approx(17.0)
+
+
+def test_a_phase_brings_its_subtraction_and_moves_the_sequence(shown):
+    layout.set_phase(shown, 2)
+    assert backgrounds() == [shown.pre, shown.phases[2], shown.subtraction[2]]
+    assert nodes.node(shown.browser).GetSelectedItemNumber() == 3
+
+
+def test_flicker_swaps_synthetic_and_real_and_ends_with_synthetic(shown, host, monkeypatch):
+    layout.set_phase(shown, 1)
+    layout._flicker.stop()
+    monkeypatch.setattr(flicker_module, "INTERVAL_MS", 20)
+    layout._flicker._timer = None
+    assert layout.flicker(shown, True)
+    seen = set()
+    host.wait_until(lambda: seen.add(backgrounds()[1]) or len(seen) == 2, timeout_s=5)
+    assert seen == {shown.phases[1], shown.real[1]}
+    layout.set_phase(shown, 0)  # it goes on with the new pair
+    seen.clear()
+    host.wait_until(lambda: seen.add(backgrounds()[1]) or shown.real[0] in seen, timeout_s=5)
+    assert not layout.flicker(shown, False)
+    assert backgrounds()[1] == shown.phases[0]
+
+
+def test_flicker_without_real_phases_does_not_start_and_a_removed_result_ends_it(shown, folder, host):
+    other = scene.load_result(folder, nodes.node(shown.input))
+    layout.show(other)
+    assert not layout.flicker(other, True)
+    layout.show(shown)
+    assert layout.flicker(shown, True)
+    scene.remove_result(shown)
+    layout._flicker.swap()
+    assert not layout._flicker.running
+
+
+def test_a_lesion_comes_into_all_views_and_its_curve_is_shown(shown):
+    row = shown.lesion(2)
+    layout.jump_to_lesion(shown, 2)
+    for tag in (*layout.SLICE_VIEWS, "Red"):
+        assert manager().sliceWidget(tag).mrmlSliceNode().GetSliceOffset() == pytest.approx(row.centroid_ras[2])
+    camera = manager().threeDWidget(layout.VIEW_3D).threeDView().cameraNode()
+    assert camera.GetFocalPoint() == pytest.approx(row.centroid_ras)
+    plot = manager().plotWidget(layout.PLOT).mrmlPlotViewNode()
+    assert plot.GetPlotChartNodeID() == shown.charts["lesion_2"]
+    sky_blue = share(manager().sliceWidget(layout.PHASE).sliceView().pixels(), lambda r, g, b: (b > r + 80) & (b > g))
+    assert sky_blue > 0.001  # the outline of lesion 2
+
+
+def test_a_zoomed_view_is_centered_on_the_lesion_it_did_not_show(shown):
+    node = manager().sliceWidget(layout.PHASE).mrmlSliceNode()
+    node.SetFieldOfView(4.0, 4.0, node.GetFieldOfView()[2])
+    layout.jump_to_lesion(shown, 2)
+    center = slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())[:3, 3]
+    assert center == pytest.approx(shown.lesion(2).centroid_ras)
+
+
+def test_an_unknown_lesion_is_an_error(shown):
+    with pytest.raises(KeyError, match="no lesion 9"):
+        layout.jump_to_lesion(shown, 9)
+
+
+def test_the_3d_view_shows_the_mip_and_other_3d_views_do_not(shown):
+    widget = manager().threeDWidget(layout.VIEW_3D)
+    pixels = widget.threeDView().pixels()
+    assert share(pixels, lambda r, g, b: r + g + b > 120) > 0.005
+    rendering = [display for number in range(nodes.node(shown.subtraction[0]).GetNumberOfDisplayNodes())
+                 if (display := nodes.node(shown.subtraction[0]).GetNthDisplayNode(number)).IsA(
+                     "vtkMRMLVolumeRenderingDisplayNode")]  # fmt: skip
+    assert len(rendering) == 1
+    assert rendering[0].IsDisplayableInView(widget.mrmlViewNode().GetID())
+    assert not rendering[0].IsDisplayableInView("vtkMRMLViewNode1")
+    layout.show(shown)
+    assert nodes.node(shown.subtraction[0]).GetNumberOfDisplayNodes() == 2  # no second one
+
+
+def test_real_phases_get_the_window_of_the_synthetic_ones(shown):
+    windows = {nodes.node(node_id).GetDisplayNode().GetWindow() for node_id in (*shown.phases, *shown.real)}
+    assert len(windows) == 1
+
+
+def test_overlays_of_uncertainty_and_curve_type_are_seen_with_their_legends(shown):
+    view = manager().sliceWidget(layout.PHASE).sliceView()
+    layout.jump_to_lesion(shown, 1)
+    plain = view.pixels()
+    layout.set_overlay(shown, "curve_type")
+    assert composite(layout.PHASE).GetLabelVolumeID() == shown.maps["curve_type"]
+    typed = view.pixels()
+    width = plain.shape[1]
+    assert (typed != plain)[:, : width * 3 // 4].any(axis=2).mean() > 0.005
+    layout.set_phase(shown, 1)
+    layout.set_overlay(shown, "uncertainty")
+    assert composite(layout.PHASE).GetForegroundVolumeID() == shown.uncertainty[1]
+    assert not composite(layout.PHASE).GetLabelVolumeID()
+    layout.set_overlay(shown)
+    assert not composite(layout.PHASE).GetForegroundVolumeID()
+
+
+def test_subtractions_can_be_shown_in_two_colors(shown):
+    view = nodes.node(shown.subtraction[0]).GetDisplayNode()
+    high = view.GetLevel() + view.GetWindow() / 2
+    layout.set_subtraction_colors(shown, diverging=True)
+    assert (view.GetLevel(), view.GetWindow()) == (pytest.approx(0.0), pytest.approx(2 * high))
+    assert view.GetColorNode().GetID() == shown.colors["diverging"]
+    layout.set_subtraction_colors(shown, diverging=False)
+    assert view.GetLevel() == pytest.approx(high / 2)
+    assert view.GetWindow() == pytest.approx(high)
+
+
+def test_removing_a_shown_result_leaves_nothing_of_it(loaded):
+    layout.show(loaded)
+    scene.remove_result(loaded)
+    names = [node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLVolumePropertyNode")]
+    assert names == []
+    assert backgrounds()[1:] == [None, None]
+    assert np.ptp(manager().sliceWidget(layout.PHASE).sliceView().pixels()) < 30

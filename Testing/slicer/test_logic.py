@@ -1,0 +1,259 @@
+"""The module without its panel: volumes handed over exactly, runs in scripts, models listed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import slicer
+from module_samples import (
+    CRASHING,
+    EMPTY,
+    HANGING,
+    MODULE,
+    TESTING,
+    add_pre,
+    add_real,
+    add_volume,
+    read_nrrd,
+    run_samples,
+    worker_command,
+    write_resources,
+)
+from VirtualContrastLib.events import InputError, VirtualContrastError
+from VirtualContrastLib.models import catalog
+from VirtualContrastLib.settings import RunSettings
+from VirtualContrastLib.slicer_app import model_list, transfer
+from VirtualContrastLib.slicer_app.logic import Callbacks, Synthesis
+from VirtualContrastLib.slicer_app.transfer import RealPhases
+from VirtualContrastLib.slicer_app.worker import Worker
+
+
+@pytest.fixture
+def make_synthesis(host):
+    """Makes runners whose workers are ended after the test."""
+    made = []
+
+    def make(code=None):
+        made.append(Synthesis(Worker(worker_command(code) if code else None)))
+        return made[-1]
+
+    yield make
+    for synthesis in made:
+        synthesis.shutdown()
+
+
+@pytest.fixture
+def model(tmp_path):
+    return str(run_samples.write_model(tmp_path / "model"))
+
+
+def node_counts():
+    scene = slicer.mrmlScene
+    names = [scene.GetNthNode(n).GetClassName() for n in range(scene.GetNumberOfNodes())]
+    return {name: names.count(name) for name in set(names) if "Volume" in name or "Segmentation" in name}
+
+
+def handed_over():
+    return list(Path(slicer.app.temporaryPath).glob("VirtualContrast_*"))
+
+
+# ---- handing volumes over -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"])
+def test_a_volume_is_handed_over_with_exact_voxels_and_geometry(host, tmp_path, dtype):
+    rng = np.random.default_rng(3)
+    turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    matrix = np.eye(4)
+    matrix[:3, :3] = turn @ np.diag([0.7, 1.1, 2.9])
+    matrix[:3, 3] = rng.normal(size=3) * 100
+    array = rng.integers(0, 120, (5, 18, 20)).astype(dtype)
+    node = add_volume(array, ijk_to_ras=matrix)
+    fractions = list(transfer.write_nrrd(node, tmp_path / "x.nrrd"))
+    image = read_nrrd(tmp_path / "x.nrrd")
+    assert fractions[-1] == 1.0
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), array)
+    assert sitk.GetArrayFromImage(image).dtype == array.dtype
+    for index in ((0, 0, 0), (19, 17, 4), (3, 5, 1)):
+        ras = matrix @ [*index, 1]
+        np.testing.assert_allclose(image.TransformIndexToPhysicalPoint(index), ras[:3] * [-1, -1, 1], atol=1e-9)
+
+
+def test_a_large_volume_is_handed_over_in_pieces(host, tmp_path):
+    array = np.zeros((40, 256, 256), np.float32)
+    fractions = list(transfer.write_nrrd(add_volume(array), tmp_path / "x.nrrd"))
+    assert len(fractions) == int(np.ceil(array.nbytes / transfer.PIECE_BYTES))
+    assert fractions == sorted(fractions)
+
+
+def test_volumes_that_cannot_be_used_are_told(host):
+    color = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "Color")
+    slicer.util.updateVolumeFromArray(color, np.zeros((4, 20, 20, 3), np.uint8))
+    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Empty")
+    moved = add_pre()
+    moved.SetAndObserveTransformNodeID(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode").GetID())
+    assert "no voxels" in transfer.problem_with(empty)
+    assert "several values" in transfer.problem_with(color)
+    assert "transform" in transfer.problem_with(moved)
+    assert transfer.problem_with(add_pre()) == ""
+
+
+def test_a_sequence_gives_its_post_contrast_items_and_their_seconds(host):
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "DCE")
+    sequence.SetIndexName("time")
+    sequence.SetIndexUnit("ms")
+    sequence.SetIndexTypeFromString("numeric")
+    for number, time_ms in enumerate(("0", "90000", "220000")):
+        sequence.SetDataNodeAtValue(add_volume(np.full((4, 20, 20), number, np.int16)), time_ms)
+    real = transfer.real_phases([], sequence)
+    assert real.times_s == (90.0, 220.0)
+    assert [slicer.util.arrayFromVolume(node).max() for node in real.nodes] == [1, 2]
+    sequence.SetIndexUnit("")
+    assert transfer.real_phases([], sequence).times_s is None
+    assert len(transfer.real_phases([], sequence).nodes) == 2
+
+
+# ---- models -------------------------------------------------------------------------------------------------------
+
+
+def test_the_panel_finds_the_same_models_in_the_same_places_as_the_engine(tmp_path, monkeypatch):
+    monkeypatch.setenv("VIRTUALCONTRAST_CACHE", str(tmp_path / "cache"))
+    assert model_list.resources_dir() == catalog.resources_dir()
+    assert model_list.default_id() == (catalog.load_catalog().default_id("synthesis") or "")
+    monkeypatch.setenv("VIRTUALCONTRAST_RESOURCES", str(tmp_path))
+    write_resources(tmp_path)
+    run_samples.write_model(tmp_path / "cache" / "Models" / "another", id="another")
+    engine = {name: folder for name, folder in catalog.installed_models().items()}
+    assert [entry.name for entry in model_list.installed_models()] == ["tiny", "another"]
+    assert set(engine) == {"tiny", "another"}
+    assert model_list.resources_dir() == catalog.resources_dir()
+    assert model_list._downloaded_dir() == catalog.downloaded_models_dir()
+    assert model_list.find_model("").name == "tiny"
+    assert model_list.find_model("no-such") is None
+    monkeypatch.delenv("VIRTUALCONTRAST_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert model_list._downloaded_dir() == catalog.downloaded_models_dir()
+
+
+def test_the_card_says_loudly_what_a_model_was_trained_on(tmp_path):
+    run_samples.write_model(tmp_path / "phantoms")
+    run_samples.write_model(tmp_path / "patients", trained_on_phantoms=False)
+    line = model_list.find_model(str(tmp_path / "phantoms")).card_line()
+    assert line.startswith("<b>TRAINED ON SIMULATED PHANTOMS ONLY")
+    assert "3 phases at 90, 220, 350 s" in line
+    assert "PHANTOM" not in model_list.find_model(str(tmp_path / "patients")).card_line()
+
+
+def test_a_package_without_weights_or_with_a_damaged_card_is_no_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("VIRTUALCONTRAST_RESOURCES", str(tmp_path))
+    folder = write_resources(tmp_path)
+    (folder / "weights.safetensors").unlink()
+    damaged = tmp_path / "Models" / "damaged"
+    damaged.mkdir()
+    (damaged / "model.json").write_text("{")
+    assert model_list.find_model("") is None
+    assert model_list.find_model(str(damaged)) is None
+
+
+# ---- runs ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_script_gets_the_phases_of_a_volume_in_two_lines(host, make_synthesis, model, tmp_path):
+    volume = add_pre()
+    settings = RunSettings(model=model, segmentation="threshold", device="cpu")
+    loaded = make_synthesis().process(volume, settings, output_folder=tmp_path / "out")
+    assert len(loaded.phases) == 3
+    phase = slicer.mrmlScene.GetNodeByID(loaded.phases[0])
+    assert slicer.util.arrayFromVolume(phase).shape == slicer.util.arrayFromVolume(volume).shape
+    assert len(list((tmp_path / "out").glob("VirtualContrast_*/manifest.json"))) == 1
+    assert handed_over() == []
+
+
+def test_real_phases_are_compared_with_and_their_times_taken(host, make_synthesis, model, tmp_path):
+    real = RealPhases((add_real(1), add_real(2), add_real(3)), (80.0, 200.0, 340.0))
+    settings = RunSettings(model=model, segmentation="threshold", device="cpu")
+    loaded = make_synthesis().process(add_pre(), settings, real=real, output_folder=tmp_path)
+    assert loaded.times_s == [80.0, 200.0, 340.0]
+    assert loaded.real == [node.GetID() for node in real.nodes]
+    (manifest,) = tmp_path.glob("VirtualContrast_*/manifest.json")
+    roles = [entry["role"] for entry in json.loads(manifest.read_text())["inputs"]]
+    assert roles == ["pre", "real_1", "real_2", "real_3"]
+
+
+@pytest.mark.parametrize(("code", "sentence"), [(CRASHING, "ended unexpectedly"), (None, "is not a model|no such|not")])
+def test_a_failed_run_raises_one_sentence_and_leaves_nothing(host, make_synthesis, tmp_path, code, sentence):
+    volume, before = add_pre(), node_counts()
+    with pytest.raises(VirtualContrastError, match=sentence):
+        make_synthesis(code).process(volume, RunSettings(model="a/b"), output_folder=tmp_path)
+    assert node_counts() == before
+    assert list(tmp_path.iterdir()) == []
+    assert handed_over() == []
+
+
+def test_a_result_that_cannot_be_loaded_is_told_with_its_place(host, make_synthesis, tmp_path):
+    volume, before = add_pre(), node_counts()
+    with pytest.raises(VirtualContrastError, match=r"VirtualContrast_.* could not be loaded \(.*no manifest.json"):
+        make_synthesis(EMPTY).process(volume, RunSettings(), output_folder=tmp_path)
+    assert node_counts() == before
+
+
+def test_the_event_loop_stays_free_while_a_large_volume_goes_in_and_cancel_while_it_does_leaves_nothing(
+    host, make_synthesis, tmp_path
+):
+    volume = add_volume(np.random.default_rng(0).normal(300, 40, (160, 448, 448)).astype(np.float32))
+    synthesis, ends, fractions = make_synthesis(HANGING), [], []
+    callbacks = Callbacks(
+        progress=lambda fraction, text: fractions.append(fraction), cancelled=lambda: ends.append("cancelled")
+    )
+    with host.watch_event_loop() as longest_s:
+        synthesis.start(volume, RunSettings(), callbacks, output_folder=tmp_path)
+        host.wait_until(lambda: synthesis.worker.busy, 30)
+        print(f"\n{volume.GetImageData().GetNumberOfPoints() * 4 >> 20} MiB, blocked {1000 * longest_s():.0f} ms")
+        assert longest_s() < 0.1
+    assert len(fractions) > 20
+    synthesis.cancel()
+    host.wait_until(lambda: ends, 3)
+    synthesis.start(volume, RunSettings(), callbacks, output_folder=tmp_path)
+    host.process_events(0.01)
+    assert handed_over()
+    synthesis.cancel()
+    assert ends == ["cancelled", "cancelled"]
+    assert handed_over() == []
+    assert not synthesis.busy
+
+
+def test_a_second_run_meanwhile_is_refused(host, make_synthesis, tmp_path):
+    synthesis = make_synthesis(HANGING)
+    synthesis.start(add_pre(), RunSettings(), Callbacks(), output_folder=tmp_path)
+    with pytest.raises(InputError, match="under way"):
+        synthesis.start(add_pre(), RunSettings(), Callbacks(), output_folder=tmp_path)
+
+
+def test_missing_packages_are_told_to_a_script(host, make_synthesis):
+    slicer.packaging.host.missing.add("highdicom")
+    with pytest.raises(VirtualContrastError, match="highdicom"):
+        make_synthesis().process(add_pre())
+
+
+def test_the_logic_works_without_a_main_window(model, tmp_path):
+    script = tmp_path / "headless.py"
+    script.write_text(
+        f"import sys; sys.path[:0] = [{str(TESTING / 'host')!r}, {str(MODULE.parent)!r}, {str(TESTING)!r}]\n"
+        "import slicer_host; slicer_host.boot(main_window=False)\n"
+        "import slicer, run_samples\n"
+        "from VirtualContrast import VirtualContrastLogic\n"
+        "from VirtualContrastLib.settings import RunSettings\n"
+        "volume = slicer.util.addVolumeFromArray(run_samples.make_pre())\n"
+        f"settings = RunSettings(model={model!r}, segmentation='threshold', device='cpu')\n"
+        "logic = VirtualContrastLogic()\n"
+        "loaded = logic.process(volume, settings)\n"
+        "logic.shutdown()\n"
+        "print(len(loaded.phases), slicer.app.layoutManager())\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert done.stdout.split()[-2:] == ["3", "None"], done.stderr
+    assert done.returncode == 0

@@ -1,0 +1,115 @@
+"""A scene with a result, saved and loaded, holds the same result."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import result_samples
+import slicer
+from VirtualContrastLib.slicer_app import layout, nodes, scene, tables
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return result_samples.full_result(tmp_path_factory.mktemp("full") / "result")
+
+
+@pytest.fixture
+def loaded(host, folder):
+    result_samples.complete_host()
+    study = result_samples.small_study()
+    real = [result_samples.add_input(image, f"real {number}") for number, image in enumerate(study["real"], 1)]
+    return scene.load_result(folder, result_samples.add_input(study["pre"]), real_nodes=real)
+
+
+def reload(path):
+    slicer.util.saveScene(str(path))
+    slicer.mrmlScene.Clear(0)
+    assert scene.find_results() == []
+    slicer.util.loadScene(str(path))
+    (found,) = scene.find_results()
+    return found
+
+
+def contents(loaded):
+    """Everything that a result shows, without node IDs."""
+    volumes = [loaded.input, loaded.pre, *loaded.phases, *loaded.real, *loaded.subtraction, *loaded.uncertainty]
+    volumes = map(nodes.node, [*volumes, *loaded.maps.values()])
+    sequence = nodes.node(loaded.sequence)
+    content = nodes.node(loaded.segmentation).GetSegmentation()
+    charts = {key: nodes.node(node_id) for key, node_id in loaded.charts.items()}
+    return {
+        "volumes": [
+            (
+                volume.GetName(),
+                slicer.util.arrayFromVolume(volume).tobytes(),
+                nodes.ijk_to_ras(volume).round(9).tolist(),
+                volume.GetDisplayNode().GetColorNode().GetName(),
+                {name: volume.GetAttribute(name) for name in volume.GetAttributeNames() if name.startswith("Virtual")},
+            )
+            for volume in volumes
+        ],
+        "times": [(sequence.GetNthIndexValue(n), sequence.GetNthDataNode(n).GetImageData().GetScalarRange())
+                  for n in range(sequence.GetNumberOfDataNodes())],
+        "axis": (sequence.GetIndexName(), sequence.GetIndexUnit()),
+        "segments": [(key, content.GetSegment(key).GetName(), content.GetSegment(key).GetColor())
+                     for key in content.GetSegmentIDs()],
+        "tables": {key: [str(tables.column(nodes.node(node_id), nodes.node(node_id).GetTable().GetColumnName(place)))
+                         for place in range(nodes.node(node_id).GetNumberOfColumns())]
+                   for key, node_id in loaded.tables.items()},
+        "charts": {key: [chart.GetTitle(), *(chart.GetNthPlotSeriesNode(n).GetName()
+                                             for n in range(chart.GetNumberOfPlotSeriesNodes()))]
+                   for key, chart in charts.items()},
+        "run": (loaded.run_id, loaded.model_id, loaded.times_s, nodes.node(loaded.run_node).GetText()),
+        "lesions": loaded.lesions,
+    }  # fmt: skip
+
+
+def test_a_saved_and_loaded_scene_gives_the_same_result(loaded, tmp_path):
+    before = contents(loaded)
+    again = reload(tmp_path / "scene.mrb")
+    after = contents(again)
+    for part, expected in before.items():
+        assert after[part] == expected, part
+
+
+def test_a_loaded_result_can_be_shown_and_measured_again(loaded, tmp_path):
+    layout.show(loaded)
+    rows = loaded.lesions
+    again = reload(tmp_path / "shown.mrb")
+    layout.show(again)
+    shown = slicer.app.layoutManager().sliceWidget(layout.PHASE).mrmlSliceCompositeNode().GetBackgroundVolumeID()
+    assert shown == again.phases[0]
+    from VirtualContrastLib.slicer_app import lesion_table
+
+    lesion_table.recompute(again)
+    assert [dataclasses.replace(row, centroid_ras=(0, 0, 0)) for row in again.lesions] == [
+        dataclasses.replace(row, centroid_ras=(0, 0, 0)) for row in rows
+    ]
+    np.testing.assert_allclose([row.centroid_ras for row in again.lesions], [row.centroid_ras for row in rows])
+
+
+def test_a_result_is_found_beside_another_one_after_importing_a_scene(loaded, folder, tmp_path):
+    slicer.util.saveScene(str(tmp_path / "one.mrb"))
+    slicer.util.loadScene(str(tmp_path / "one.mrb"))  # into the same scene: every node ID is taken
+    first, second = scene.find_results()
+    assert first.run_id == second.run_id
+    assert not set(first.phases) & set(second.phases)
+    assert second.folder_item != first.folder_item
+    scene.remove_result(first)
+    assert [one.run_node for one in scene.find_results()] == [second.run_node]
+    assert all(nodes.node(node_id) is not None for node_id in second.phases)
+
+
+def test_deleting_the_folder_of_a_loaded_result_leaves_only_the_users_nodes(loaded, tmp_path):
+    again = reload(tmp_path / "scene.mrb")
+    nodes.subject_hierarchy().RemoveItem(again.folder_item, True, True)
+    scene_nodes = [slicer.mrmlScene.GetNthNode(number) for number in range(slicer.mrmlScene.GetNumberOfNodes())]
+    kept = sorted(node.GetName() for node in scene_nodes if node.IsA("vtkMRMLVolumeNode"))
+    assert kept == ["T1", "real 1", "real 2", "real 3"]
+    assert not [
+        node.GetName() for node in scene_nodes if node.IsA("vtkMRMLStorageNode") and "Volume" not in node.GetID()
+    ]
+    assert not [
+        node.GetName() for node in scene_nodes if node.IsA("vtkMRMLTableNode") or node.IsA("vtkMRMLPlotChartNode")
+    ]

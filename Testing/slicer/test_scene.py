@@ -1,0 +1,265 @@
+"""A result folder in the scene: every node, its marks and its place; nothing where it fails."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import result_samples
+import SimpleITK as sitk
+import slicer
+import vtk
+from VirtualContrastLib.events import InputError
+from VirtualContrastLib.slicer_app import display, nodes, scene, segments, tables
+
+OBLIQUE = (0.9396926, 0.0, 0.3420201, 0.0, -1.0, 0.0, 0.3420201, 0.0, -0.9396926)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return result_samples.full_result(tmp_path_factory.mktemp("full") / "result")
+
+
+@pytest.fixture(scope="module")
+def bare_folder(tmp_path_factory):
+    return result_samples.bare_result(tmp_path_factory.mktemp("bare") / "result")
+
+
+@pytest.fixture
+def study(host):
+    result_samples.complete_host()
+    return result_samples.small_study()
+
+
+@pytest.fixture
+def pre(study):
+    return result_samples.add_input(study["pre"])
+
+
+@pytest.fixture
+def loaded(folder, pre, study):
+    real = [result_samples.add_input(image, f"real {number}") for number, image in enumerate(study["real"], 1)]
+    return scene.load_result(folder, pre, real_nodes=real)
+
+
+def node_ids():
+    count = slicer.mrmlScene.GetNumberOfNodes()
+    return {slicer.mrmlScene.GetNthNode(number).GetID() for number in range(count)}
+
+
+def voxels(node_id):
+    return slicer.util.arrayFromVolume(nodes.node(node_id))
+
+
+def test_phases_are_volumes_with_the_voxels_of_the_files_and_the_geometry_of_the_input(folder, loaded, pre):
+    assert loaded.times_s == [90.0, 220.0, 350.0]
+    for number, node_id in enumerate(loaded.phases, start=1):
+        file = sitk.ReadImage(str(folder / f"phases/phase_{number}.nrrd"))
+        np.testing.assert_array_equal(voxels(node_id), sitk.GetArrayFromImage(file))
+        np.testing.assert_array_equal(nodes.ijk_to_ras(nodes.node(node_id)), nodes.ijk_to_ras(pre))
+
+
+def test_geometry_is_right_for_an_oblique_volume(tmp_path, study):
+    oblique = result_samples.small_study(OBLIQUE)
+    folder = result_samples.full_result(tmp_path / "oblique", OBLIQUE)
+    loaded = scene.load_result(folder, result_samples.add_input(oblique["pre"]))
+    label = oblique["labels"]
+    index = np.argwhere(sitk.GetArrayFromImage(label) == 1).mean(axis=0)[::-1]
+    lps = label.TransformContinuousIndexToPhysicalPoint([float(value) for value in index])
+    assert loaded.lesions[0].centroid_ras == pytest.approx((-lps[0], -lps[1], lps[2]), abs=1e-3)
+    mask = segments.mask_of(nodes.node(loaded.segmentation), "Lesion_1", nodes.node(loaded.pre))
+    np.testing.assert_array_equal(mask, sitk.GetArrayFromImage(label) == 1)
+
+
+def test_a_parent_transform_of_the_input_moves_the_whole_result(folder, pre):
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "moved")
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(0, 3, 100.0)
+    transform.SetMatrixTransformToParent(matrix)
+    still = scene.load_result(folder, pre).lesions[0].centroid_ras
+    pre.SetAndObserveTransformNodeID(transform.GetID())
+    moved = scene.load_result(folder, pre)
+    assert moved.lesions[0].centroid_ras == pytest.approx((still[0] + 100, still[1], still[2]))
+    assert nodes.node(moved.segmentation).GetTransformNodeID() == transform.GetID()
+
+
+def test_the_sequence_has_the_real_time_axis_and_its_proxy_tells_what_is_synthetic(loaded, pre):
+    sequence, browser = nodes.node(loaded.sequence), nodes.node(loaded.browser)
+    assert (sequence.GetIndexName(), sequence.GetIndexUnit()) == ("time", "s")
+    assert [sequence.GetNthIndexValue(number) for number in range(4)] == ["0", "90", "220", "350"]
+    proxy = nodes.node(loaded.proxy)
+    for item, expected in enumerate([loaded.pre, *loaded.phases]):
+        browser.SetSelectedItemNumber(item)
+        np.testing.assert_array_equal(slicer.util.arrayFromVolume(proxy), voxels(expected))
+        assert nodes.is_synthetic(proxy) == (item > 0)
+    first = sequence.GetNthDataNode(1)
+    assert first.GetImageData() is nodes.node(loaded.phases[0]).GetImageData()  # no second copy in memory
+
+
+def test_every_node_carries_its_origin_and_real_ones_are_not_called_synthetic(folder, loaded, pre):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for node_id in [*loaded.phases, *loaded.subtraction, *loaded.uncertainty, *loaded.maps.values(), loaded.sequence]:
+        node = nodes.node(node_id)
+        assert node.GetAttribute("VirtualContrast.Synthetic") == "1"
+        assert node.GetAttribute("VirtualContrast.ModelId") == "sample"
+        assert node.GetAttribute("VirtualContrast.WeightsSha256") == "ab" * 32
+        assert node.GetAttribute("VirtualContrast.RunId") == manifest["run_id"] == loaded.run_id
+    for node_id in (loaded.pre, loaded.input, *loaded.real, loaded.segmentation):  # these lesions were given
+        assert not nodes.is_synthetic(nodes.node(node_id))
+    assert pre.GetAttribute("VirtualContrast.RunId") is None
+
+
+def test_pre_and_phases_share_one_window_and_subtractions_have_their_own(loaded):
+    low, high = display.common_window(nodes.node(loaded.pre))
+    for node_id in (loaded.pre, loaded.proxy, *loaded.phases):
+        view = nodes.node(node_id).GetDisplayNode()
+        assert view.GetWindow() == pytest.approx(high - low)
+        assert view.GetLevel() == pytest.approx((high + low) / 2)
+    windows = {nodes.node(node_id).GetDisplayNode().GetWindow() for node_id in loaded.subtraction}
+    assert len(windows) == 1
+    assert windows != {high - low}
+    assert voxels(loaded.subtraction[2]).min() < 0  # signed
+
+
+def test_a_segment_a_lesion_with_name_terminology_and_surface(loaded, study):
+    content = nodes.node(loaded.segmentation).GetSegmentation()
+    assert [content.GetSegment(key).GetName() for key in content.GetSegmentIDs()] == ["Lesion 1", "Lesion 2"]
+    entry = slicer.vtkSlicerTerminologyEntry()
+    text = vtk.reference("")
+    assert content.GetSegment("Lesion_1").GetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), text)
+    logic = slicer.vtkSlicerTerminologiesModuleLogic
+    assert logic.DeserializeTerminologyEntry(str(text), entry)
+    assert entry.GetTypeObject().GetCodeMeaning() == "Mass"
+    assert entry.GetTypeObject().GetCodeValue() == "4147007"
+    region = entry.GetRegionObject().GetCodeMeaning() or entry.GetAnatomicRegionObject().GetCodeMeaning()
+    assert region == "Breast"
+    surface = vtk.vtkPolyData()
+    nodes.node(loaded.segmentation).GetClosedSurfaceRepresentation("Lesion_1", surface)
+    assert surface.GetNumberOfPolys() > 20
+    mask = segments.mask_of(nodes.node(loaded.segmentation), "Lesion_2", nodes.node(loaded.pre))
+    np.testing.assert_array_equal(mask, sitk.GetArrayFromImage(study["labels"]) == 2)
+
+
+def test_a_label_file_without_segment_names_gets_them(study, pre):
+    plain = sitk.Image(study["labels"])
+    assert not plain.HasMetaDataKey("Segment0_ID")
+    node = segments.add_segmentation(plain, "plain", pre)
+    assert segments.labels_by_segment(node) == {"Lesion_1": 1, "Lesion_2": 2}
+
+
+def test_lesions_found_on_synthetic_phases_are_marked_synthetic(tmp_path, study, pre):
+    parts = study | {"given": False}
+    folder = result_samples.write_result(tmp_path / "found", parts.pop("pre"), parts.pop("synthetic"), **parts)
+    loaded = scene.load_result(folder, pre)
+    node = nodes.node(loaded.segmentation)
+    assert nodes.is_synthetic(node)
+    assert "synthetic" in node.GetName()
+    assert len(segments.labels_by_segment(node)) == len(loaded.lesions) == 2
+
+
+def test_curve_types_have_four_named_colors_and_a_legend(loaded):
+    volume = nodes.node(loaded.maps["curve_type"])
+    colors = volume.GetDisplayNode().GetColorNode()
+    names = [colors.GetColorName(number) for number in range(1, 5)]
+    assert names == ["type I (persistent)", "type II (plateau)", "type III (washout)", "not assessed"]
+    rgba = np.zeros((5, 4))
+    for number in range(5):
+        colors.GetColor(number, rgba[number])
+    assert rgba[0, 3] == 0
+    assert (rgba[1:, 3] == 1).all()
+    assert len({tuple(row) for row in rgba[1:]}) == 4
+    assert slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(volume).GetTitleText() == "Curve type"
+    assert slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(nodes.node(loaded.uncertainty[0])) is not None
+
+
+def test_tables_hold_the_numbers_of_the_csv_files(folder, loaded):
+    assert set(loaded.tables) == {"lesions", "curves", "curves_real", "comparison", "agreement"}
+    table = nodes.node(loaded.tables["lesions"])
+    header, *rows = (line.split(",") for line in (folder / "lesions.csv").read_text().splitlines())
+    for place, name in enumerate(header):
+        for given, cell in zip(tables.column(table, name), (row[place] for row in rows), strict=True):
+            assert (str(given) == cell) or float(given) == float(cell)
+    row = loaded.lesions[0]
+    assert (row.label, row.name, row.volume_mm3) == (1, "Lesion 1", 225.0)
+    assert row.curve_type == "type II (plateau)"
+
+
+def test_all_nodes_lie_in_one_folder_in_the_study_of_the_input(folder, pre):
+    hierarchy = nodes.subject_hierarchy()
+    patient = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "patient")
+    study_item = hierarchy.CreateStudyItem(patient, "study")
+    hierarchy.SetItemParent(hierarchy.GetItemByDataNode(pre), study_item)
+    loaded = scene.load_result(folder, pre)
+    assert hierarchy.GetItemParent(loaded.folder_item) == study_item
+    for node_id in [*loaded.phases, loaded.sequence, loaded.browser, loaded.proxy, *loaded.charts.values()]:
+        assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(nodes.node(node_id))) == loaded.folder_item
+
+
+@pytest.mark.parametrize("how", ["remove_result", "folder"])
+def test_one_deletion_takes_everything_back(folder, pre, how):
+    before = node_ids()
+    loaded = scene.load_result(folder, pre)
+    if how == "folder":
+        nodes.subject_hierarchy().RemoveItem(loaded.folder_item, True, True)
+    else:
+        scene.remove_result(loaded)
+    assert node_ids() == before
+    assert scene.find_results() == []
+    scene.remove_result(loaded)  # a second time is no error
+
+
+@pytest.mark.slicer_errors
+@pytest.mark.parametrize("damaged", ["phases/phase_3.nrrd", "lesions.seg.nrrd", "maps/curve_type.nrrd"])
+def test_a_damaged_file_leaves_the_scene_as_it_was(folder, pre, tmp_path, damaged):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / damaged).write_bytes(b"NRRD0004\nnothing")
+    before, hierarchy = node_ids(), nodes.subject_hierarchy()
+    items = hierarchy.GetNumberOfItems()
+    with pytest.raises(InputError, match=f"{damaged} .*cannot be read"):
+        scene.load_result(copy, pre)
+    assert node_ids() == before
+    assert hierarchy.GetNumberOfItems() == items
+
+
+def test_another_volume_than_the_input_is_refused(folder, study):
+    pre = result_samples.add_input(study["pre"][:, :, :-1])
+    before = node_ids()
+    with pytest.raises(InputError, match="does not lie on the volume T1"):
+        scene.load_result(folder, pre)
+    assert node_ids() == before
+
+
+def test_a_folder_that_is_no_result_is_refused(tmp_path, pre):
+    with pytest.raises(InputError, match="not a result folder"):
+        scene.load_result(tmp_path, pre)
+
+
+def test_a_result_without_lesions_uncertainty_and_real_phases_loads(bare_folder, pre):
+    loaded = scene.load_result(bare_folder, pre)
+    assert (loaded.segmentation, loaded.lesions, loaded.charts, loaded.tables) == ("", [], {}, {})
+    assert loaded.uncertainty == loaded.real == ["", "", ""]
+    assert all(loaded.phases)
+    assert all(loaded.subtraction)
+
+
+def test_a_nifti_result_loads_like_an_nrrd_one(tmp_path, study, folder, pre):
+    parts = study | {"format": "nifti"}
+    other = result_samples.write_result(tmp_path / "nifti", parts.pop("pre"), parts.pop("synthetic"), **parts)
+    first, second = scene.load_result(folder, pre), scene.load_result(other, pre)
+    np.testing.assert_array_equal(voxels(first.phases[1]), voxels(second.phases[1]))
+    assert len(second.lesions) == 2
+    assert {one.run_id for one in scene.find_results()} == {first.run_id, second.run_id}
+
+
+def test_in_units_of_the_model_the_series_starts_in_those_units(tmp_path, study, pre):
+    synthetic = [image * 10.0 for image in study["synthetic"]]
+    folder = result_samples.write_result(
+        tmp_path / "arbitrary", study["pre"], synthetic, labels=study["labels"], arbitrary=True
+    )
+    loaded = scene.load_result(folder, pre)
+    np.testing.assert_allclose(voxels(loaded.pre), 10 * voxels(loaded.input), rtol=1e-5, atol=1e-2)
+
+
+def test_other_maps_are_loaded_when_asked_for(folder, pre):
+    loaded = scene.load_result(folder, pre, maps=("ser", "wash_in"))
+    assert set(loaded.maps) == {"ser", "wash_in"}

@@ -1,0 +1,280 @@
+"""The resident worker process: runs, cancels, crashes, idles; and the words it is spoken to with."""
+
+import contextlib
+import os
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from module_samples import CRASHING, HANGING, LEAVING, PATIENT, run_samples, worker_command
+from VirtualContrastLib.events import Stage
+from VirtualContrastLib.result import load_result
+from VirtualContrastLib.settings import RunSettings
+from VirtualContrastLib.slicer_app.protocol import Estimate, LineSplitter, RunRequest, decode, encode, told_time
+from VirtualContrastLib.slicer_app.worker import Worker
+
+
+class Listener:
+    def __init__(self):
+        self.steps, self.warnings, self.ends = [], [], []
+
+    def progress(self, stage, done, total):
+        self.steps.append((stage, done, total))
+
+    def warning(self, message):
+        self.warnings.append(message)
+
+    def done(self, message):
+        self.ends.append(("done", message))
+
+    def failed(self, sentence):
+        self.ends.append(("failed", sentence))
+
+    def cancelled(self):
+        self.ends.append(("cancelled", None))
+
+
+@pytest.fixture
+def make_worker(host):
+    """Makes workers that are ended after the test."""
+    made = []
+
+    def make(code=None, **options):
+        made.append(Worker(worker_command(code) if code else None, **options))
+        return made[-1]
+
+    yield make
+    for worker in made:
+        worker.shutdown()
+
+
+@pytest.fixture
+def study(tmp_path):
+    return run_samples.write_study(tmp_path / "study")
+
+
+def request_for(study, out, **settings):
+    return RunRequest(study / "pre.nrrd", out, RunSettings(**settings))
+
+
+def gone(pid):
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    return True
+
+
+def wait_for_partial(host, out):
+    """Until the run has written something; returns the pid of the child it started."""
+    file = Path(f"{out}.partial-x/child")
+    host.wait_until(lambda: file.is_file() and file.read_text(), 60)
+    return int(file.read_text())
+
+
+# ---- words --------------------------------------------------------------------------------------------------------
+
+
+def test_lines_come_whole_from_chunks_that_split_lines_and_characters():
+    message = encode({"event": "warning", "message": "Größe 3 µm · 造影"})
+    data = b"plain text\r\n" + message + b"no end"
+    for size in range(1, len(data)):
+        splitter = LineSplitter()
+        lines = [line for start in range(0, len(data), size) for line in splitter.feed(data[start : start + size])]
+        assert lines[0] == "plain text"
+        assert decode(lines[1])["message"] == "Größe 3 µm · 造影"
+        assert (len(lines), splitter.flush(), splitter.flush()) == (2, ["no end"], [])
+
+
+@pytest.mark.parametrize("line", ["", "{", "{broken", "[1]", '{"no": "event"}', '{"event": 3}', "Traceback"])
+def test_a_line_that_is_no_message_is_told_apart(line):
+    assert decode(line) is None
+
+
+def test_the_estimate_never_goes_back_and_learns_from_the_last_run():
+    estimate = Estimate()
+    estimate.begin(0.0, real=False)
+    seen = [estimate.update(Stage.READ, 1, 1), estimate.update(Stage.SYNTHESIZE, 5, 10)]
+    seen += [estimate.update(Stage.SYNTHESIZE, 4, 10), estimate.update(Stage.EXPORT, 1, 1)]
+    assert seen == sorted(seen)
+    assert seen[-1] == pytest.approx(1.0)
+    estimate.learn({"read": 0.0, "model": 0.0, "synthesize": 9.0, "segment": 1.0, "kinetics": 0, "export": 0})
+    estimate.begin(100.0, real=False)
+    assert estimate.seconds_left(100.5) is None
+    assert estimate.update(Stage.SYNTHESIZE, 5, 10) == pytest.approx(0.45)
+    assert estimate.seconds_left(104.5) == pytest.approx(4.5 * 0.55 / 0.45)
+
+
+def test_times_are_told_as_people_do():
+    assert [told_time(seconds) for seconds in (0.2, 12.4, 89, 180, 500)] == ["1 s", "12 s", "89 s", "3 min", "8 min"]
+
+
+# ---- runs ---------------------------------------------------------------------------------------------------------
+
+
+def test_two_runs_make_two_results_and_the_second_is_warm(host, make_worker, study, tmp_path, record_property):
+    model = str(run_samples.write_model(tmp_path / "model"))
+    worker, seconds = make_worker(), []
+    pids = set()
+    for number in (1, 2):
+        listener, start = Listener(), time.monotonic()
+        worker.run(request_for(study, tmp_path / f"out{number}", model=model, segmentation="threshold"), listener)
+        with pytest.raises(RuntimeError, match="busy"):
+            worker.run(request_for(study, tmp_path / "other"), listener)
+        host.wait_until(lambda listener=listener: listener.ends, 120)
+        seconds.append(time.monotonic() - start)
+        pids.add(worker._child[0])
+        assert [kind for kind, _ in listener.ends] == ["done"], listener.ends
+        assert len(load_result(tmp_path / f"out{number}").manifest.phases) == 3
+        assert {stage for stage, *_ in listener.steps} >= {"read", "model", "synthesize", "kinetics", "export"}
+        assert listener.warnings
+    record_property("cold_and_warm_s", seconds)
+    print(f"\ncold {seconds[0]:.1f} s, warm {seconds[1]:.1f} s")
+    assert len(pids) == 1
+    assert seconds[1] < seconds[0]
+
+
+def test_an_unusable_input_is_one_sentence_and_the_worker_stays(host, make_worker, study, tmp_path):
+    worker, listener = make_worker(), Listener()
+    worker.run(RunRequest(tmp_path / "none.nrrd", tmp_path / "out", RunSettings(model="x/y")), listener)
+    host.wait_until(lambda: listener.ends, 60)
+    assert listener.ends[0][0] == "failed"
+    assert "none.nrrd" in listener.ends[0][1]
+    assert worker.alive
+    assert listener.ends[0][1] in worker.log_text()
+
+
+def test_the_device_is_told_with_its_reason(host, make_worker):
+    worker, answers = make_worker(), []
+    worker.ask_device("cpu", answers.append)
+    worker.ask_device("mps", answers.append)
+    host.wait_until(lambda: len(answers) == 2, 60)
+    assert (answers[0]["device"], answers[0]["usable"]) == ("cpu", True)
+    assert "threads" in answers[0]["reason"]
+    assert not answers[1]["usable"]
+    assert "MPS" in answers[1]["reason"]
+
+
+# ---- ends ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_polite_cancel_stops_the_run_and_keeps_the_worker(host, make_worker, study, tmp_path):
+    worker, listener = make_worker(PATIENT), Listener()
+    worker.run(request_for(study, tmp_path / "out"), listener)
+    host.wait_until(lambda: len(listener.steps) > 3, 60)
+    start = time.monotonic()
+    worker.cancel()
+    worker.cancel()
+    host.wait_until(lambda: listener.ends, 3)
+    print(f"\npolite cancel {time.monotonic() - start:.2f} s")
+    assert time.monotonic() - start < 1.0
+    assert listener.ends == [("cancelled", None)]
+    assert worker.alive
+
+
+def test_a_deaf_run_is_killed_with_its_children_within_two_seconds(host, make_worker, study, tmp_path):
+    worker, listener, out = make_worker(HANGING), Listener(), tmp_path / "out"
+    worker.run(request_for(study, out), listener)
+    grandchild, child = wait_for_partial(host, out), worker._child[0]
+    with host.watch_event_loop() as longest_s:
+        start = time.monotonic()
+        worker.cancel()
+        host.wait_until(lambda: listener.ends, 5)
+        took = time.monotonic() - start
+        print(f"\ndeaf cancel {took:.2f} s, event loop blocked {1000 * longest_s():.0f} ms")
+        assert longest_s() < 0.1
+    assert took < 2.0
+    assert listener.ends == [("cancelled", None)]
+    assert gone(child)
+    assert gone(grandchild)
+    assert not list(tmp_path.glob("out*"))
+    assert not worker.alive
+
+
+def test_a_stopped_process_is_killed_by_the_panel_side(host, make_worker, study, tmp_path):
+    """The worker cannot even insist by itself: only the parent's kill of the group helps."""
+    stopped = HANGING.removesuffix("    time.sleep(600)\n") + "    os.kill(os.getpid(), signal.SIGSTOP)\n"
+    worker, listener, out = make_worker(stopped), Listener(), tmp_path / "out"
+    worker.run(request_for(study, out), listener)
+    grandchild = wait_for_partial(host, out)
+    start = time.monotonic()
+    worker.cancel()
+    host.wait_until(lambda: listener.ends, 5)
+    assert time.monotonic() - start < 2.0
+    assert listener.ends == [("cancelled", None)]
+    host.wait_until(lambda: gone(grandchild), 1)
+    assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize(("code", "how"), [(CRASHING, "crashed or was killed"), (LEAVING, "exit code 7")])
+def test_a_worker_that_dies_is_reported_once_and_the_next_run_starts_anew(
+    host, make_worker, study, tmp_path, code, how
+):
+    worker, listener = make_worker(code), Listener()
+    for _attempt in range(2):
+        worker.run(request_for(study, tmp_path / "out"), listener)
+        host.wait_until(lambda: not worker.busy, 60)
+    assert [kind for kind, _ in listener.ends] == ["failed", "failed"]
+    assert how in listener.ends[0][1]
+    assert not list(tmp_path.glob("out*"))
+    if code is CRASHING:
+        assert "about to crash: Grüße" in worker.log_text()
+        assert "Segmentation fault" in worker.log_text()
+
+
+def test_a_worker_killed_from_outside_is_reported(host, make_worker, study, tmp_path):
+    worker, listener = make_worker(HANGING), Listener()
+    worker.run(request_for(study, tmp_path / "out"), listener)
+    grandchild = wait_for_partial(host, tmp_path / "out")
+    os.kill(worker._child[0], 9)
+    host.wait_until(lambda: listener.ends, 5)
+    assert listener.ends[0][0] == "failed"
+    assert "killed" in listener.ends[0][1]
+    assert not list(tmp_path.glob("out*"))
+    host.wait_until(lambda: gone(grandchild), 1)
+
+
+def test_a_program_that_cannot_be_started_is_reported(host, tmp_path, study):
+    worker, listener = Worker([str(tmp_path / "no-such-python")]), Listener()
+    worker.run(request_for(study, tmp_path / "out"), listener)
+    host.wait_until(lambda: listener.ends, 5)
+    assert [kind for kind, _ in listener.ends] == ["failed"]
+    assert not worker.alive
+
+
+def test_an_idle_worker_ends_by_itself_and_the_next_request_starts_another(host, make_worker):
+    worker, answers = make_worker(idle_s=0.3), []
+    worker.ask_device("cpu", answers.append)
+    host.wait_until(lambda: answers, 60)
+    host.wait_until(lambda: not worker.alive, 10)
+    worker.ask_device("cpu", answers.append)
+    host.wait_until(lambda: len(answers) == 2, 60)
+
+
+def test_freeing_memory_ends_an_idle_worker_at_once(host, make_worker):
+    worker, answers = make_worker(), []
+    worker.ask_device("cpu", answers.append)
+    host.wait_until(lambda: answers, 60)
+    pid = worker._child[0]
+    worker.free()
+    host.wait_until(lambda: not worker.alive, 2)
+    assert gone(pid)
+
+
+def test_a_worker_whose_parent_is_gone_ends_with_its_children(host, make_worker, study, tmp_path):
+    worker, listener, out = make_worker(HANGING), Listener(), tmp_path / "out"
+    worker.run(request_for(study, out), listener)
+    grandchild, child = wait_for_partial(host, out), worker._child[0]
+    worker._process.closeWriteChannel()
+    host.wait_until(lambda: gone(child) and gone(grandchild), 4)
+
+
+def test_shutting_down_ends_a_run_without_a_word(host, make_worker, study, tmp_path):
+    worker, listener = make_worker(HANGING), Listener()
+    worker.run(request_for(study, tmp_path / "out"), listener)
+    wait_for_partial(host, tmp_path / "out")
+    pid = worker._child[0]
+    worker.shutdown()
+    host.process_events(0.1)
+    assert listener.ends == []
+    assert (worker.busy, worker.alive, gone(pid)) == (False, False, True)
+    assert not list(tmp_path.glob("out*"))

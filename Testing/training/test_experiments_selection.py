@@ -1,0 +1,187 @@
+"""`select` over a training run: all its checkpoints are found, measured, ranked, and the winner is exported."""
+
+import argparse
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from VirtualContrastLib.events import Events, InputError
+from VirtualContrastLib.models.package import ModelCard, load_package, save_package
+from VirtualContrastLib.networks.pix2pixhd import build_generator
+from VirtualContrastLib.synthesis.device import choose_device
+from VirtualContrastLib.synthesis.synthesizer import Synthesizer
+from VirtualContrastTrainingLib.commands import evaluate, select
+from VirtualContrastTrainingLib.data.phantom import PhantomSettings, make_phantom
+from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
+from VirtualContrastTrainingLib.experiments import phantom_cohort
+from VirtualContrastTrainingLib.experiments.checkpoints import find_candidates
+
+SMALL = PhantomSettings(
+    size_kji=(8, 48, 64), spacing_kji_mm=(15.0, 4.0, 4.0), lesion_count_weights=(0, 1), lesion_radius_mm=(10, 14)
+)
+CARD = ModelCard.model_validate(
+    {
+        "id": "run",
+        "version": "1",
+        "title": "Run",
+        "architecture": {
+            "name": "pix2pixhd_generator",
+            "config": {"input_nc": 1, "output_nc": 3, "ngf": 4, "n_downsample_global": 1, "n_blocks_global": 1},
+        },
+        "inputs": {},
+        "outputs": {"channel_phases": [1, 2, 3], "times_s": [90.0, 220.0, 350.0]},
+        "intensity": {"recipe": "pre_percentile", "constants": {"max_ratio": 4.0}},
+        "in_plane": {"pad_multiple": 4},
+        "trained_on_phantoms": True,
+        "licence": "Apache-2.0",
+    }
+)
+LEVELS = {2: 0.5, 9: -0.8, 10: -0.3}
+"""Bias of the last layer by epoch: how bright the output is; the phantoms lie nearest to -0.8."""
+
+
+def network(level):
+    torch.manual_seed(0)
+    state = build_generator(CARD.architecture.config).state_dict()
+    last = [key for key in state if key.endswith("bias")][-1]
+    state[last][:] = level
+    return state
+
+
+def checkpoint(path, state):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {f"generator.{key}": value for key, value in state.items()}
+    torch.save({"epoch": 1, "state_dict": {**tensors, "discriminator.weight": torch.zeros(2)}}, path)
+
+
+@pytest.fixture
+def run_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(phantom_cohort, "SETTINGS", SMALL)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "run"
+    for epoch, level in LEVELS.items():
+        checkpoint(folder / "checkpoints" / f"epoch_{epoch}.ckpt", network(level))
+    checkpoint(folder / "checkpoints" / "last.ckpt", network(LEVELS[10]))
+    save_package(folder / "model", CARD, network(LEVELS[10]), model_card_md="# Run\n")
+    return folder
+
+
+@pytest.fixture
+def cases(tmp_path):
+    for seed in (1, 2):
+        write_phantom(make_phantom(seed, SMALL), tmp_path / "cases" / f"case_{seed}")
+    return tmp_path / "cases"
+
+
+def run(capsys, module, *arguments, code=0):
+    parser = argparse.ArgumentParser()
+    module.add_parser(parser.add_subparsers())
+    args = parser.parse_args([module.__name__.rpartition(".")[2], *map(str, arguments), "--json"])
+    assert args.run(args) == code
+    captured = capsys.readouterr()
+    return json.loads(captured.out), captured.err
+
+
+def test_candidates_come_in_natural_order_with_the_packages_last(run_folder):
+    assert [c.name for c in find_candidates(run_folder)] == ["epoch_2", "epoch_9", "epoch_10", "last", "model"]
+
+
+def test_every_checkpoint_is_measured_as_the_engine_would_and_the_winner_becomes_a_package(
+    run_folder, cases, tmp_path, capsys
+):
+    out = tmp_path / "out"
+    result, _ = run(capsys, select, run_folder, "--validation", cases, "--metrics", "mse", "mae", "-o", out)
+    assert set(result["same"]) == {"epoch_2", "epoch_9", "epoch_10"}
+    assert result["same_weights"] == {"last": "epoch_10", "model": "epoch_10"}
+    assert result["data"] == "phantoms"
+
+    def error(level):
+        """Mean squared error over all cases, phases and slices, computed apart."""
+        package = save_package(tmp_path / "apart", CARD, network(level), model_card_md="# x\n")
+        synthesizer = Synthesizer(package, choose_device("cpu"))
+        found = []
+        for case in sorted(cases.iterdir()):
+            made = synthesizer.synthesize(sitk.ReadImage(str(case / "pre.nrrd")), Events()).phases
+            real = [sitk.ReadImage(str(case / f"phase_{n}.nrrd")) for n in (1, 2, 3)]
+            arrays = [[sitk.GetArrayFromImage(x).astype(float) for x in series] for series in (made, real)]
+            found.append(np.mean((np.stack(arrays[0]) - np.stack(arrays[1])) ** 2))
+        return np.mean(found)
+
+    errors = {f"epoch_{epoch}": error(level) for epoch, level in LEVELS.items()}
+    assert {name: row["mse"] for name, row in result["metrics"].items()} == pytest.approx(errors, rel=1e-4)
+    best = min(errors, key=errors.get)
+    assert result["winner"] == best and result["same"][best] == 0
+    exported = load_package(out / "model")
+    exported.verify()
+    expected = network(LEVELS[int(best.removeprefix("epoch_"))])
+    assert all(torch.equal(value, expected[key]) for key, value in exported.load_state().items())
+    noted = {metric.name: metric.value for metric in exported.card.metrics}
+    assert noted["mse"] == pytest.approx(errors[best], rel=1e-4) and noted["same"] == 0
+    assert (out / "same.png").stat().st_size > 5000 and best in (out / "report.html").read_text()
+
+
+def test_without_cases_it_runs_on_phantoms_with_lesion_terms_and_says_so(run_folder, tmp_path, capsys):
+    result, _ = run(capsys, select, run_folder, "--phantoms", 2, "--lesion-terms", "-o", tmp_path / "out")
+    assert "2 phantoms" in result["data"] and "2 phantoms" in (tmp_path / "out" / "report.html").read_text()
+    assert set(result["counted"]) == {"mse", "mae", "ssim", "lesion_mae", "lesion_ssim", "enhancement_error"}
+    plain, _ = run(capsys, select, run_folder, "--phantoms", 2)
+    assert set(plain["counted"]) == {"mse", "mae", "ssim"} and plain["model"] is None
+
+
+def test_a_broken_checkpoint_is_left_out_and_said(run_folder, cases, capsys):
+    (run_folder / "checkpoints" / "epoch_11.ckpt").write_bytes(b"cut short")
+    checkpoint(run_folder / "checkpoints" / "epoch_12.ckpt", {"other": torch.zeros(3)})
+    result, said = run(capsys, select, run_folder, "--validation", cases, code=4)
+    assert set(result["same"]) == {"epoch_2", "epoch_9", "epoch_10"}
+    assert "epoch_11.ckpt is no checkpoint" in said and "epoch_12.ckpt fits no model package" in said
+
+
+def test_a_broken_validation_case_is_left_out_and_said(run_folder, cases, capsys):
+    pre = sitk.ReadImage(str(cases / "case_2" / "pre.nrrd"))
+    sitk.WriteImage(pre * 0 + 7, str(cases / "case_2" / "pre.nrrd"))
+    result, said = run(capsys, select, run_folder, "--validation", cases, code=4)
+    assert set(result["same"]) == {"epoch_2", "epoch_9", "epoch_10"} and "case_2" in said
+
+
+def test_checkpoints_without_a_package_or_recipe_are_refused_with_what_to_do(tmp_path, capsys):
+    checkpoint(tmp_path / "checkpoints" / "a.ckpt", network(0.0))
+    with pytest.raises(InputError, match="--recipe"):
+        run(capsys, select, tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no checkpoints"):
+        run(capsys, select, tmp_path / "empty")
+
+
+def test_select_reads_what_evaluate_really_writes(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    rng = np.random.default_rng(0)
+    real = rng.random((3, 20, 22)).astype(np.float32) * 900
+    for name, noise in (("real", 0), ("ep10", 200), ("ep20", 50)):
+        volume = sitk.GetImageFromArray(real + noise * rng.random(real.shape).astype(np.float32))
+        sitk.WriteImage(volume, str(tmp_path / f"{name}.nrrd"))
+    for name in ("ep10", "ep20"):
+        arguments = ("--real", tmp_path / "real.nrrd", "--synthetic", tmp_path / f"{name}.nrrd")
+        run(capsys, evaluate, *arguments, "-o", tmp_path / "results" / name)
+    result, _ = run(capsys, select, tmp_path / "results")
+    assert result["winner"] == "ep20" and result["same"] == {"ep10": 1, "ep20": 0}
+
+
+def test_a_checkpoint_with_fewer_usable_images_than_the_others_is_not_ranked(run_folder, cases, capsys, monkeypatch):
+    from VirtualContrastTrainingLib.experiments import checkpoint_scores
+
+    write = checkpoint_scores.write_synthesis
+    calls = []
+
+    def collapsed(synthesizer, case, folder):
+        """Phase 1 of one case of the first checkpoint comes out constant."""
+        synthesis = write(synthesizer, case, folder)
+        if not calls:
+            sitk.WriteImage(synthesis.phases[0] * 0 + 5, str(folder / "phases" / "phase_1.nrrd"))
+        calls.append(case)
+        return synthesis
+
+    monkeypatch.setattr(checkpoint_scores, "write_synthesis", collapsed)
+    result, said = run(capsys, select, run_folder, "--validation", cases, code=4)
+    assert set(result["same"]) == {"epoch_9", "epoch_10"} and "epoch_2: 1 of its" in said

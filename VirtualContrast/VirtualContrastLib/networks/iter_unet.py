@@ -1,0 +1,206 @@
+"""Recursive 3-D U-Net that goes from one early phase to any number of later ones (Chung et al. 2025, iterU-Net).
+
+Each step sees the pre-contrast volume and the current post-contrast volume and gives the next one. A ConvLSTM at full
+resolution carries state from step to step; a sinusoidal embedding tells the network where in time the step is.
+Parameter names and shapes are those of the published system. Volumes are [batch, 1, k, j, i], series
+[batch, phase, k, j, i], float, in the units of TI-norm (`synthesis.ti_norm`). Every side needs at least 16 voxels and
+one side at least 32; sides need not be multiples of 16.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .unet_3d import LEVELS, Backbone, UNet3D, check_sides
+
+ITER_UNET_DEFAULTS: dict[str, Any] = {
+    "features": (32, 32, 64, 128, 256, 32),
+    "time": "step",
+    "time_origin_s": 155.0,
+    "time_unit_s": 70.0,
+}
+SINGLE_TIME_POINT_DEFAULTS: dict[str, Any] = {"features": (32, 32, 64, 128, 256, 32)}
+TIME_CHANNELS = 128
+
+State = tuple[Tensor, Tensor]
+
+
+def build_series_network(config: Mapping[str, Any]) -> IterUNet | SingleTimePointUNets:
+    """The recursive network, or with `recursive` False its baseline; the other options are those of the two builders.
+
+    Raises ValueError for a missing, unknown or impossible option.
+    """
+    options = {name: value for name, value in config.items() if name != "recursive"}
+    return build_iter_unet(options) if config.get("recursive", True) else build_single_time_point_unets(options)
+
+
+def build_iter_unet(config: Mapping[str, Any]) -> IterUNet:
+    """The recursive network of the options `config`; those left out are ITER_UNET_DEFAULTS.
+
+    `features`: six widths, level 0 to 4 and the last decoder level; the first and the last must be equal, since both
+    share a time projection. `time`: "step" embeds the step counter 0, 1, 2, ... as published; "seconds" embeds
+    (seconds after injection - time_origin_s) / time_unit_s of the phase that the step makes, which at the published
+    phase times 155, 225, 295, 365 s equals the counter; "none" leaves the embedding and its layers out (ablation).
+    Raises ValueError for an unknown or impossible option.
+    """
+    options = _options(config, ITER_UNET_DEFAULTS)
+    if options["time"] not in ("step", "seconds", "none"):
+        raise ValueError(f"iterU-Net option time is {options['time']!r}; it must be step, seconds or none.")
+    if options["features"][0] != options["features"][5]:
+        raise ValueError(f"iterU-Net option features is {options['features']}; the first and last must be equal.")
+    if not options["time_unit_s"] > 0:
+        raise ValueError("iterU-Net option time_unit_s must be above 0.")
+    return IterUNet(
+        options["features"], time=options["time"], origin_s=options["time_origin_s"], unit_s=options["time_unit_s"]
+    )
+
+
+def build_single_time_point_unets(config: Mapping[str, Any]) -> SingleTimePointUNets:
+    """Baseline of independent 3-D U-Nets, one a later phase: `time_points` (required) networks of `features` widths.
+
+    Raises ValueError for a missing, unknown or impossible option.
+    """
+    rest = {name: value for name, value in config.items() if name != "time_points"}
+    options = _options(rest, SINGLE_TIME_POINT_DEFAULTS)
+    count = config.get("time_points")
+    if not isinstance(count, int) or count < 1:
+        raise ValueError("single-time-point U-Nets need the option time_points, a whole number above 0.")
+    return SingleTimePointUNets(options["features"], count)
+
+
+def time_embedding(t: Tensor) -> Tensor:
+    """Sinusoidal embedding [..., 128] of times `t` [...]: 64 sines, then 64 cosines of t * 10000^(-k / 63)."""
+    half = TIME_CHANNELS // 2
+    k = torch.arange(half, dtype=torch.float32, device=t.device)
+    angles = t[..., None].float() * torch.exp(-math.log(10000.0) * k / (half - 1))
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+class _ConvLSTM(nn.Module):
+    """Convolutional LSTM cell (Shi et al. 2015, without peepholes): one 3x3x3 convolution gives the gates i, f, g, o.
+
+    Written out: c' = sigmoid(f) c + sigmoid(i) tanh(g), h' = sigmoid(o) tanh(c').
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(2 * channels, 4 * channels, 3, padding=1)
+
+    def forward(self, x: Tensor, state: State | None) -> State:
+        """New (h, c), each of the shape of `x`; without a state both start at 0."""
+        h, c = state if state is not None else (torch.zeros_like(x), torch.zeros_like(x))
+        i, f, g, o = self.conv(torch.cat([x, h], dim=1)).chunk(4, dim=1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        return o.sigmoid() * c.tanh(), c
+
+
+class IterUNet(Backbone):
+    """The recursive network. `times_s` of every mode are seconds after injection of the phases to make, in order.
+
+    Of `times_s` only the number of entries counts unless the network embeds seconds.
+    """
+
+    def __init__(self, features: Sequence[int], *, time: str, origin_s: float, unit_s: float) -> None:
+        super().__init__(features)
+        self.time, self._origin_s, self._unit_s = time, origin_s, unit_s
+        self.conv_lstm = _ConvLSTM(features[0])
+        if time != "none":
+            for level in range(LEVELS):
+                self.add_module(f"mtp{level}", nn.Linear(TIME_CHANNELS, TIME_CHANNELS))
+                self.add_module(f"time_projection{level}", nn.Linear(TIME_CHANNELS, features[level]))
+
+    def step(self, pre: Tensor, post: Tensor, t: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """One step: the next volume and the new ConvLSTM state. `t` [batch] is what `step_times` gives."""
+        state = self.conv_lstm(self.conv_0(torch.cat([pre, post], dim=1)), state)
+        return post + self.change(state[0], self._projected(t)), state
+
+    def forward(self, pre: Tensor, first: Tensor, times_s: Tensor) -> Tensor:
+        """Recursive inference from the first post-contrast phase: series [batch, phase, k, j, i] at `times_s`.
+
+        `times_s` is [batch, phase]; any number of phases. Raises ValueError where a side is too short.
+        """
+        check_sides(pre.shape[2:])
+        return self._recursive(pre, first, self.step_times(times_s), None)
+
+    def teacher_forced(self, pre: Tensor, real: Tensor, times_s: Tensor) -> tuple[Tensor, State]:
+        """Warm-up mode: step n starts from the real phase `real[:, n]` [batch, phase, k, j, i], not from an output.
+
+        Returns the series of the next phases, [batch, phase, k, j, i], and the state after the last step.
+        """
+        check_sides(pre.shape[2:])
+        times, state, outputs = self.step_times(times_s), None, []
+        for n in range(times.shape[1]):
+            output, state = self.step(pre, real[:, n : n + 1], times[:, n], state)
+            outputs.append(output)
+        if state is None:
+            raise ValueError("Teacher forcing needs at least one phase to make.")
+        return torch.cat(outputs, dim=1), state
+
+    def optimization(self, pre: Tensor, real: Tensor, times_s: Tensor, *, carry_state: bool = True) -> Tensor:
+        """Second training stage: n teacher-forced steps, then n - 1 recursive ones from the FIRST output.
+
+        The recursive steps make the second and later phases again; with `carry_state` they go on from the ConvLSTM
+        state of the last teacher-forced step, as the published code does, else from zero. Returns
+        [batch, 2 n - 1, k, j, i]: the phases of `times_s` in order, then all but the first of them once more.
+        """
+        forced, state = self.teacher_forced(pre, real, times_s)
+        if times_s.shape[1] == 1:
+            return forced
+        later = self.step_times(times_s)[:, 1:]
+        recursive = self._recursive(pre, forced[:, :1], later, state if carry_state else None)
+        return torch.cat([forced, recursive], dim=1)
+
+    def step_times(self, times_s: Tensor) -> Tensor:
+        """What is embedded for phases at `times_s` [batch, phase]: the step counter, or scaled seconds."""
+        if self.time == "seconds":
+            return (times_s - self._origin_s) / self._unit_s
+        return torch.arange(times_s.shape[1], device=times_s.device).expand(times_s.shape)
+
+    def _recursive(self, pre: Tensor, current: Tensor, times: Tensor, state: State | None) -> Tensor:
+        outputs = []
+        for n in range(times.shape[1]):
+            current, state = self.step(pre, current, times[:, n], state)
+            outputs.append(current)
+        return torch.cat(outputs, dim=1)
+
+    def _projected(self, t: Tensor) -> list[Tensor | None]:
+        """The embedding of `t` [batch] for each level, [batch, channel, 1, 1, 1]."""
+        if self.time == "none":
+            return [None] * LEVELS
+        embedded = time_embedding(t)
+        levels: list[Tensor | None] = []
+        for level in range(LEVELS):
+            hidden = functional.gelu(self.get_submodule(f"mtp{level}")(embedded))
+            levels.append(self.get_submodule(f"time_projection{level}")(hidden)[:, :, None, None, None])
+        return levels
+
+
+class SingleTimePointUNets(nn.Module):
+    """Independent 3-D U-Nets `phase_0`, `phase_1`, ...: each makes one later phase straight from the first one."""
+
+    def __init__(self, features: Sequence[int], time_points: int) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict({f"phase_{n}": UNet3D(features) for n in range(time_points)})
+
+    def forward(self, pre: Tensor, first: Tensor, times_s: Tensor) -> Tensor:
+        """Series [batch, phase, k, j, i]; `times_s` [batch, phase] must have an entry for each network."""
+        if times_s.shape[1] != len(self.networks):
+            raise ValueError(f"there are {len(self.networks)} single-time-point networks, not {times_s.shape[1]}.")
+        return torch.cat([network(pre, first) for network in self.networks.values()], dim=1)
+
+
+def _options(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    unknown = sorted(set(config) - set(defaults))
+    if unknown:
+        raise ValueError(f"iterU-Net options: unknown {unknown}.")
+    options = {**defaults, **config}
+    features = tuple(options["features"])
+    if len(features) != LEVELS + 1 or any(f < 1 for f in features) or any(f % 2 for f in features[2:5]):
+        raise ValueError(f"iterU-Net option features is {features}; it must be six widths, 3rd to 5th of them even.")
+    return {**options, "features": features}

@@ -1,0 +1,96 @@
+"""The U-Net baseline of Osuala et al., J. Med. Imaging 2025: subtraction images from the pre-contrast slice.
+
+Four levels of 64, 128, 256 and 512 channels joined by strided 2x2 convolutions, the first of 1x1 kernels only, batch
+normalization and leaky ReLU, dropout at the two deepest levels, transposed convolutions on the way up, a sigmoid at
+the end. The paper does not give the convolutions of a level; here they are two. Tensors are [batch, channel, row,
+column], float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+DEFAULTS: dict[str, Any] = {"widths": [64, 128, 256, 512], "dropout": 0.5}
+_SLOPE = 0.01
+_LEVELS_WITH_DROPOUT = 2
+
+
+def build_subtraction_unet(config: Mapping[str, Any]) -> SubtractionUNet:
+    """Network of the options `config`: `input_nc` and `output_nc` required, `widths` and `dropout` as DEFAULTS.
+
+    Raises ValueError for a missing, unknown or impossible option.
+    """
+    required = ("input_nc", "output_nc")
+    missing = [name for name in required if name not in config]
+    unknown = sorted(set(config) - set(DEFAULTS) - set(required))
+    if missing or unknown:
+        raise ValueError(f"subtraction U-Net options: missing {missing}, unknown {unknown}.")
+    options = {**DEFAULTS, **config}
+    widths = list(options["widths"])
+    if len(widths) < 2 or min(widths) < 1:
+        raise ValueError(f"subtraction U-Net option widths is {widths}; it needs two levels or more.")
+    return SubtractionUNet(options["input_nc"], options["output_nc"], widths, options["dropout"])
+
+
+class SubtractionUNet(nn.Module):
+    """Pre-contrast slice in 0..1 to subtraction images (phase less pre-contrast, not below 0) in 0..1."""
+
+    def __init__(self, input_nc: int, output_nc: int, widths: Sequence[int], dropout: float) -> None:
+        super().__init__()
+        depth = len(widths)
+        shares = [dropout if level >= depth - _LEVELS_WITH_DROPOUT else 0.0 for level in range(depth)]
+        self.stem = _block(input_nc, widths[0], kernel=1, dropout=shares[0])
+        pairs = list(pairwise(widths))
+        self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
+        self.encode = nn.ModuleList(_block(w, w, 3, share) for w, share in zip(widths[1:], shares[1:], strict=True))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in reversed(pairs))
+        self.decode = nn.ModuleList(
+            _block(2 * w, w, 3, share) for w, share in zip(reversed(widths[:-1]), reversed(shares[:-1]), strict=True)
+        )
+        self.head = nn.Conv2d(widths[0], output_nc, 1)
+
+    def forward(self, pre: Tensor) -> Tensor:
+        """Map [batch, input_nc, row, column] to [batch, output_nc, row, column].
+
+        Height and width must be multiples of 2**(levels - 1).
+        """
+        levels = [self.stem(pre)]
+        for down, encode in zip(self.down, self.encode, strict=True):
+            levels.append(encode(down(levels[-1])))
+        x = levels.pop()
+        for up, decode in zip(self.up, self.decode, strict=True):
+            x = decode(torch.cat((levels.pop(), up(x)), dim=1))
+        return torch.sigmoid(self.head(x))
+
+
+class PhasesFromSubtraction(nn.Module):
+    """A `SubtractionUNet` as a generator of phases: pre-contrast and phases in -1..1, phase = pre + subtraction.
+
+    With several input channels the middle one is the slice itself. Phases end at 1, the top of the network's range.
+    """
+
+    def __init__(self, unet: SubtractionUNet) -> None:
+        super().__init__()
+        self.unet = unet
+
+    def forward(self, pre: Tensor) -> Tensor:
+        """Map [batch, input_nc, row, column] to [batch, output_nc, row, column], both in -1..1."""
+        pre = (pre + 1) / 2
+        own = pre[:, pre.shape[1] // 2, None]
+        return (own + self.unet(pre)).clamp(max=1) * 2 - 1
+
+
+def _block(channels_in: int, channels_out: int, kernel: int, dropout: float) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for channels in (channels_in, channels_out):
+        layers += [
+            nn.Conv2d(channels, channels_out, kernel, padding=kernel // 2),
+            nn.BatchNorm2d(channels_out),
+            nn.LeakyReLU(_SLOPE, inplace=True),
+        ]
+    return nn.Sequential(*layers, *([nn.Dropout(dropout)] if dropout else []))

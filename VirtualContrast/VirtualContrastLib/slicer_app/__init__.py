@@ -1,0 +1,1 @@
+"""The part of VirtualContrast that knows Slicer: panel, worker process, scene. Nothing else imports it."""

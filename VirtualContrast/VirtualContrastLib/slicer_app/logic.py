@@ -1,0 +1,269 @@
+"""One synthesis after another from a volume node to nodes in the scene; no widget is needed.
+
+A run: hand the volumes over as files (piece by piece), let the worker process make a result folder, load the folder.
+Whatever goes wrong on the way leaves no node, no file and one sentence.
+"""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ..events import CancelledError, InputError, Stage, VirtualContrastError
+from ..settings import RunSettings
+from . import install
+from .protocol import Estimate, RunRequest, told_time
+from .transfer import RealPhases, write_nrrd
+from .worker import Worker
+
+if TYPE_CHECKING:
+    from .scene import LoadedResult
+
+HAND_OVER_SHARE = 0.02
+"""Share of the progress bar for handing the volumes over."""
+
+
+@dataclass
+class Callbacks:
+    """What a run tells: progress (fraction 0..1, sentence), warnings, and one of three ends.
+
+    `done` gets the loaded result and its folder.
+    """
+
+    progress: Callable[[float, str], None] = lambda fraction, text: None
+    warning: Callable[[str], None] = lambda sentence: None
+    done: Callable[[LoadedResult, Path], None] = lambda loaded, folder: None
+    failed: Callable[[str], None] = lambda sentence: None
+    cancelled: Callable[[], None] = lambda: None
+
+
+@dataclass
+class _Job:
+    """A run under way. `steps` hands the volumes over; `request` is what the worker gets then.
+
+    `real_nodes` are the real phases that are nodes of the scene (the items of a sequence are not).
+    """
+
+    input_id: str
+    real_nodes: list[Any]
+    folder: Path
+    request: RunRequest
+    callbacks: Callbacks
+    steps: Iterator[float]
+    warnings: list[str] = field(default_factory=list)
+
+
+class Synthesis:
+    """Runs one synthesis at a time in the resident worker process."""
+
+    def __init__(self, worker: Worker | None = None) -> None:
+        self.worker = worker or Worker()
+        self.estimate = Estimate()
+        self._job: _Job | None = None
+        self._timer = qt.QTimer()
+        self._timer.setInterval(0)
+        self._timer.connect("timeout()", self._hand_over)
+
+    @property
+    def busy(self) -> bool:
+        """A run is under way or being cancelled."""
+        return self._job is not None
+
+    def process(
+        self,
+        input_volume: Any,
+        settings: RunSettings | None = None,
+        *,
+        real: RealPhases | None = None,
+        output_folder: Path | None = None,
+    ) -> LoadedResult:
+        """Synthesize and load, blocking until done; for scripts and tests.
+
+        Raises:
+            InputError, VirtualContrastError: one sentence; nothing was made.
+            CancelledError: the run was cancelled.
+        """
+        if missing := install.missing_packages():
+            raise VirtualContrastError(install.explanation(missing))
+        ends: list[Any] = []
+        callbacks = Callbacks(
+            done=lambda loaded, folder: ends.append(loaded),
+            failed=lambda sentence: ends.append(VirtualContrastError(sentence)),
+            cancelled=lambda: ends.append(CancelledError("Cancelled; nothing was made.")),
+        )
+        self.start(input_volume, settings, callbacks, real=real, output_folder=output_folder)
+        self._timer.stop()
+        while not ends and not self.worker.busy:
+            self._hand_over()
+        self.worker.wait()
+        if isinstance(ends[0], VirtualContrastError):
+            raise ends[0]
+        return ends[0]
+
+    def start(
+        self,
+        input_volume: Any,
+        settings: RunSettings | None,
+        callbacks: Callbacks,
+        *,
+        real: RealPhases | None = None,
+        output_folder: Path | None = None,
+    ) -> None:
+        """Start a run and return; `callbacks` are called from the event loop.
+
+        `output_folder` is where the result folder is made, None for Slicer's temporary folder.
+
+        Raises:
+            InputError: a run is under way, or the output folder cannot be used.
+        """
+        if self.busy:
+            raise InputError(_("A run is under way; wait for its end or cancel it."))
+        real, settings = real or RealPhases(), settings or RunSettings()
+        if real.times_s and settings.times_s is None:
+            settings = replace(settings, times_s=real.times_s)
+        folder = Path(tempfile.mkdtemp(prefix="VirtualContrast_", dir=slicer.app.temporaryPath))
+        files = [folder / "pre.nrrd", *(folder / f"real_{n}.nrrd" for n in range(1, len(real.nodes) + 1))]
+        nodes = [input_volume, *real.nodes]
+        request = RunRequest(files[0], _new_folder(output_folder), settings, files[1:])
+        steps = _write_all(nodes, files)
+        in_scene = [other for other in real.nodes if other.GetScene() is slicer.mrmlScene]
+        self._job = _Job(input_volume.GetID(), in_scene, folder, request, callbacks, steps)
+        self.estimate.begin(time.monotonic(), real=bool(real.nodes))
+        callbacks.progress(0.0, _("Handing the volume over"))
+        self._timer.start()
+
+    def cancel(self) -> None:
+        """Stop the run; `callbacks.cancelled` comes within 2 seconds, and nothing is left of it."""
+        if self._job is None:
+            return
+        if self._timer.active:
+            self._end(self._job.callbacks.cancelled)
+        else:
+            self.worker.cancel()
+
+    def shutdown(self) -> None:
+        """End everything now: the run without a word, and the worker process."""
+        self._timer.stop()
+        self.worker.shutdown()
+        if self._job is not None:
+            self._end(lambda: None)
+
+    # ---- a run -----------------------------------------------------------------------------------------------------
+
+    def _hand_over(self) -> None:
+        """Write the next piece of the volumes; after the last, start the worker."""
+        job = self._job
+        if job is None:
+            self._timer.stop()
+            return
+        try:
+            fraction = next(job.steps)
+        except StopIteration:
+            self._timer.stop()
+            self.worker.run(job.request, self)
+        except InputError as error:
+            sentence = str(error)
+            self._end(lambda: job.callbacks.failed(sentence))
+        else:
+            job.callbacks.progress(HAND_OVER_SHARE * fraction, _("Handing the volume over"))
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """From the worker."""
+        if self._job is None:
+            return
+        fraction = self.estimate.update(Stage(stage), done, total)
+        text = _stage_text(Stage(stage), done, total, self._job.request.settings.uncertainty)
+        left = self.estimate.seconds_left(time.monotonic())
+        if left is not None:
+            text += " · " + _("about {time} left").format(time=told_time(left))
+        self._job.callbacks.progress(HAND_OVER_SHARE + (1.0 - HAND_OVER_SHARE) * fraction, text)
+
+    def warning(self, message: str) -> None:
+        """From the worker."""
+        if self._job is not None:
+            self._job.callbacks.warning(message)
+
+    def failed(self, sentence: str) -> None:
+        """From the worker."""
+        if self._job is not None:
+            callbacks = self._job.callbacks
+            self._end(lambda: callbacks.failed(sentence))
+
+    def cancelled(self) -> None:
+        """From the worker."""
+        if self._job is not None:
+            self._end(self._job.callbacks.cancelled)
+
+    def done(self, message: dict[str, Any]) -> None:
+        """From the worker: load the result folder into the scene."""
+        job = self._job
+        if job is None:
+            return
+        self.estimate.learn(message["timing_s"])
+        job.callbacks.progress(1.0, _("Loading the result"))
+        node = slicer.mrmlScene.GetNodeByID(job.input_id)
+        if node is None:
+            text = _("The input volume was removed meanwhile; the result is in {folder}.")
+            self._end(lambda: job.callbacks.failed(text.format(folder=message["out"])))
+            return
+        from . import scene
+
+        try:
+            loaded = scene.load_result(Path(message["out"]), node, real_nodes=job.real_nodes)
+        except (VirtualContrastError, RuntimeError, OSError) as error:
+            text = _("The result in {folder} could not be loaded ({reason}).")
+            sentence = text.format(folder=message["out"], reason=error)
+            self._end(lambda: job.callbacks.failed(sentence))
+        else:
+            self._end(lambda: job.callbacks.done(loaded, Path(message["out"])))
+
+    def _end(self, tell: Callable[[], None]) -> None:
+        """The run is over: remove the handed over files, then tell."""
+        job, self._job = self._job, None
+        self._timer.stop()
+        if job is not None:
+            job.steps.close()  # type: ignore[attr-defined]  # a generator, which may hold an open file
+            shutil.rmtree(job.folder, ignore_errors=True)
+        tell()
+
+
+def _write_all(nodes: list[Any], files: list[Path]) -> Iterator[float]:
+    """Write every node to its file; yields the fraction of all after each piece."""
+    for number, (node, path) in enumerate(zip(nodes, files, strict=True)):
+        for fraction in write_nrrd(node, path):
+            yield (number + fraction) / len(nodes)
+
+
+def _new_folder(parent: Path | None) -> Path:
+    """Path of a result folder that does not exist yet; its name tells the time and nothing of the patient."""
+    parent = parent or Path(slicer.app.temporaryPath) / "VirtualContrast"
+    stem = f"VirtualContrast_{datetime.datetime.now():%Y%m%d_%H%M%S}"
+    candidates = (parent / (stem + (f"_{n}" if n else "")) for n in range(1000))
+    return next(path for path in candidates if not path.exists())
+
+
+def _stage_text(stage: Stage, done: int, total: int, perturbations: int) -> str:
+    names = {
+        Stage.READ: _("Checking the volume"),
+        Stage.MODEL: _("Loading the model"),
+        Stage.SYNTHESIZE: _("Synthesizing the phases"),
+        Stage.SEGMENT: _("Finding lesions"),
+        Stage.KINETICS: _("Measuring curves"),
+        Stage.COMPARE: _("Comparing with the real phases"),
+        Stage.EXPORT: _("Writing the result"),
+    }
+    if stage is Stage.SYNTHESIZE and total > 1:
+        passes = 1 + perturbations  # every slice is counted once per pass
+        slices, count = done // passes, total // passes
+        return _("{stage}, slice {done} of {total}").format(stage=names[stage], done=slices, total=count)
+    return names[stage]

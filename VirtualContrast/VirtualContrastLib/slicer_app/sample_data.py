@@ -1,0 +1,35 @@
+"""The phantom in Slicer's Sample Data: a simulated pre-contrast breast MRI, no patient data.
+
+The file is packaged with the module; Testing/host/make_sample_data.py makes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from slicer.i18n import tr as _
+
+CATEGORY = "VirtualContrast"
+NAME = "VirtualContrastPhantom"
+RESOURCES = Path(__file__).resolve().parents[2] / "Resources"
+VOLUME = RESOURCES / "SampleData" / "VirtualContrastPhantom.nrrd"
+THUMBNAIL = RESOURCES / "Icons" / "VirtualContrastPhantom.png"
+
+
+def register() -> None:
+    """Register the phantom; once."""
+    import SampleData
+
+    if SampleData.SampleDataLogic.sourceForSampleName(NAME) is not None:
+        return
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category=CATEGORY,
+        sampleName=NAME,
+        sampleDescription=_("Simulated pre-contrast breast MRI (phantom)"),
+        uris=VOLUME.as_uri(),
+        fileNames=VOLUME.name,
+        nodeNames=NAME,
+        checksums=f"SHA256:{hashlib.sha256(VOLUME.read_bytes()).hexdigest()}",
+        thumbnailFileName=str(THUMBNAIL),
+    )

@@ -1,0 +1,239 @@
+"""A result folder becomes MRML nodes: all of them under one folder of the subject hierarchy, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+import slicer
+from slicer.i18n import tr as _
+
+from VirtualContrastLib.events import InputError
+from VirtualContrastLib.io.volumes import same_geometry
+from VirtualContrastLib.result import Result
+from VirtualContrastLib.result import load_result as read_result
+
+from . import charts, display, loaded, nodes, segments, tables
+from .loaded import LoadedResult
+from .sequence import add_sequence
+
+TABLES = ("lesions", "curves", "curves_real", "comparison", "agreement")
+MAPS = ("curve_type",)
+
+
+def load_result(
+    folder: Path, input_node: Any, *, real_nodes: Sequence[Any] = (), maps: Sequence[str] = MAPS
+) -> LoadedResult:
+    """Load a finished result folder beside the pre-contrast volume node that it was made from.
+
+    `real_nodes` are the scene's real post-contrast phases 1, 2, ... for flicker and for curves after editing. `maps`
+    are the parametric maps to load (each costs the memory of a volume): curve_type, ser, wash_in, wash_out,
+    time_to_peak, pe_phase_1, ... . Where anything fails the scene is as it was.
+
+    Raises:
+        InputError: no result folder, a comparison, another geometry than the input's, or a damaged file.
+    """
+    result = read_result(folder)
+    if result.manifest.kind != "synthesis" or not result.manifest.phases:
+        raise InputError(f"{result.folder} holds no synthetic phases; choose the result folder of a synthesis.")
+    nodes.keep_house()
+    with nodes.all_or_nothing() as made:
+        loader = _Loader(result, input_node, made)
+        loader.load(real_nodes, maps)
+        return loaded.of_run(loader.run_node)
+
+
+def find_results() -> list[LoadedResult]:
+    """Every result that is in the scene, as after loading a saved scene, in the order of their run ids."""
+    nodes.keep_house()
+    texts = slicer.util.getNodesByClass("vtkMRMLTextNode")
+    runs = [text for text in texts if text.GetAttribute(nodes.ROLE) == loaded.RUN]
+    return [loaded.of_run(run) for run in sorted(runs, key=lambda run: str(run.GetAttribute(nodes.RUN_ID)))]
+
+
+def remove_result(result: LoadedResult) -> None:
+    """Take a result out of the scene. Deleting its folder in the Data module does the same."""
+    run_node = nodes.node(result.run_node)
+    if run_node is None:
+        return
+    hierarchy = nodes.subject_hierarchy()
+    parts = loaded.parts(run_node)
+    hierarchy.RemoveItem(hierarchy.GetItemParent(hierarchy.GetItemByDataNode(run_node)), True, True)
+    nodes.remove_nodes(parts)  # what a user moved out of the folder
+
+
+@dataclass
+class _Loader:
+    """Makes the nodes of one result. `pre` is the pre-contrast volume in the units of the phases."""
+
+    result: Result
+    input_node: Any
+    made: nodes.Made
+    run_node: Any = None
+    folder: int = 0
+    phases: list[Any] = field(default_factory=list)
+
+    def load(self, real_nodes: Sequence[Any], maps: Sequence[str]) -> None:
+        """All nodes, in the order in which they stand in the folder."""
+        self._start()
+        for index, real in enumerate(real_nodes, start=1):
+            loaded.refer(self.run_node, f"{loaded.REAL}_{index}", real)
+        self._phases()
+        subtraction = self._per_phase("subtraction", loaded.SUBTRACTION, _("subtraction"))
+        pre = self._pre(subtraction)
+        proxy = self._sequence(pre)
+        lesions = self._lesions()
+        window = display.common_window(pre)
+        for volume in (pre, proxy, *self.phases):
+            display.set_window(volume, window)
+        self._show_subtraction(subtraction, window, lesions)
+        self._maps(maps)
+        self._tables()
+        charts.update(loaded.of_run(self.run_node))
+
+    def _start(self) -> None:
+        """The folder beside the input, in its study, and the run node with the manifest."""
+        hierarchy, manifest = nodes.subject_hierarchy(), self.result.manifest
+        model = manifest.models[0]
+        parent = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(self.input_node))
+        name = _("Synthetic contrast {run} ({model})").format(run=manifest.run_id, model=model["id"])
+        self.folder = hierarchy.CreateFolderItem(parent or hierarchy.GetSceneItemID(), name)
+        self.made.items.append(self.folder)
+        self.run_node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode", _("Run (manifest)"))
+        self.run_node.SetText((self.result.folder / "manifest.json").read_text(encoding="utf-8"))
+        self.run_node.SetAttribute(nodes.MODEL_ID, model["id"])
+        self.run_node.SetAttribute(nodes.WEIGHTS_SHA256, model["weights_sha256"])
+        self.run_node.SetAttribute(nodes.RUN_ID, manifest.run_id)
+        self.run_node.SetAttribute(nodes.ROLE, loaded.RUN)
+        hierarchy.CreateItem(self.folder, self.run_node)
+        loaded.refer(self.run_node, loaded.INPUT, self.input_node)
+
+    def _adopt(self, node: Any, role: str, key: str = "", *, synthetic: bool = True, caption: str = "") -> None:
+        loaded.adopt(self.run_node, node, role, key, synthetic=synthetic, caption=caption)
+
+    def _name(self, what: str) -> str:
+        return f"{self.input_node.GetName()}: {what}"
+
+    def _read(self, name: str) -> sitk.Image:
+        try:
+            image = sitk.ReadImage(str(self.result.folder / name))
+        except RuntimeError as error:
+            raise InputError(f"{name} in {self.result.folder} cannot be read; make the result anew.") from error
+        size = self.input_node.GetImageData().GetDimensions() if self.input_node.GetImageData() else (0, 0, 0)
+        if image.GetSize() == size:
+            difference = same_geometry(image, nodes.image_of(self.input_node))
+        else:
+            difference = f"{image.GetSize()} and {size} voxels."
+        if difference:
+            raise InputError(f"{name} does not lie on the volume {self.input_node.GetName()}: {difference}")
+        return image
+
+    def _entries(self) -> list[tuple[int, float, str]]:
+        """Index, time in s and file suffix of the phases."""
+        entries = sorted(self.result.manifest.phases, key=lambda entry: int(entry["index"]))
+        return [
+            (int(entry["index"]), float(entry["time_s"]), str(entry["file"]).partition(".")[2]) for entry in entries
+        ]
+
+    def _phases(self) -> None:
+        for index, time_s, suffix in self._entries():
+            when = _("phase {index} ({time_s:g} s)").format(index=index, time_s=time_s)
+            name = self._name(_("synthetic {phase}").format(phase=when))
+            volume = nodes.add_volume(self._read(f"phases/phase_{index}.{suffix}"), name, self.input_node)
+            self._adopt(volume, loaded.PHASE, str(index), caption=when)
+            self.phases.append(volume)
+
+    def _per_phase(self, folder: str, role: str, what: str) -> list[Any]:
+        """The volumes of one kind that the result has, one a phase."""
+        volumes = []
+        for index, _time, suffix in self._entries():
+            file = f"{folder}/phase_{index}.{suffix}"
+            if file in self.result.manifest.outputs:
+                caption = _("{what}, phase {index}").format(what=what, index=index)
+                volume = nodes.add_volume(self._read(file), self._name(caption), self.input_node)
+                self._adopt(volume, role, str(index), caption=caption)
+                volumes.append(volume)
+        return volumes
+
+    def _pre(self, subtraction: Sequence[Any]) -> Any:
+        """The pre-contrast volume in the units and the data type of the phases, to stand first in the sequence.
+
+        Where the model has units of its own, a phase minus its subtraction gives it back.
+        """
+        values = slicer.util.arrayFromVolume(self.input_node)
+        if self.result.manifest.arbitrary_units and subtraction:
+            arrays = [slicer.util.arrayFromVolume(volume) for volume in (self.phases[0], subtraction[0])]
+            values = arrays[0] - arrays[1]
+        phase = slicer.util.arrayFromVolume(self.phases[0])
+        pre = nodes.to_image(values.astype(phase.dtype), self.input_node)
+        volume = nodes.add_volume(pre, self._name(_("pre-contrast (0 s)")), self.input_node)
+        self._adopt(volume, loaded.PRE, "0", synthetic=False)
+        return volume
+
+    def _sequence(self, pre: Any) -> Any:
+        """The sequence and its browser; returns the browser's proxy volume."""
+        times = [0.0, *(entry[1] for entry in self._entries())]
+        name = self._name(_("synthetic dynamic series"))
+        sequence, browser, proxy = add_sequence([pre, *self.phases], times, name)
+        self._adopt(sequence, loaded.SEQUENCE)
+        self._adopt(browser, loaded.BROWSER)
+        loaded.adopt(self.run_node, proxy, loaded.PROXY, synthetic=nodes.is_synthetic(proxy))
+        return proxy
+
+    def _lesions(self) -> np.ndarray:
+        """The segmentation where there is one; a mask of all lesions, bool [k, j, i]."""
+        if "lesions.seg.nrrd" not in self.result.manifest.outputs:
+            return np.zeros(slicer.util.arrayFromVolume(self.phases[0]).shape, bool)
+        labels = self._read("lesions.seg.nrrd")
+        given = self.result.manifest.settings.get("segmentation") == "given"
+        name = _("lesions (given)") if given else _("lesions (found on synthetic phases)")
+        segmentation = segments.add_segmentation(labels, self._name(name), self.input_node)
+        self._adopt(segmentation, loaded.SEGMENTATION, synthetic=not given)
+        return np.asarray(sitk.GetArrayFromImage(labels) > 0)
+
+    def _show_subtraction(self, volumes: Sequence[Any], phases: display.Window, lesions: np.ndarray) -> None:
+        colors = display.add_diverging_colors(self._name(_("colors of signed subtraction")))
+        self._adopt(colors, loaded.COLORS, "diverging", synthetic=False)
+        high = display.subtraction_window(volumes, phases, lesions)[1] if volumes else 1.0
+        for volume in volumes:
+            display.show_subtraction(volume, high)
+
+    def _maps(self, names: Sequence[str]) -> None:
+        heat = display.add_heat_colors(self._name(_("colors of maps")))
+        for volume in self._per_phase("uncertainty", loaded.UNCERTAINTY, _("uncertainty (1 SD)")):
+            display.show_map(volume, heat)
+            display.add_legend(volume, _("Uncertainty (1 SD)"))
+        suffix = self._entries()[0][2]
+        for name in names:
+            file = f"maps/{name}.{suffix}"
+            if file not in self.result.manifest.outputs:
+                continue
+            if name == "curve_type":
+                self._curve_type(file)
+            else:
+                volume = nodes.add_volume(self._read(file), self._name(name), self.input_node)
+                self._adopt(volume, loaded.MAP, name, caption=name)
+                display.show_map(volume, heat)
+                display.add_legend(volume, name)
+        # After the volumes, so that a deleted folder loses them first: a legend without its colors is an error.
+        self._adopt(heat, loaded.COLORS, "heat", synthetic=False)
+
+    def _curve_type(self, file: str) -> None:
+        what = _("curve type")
+        colors = display.add_type_colors(self._name(_("colors of curve types")))
+        volume = nodes.add_volume(self._read(file), self._name(what), self.input_node, "vtkMRMLLabelMapVolumeNode")
+        volume.GetDisplayNode().SetAndObserveColorNodeID(colors.GetID())
+        self._adopt(volume, loaded.MAP, "curve_type", caption=what)
+        self._adopt(colors, loaded.COLORS, "curve_type", synthetic=False)
+        display.add_legend(volume, _("Curve type"), named=True)
+
+    def _tables(self) -> None:
+        for name in TABLES:
+            if f"{name}.csv" in self.result.manifest.outputs:
+                table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", self._name(name))
+                tables.fill_from_csv(table, self.result.folder / f"{name}.csv")
+                self._adopt(table, loaded.TABLE, name)

@@ -1,0 +1,43 @@
+"""The dynamic series as one sequence with the real time axis, and a browser to play it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import slicer
+
+
+def add_sequence(volumes: Sequence[Any], times_s: Sequence[float], name: str) -> tuple[Any, Any, Any]:
+    """Sequence, browser and the browser's proxy volume of `volumes` at seconds after injection, pre-contrast at 0.
+
+    The items share the voxels of the volume nodes, so that the sequence costs no memory, and keep their attributes:
+    the proxy says of the item it shows whether it is synthetic.
+    """
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", name)
+    sequence.SetIndexName("time")
+    sequence.SetIndexUnit("s")
+    sequence.SetIndexTypeFromString("numeric")
+    for volume, time_s in zip(volumes, times_s, strict=True):
+        _append(sequence, volume, f"{time_s:g}")
+    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", f"{name} browser")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    slicer.modules.sequences.logic().UpdateAllProxyNodes()
+    proxy = browser.GetProxyNode(sequence)
+    proxy.SetName(f"{name} at selected time")
+    return sequence, browser, proxy
+
+
+def _append(sequence: Any, volume: Any, index_value: str) -> None:
+    """Add a volume; the voxels are taken away while the sequence copies the node, and then shared."""
+    voxels = volume.GetImageData()
+    volume.SetAndObserveImageData(None)
+    item = sequence.SetDataNodeAtValue(volume, index_value)
+    volume.SetAndObserveImageData(voxels)
+    item.SetAndObserveImageData(voxels)
+
+
+def select(browser: Any, item: int) -> None:
+    """Show item 0 (pre-contrast), 1, ... in the browser and its proxy; nothing where the browser was deleted."""
+    if browser is not None and browser.GetSelectedItemNumber() != item:
+        browser.SetSelectedItemNumber(item)

@@ -1,0 +1,200 @@
+"""Later phases from a pre-contrast volume and one early phase, by a 3-D network in sliding windows.
+
+MONAI is no dependency of this library, so the windows are its own: half overlapping by default, blended with a
+Gaussian weight as MONAI's `sliding_window_inference(mode="gaussian")` does. A recursive network makes all phases of a
+window before the next window starts; its state does not cross windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ..events import Events, InputError, Stage, VirtualContrastError
+from ..io.volumes import like, same_geometry, to_array
+from ..networks.iter_unet import IterUNet, build_series_network
+from ..networks.unet_3d import check_sides
+from .geometry import AxialView
+from .intensity import foreground_threshold
+from .slice_network import _exact_inference
+from .synthesizer import Synthesis
+from .ti_norm import TINorm
+
+if TYPE_CHECKING:
+    from ..models.card import ModelCard
+    from ..models.package import ModelPackage
+    from .device import DeviceChoice
+
+Float32 = NDArray[np.float32]
+Window = tuple[slice, slice, slice]
+
+ARCHITECTURE = "iter_unet"
+_SIGMA_SHARE = 0.125  # of the window's side, MONAI's default
+_LEAST_WEIGHT = 1e-3
+
+
+@dataclass(frozen=True)
+class VolumetricSettings:
+    """What a model card's `architecture.config` says of a 3-D network.
+
+    `network`: options of `networks.iter_unet.build_series_network`. `window_kji`: voxels the network sees at once, in
+    axial view. `overlap`: share of a window that its neighbor covers. `ti_norm_region`: voxels of the first
+    post-contrast volume that TI-norm takes mean and standard deviation from.
+    """
+
+    network: dict[str, Any]
+    window_kji: Sequence[int]
+    overlap: float
+    ti_norm_region: Any
+
+    @classmethod
+    def of(cls, card: ModelCard) -> Self:
+        """The settings of a card; raises InputError in one sentence where they do not fit a 3-D network."""
+        if card.architecture.name != ARCHITECTURE or card.inputs.phases != [0, 1] or card.outputs is None:
+            raise InputError(
+                f"The model '{card.id}' does not make later phases from the pre-contrast volume and one early phase."
+            )
+        try:
+            settings = cls(**card.architecture.config)
+            settings.check()
+        except (ValueError, TypeError) as error:
+            raise InputError(f"The model '{card.id}' has unusable options of its architecture: {error}.") from error
+        return settings
+
+    def check(self) -> None:
+        """Raise ValueError where a value is impossible."""
+        if len(self.window_kji) != 3:
+            raise ValueError("window_kji must be three numbers")
+        check_sides(self.window_kji)
+        if not 0 <= self.overlap < 1:
+            raise ValueError(f"overlap is {self.overlap:g}, it must be at least 0 and below 1")
+        if self.ti_norm_region not in ("volume", "foreground"):
+            raise ValueError(f"ti_norm_region is '{self.ti_norm_region}', an unknown region")
+
+
+class VolumetricSynthesizer:
+    """A 3-D model with its weights loaded; call `synthesize` for as many studies as needed."""
+
+    def __init__(self, package: ModelPackage, device_choice: DeviceChoice) -> None:
+        """Raises InputError where the package is of another kind or its weights do not fit."""
+        self.card = package.card
+        self.settings = VolumetricSettings.of(package.card)
+        assert package.card.outputs is not None  # VolumetricSettings.of refuses such a card
+        self._trained_times_s = list(package.card.outputs.times_s)
+        state = package.load_state()
+        try:
+            self.network: nn.Module = build_series_network(self.settings.network)
+            self.network.load_state_dict(state, strict=True)
+        except (ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"The weights of '{self.card.id}' do not fit its architecture: {reason}") from error
+        self.network.eval().to(device_choice.device)
+        self._choice = device_choice
+
+    def synthesize(
+        self, pre: sitk.Image, first: sitk.Image, events: Events, *, times_s: Sequence[float] | None = None
+    ) -> Synthesis:
+        """Phases at `times_s` (seconds after injection, increasing; default: those of the model), in input units.
+
+        `pre` and `first` (the first post-contrast phase) are 3-D scalar images of one geometry, which the result has
+        exactly. The result's `phases` are phase 2, 3, ... of the study. Windows without tissue keep `first`. Progress
+        counts windows; cancel is heard between them. Raises InputError, CancelledError, VirtualContrastError.
+        """
+        if difference := same_geometry(pre, first):
+            raise InputError(f"The pre-contrast and the first post-contrast volume do not fit: {difference}")
+        times = self._checked_times(times_s, events)
+        view = AxialView.of(pre)
+        stored = to_array(pre), to_array(first)
+        norm = TINorm.of(stored[1], self.settings.ti_norm_region)
+        volumes = np.stack([norm.forward(view.from_stored(array)) for array in stored])
+        tissue = view.from_stored(stored[1]) > foreground_threshold(stored[1])
+        phases = norm.inverse(self._predict(volumes, tissue, times, events))
+        if not np.isfinite(phases).all():
+            raise VirtualContrastError(
+                f"The model '{self.card.id}' gave numbers that are not finite; its weights are unusable."
+            )
+        return Synthesis(
+            phases=[like(view.to_stored(phase), pre) for phase in phases],
+            times_s=times,
+            uncertainty=None,
+            arbitrary_units=False,
+            pre=like(stored[0], pre),
+        )
+
+    def _checked_times(self, times_s: Sequence[float] | None, events: Events) -> list[float]:
+        trained = self._trained_times_s
+        times = list(trained if times_s is None else times_s)
+        if not times or not all(a < b for a, b in zip([0.0, *times], times, strict=False)):
+            raise InputError("The times of the phases must be seconds after injection, above 0 and increasing.")
+        if not isinstance(self.network, IterUNet):
+            if len(times) != len(trained):
+                raise InputError(f"The model '{self.card.id}' makes exactly {len(trained)} phases, not {len(times)}.")
+        elif len(times) > len(trained):
+            events.warn(f"The model was trained to make {len(trained)} later phases; those beyond are extrapolated.")
+        if isinstance(self.network, IterUNet) and self.network.time == "seconds":
+            if times[0] < trained[0] or times[-1] > trained[-1]:
+                events.warn(f"The model was trained for {trained[0]:g} to {trained[-1]:g} s; other times are guesses.")
+        elif times != trained[: len(times)]:
+            events.warn("The model counts phases and knows no seconds; the times given are only written beside them.")
+        return times
+
+    def _predict(self, volumes: Float32, tissue: NDArray[np.bool_], times: list[float], events: Events) -> Float32:
+        """Series [phase, k, j, i] of the normalized `volumes` (pre and first phase) [2, k, j, i]."""
+        shape, window = volumes.shape[1:], self.settings.window_kji
+        pads = [(0, max(n - side, 0)) for n, side in zip(window, shape, strict=True)]
+        padded = np.pad(volumes, [(0, 0), *pads], mode="edge")
+        total = np.zeros((len(times), *padded.shape[1:]), np.float32)
+        weight_sum = np.zeros(padded.shape[1:], np.float32)
+        weight = gaussian_weight(window)
+        tissue = np.pad(tissue, pads)
+        windows = list(sliding_windows(padded.shape[1:], window, self.settings.overlap))
+        events.progress(Stage.SYNTHESIZE, 0, len(windows))
+        for number, place in enumerate(windows, start=1):
+            patch = padded[(slice(None), *place)]
+            series = self._run(patch, times) if tissue[place].any() else patch[1:]
+            total[(slice(None), *place)] += weight * series
+            weight_sum[place] += weight
+            events.progress(Stage.SYNTHESIZE, number, len(windows))
+        np.divide(total, weight_sum, out=total)
+        return total[:, : shape[0], : shape[1], : shape[2]]
+
+    def _run(self, patch: Float32, times: list[float]) -> Float32:
+        device = torch.device(self._choice.device)
+        try:
+            with _exact_inference(device, self._choice.precision):
+                pre, first = torch.from_numpy(patch.copy(order="C")).to(device)[:, None, None]
+                return self.network(pre, first, torch.tensor([times], device=device)).float().cpu().numpy()[0]
+        except torch.OutOfMemoryError as error:
+            raise VirtualContrastError(
+                f"The memory of {self._choice.device} is too small for this model; choose --device cpu or close others."
+            ) from error
+
+
+def sliding_windows(shape: Sequence[int], window: Sequence[int], overlap: float) -> Iterator[Window]:
+    """Windows that cover a volume of `shape` [k, j, i], none of whose sides is shorter than the window's.
+
+    Neighbors share at least `overlap` of a side; the last window of an axis ends with the volume.
+    """
+    starts = []
+    for side, n in zip(shape, window, strict=True):
+        step = max(1, int(n * (1 - overlap)))
+        starts.append([*range(0, side - n, step), side - n])
+    for corner in product(*starts):
+        k, j, i = (slice(s, s + n) for s, n in zip(corner, window, strict=True))
+        yield k, j, i
+
+
+def gaussian_weight(window: Sequence[int]) -> Float32:
+    """Weight [k, j, i] of a window's voxels: a Gaussian with an eighth of each side as sigma, 1e-3 at least."""
+    axes = [np.arange(n) - (n - 1) / 2 for n in window]
+    squares = [(axis / (_SIGMA_SHARE * n)) ** 2 for axis, n in zip(axes, window, strict=True)]
+    distance = squares[0][:, None, None] + squares[1][:, None] + squares[2]
+    return np.maximum(np.exp(-distance / 2), _LEAST_WEIGHT).astype(np.float32)

@@ -1,0 +1,224 @@
+"""`virtual-contrast-training prepare`: downloaded data into prepared cases, and checks of what was prepared."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from VirtualContrastLib.events import ExitCode, InputError
+
+from ..console import progress
+from ..data.duke import find_duke_cases
+from ..data.duke_tables import read_boxes, read_clinical, read_mapping
+from ..data.dynamic_files import find_dynamic_folders, read_times
+from ..data.mammogram_phantom import write_phantom_pair
+from ..data.mammograms import find_pairs
+from ..data.prepare import Outcome, Source, prepare, verify
+from ..data.splits import HoldOut, Split, leak_warning, leak_warnings, load_split, split_names
+
+_LISTED = 20
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command's arguments."""
+    parser = subparsers.add_parser("prepare", help="turn downloaded data into prepared cases", description=__doc__)
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    duke = _kind(kinds, "duke", "Duke-Breast-Cancer-MRI as downloaded from TCIA", run_duke)
+    for name, what in (
+        ("boxes", "Annotation_Boxes"),
+        ("clinical", "Clinical_and_Other_Features"),
+        ("mapping", "Breast-Cancer-MRI-filepath_filename-mapping"),
+    ):
+        text = f"{what} (.xlsx or .csv; default: looked for in the input folder)"
+        duke.add_argument(f"--{name}", type=Path, metavar="TABLE", help=text)
+    dynamic = _kind(kinds, "dynamic", "a folder a subject: DICOM, one 4-D file, or a 3-D file a phase", run_dynamic)
+    dynamic.add_argument("--pattern", default="*", metavar="GLOB", help="volume files to take, as *_dce*")
+    dynamic.add_argument("--times", type=Path, metavar="TABLE", help="rows of a case and the seconds of its phases")
+    dynamic.add_argument("--lesions", type=Path, metavar="DIR", help="folder with a label file CASE.nii.gz a case")
+    pairs = _kind(kinds, "mammograms", "pairs of low-energy and recombined mammograms", run_mammograms)
+    pairs.add_argument("--pixel-spacing", type=float, metavar="MM", help="of pictures, which do not tell it")
+    simulated = kinds.add_parser("phantom-mammograms", help="simulate pairs of mammograms as prepared cases")
+    simulated.add_argument("-o", "--output", type=Path, required=True, help="folder for the pairs")
+    simulated.add_argument("-n", "--count", type=int, default=1, help="how many (default 1)")
+    simulated.add_argument(
+        "--seed", type=int, default=1, help="seed of the first; the next one has the next (default 1)"
+    )
+    simulated.set_defaults(run=run_phantom_mammograms)
+    check = kinds.add_parser("verify", help="check prepared cases against their SHA-256")
+    check.add_argument("folder", type=Path)
+    check.set_defaults(run=run_verify)
+    splits = kinds.add_parser("splits", help="list the published splits and the leaks between them")
+    splits.add_argument("--json", action="store_true", help="print one JSON object")
+    splits.set_defaults(run=run_splits)
+
+
+def _kind(
+    kinds: argparse._SubParsersAction, name: str, text: str, run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    parser = kinds.add_parser(name, help=text)
+    parser.add_argument("input", type=Path)
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the cases and index.json")
+    division = parser.add_mutually_exclusive_group()
+    division.add_argument("--split", metavar="NAME|FILE", help="cases into train, validation and test (see `splits`)")
+    division.add_argument("--hold-out", type=float, metavar="SHARE", help="this share of the patients into validation")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
+    parser.add_argument("--json", action="store_true", help="print the outcome as one JSON object")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run_duke(args: argparse.Namespace) -> int:
+    """Prepare Duke-Breast-Cancer-MRI."""
+    boxes = _table(args.boxes, args.input, "Annotation_Boxes")
+    clinical = _table(args.clinical, args.input, "Clinical_and_Other_Features")
+    mapping = _table(args.mapping, args.input, "Breast-Cancer-MRI-filepath_filename-mapping")
+    if boxes is None:
+        _warn("no table Annotation_Boxes was found: the cases get no lesion boxes.")
+    cases = find_duke_cases(
+        args.input,
+        boxes=read_boxes(boxes) if boxes else {},
+        mapping=read_mapping(mapping) if mapping else {},
+        clinical=read_clinical(clinical) if clinical else {},
+    )
+    return _prepare(cases, args)
+
+
+def run_dynamic(args: argparse.Namespace) -> int:
+    """Prepare a BIDS-like folder."""
+    times = read_times(args.times) if args.times else None
+    if args.lesions is not None and not args.lesions.is_dir():
+        raise InputError(f"{args.lesions} is no folder.")
+    cases = find_dynamic_folders(args.input, pattern=args.pattern, times=times, lesions=args.lesions)
+    return _prepare(cases, args)
+
+
+def run_mammograms(args: argparse.Namespace) -> int:
+    """Prepare pairs of mammograms."""
+    if args.pixel_spacing is not None and not 0.01 <= args.pixel_spacing <= 10:
+        raise InputError("--pixel-spacing must be millimetres between 0.01 and 10.")
+    return _prepare(find_pairs(args.input, args.pixel_spacing), args)
+
+
+def run_phantom_mammograms(args: argparse.Namespace) -> int:
+    """Write simulated pairs of mammograms."""
+    if args.count < 1:
+        raise InputError("--count must be at least 1.")
+    seeds = range(args.seed, args.seed + args.count)
+    for seed in progress(seeds, args.count, "pairs"):
+        write_phantom_pair(seed, args.output / f"pair_{seed:06d}")
+    print(f"{args.count} simulated pairs in {args.output}")
+    return ExitCode.DONE
+
+
+def run_verify(args: argparse.Namespace) -> int:
+    """Check every prepared case below a folder against its hashes."""
+    cases = sorted(args.folder.rglob("case.json"))
+    if not cases:
+        raise InputError(f"{args.folder} holds no prepared cases (folders with a case.json).")
+    damaged = verify(args.folder)
+    for folder, files in damaged.items():
+        print(f"damaged: {folder}: {', '.join(files)}")
+    print(f"{len(cases) - len(damaged)} of {len(cases)} cases are whole")
+    if not damaged:
+        return ExitCode.DONE
+    return ExitCode.SOME_CASES_FAILED if len(damaged) < len(cases) else ExitCode.UNUSABLE
+
+
+def run_splits(args: argparse.Namespace) -> int:
+    """List the shipped splits, and which model must not be evaluated on which."""
+    splits = [load_split(name) for name in split_names()]
+    leaks = leak_warnings(splits)
+    sizes = {
+        s.name: {
+            "train": None if s.train is None else len(s.train),
+            "validation": len(s.validation),
+            "test": len(s.test),
+        }
+        for s in splits
+    }
+    if args.json:
+        print(json.dumps({"splits": sizes, "leaks": leaks}, indent=1))
+        return ExitCode.DONE
+    for name, size in sizes.items():
+        train = "the rest" if size["train"] is None else size["train"]
+        print(f"{name}: train {train}, validation {size['validation']}, test {size['test']}")
+    for leak in leaks:
+        print(f"leak: {leak}")
+    return ExitCode.DONE
+
+
+def _prepare(sources: Sequence[Source], args: argparse.Namespace) -> int:
+    if args.workers < 1:
+        raise InputError("--workers must be at least 1.")
+    split = _split(args)
+    warnings = _leaks(split)
+    for warning in warnings:
+        _warn(warning)
+    outcomes = list(progress(prepare(sources, args.output, split=split, workers=args.workers), len(sources), "cases"))
+    outcomes.sort(key=lambda outcome: outcome.case)
+    counts = Counter(outcome.state for outcome in outcomes)
+    if args.json:
+        print(json.dumps(_report(outcomes, counts, warnings), indent=1))
+    else:
+        _print(outcomes, counts, args.output)
+    usable = counts["prepared"] + counts["kept"]
+    if usable == 0:
+        raise InputError(f"None of the {len(outcomes)} cases could be used: {_first_reason(outcomes)}")
+    return ExitCode.SOME_CASES_FAILED if counts["failed"] else ExitCode.DONE
+
+
+def _split(args: argparse.Namespace) -> Split | HoldOut | None:
+    if args.hold_out is not None:
+        if not 0 < args.hold_out < 1:
+            raise InputError("--hold-out must be a share between 0 and 1.")
+        return HoldOut(args.hold_out)
+    return load_split(args.split) if args.split else None
+
+
+def _leaks(split: Split | HoldOut | None) -> list[str]:
+    """Leaks between the chosen split and the other published ones (folds of a cross-validation left out)."""
+    if not isinstance(split, Split):
+        return []
+    others = [load_split(name) for name in split_names() if ":" not in name and name != split.name]
+    found = [leak_warning(*pair) for other in others for pair in ((other, split), (split, other))]
+    return [warning for warning in found if warning]
+
+
+def _table(given: Path | None, root: Path, name: str) -> Path | None:
+    """The table given, or one of its published name in the input folder."""
+    if given is not None:
+        if not given.is_file():
+            raise InputError(f"The table {given} does not exist.")
+        return given
+    return next((path for suffix in (".xlsx", ".csv") if (path := root / (name + suffix)).is_file()), None)
+
+
+def _report(outcomes: Iterable[Outcome], counts: Counter[str], warnings: list[str]) -> dict[str, object]:
+    listed = [{"case": o.case, "state": o.state, "reason": o.reason} for o in outcomes]
+    return {"counts": dict(counts), "cases": listed, "warnings": warnings}
+
+
+def _print(outcomes: Sequence[Outcome], counts: Counter[str], output: Path) -> None:
+    for state in ("failed", "excluded"):
+        found = [outcome for outcome in outcomes if outcome.state == state]
+        for outcome in found[:_LISTED]:
+            print(f"{state}: {outcome.case}: {outcome.reason}")
+        if len(found) > _LISTED:
+            print(f"{state}: ... and {len(found) - _LISTED} more, see {output / 'index.json'}")
+    done = ", ".join(
+        f"{counts[state]} {state}" for state in ("prepared", "kept", "excluded", "failed") if counts[state]
+    )
+    print(f"{done} -> {output}")
+
+
+def _first_reason(outcomes: Sequence[Outcome]) -> str:
+    reasons = [f"{outcome.case}: {outcome.reason}" for outcome in outcomes if outcome.reason]
+    return reasons[0] if reasons else "there was none."
+
+
+def _warn(message: str) -> None:
+    print(f"warning: {message}", file=sys.stderr)

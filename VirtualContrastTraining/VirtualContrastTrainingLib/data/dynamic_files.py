@@ -1,0 +1,228 @@
+"""Dynamic examinations from a folder a subject, BIDS-like: DICOM series, one 4-D file, or a 3-D file a phase.
+
+A subject is a folder below the root, or each of its `ses-*` folders. DICOM is read by `dynamic_series`. Volume files
+(NIfTI, NRRD, MetaImage) are ordered by the first of these that all of them have: the times given with `--times`, a
+JSON file beside each (`AcquisitionTime`, `TriggerTime` in ms, `ContentTime`, as dcm2niix writes them), the frame times
+of a 4-D file, and last, with a warning, their names (one with `pre` first, then by number).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+from VirtualContrastLib.events import InputError
+from VirtualContrastLib.io.dicom_headers import is_dicom
+from VirtualContrastLib.io.loaded import Loaded
+from VirtualContrastLib.io.reading import load, time_after
+from VirtualContrastLib.io.volumes import quiet_itk, same_geometry, suffix_of
+
+from .duke_tables import table_rows
+from .dynamic_series import DynamicPhase, DynamicSeries, check_one_grid, read_dicom_dynamic
+from .prepared import PreparedCase, dynamic_case, files_below
+
+_MASK = re.compile(r"(^|[^a-z])(mask|seg|segmentation|lesions?|label|roi|tumou?r)([^a-z]|$)", re.I)
+_PRE = re.compile(r"(^|[^a-z])(pre|native?)([^a-z]|$)", re.I)
+
+
+@dataclass(frozen=True)
+class DynamicFolder:
+    """One subject to prepare. `times_s` (first 0) overrides what the files tell; `lesions` is its label file."""
+
+    case: str
+    folder: Path
+    patient: str
+    pattern: str = "*"
+    times_s: tuple[float, ...] | None = None
+    lesions: Path | None = None
+    kind: str = "dynamic"
+
+    def files(self) -> list[Path]:
+        """All files of the subject."""
+        return files_below(self.folder)
+
+    def settings(self) -> object:
+        """The options, and whether the label file has changed."""
+        changed = self.lesions.stat().st_mtime_ns if self.lesions else None
+        return self.pattern, self.times_s, self.lesions.name if self.lesions else None, changed
+
+    def read(self) -> PreparedCase:
+        """Volumes, labels and description; raises InputError where the case cannot be used."""
+        files = [path for path in self.files() if suffix_of(path) and path.match(self.pattern)]
+        images = [path for path in files if not _MASK.search(_stem(path))]
+        masks = [path for path in files if _MASK.search(_stem(path))]
+        if images:
+            series = read_volume_files(images, self.times_s, self.case)
+        elif any(is_dicom(path) for path in self.files()):
+            series = _with_times(read_dicom_dynamic(self.folder, name=self.case), self.times_s, self.case)
+        else:
+            raise InputError(f"{self.case} holds neither DICOM nor a volume file named like {self.pattern}.")
+        if len(masks) > 1 and self.lesions is None:
+            raise InputError(f"{self.case} holds {len(masks)} label files; keep one, or give --lesions FOLDER.")
+        mask = self.lesions or (masks[0] if masks else None)
+        labels = _labels(mask, series.phases[0].image, self.case)
+        return dynamic_case(series, labels, "segmentation" if mask else "none")
+
+
+def find_dynamic_folders(
+    root: Path,
+    *,
+    pattern: str = "*",
+    times: Mapping[str, Sequence[float]] | None = None,
+    lesions: Path | None = None,
+) -> list[DynamicFolder]:
+    """Subjects below `root`; raises InputError where there is none.
+
+    `times` maps a case to seconds of all its phases, `lesions` is a folder with a label file `CASE.<suffix>` a case.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root} is no folder; give the folder that holds one folder a subject.")
+    labels = {_stem(p): p for p in sorted(lesions.iterdir()) if suffix_of(p)} if lesions else {}
+    found = []
+    for subject in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        for place in sorted(subject.glob("ses-*")) or [subject]:
+            case = subject.name if place == subject else f"{subject.name}_{place.name}"
+            given = (times or {}).get(case)
+            found.append(
+                DynamicFolder(
+                    case, place, subject.name, pattern, tuple(given) if given is not None else None, labels.get(case)
+                )
+            )
+    if not found:
+        raise InputError(f"{root} holds no folder; give the folder that holds one folder a subject.")
+    return found
+
+
+def read_times(path: Path) -> dict[str, list[float]]:
+    """Times of a table (.csv, .xlsx) without header: case, then seconds of its phases, the first 0."""
+    times = {}
+    for row in table_rows(path):
+        try:
+            values = [float(cell) for cell in row[1:] if cell.strip()]
+        except ValueError:
+            continue  # a header
+        if row and row[0].strip() and values:
+            times[row[0].strip()] = values
+    if not times:
+        raise InputError(f"{path.name} holds no row of a case and the seconds of its phases.")
+    return times
+
+
+def read_volume_files(paths: Sequence[Path], times_s: Sequence[float] | None, name: str) -> DynamicSeries:
+    """A dynamic examination from one 4-D file or from a 3-D file a phase; raises InputError.
+
+    `times_s` are seconds of the phases in the order of time points, or of file names.
+    """
+    if len(paths) == 1:
+        return _with_times(_four_d(paths[0], name), times_s, name)
+    ordered = sorted(paths, key=_by_name)
+    loaded = {path: load(path) for path in ordered}
+    sidecar, clock = _sidecar_times(ordered)
+    if sidecar is not None and times_s is None:
+        ordered = sorted(ordered, key=lambda path: sidecar[path])
+        start = sidecar[ordered[0]]
+        phases = [DynamicPhase(loaded[p].image, sidecar[p] - start, loaded[p].files) for p in ordered]
+        series = DynamicSeries(tuple(phases), clock)
+    else:
+        phases = [DynamicPhase(loaded[path].image, None, loaded[path].files) for path in ordered]
+        warnings = () if times_s else ("no time tag tells the order of the phases; they are ordered by file name",)
+        series = DynamicSeries(tuple(phases), "file name", warnings)
+    check_one_grid([phase.image for phase in series.phases], name)
+    return _with_times(series, times_s, name)
+
+
+def _four_d(path: Path, name: str) -> DynamicSeries:
+    count = _time_points(path)
+    if count < 2:
+        raise InputError(f"{name} holds one volume ({path.name}); a dynamic series has at least two phases.")
+    loaded: list[Loaded] = [load(f"{path}@{n}") for n in range(count)]
+    times = [0.0, *(time_after(loaded[0], other) for other in loaded[1:])]
+    known = None not in times
+    phases = [DynamicPhase(v.image, t if known else None, v.files) for v, t in zip(loaded, times, strict=True)]
+    warnings = () if known else (f"{path.name} tells no times of its {count} phases",)
+    return DynamicSeries(tuple(phases), "frame times" if known else "frame number", warnings)
+
+
+def _time_points(path: Path) -> int:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        with quiet_itk():
+            reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise InputError(f"{path.name} is damaged or of a kind that cannot be read.") from error
+    return reader.GetSize()[3] if reader.GetDimension() == 4 else reader.GetNumberOfComponents()
+
+
+def _with_times(series: DynamicSeries, times_s: Sequence[float] | None, name: str) -> DynamicSeries:
+    """The series with given times; InputError where their number or order is off."""
+    if times_s is None:
+        return series
+    if len(times_s) != len(series.phases) or list(times_s) != sorted(set(times_s)):
+        raise InputError(f"{name}: its {len(times_s)} given times do not increase or are not one for each phase.")
+    phases = [
+        DynamicPhase(p.image, t - times_s[0], p.files, p.frames) for p, t in zip(series.phases, times_s, strict=True)
+    ]
+    return DynamicSeries(tuple(phases), series.ordered_by, series.warnings)
+
+
+def _sidecar_times(paths: Sequence[Path]) -> tuple[dict[Path, float] | None, str]:
+    """Seconds by file from the JSON files beside them, and the field; None where no field tells all files apart."""
+    contents = [_sidecar(path) for path in paths]
+    for field, to_seconds in (("AcquisitionTime", _clock_s), ("TriggerTime", _milliseconds), ("ContentTime", _clock_s)):
+        values = [to_seconds(content.get(field)) for content in contents]
+        if None not in values and len(set(values)) == len(values):
+            return {p: v for p, v in zip(paths, values, strict=True) if v is not None}, f"sidecar {field}"
+    return None, ""
+
+
+def _sidecar(path: Path) -> Mapping[str, Any]:
+    file = path.with_name(_stem(path) + ".json")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError:
+        return {}
+    except ValueError as error:
+        raise InputError(f"{file.name} is not valid JSON.") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _clock_s(value: object) -> float | None:
+    """Seconds of `HH:MM:SS.ffffff`, else None."""
+    match = re.fullmatch(r"(\d{1,2}):(\d{2}):(\d{2}(?:\.\d+)?)", str(value))
+    return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else None
+
+
+def _milliseconds(value: object) -> float | None:
+    return value / 1000.0 if isinstance(value, int | float) else None
+
+
+def _by_name(path: Path) -> tuple:
+    """`pre` first, then names with their numbers compared as numbers."""
+    parts = re.split(r"(\d+)", _stem(path))
+    return not _PRE.search(_stem(path)), [int(part) if part.isdigit() else part for part in parts]
+
+
+def _stem(path: Path) -> str:
+    return path.name[: len(path.name) - len(suffix_of(path))] if suffix_of(path) else path.stem
+
+
+def _labels(path: Path | None, pre: sitk.Image, name: str) -> sitk.Image:
+    """Lesion labels on the grid of `pre`, uint8; all 0 without a file."""
+    if path is None:
+        empty = sitk.Image(pre.GetSize(), sitk.sitkUInt8)
+        empty.CopyInformation(pre)
+        return empty
+    labels = load(path).image
+    difference = same_geometry(pre, labels)
+    if difference:
+        raise InputError(f"{name}: the labels {path.name} do not lie on the voxels of its images. {difference}")
+    values = sitk.GetArrayViewFromImage(labels)
+    if values.min() < 0 or values.max() > 255:
+        raise InputError(f"{name}: the labels {path.name} are not whole numbers from 0 to 255.")
+    return sitk.Cast(labels, sitk.sitkUInt8)

@@ -1,0 +1,140 @@
+"""The format of prepared data: a folder a case with its volumes and `case.json`, and `index.json` above them.
+
+`case.json` holds: `kind` (duke, dynamic, mammogram; phantoms have their own); `images` (file names, the pre-contrast or
+low-energy image first); `times_s` (seconds after the first phase, null where unknown; not of mammograms); `ordered_by`;
+`spacing_mm` (i, j, k); `lesions` (as of phantoms: empty here); `lesion_source` (box, segmentation or none: what
+`lesions.nrrd` holds); `boxes` (`index_ijk` and `lps_mm`, first and last corner); `clinical`; `split` (name and part);
+`source` (fingerprint and SHA-256 of the files read; no paths); `sha256` of each file written; `warnings`. Volumes keep
+the stored grey values, spacing, origin and direction. No patient name or date is copied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+from VirtualContrastLib.events import VirtualContrastError
+from VirtualContrastLib.io.volumes import sha256_of, write
+
+from .dynamic_series import DynamicSeries
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """What a case becomes: images by file name (in order), lesion labels or None, and the rest of `case.json`."""
+
+    images: Mapping[str, sitk.Image]
+    lesions: sitk.Image | None
+    files: tuple[Path, ...]
+    description: Mapping[str, Any]
+    warnings: tuple[str, ...] = field(default=())
+
+
+def dynamic_case(
+    series: DynamicSeries,
+    lesions: sitk.Image,
+    lesion_source: str,
+    extra: Mapping[str, Any] | None = None,
+    warnings: Sequence[str] = (),
+) -> PreparedCase:
+    """A dynamic examination as `pre.nrrd`, `phase_1.nrrd` ... with its lesion labels (all 0 where none are known)."""
+    names = ["pre.nrrd", *(f"phase_{n}.nrrd" for n in range(1, len(series.phases)))]
+    return PreparedCase(
+        images={name: phase.image for name, phase in zip(names, series.phases, strict=True)},
+        lesions=lesions,
+        files=tuple(dict.fromkeys(path for phase in series.phases for path in phase.files)),
+        description={
+            "times_s": [phase.time_s for phase in series.phases],
+            "ordered_by": series.ordered_by,
+            "lesions": [],
+            "lesion_source": lesion_source,
+            **(extra or {}),
+        },
+        warnings=(*series.warnings, *warnings),
+    )
+
+
+def write_case(content: PreparedCase, folder: Path, header: Mapping[str, Any], fingerprint: str) -> dict[str, Any]:
+    """Write a case into `folder` (made anew, whole or not at all) and return its `case.json`.
+
+    `header` holds kind and split. Raises VirtualContrastError where the place is full or cannot be written.
+    """
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        for name, image in content.images.items():
+            write(image, partial / name)
+        if content.lesions is not None:
+            write(content.lesions, partial / "lesions.nrrd")
+        description = {
+            "schema": SCHEMA,
+            **header,
+            "images": list(content.images),
+            "spacing_mm": list(next(iter(content.images.values())).GetSpacing()),
+            **content.description,
+            "warnings": list(content.warnings),
+            "source": {
+                "fingerprint": fingerprint,
+                "files": len(content.files),
+                "sha256": sha256_of(content.files),
+            },
+            "sha256": {path.name: sha256_of([path]) for path in sorted(partial.iterdir())},
+        }
+        (partial / "case.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    except OSError as error:
+        raise VirtualContrastError(f"{folder} could not be written ({error.strerror}); is the disk full?") from error
+    return description
+
+
+def read_description(folder: Path) -> dict[str, Any] | None:
+    """`case.json` of a prepared case; None where there is none that can be read."""
+    try:
+        content = json.loads((folder / "case.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def is_current(folder: Path, fingerprint: str) -> bool:
+    """True where a case was prepared from the same source files and all its files are there."""
+    description = read_description(folder)
+    if description is None or description.get("source", {}).get("fingerprint") != fingerprint:
+        return False
+    return all((folder / name).is_file() for name in description.get("sha256", ()))
+
+
+def damaged_files(folder: Path) -> list[str]:
+    """Names of the files of a prepared case that are missing or differ from their SHA-256."""
+    description = read_description(folder)
+    if description is None:
+        return ["case.json"]
+    hashes: Mapping[str, str] = description.get("sha256", {})
+    return [n for n, h in hashes.items() if not (folder / n).is_file() or sha256_of([folder / n]) != h]
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files in a folder and its subfolders, sorted."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def fingerprint_of(files: Sequence[Path], root: Path, settings: object) -> str:
+    """SHA-256 of names below `root`, sizes and times of change of source files, and of what else shapes the result.
+
+    Quick to compute where contents are gigabytes; tells a resumed run what has to be prepared anew.
+    """
+    digest = hashlib.sha256(repr((SCHEMA, settings)).encode())
+    for path in sorted(files):
+        status = path.stat()
+        digest.update(f"{path.relative_to(root)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,113 @@
+"""Contrast-enhanced mammography: contrast-to-noise ratio, and what synthesis adds to the low-energy image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from VirtualContrastLib.events import InputError
+
+from ..metrics.bootstrap import PatientSums
+from ..metrics.images import read_mask, read_stack
+from ..metrics.mammography import change_agreement, contrast_to_noise, tissue_masks
+from ..metrics.pairs import Pair
+from .reports import html_table, interval_figure, write_json, write_page, write_table
+from .table_options import TableOptions
+
+MEASURES = {
+    "cnr_low_energy": "CNR, low-energy image",
+    "cnr_real": "CNR, real",
+    "cnr_synthetic": "CNR, synthetic",
+    "change_mae": "MAE of the change",
+    "change_ssim": "SSIM of the change",
+    "change_pearson": "correlation of the change",
+}
+NOTES = (
+    "CNR: |mean adipose - mean fibroglandular| / (sd adipose + sd fibroglandular), tissues by Otsu on the low-energy "
+    "image (twice, for the breast and within it), where attenuating tissue is bright.",
+    "Change: image minus low-energy image, in the breast; MAE in units of the files, SSIM on the real change's range.",
+    "Intervals: 95 %, percentile bootstrap over patients.",
+)
+
+
+def write_mammography(
+    name: str, title: str, pairs: Sequence[Pair], folder: Path, options: TableOptions
+) -> dict[str, Any]:
+    """Write the table as CSV, JSON, PNG and HTML; each pair's `pre` is its low-energy image.
+
+    Pairs that cannot be measured go to `options.failures`. Raises InputError where none can be.
+    """
+    sums = {key: PatientSums() for key in MEASURES}
+    failed = 0
+    for pair in pairs:
+        try:
+            values = measure(pair)
+        except InputError as error:
+            options.failures.append(str(error))
+            failed += 1
+            continue
+        for key, value in values.items():
+            if value is not None:
+                sums[key].add(pair.patient, value)
+    if failed == len(pairs):
+        raise InputError(options.failures[-1])
+    rows: list[dict[str, Any]] = []
+    found: dict[str, dict[str, Any] | None] = {}
+    for key, label in MEASURES.items():
+        summary = sums[key].summary(repeats=options.repeats, seed=options.seed)
+        found[key] = None if summary is None else summary.as_dict()
+        rows.append({"measure": label, **(found[key] or {})})
+        if summary is not None:
+            rows[-1] |= {"ci95 low": summary.low, "ci95 high": summary.high}
+    columns = ("measure", "mean", "std", "ci95 low", "ci95 high", "n", "patients")
+    write_table(folder, name, columns, rows)
+    result = {"table": name, "data": options.data, "measures": found, "failed": failed}
+    write_json(folder / f"{name}.json", result)
+    panels = {
+        "CNR": [found["cnr_low_energy"], found["cnr_real"], found["cnr_synthetic"]],
+        "SSIM of the change": [None, None, found["change_ssim"]],
+        "correlation of the change": [None, None, found["change_pearson"]],
+    }
+    labels = ["low energy", "real", "synthetic"]
+    interval_figure(labels, panels, options.data or "images given").savefig(folder / f"{name}.png", dpi=150)
+    notes = [f"Data: {options.data}.", *NOTES]
+    if failed:
+        notes.append(f"{failed} of {len(pairs)} pairs could not be measured.")
+    image = f'<img src="{name}.png" alt="measures with intervals">'
+    write_page(folder / f"{name}.html", title, [html_table(columns, rows), image], notes)
+    return result
+
+
+def measure(pair: Pair) -> dict[str, float | None]:
+    """All measures of one pair of mammograms; the breast is `pair.breast` or found on the low-energy image.
+
+    Raises InputError where an image is missing, sizes differ, or a measure is not defined.
+    """
+    if pair.pre is None:
+        raise InputError(f"The change needs the low-energy image of {pair.real}; give it with --pre.")
+    low, real, synthetic = (_one_image(path) for path in (pair.pre, pair.real, pair.synthetic))
+    if not low.shape == real.shape == synthetic.shape:
+        raise InputError(f"{pair.real}, {pair.synthetic} and {pair.pre} differ in size; they must be aligned.")
+    try:
+        fat, gland = tissue_masks(low)
+        breast = fat | gland if pair.breast is None else read_mask(pair.breast)[0]
+        if breast.shape != low.shape:
+            raise InputError(f"The mask {pair.breast} differs in size from its image.")
+        change = change_agreement(low, real, synthetic, breast)
+        return {
+            "cnr_low_energy": contrast_to_noise(low, fat, gland),
+            "cnr_real": contrast_to_noise(real, fat, gland),
+            "cnr_synthetic": contrast_to_noise(synthetic, fat, gland),
+            **{f"change_{key}": value for key, value in change.as_dict().items()},
+        }
+    except ValueError as error:
+        raise InputError(f"{pair.real} cannot be measured: {error}.") from error
+
+
+def _one_image(path: Path) -> np.ndarray:
+    stack = read_stack(path)
+    if len(stack.pixels) != 1:
+        raise InputError(f"{path} has {len(stack.pixels)} slices; a mammogram has one.")
+    return np.asarray(stack.pixels[0])

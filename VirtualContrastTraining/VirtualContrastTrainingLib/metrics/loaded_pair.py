@@ -1,0 +1,121 @@
+"""A pair as the metrics see it: its slices, its masks, its data range, and the 8-bit slices of the papers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from VirtualContrastLib.events import InputError
+
+from . import as_published
+from .images import Stack, read_mask, read_stack
+from .pairs import Pair
+
+
+@dataclass(frozen=True)
+class LoadedPair:
+    """Pixels [k, j, i] of one pair, checked to match.
+
+    `real` and `synthetic` are what the true metrics compare (subtraction images where asked for), in the files' units.
+    `data_range` is 255 for 8-bit files, else max - min of the real file; `floor` its lower end. `masks` are bool, by
+    region. `published_real` and `published_synthetic` are uint8; `as_in_files` says that they are the files' own values
+    and not a min-max of them. `same_pixels` says that true and published metrics see the same pixels.
+    """
+
+    real: np.ndarray
+    synthetic: np.ndarray
+    data_range: float
+    floor: float
+    masks: dict[str, np.ndarray]
+    published_real: np.ndarray
+    published_synthetic: np.ndarray
+    as_in_files: bool
+    same_pixels: bool
+    is_volume: bool
+
+
+def load_pair(pair: Pair, subtraction: str | None = None) -> LoadedPair:
+    """Read one pair; `subtraction` None, "signed" or "clipped" compares post minus pre.
+
+    Raises InputError where a file cannot be read, the images do not match, or the real one is constant.
+    """
+    real, synthetic = read_stack(pair.real), read_stack(pair.synthetic)
+    _check_match(pair, real, synthetic)
+    pre = None if subtraction is None else _read_pre(pair, real)
+    eight_bit = real.eight_bit and synthetic.eight_bit
+    data_range = 255.0 if eight_bit else float(np.ptp(real.pixels.astype(np.float64)))
+    if data_range == 0:
+        raise InputError(f"{pair.real} has one value everywhere, so no metric has a scale; leave it out.")
+    regions = (("lesion", pair.lesion), ("breast", pair.breast))
+    published_real, published_synthetic, as_in_files = _eight_bit_pair(real, synthetic, pre)
+    return LoadedPair(
+        real=_subtracted(real.pixels, pre, subtraction),
+        synthetic=_subtracted(synthetic.pixels, pre, subtraction),
+        data_range=data_range,
+        floor=0.0 if eight_bit else float(real.pixels.min()),
+        masks={name: _read_matching_mask(path, real) for name, path in regions if path},
+        published_real=published_real,
+        published_synthetic=published_synthetic,
+        as_in_files=as_in_files,
+        same_pixels=eight_bit and pre is None,
+        is_volume=real.is_volume and len(real.pixels) > 1,
+    )
+
+
+def _read_pre(pair: Pair, real: Stack) -> Stack:
+    if pair.pre is None:
+        raise InputError(f"Subtraction images need the pre-contrast image of {pair.real.name}; give it with --pre.")
+    pre = read_stack(pair.pre)
+    if pre.pixels.shape != real.pixels.shape:
+        raise InputError(
+            f"The pre-contrast image {pair.pre} has {_size(pre.pixels)} pixels and the phase {_size(real.pixels)}; "
+            "they must be equal."
+        )
+    return pre
+
+
+def _eight_bit_pair(real: Stack, synthetic: Stack, pre: Stack | None) -> tuple[np.ndarray, np.ndarray, bool]:
+    """uint8 stacks, real and synthetic, of the saturating subtraction where `pre` is given; True if the files' own."""
+    a, a_same = as_published.as_eight_bit(real.pixels)
+    b, b_same = as_published.as_eight_bit(synthetic.pixels)
+    if pre is None:
+        return a, b, a_same and b_same
+    base, base_same = as_published.as_eight_bit(pre.pixels)
+    a, b = as_published.saturating_subtract(a, base), as_published.saturating_subtract(b, base)
+    return a, b, a_same and b_same and base_same
+
+
+def _subtracted(post: np.ndarray, pre: Stack | None, kind: str | None) -> np.ndarray:
+    if pre is None:
+        return post
+    difference = post.astype(np.float32) - pre.pixels.astype(np.float32)
+    return np.maximum(difference, 0) if kind == "clipped" else difference
+
+
+def _check_match(pair: Pair, real: Stack, synthetic: Stack) -> None:
+    if real.pixels.shape != synthetic.pixels.shape:
+        raise InputError(
+            f"{pair.real} has {_size(real.pixels)} pixels (slices x rows x columns) and {pair.synthetic} "
+            f"{_size(synthetic.pixels)}; a pair must have one size."
+        )
+    if not real.lies_on(synthetic):
+        raise InputError(
+            f"{pair.synthetic} lies elsewhere in space than {pair.real}; resample it onto the real one first."
+        )
+    for path, pixels in ((pair.real, real.pixels), (pair.synthetic, synthetic.pixels)):
+        if not np.isfinite(pixels).all():
+            raise InputError(f"{path} holds values that are not numbers (NaN or infinity); repair it or leave it out.")
+
+
+def _size(pixels: np.ndarray) -> str:
+    return " x ".join(str(side) for side in pixels.shape)
+
+
+def _read_matching_mask(path: Path, real: Stack) -> np.ndarray:
+    mask = read_mask(path)
+    if mask.shape != real.pixels.shape:
+        raise InputError(
+            f"The mask {path} has {_size(mask)} pixels, its image {_size(real.pixels)}; they must be equal."
+        )
+    return mask

@@ -1,0 +1,43 @@
+"""The registry's entry for nnU-Net: what of the common options its training knows."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from VirtualContrastLib.events import InputError
+
+from ..recipe import NNUNetRecipe
+from .nnunet import train_lesion_net
+from .smoke import smoke_cases
+
+
+def train(
+    recipe: NNUNetRecipe,
+    output: Path,
+    *,
+    resume: bool = False,
+    smoke: bool = False,
+    devices: int = 1,
+    num_nodes: int = 1,
+    precision: str | None = None,
+) -> Path:
+    """Train `recipe` into `output` and return its package; raises InputError for `resume` and several processes."""
+    if resume:
+        raise InputError("An nnU-Net run cannot be resumed; start it anew in another folder.")
+    if devices * num_nodes > 1:
+        raise InputError("nnU-Net recipes train in one process; leave --devices and --num-nodes out.")
+    if precision is not None:
+        recipe = recipe.model_copy(update={"precision": precision})
+    with tempfile.TemporaryDirectory() as folder:
+        return train_lesion_net(_smoke(recipe, Path(folder)) if smoke else recipe, output)
+
+
+def _smoke(recipe: NNUNetRecipe, folder: Path) -> NNUNetRecipe:
+    """A narrow network, two steps on the real phases of small phantoms."""
+    cases = str(smoke_cases(folder))
+    data = recipe.data.model_copy(
+        update={"train": cases, "validation": cases, "images": ["real"], "synthesis_model": None}
+    )
+    small = {"data": data, "base_features": 4, "max_features": 8, "epochs": 1, "iterations_per_epoch": 2}
+    return recipe.model_copy(update={**small, "memory_gb": 0.2, "trained_on_phantoms": True})

@@ -1,0 +1,93 @@
+"""Trains the subtraction U-Net baseline: three subtraction images from the pre-contrast slice, no adversary."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+from VirtualContrastLib.networks.subtraction_unet import build_subtraction_unet
+
+from ..losses.subtraction_unet import subtraction_losses, subtraction_targets
+from ..recipe import SubtractionUNetRecipe
+from .base import Plan, RunOptions, check_output, checked_losses, fit
+from .export import export_network
+from .run import slice_sets
+from .smoke import smoke_cases, smoke_subtraction_unet
+
+
+class SubtractionUNetTrainer(L.LightningModule):
+    """Adam on SSIM and MAE of the subtraction images; the batch is that of `Pix2PixHDTrainer`."""
+
+    def __init__(self, recipe: SubtractionUNetRecipe) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.network = build_subtraction_unet(recipe.network)
+
+    def configure_optimizers(self) -> Any:
+        """Adam with torch's defaults; `on_train_epoch_start` sets the rate."""
+        return torch.optim.Adam(self.network.parameters(), lr=self.recipe.learning_rate)
+
+    def on_train_epoch_start(self) -> None:
+        """Set the epoch's learning rate."""
+        for group in self.optimizers().optimizer.param_groups:  # type: ignore[union-attr]
+            group["lr"] = self.recipe.learning_rate * self.recipe.gamma**self.current_epoch
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """The loss of one batch."""
+        losses = subtraction_losses(*self._images(batch), self.recipe.lambda_mae)
+        self.log_dict(checked_losses(self, losses), on_step=False, on_epoch=True, batch_size=1)
+        return torch.stack(list(losses.values())).sum()
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Mean absolute error of the subtraction on held-out slices, whole and in lesions, in the 0..1 range."""
+        output, target = self._images(batch)
+        error = (output - target).abs()
+        inside = batch["lesions"].expand_as(error)
+        values = {"val_mae": error.mean(), "val_lesion_mae": (error * inside).sum() / inside.sum().clamp(min=1)}
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(error))
+
+    def _images(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Subtraction images predicted and true, 0..1."""
+        source = batch["source"]
+        middle = source.shape[1] // 2
+        return self.network((source + 1) / 2), subtraction_targets(source[:, middle, None], batch["target"])
+
+
+def train(
+    recipe: SubtractionUNetRecipe,
+    output: Path,
+    *,
+    resume: bool = False,
+    smoke: bool = False,
+    devices: int = 1,
+    num_nodes: int = 1,
+    precision: str | None = None,
+    max_minutes: float | None = None,
+) -> Path:
+    """Train `recipe` into `output` and return its package; folder, options and errors as `trainers.run.train`."""
+    check_output(output, resume)
+    with tempfile.TemporaryDirectory() as folder:
+        if smoke:
+            recipe = smoke_subtraction_unet(recipe, smoke_cases(Path(folder)))
+        L.seed_everything(recipe.seed, workers=True, verbose=False)
+        train_set, validation_set = slice_sets(recipe, recipe.slices_per_epoch)
+        module = SubtractionUNetTrainer(recipe)
+        plan = Plan(
+            recipe.seed,
+            recipe.epochs,
+            recipe.batch_size,
+            recipe.precision,
+            recipe.checkpoints,
+            shuffle=recipe.slices_per_epoch is None,
+            workers=recipe.data.workers,
+        )
+        options = RunOptions(resume, devices, num_nodes, precision, max_minutes)
+        exports = fit(module, train_set, validation_set, output, plan, options)
+    if not exports:
+        return output / "model"
+    state = module.network.state_dict()
+    return export_network(recipe, "subtraction_unet", recipe.network, state, output / "model")
