@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .comparison import PairMetrics, compare_images
 from .events import Events, InputError
-from .io.volumes import like, same_geometry
+from .io.volumes import like, same_geometry, to_array
 from .kinetics.agreement import Agreement, agreement
 from .kinetics.curves import LesionCurve, lesion_curves
 from .kinetics.maps import kinetic_maps
@@ -20,7 +20,7 @@ from .kinetics.parameters import CurveRules
 from .lesions.breast_region import breast_region
 from .lesions.measurement import LesionMeasures, measure_lesions
 from .lesions.subtraction import subtract
-from .lesions.threshold import segment_by_threshold
+from .lesions.threshold import segment_by_threshold, tissue_mask
 from .study import Phase, Study
 
 if TYPE_CHECKING:
@@ -113,14 +113,17 @@ def lesion_labels(mask: sitk.Image, pre: sitk.Image, name: str) -> sitk.Image:
 
 
 def kinetics(found: Findings, events: Events) -> None:
-    """Breast region, measures and curves of the lesions, voxel maps of the breast."""
+    """Breast region, measures and curves of the lesions, voxel maps of the breast's tissue and of the lesions."""
     pre = found.study.pre.image
     region = breast_region(pre, events)
+    mapped = region & tissue_mask(to_array(found.pre), region)
     if found.labels is not None:
-        region |= sitk.GetArrayViewFromImage(found.labels) > 0
+        lesions = sitk.GetArrayViewFromImage(found.labels) > 0
+        region |= lesions
+        mapped |= lesions
         found.measures = measure_lesions(found.labels, found.series, has_geometry=found.study.has_geometry)
         found.curves = lesion_curves(found.series, found.labels, found.uncertainty)
-    found.maps = kinetic_maps(found.series, like(region.astype(np.uint8), pre))
+    found.maps = kinetic_maps(found.series, like(mapped.astype(np.uint8), pre))
     found.region = region
 
 

@@ -76,11 +76,19 @@ def enhancing_mask(
     baseline: NDArray[np.float32], signal: NDArray[np.float32], region: Mask, settings: ThresholdSettings
 ) -> Mask:
     """Voxels [k, j, i] above the background threshold of `region` whose PE reaches `pe_percent`."""
+    return tissue_mask(baseline, region, settings) & (signal >= (1 + settings.pe_percent / 100) * baseline)
+
+
+def tissue_mask(baseline: NDArray[np.float32], region: Mask, settings: ThresholdSettings | None = None) -> Mask:
+    """Voxels [k, j, i], also outside `region`, whose signal before contrast is above the background threshold.
+
+    Below it, in suppressed fat and air, noise alone makes any percentage.
+    """
+    settings = settings or ThresholdSettings()
     if not region.any():
         return np.zeros_like(region)
     background = settings.background_fraction * np.percentile(baseline[region], settings.background_percentile)
-    tissue = (baseline >= background) & (baseline > 0)
-    return tissue & (signal >= (1 + settings.pe_percent / 100) * baseline)
+    return (baseline >= background) & (baseline > 0)
 
 
 def instance_labels(

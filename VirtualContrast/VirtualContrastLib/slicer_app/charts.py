@@ -44,7 +44,12 @@ def curves_of(table: Any) -> dict[int, Curve]:
 
 def update(loaded: LoadedResult) -> None:
     """Make, change or remove the charts so that they show the curve tables of a result as these are now."""
-    _Charts(loaded).update()
+    nodes.drain(update_steps(loaded))
+
+
+def update_steps(loaded: LoadedResult) -> nodes.Steps[None]:
+    """As `update`, in a step for each lesion."""
+    return _Charts(loaded).update()
 
 
 class _Charts:
@@ -56,7 +61,7 @@ class _Charts:
         self.before = {role: result_nodes.referred(self.run_node, role) for role in (POINTS, SERIES, CHART)}
         self.kept: set[str] = set()
 
-    def update(self) -> None:
+    def update(self) -> nodes.Steps[None]:
         """The chart of each lesion, then that of all."""
         synthetic = curves_of(nodes.node(self.loaded.tables.get("curves", "")))
         real = curves_of(nodes.node(self.loaded.tables.get("curves_real", "")))
@@ -67,7 +72,9 @@ class _Charts:
             if label in real:
                 series.append(self._real_series(label, real[label]))
                 means.append(series[-1])
+            yield
             self._chart(f"lesion_{label}", self._title(label), series)
+            yield
         if synthetic:
             self._chart(ALL_LESIONS, _("All lesions · {note}").format(note=LABEL), means)
         gone = [node_id for by_key in self.before.values() for node_id in by_key.values() if node_id not in self.kept]

@@ -56,10 +56,9 @@ def set_window(volume: Any, window: Window) -> None:
     display.SetWindowLevelMinMax(*window)
 
 
-def subtraction_window(subtractions: Sequence[Any], phases: Window, lesions: np.ndarray) -> Window:
-    """One window for all subtraction maps, as in the figures; `lesions` is a mask [k, j, i]."""
-    windows = [figures.subtraction_window(sample(volume), _thin(lesions), phases) for volume in subtractions]
-    return 0.0, max(high for _, high in windows)
+def subtraction_high(subtraction: Any, phases: Window, lesions: np.ndarray) -> float:
+    """Upper end of the gray window of a subtraction map, as in the figures; `lesions` is a mask [k, j, i]."""
+    return figures.subtraction_window(sample(subtraction), _thin(lesions), phases)[1]
 
 
 def show_subtraction(volume: Any, high: float, diverging: Any = None) -> None:

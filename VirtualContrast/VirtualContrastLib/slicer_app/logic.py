@@ -10,8 +10,8 @@ import datetime
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +29,8 @@ from .worker import Worker
 if TYPE_CHECKING:
     from .scene import LoadedResult
 
-HAND_OVER_SHARE = 0.02
-"""Share of the progress bar for handing the volumes over."""
+HAND_OVER_SHARE, LOADING_SHARE = 0.02, 0.03
+"""Shares of the progress bar for handing the volumes over and for loading the result."""
 
 
 @dataclass
@@ -49,7 +49,8 @@ class Callbacks:
 
 @dataclass
 class _Job:
-    """A run under way. `steps` hands the volumes over; `request` is what the worker gets then.
+    """A run under way. `steps` hands the volumes over; `request` is what the worker gets then; after its end `steps`
+    loads the result folder, which then is `loading`.
 
     `real_nodes` are the real phases that are nodes of the scene (the items of a sequence are not).
     """
@@ -59,8 +60,8 @@ class _Job:
     folder: Path
     request: RunRequest
     callbacks: Callbacks
-    steps: Iterator[float]
-    warnings: list[str] = field(default_factory=list)
+    steps: Generator[float, None, Any]
+    loading: Path | None = None
 
 
 class Synthesis:
@@ -72,7 +73,7 @@ class Synthesis:
         self._job: _Job | None = None
         self._timer = qt.QTimer()
         self._timer.setInterval(0)
-        self._timer.connect("timeout()", self._hand_over)
+        self._timer.connect("timeout()", self._step)
 
     @property
     def busy(self) -> bool:
@@ -102,10 +103,12 @@ class Synthesis:
             cancelled=lambda: ends.append(CancelledError("Cancelled; nothing was made.")),
         )
         self.start(input_volume, settings, callbacks, real=real, output_folder=output_folder)
-        self._timer.stop()
-        while not ends and not self.worker.busy:
-            self._hand_over()
-        self.worker.wait()
+        while self.busy:
+            self._timer.stop()
+            if self.worker.busy:
+                self.worker.wait()
+            else:
+                self._step()
         if isinstance(ends[0], VirtualContrastError):
             raise ends[0]
         return ends[0]
@@ -146,10 +149,12 @@ class Synthesis:
         """Stop the run; `callbacks.cancelled` comes within 2 seconds, and nothing is left of it."""
         if self._job is None:
             return
-        if self._timer.active:
-            self._end(self._job.callbacks.cancelled)
-        else:
+        if self.worker.busy:
             self.worker.cancel()
+            return
+        if self._job.loading is not None:
+            shutil.rmtree(self._job.loading, ignore_errors=True)
+        self._end(self._job.callbacks.cancelled)
 
     def shutdown(self) -> None:
         """End everything now: the run without a word, and the worker process."""
@@ -160,22 +165,39 @@ class Synthesis:
 
     # ---- a run -----------------------------------------------------------------------------------------------------
 
-    def _hand_over(self) -> None:
-        """Write the next piece of the volumes; after the last, start the worker."""
+    def _step(self) -> None:
+        """Hand over the next piece of the volumes, or load the next piece of the result; after the last, go on."""
         job = self._job
         if job is None:
             self._timer.stop()
             return
         try:
             fraction = next(job.steps)
-        except StopIteration:
+        except StopIteration as end:
             self._timer.stop()
-            self.worker.run(job.request, self)
-        except InputError as error:
-            sentence = str(error)
-            self._end(lambda: job.callbacks.failed(sentence))
+            self._steps_done(job, end.value)
+        except (VirtualContrastError, RuntimeError, OSError) as error:
+            self._steps_failed(job, error)
         else:
-            job.callbacks.progress(HAND_OVER_SHARE * fraction, _("Handing the volume over"))
+            if job.loading is None:
+                job.callbacks.progress(HAND_OVER_SHARE * fraction, _("Handing the volume over"))
+            else:
+                job.callbacks.progress(1.0 - LOADING_SHARE * (1.0 - fraction), _("Loading the result"))
+
+    def _steps_done(self, job: _Job, value: Any) -> None:
+        """The volumes are handed over, or the result is loaded and is `value`."""
+        folder = job.loading
+        if folder is None:
+            self.worker.run(job.request, self)
+        else:
+            self._end(lambda: job.callbacks.done(value, folder))
+
+    def _steps_failed(self, job: _Job, error: Exception) -> None:
+        sentence = str(error)
+        if job.loading is not None:
+            text = _("The result in {folder} could not be loaded ({reason}).")
+            sentence = text.format(folder=job.loading, reason=error)
+        self._end(lambda: job.callbacks.failed(sentence))
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """From the worker."""
@@ -186,7 +208,8 @@ class Synthesis:
         left = self.estimate.seconds_left(time.monotonic())
         if left is not None:
             text += " · " + _("about {time} left").format(time=told_time(left))
-        self._job.callbacks.progress(HAND_OVER_SHARE + (1.0 - HAND_OVER_SHARE) * fraction, text)
+        share = 1.0 - HAND_OVER_SHARE - LOADING_SHARE
+        self._job.callbacks.progress(HAND_OVER_SHARE + share * fraction, text)
 
     def warning(self, message: str) -> None:
         """From the worker."""
@@ -205,39 +228,35 @@ class Synthesis:
             self._end(self._job.callbacks.cancelled)
 
     def done(self, message: dict[str, Any]) -> None:
-        """From the worker: load the result folder into the scene."""
+        """From the worker: load the result folder into the scene, step by step."""
         job = self._job
         if job is None:
             return
         self.estimate.learn(message["timing_s"])
-        job.callbacks.progress(1.0, _("Loading the result"))
+        job.loading = Path(message["out"])
         node = slicer.mrmlScene.GetNodeByID(job.input_id)
         if node is None:
             text = _("The input volume was removed meanwhile; the result is in {folder}.")
-            self._end(lambda: job.callbacks.failed(text.format(folder=message["out"])))
+            self._end(lambda: job.callbacks.failed(text.format(folder=job.loading)))
             return
         from . import scene
 
-        try:
-            loaded = scene.load_result(Path(message["out"]), node, real_nodes=job.real_nodes)
-        except (VirtualContrastError, RuntimeError, OSError) as error:
-            text = _("The result in {folder} could not be loaded ({reason}).")
-            sentence = text.format(folder=message["out"], reason=error)
-            self._end(lambda: job.callbacks.failed(sentence))
-        else:
-            self._end(lambda: job.callbacks.done(loaded, Path(message["out"])))
+        real_nodes = [real for real in job.real_nodes if real.GetScene() is slicer.mrmlScene]
+        job.steps = scene.load_steps(job.loading, node, real_nodes=real_nodes)
+        job.callbacks.progress(1.0 - LOADING_SHARE, _("Loading the result"))
+        self._timer.start()
 
     def _end(self, tell: Callable[[], None]) -> None:
         """The run is over: remove the handed over files, then tell."""
         job, self._job = self._job, None
         self._timer.stop()
         if job is not None:
-            job.steps.close()  # type: ignore[attr-defined]  # a generator, which may hold an open file
+            job.steps.close()  # an open file, or the nodes of a half loaded result
             shutil.rmtree(job.folder, ignore_errors=True)
         tell()
 
 
-def _write_all(nodes: list[Any], files: list[Path]) -> Iterator[float]:
+def _write_all(nodes: list[Any], files: list[Path]) -> Generator[float, None, None]:
     """Write every node to its file; yields the fraction of all after each piece."""
     for number, (node, path) in enumerate(zip(nodes, files, strict=True)):
         for fraction in write_nrrd(node, path):

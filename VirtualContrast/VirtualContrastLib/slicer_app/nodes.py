@@ -1,17 +1,18 @@
-"""MRML nodes of a result: making them all or none, marking them, and images to nodes and back."""
+"""MRML nodes of a result: making them in steps and all or none, marking them, and images to nodes and back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import SimpleITK as sitk
 import slicer
 import vtk
+from vtk.util import numpy_support
 
-from VirtualContrastLib.io.volumes import affine_of
+from VirtualContrastLib.io.volumes import affine_of, same_geometry
 
 PREFIX = "VirtualContrast."
 SYNTHETIC = PREFIX + "Synthetic"
@@ -24,7 +25,12 @@ CAPTION = PREFIX + "Caption"
 """Node attributes. Role and key say what a node is in its result; the caption is shown in the views."""
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+SCALAR_VOLUME = "vtkMRMLScalarVolumeNode"
+PIECE_BYTES = 8 << 20
 Box = tuple[slice, slice, slice]
+T = TypeVar("T")
+Steps = Generator[None, None, T]
+"""Work in small steps, between which the application's events are handled; it returns a T."""
 
 
 def node(node_id: str) -> Any:
@@ -43,36 +49,51 @@ def is_synthetic(data_node: Any) -> bool:
 
 
 class Made:
-    """What `all_or_nothing` made so far: node IDs, and the items of the subject hierarchy without a node."""
+    """What a loading made so far: the nodes, and the items of the subject hierarchy without a node.
+
+    Nodes are kept themselves, not by ID: after the scene was closed another node may have the same ID.
+    """
 
     def __init__(self) -> None:
-        self.node_ids: list[str] = []
+        self.nodes: list[Any] = []
         self.items: list[int] = []
 
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Whatever nodes come into the scene inside the block, and stay, count as made."""
+        new: list[Any] = []
+
+        @vtk.calldata_type(vtk.VTK_OBJECT)
+        def added(_scene: Any, _event: str, one: Any) -> None:
+            new.append(one)
+
+        observer = slicer.mrmlScene.AddObserver(slicer.vtkMRMLScene.NodeAddedEvent, added)
+        try:
+            yield
+        finally:
+            slicer.mrmlScene.RemoveObserver(observer)
+            self.nodes = [one for one in (*self.nodes, *new) if in_scene(one)]
+
+    @property
+    def intact(self) -> bool:
+        """Nothing of it has left the scene."""
+        return all(map(in_scene, self.nodes))
+
     def remove(self) -> None:
-        """Take all of it out of the scene, the last first."""
-        remove_nodes(reversed(self.node_ids))
+        """Take all of it out of the scene, the last first; a scene that is being closed does it by itself."""
+        if slicer.mrmlScene.IsClosing():
+            return
+        remove_nodes([one.GetID() for one in reversed(self.nodes) if in_scene(one)])
+        present = vtk.vtkIdList()
+        subject_hierarchy().GetItemChildren(subject_hierarchy().GetSceneItemID(), present, True)
         for item in reversed(self.items):
-            subject_hierarchy().RemoveItem(item, False, True)
+            if present.IsId(item) >= 0:
+                subject_hierarchy().RemoveItem(item, False, True)
 
 
-@contextmanager
-def all_or_nothing() -> Iterator[Made]:
-    """Whatever nodes come into the scene inside the block leave it again if the block does not end normally."""
-    made, done = Made(), False
-
-    @vtk.calldata_type(vtk.VTK_OBJECT)
-    def added(_scene: Any, _event: str, new: Any) -> None:
-        made.node_ids.append(new.GetID())
-
-    observer = slicer.mrmlScene.AddObserver(slicer.vtkMRMLScene.NodeAddedEvent, added)
-    try:
-        yield made
-        done = True
-    finally:
-        slicer.mrmlScene.RemoveObserver(observer)
-        if not done:
-            made.remove()
+def in_scene(data_node: Any) -> bool:
+    """This very node is in the scene."""
+    return data_node.GetID() is not None and node(data_node.GetID()) is data_node
 
 
 def remove_nodes(node_ids: Iterable[str]) -> None:
@@ -101,14 +122,38 @@ def companion_ids(data_node: Any) -> list[str]:
     return [node_id for node_id in ids if node_id]
 
 
-def add_volume(image: sitk.Image, name: str, reference: Any, class_name: str = "vtkMRMLScalarVolumeNode") -> Any:
-    """A volume node with the voxels of `image` and exactly the geometry and parent transform of `reference`."""
+def add_volume(array: np.ndarray, name: str, reference: Any, class_name: str = SCALAR_VOLUME) -> Steps[Any]:
+    """A volume node with voxels [k, j, i] and exactly the geometry and parent transform of `reference`, in steps.
+
+    Its gray window is left to the caller: Slicer's automatic one would look at every voxel at once.
+    """
     volume = slicer.mrmlScene.AddNewNodeByClass(class_name, name)
-    slicer.util.updateVolumeFromArray(volume, sitk.GetArrayFromImage(image))
     volume.CopyOrientation(reference)
     volume.SetAndObserveTransformNodeID(reference.GetTransformNodeID())
     volume.CreateDefaultDisplayNodes()
+    if class_name == SCALAR_VOLUME:
+        volume.GetDisplayNode().SetAutoWindowLevel(False)
+    image = vtk.vtkImageData()
+    image.SetDimensions(*array.shape[::-1])
+    image.AllocateScalars(numpy_support.get_vtk_array_type(array.dtype), 1)
+    voxels = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(array.shape)
+    slices = max(1, PIECE_BYTES // max(1, array[0].nbytes))
+    for start in range(0, len(array), slices):
+        voxels[start : start + slices] = array[start : start + slices]
+        yield
+    volume.SetAndObserveImageData(image)
+    yield
     return volume
+
+
+def drain(steps: Generator[Any, None, T]) -> T:
+    """Do all steps at once; what they return."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
 
 def ijk_to_ras(volume: Any) -> np.ndarray:
@@ -120,10 +165,14 @@ def ijk_to_ras(volume: Any) -> np.ndarray:
 
 def to_image(array: np.ndarray, volume: Any, box: Box | None = None) -> sitk.Image:
     """A SimpleITK image of `array` [k, j, i], which lies on the voxels `box` (default all) of a volume node."""
+    return _placed(sitk.GetImageFromArray(np.ascontiguousarray(array)), volume, box)
+
+
+def _placed(image: sitk.Image, volume: Any, box: Box | None = None) -> sitk.Image:
+    """The image, after it was given the place of the voxels `box` (default all) of a volume node."""
     lps = LPS_TO_RAS @ ijk_to_ras(volume)
     start = [part.start for part in reversed(box)] if box else [0, 0, 0]
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array))
     image.SetSpacing(spacing.tolist())
     image.SetOrigin((lps @ [*start, 1.0])[:3].tolist())
     image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
@@ -134,6 +183,14 @@ def image_of(volume: Any, box: Box | None = None) -> sitk.Image:
     """The voxels of a volume node, or those in `box` [k, j, i], as an image in its own place."""
     array = slicer.util.arrayFromVolume(volume)
     return to_image(array[box] if box else array, volume, box)
+
+
+def difference(image: sitk.Image, volume: Any) -> str:
+    """How the voxels of an image and of a volume node lie apart, in one sentence; "" where they do not."""
+    size = volume.GetImageData().GetDimensions() if volume.GetImageData() else (0, 0, 0)
+    if image.GetSize() != size:
+        return f"{image.GetSize()} and {size} voxels."
+    return same_geometry(image, _placed(sitk.Image(size, sitk.sitkUInt8), volume))
 
 
 def image_to_ras(image: sitk.Image) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,18 @@ import slicer
 from slicer.i18n import tr as _
 
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.io.volumes import same_geometry
 from VirtualContrastLib.result import Result
 from VirtualContrastLib.result import load_result as read_result
 
 from . import charts, display, loaded, nodes, segments, tables
 from .loaded import LoadedResult
+from .nodes import Steps
 from .sequence import add_sequence
 
 TABLES = ("lesions", "curves", "curves_real", "comparison", "agreement")
 MAPS = ("curve_type",)
+READ_POLL_S = 0.01
+_END = object()
 
 
 def load_result(
@@ -37,14 +40,39 @@ def load_result(
     Raises:
         InputError: no result folder, a comparison, another geometry than the input's, or a damaged file.
     """
+    return nodes.drain(load_steps(folder, input_node, real_nodes=real_nodes, maps=maps))
+
+
+def load_steps(
+    folder: Path, input_node: Any, *, real_nodes: Sequence[Any] = (), maps: Sequence[str] = MAPS
+) -> Generator[float, None, LoadedResult]:
+    """As `load_result`, in steps that are short enough to handle the application's events between them.
+
+    Yields the fraction done, 0..1. Closing the generator takes everything out of the scene that was made so far.
+
+    Raises:
+        InputError: as `load_result`; or the scene was closed, or the input or a node made so far removed, meanwhile.
+    """
     result = read_result(folder)
     if result.manifest.kind != "synthesis" or not result.manifest.phases:
         raise InputError(f"{result.folder} holds no synthetic phases; choose the result folder of a synthesis.")
     nodes.keep_house()
-    with nodes.all_or_nothing() as made:
-        loader = _Loader(result, input_node, made)
-        loader.load(real_nodes, maps)
+    made, done = nodes.Made(), False
+    loader = _Loader(result, input_node, made)
+    steps = loader.load(real_nodes, maps)
+    try:
+        while not done:
+            if not (made.intact and nodes.in_scene(input_node)):
+                raise InputError(_("the scene was changed while the result was being loaded"))
+            with made.recording():
+                done = next(steps, _END) is _END
+            if not done:
+                yield loader.fraction
         return loaded.of_run(loader.run_node)
+    finally:
+        steps.close()
+        if not done:
+            made.remove()
 
 
 def find_results() -> list[LoadedResult]:
@@ -76,24 +104,34 @@ class _Loader:
     run_node: Any = None
     folder: int = 0
     phases: list[Any] = field(default_factory=list)
+    files_read: int = 0
 
-    def load(self, real_nodes: Sequence[Any], maps: Sequence[str]) -> None:
+    @property
+    def fraction(self) -> float:
+        """About how much is done, 0..1, by the volumes that were read."""
+        folders = ("phases/", "subtraction/", "uncertainty/", "lesions.seg")
+        return min(1.0, self.files_read / (1 + sum(name.startswith(folders) for name in self.result.manifest.outputs)))
+
+    def load(self, real_nodes: Sequence[Any], maps: Sequence[str]) -> Steps[None]:
         """All nodes, in the order in which they stand in the folder."""
         self._start()
         for index, real in enumerate(real_nodes, start=1):
             loaded.refer(self.run_node, f"{loaded.REAL}_{index}", real)
-        self._phases()
-        subtraction = self._per_phase("subtraction", loaded.SUBTRACTION, _("subtraction"))
-        pre = self._pre(subtraction)
-        proxy = self._sequence(pre)
-        lesions = self._lesions()
+        yield
+        yield from self._phases()
+        subtraction = yield from self._per_phase("subtraction", loaded.SUBTRACTION, _("subtraction"))
+        pre = yield from self._pre(subtraction)
+        proxy = yield from self._sequence(pre)
+        lesions = yield from self._lesions()
         window = display.common_window(pre)
+        yield
         for volume in (pre, proxy, *self.phases):
             display.set_window(volume, window)
-        self._show_subtraction(subtraction, window, lesions)
-        self._maps(maps)
-        self._tables()
-        charts.update(loaded.of_run(self.run_node))
+            yield
+        yield from self._show_subtraction(subtraction, window, lesions)
+        yield from self._maps(maps)
+        yield from self._tables()
+        yield from charts.update_steps(loaded.of_run(self.run_node))
 
     def _start(self) -> None:
         """The folder beside the input, in its study, and the run node with the manifest."""
@@ -118,19 +156,30 @@ class _Loader:
     def _name(self, what: str) -> str:
         return f"{self.input_node.GetName()}: {what}"
 
-    def _read(self, name: str) -> sitk.Image:
+    def _read(self, name: str) -> Steps[sitk.Image]:
+        """Read a file of the result in a thread: unpacking takes its time, and SimpleITK lets others work meanwhile."""
+        reader = ThreadPoolExecutor(1)
         try:
-            image = sitk.ReadImage(str(self.result.folder / name))
+            future = reader.submit(sitk.ReadImage, str(self.result.folder / name))
+            while not future.done():
+                wait((future,), READ_POLL_S)
+                yield
+            image = future.result()
         except RuntimeError as error:
             raise InputError(f"{name} in {self.result.folder} cannot be read; make the result anew.") from error
-        size = self.input_node.GetImageData().GetDimensions() if self.input_node.GetImageData() else (0, 0, 0)
-        if image.GetSize() == size:
-            difference = same_geometry(image, nodes.image_of(self.input_node))
-        else:
-            difference = f"{image.GetSize()} and {size} voxels."
-        if difference:
+        finally:
+            reader.shutdown(wait=False)
+        if difference := nodes.difference(image, self.input_node):
             raise InputError(f"{name} does not lie on the volume {self.input_node.GetName()}: {difference}")
+        self.files_read += 1
         return image
+
+    def _volume(self, file: str, what: str, class_name: str = nodes.SCALAR_VOLUME) -> Steps[Any]:
+        """A volume node of a file of the result."""
+        image = yield from self._read(file)
+        array = sitk.GetArrayViewFromImage(image)
+        volume = yield from nodes.add_volume(array, self._name(what), self.input_node, class_name)
+        return volume
 
     def _entries(self) -> list[tuple[int, float, str]]:
         """Index, time in s and file suffix of the phases."""
@@ -139,27 +188,27 @@ class _Loader:
             (int(entry["index"]), float(entry["time_s"]), str(entry["file"]).partition(".")[2]) for entry in entries
         ]
 
-    def _phases(self) -> None:
+    def _phases(self) -> Steps[None]:
         for index, time_s, suffix in self._entries():
             when = _("phase {index} ({time_s:g} s)").format(index=index, time_s=time_s)
-            name = self._name(_("synthetic {phase}").format(phase=when))
-            volume = nodes.add_volume(self._read(f"phases/phase_{index}.{suffix}"), name, self.input_node)
+            what = _("synthetic {phase}").format(phase=when)
+            volume = yield from self._volume(f"phases/phase_{index}.{suffix}", what)
             self._adopt(volume, loaded.PHASE, str(index), caption=when)
             self.phases.append(volume)
 
-    def _per_phase(self, folder: str, role: str, what: str) -> list[Any]:
+    def _per_phase(self, folder: str, role: str, what: str) -> Steps[list[Any]]:
         """The volumes of one kind that the result has, one a phase."""
         volumes = []
         for index, _time, suffix in self._entries():
             file = f"{folder}/phase_{index}.{suffix}"
             if file in self.result.manifest.outputs:
                 caption = _("{what}, phase {index}").format(what=what, index=index)
-                volume = nodes.add_volume(self._read(file), self._name(caption), self.input_node)
+                volume = yield from self._volume(file, caption)
                 self._adopt(volume, role, str(index), caption=caption)
                 volumes.append(volume)
         return volumes
 
-    def _pre(self, subtraction: Sequence[Any]) -> Any:
+    def _pre(self, subtraction: Sequence[Any]) -> Steps[Any]:
         """The pre-contrast volume in the units and the data type of the phases, to stand first in the sequence.
 
         Where the model has units of its own, a phase minus its subtraction gives it back.
@@ -168,72 +217,87 @@ class _Loader:
         if self.result.manifest.arbitrary_units and subtraction:
             arrays = [slicer.util.arrayFromVolume(volume) for volume in (self.phases[0], subtraction[0])]
             values = arrays[0] - arrays[1]
-        phase = slicer.util.arrayFromVolume(self.phases[0])
-        pre = nodes.to_image(values.astype(phase.dtype), self.input_node)
-        volume = nodes.add_volume(pre, self._name(_("pre-contrast (0 s)")), self.input_node)
+            yield
+        values = values.astype(slicer.util.arrayFromVolume(self.phases[0]).dtype, copy=False)
+        yield
+        volume = yield from nodes.add_volume(values, self._name(_("pre-contrast (0 s)")), self.input_node)
         self._adopt(volume, loaded.PRE, "0", synthetic=False)
         return volume
 
-    def _sequence(self, pre: Any) -> Any:
+    def _sequence(self, pre: Any) -> Steps[Any]:
         """The sequence and its browser; returns the browser's proxy volume."""
         times = [0.0, *(entry[1] for entry in self._entries())]
         name = self._name(_("synthetic dynamic series"))
-        sequence, browser, proxy = add_sequence([pre, *self.phases], times, name)
+        sequence, browser, proxy = yield from add_sequence([pre, *self.phases], times, name)
         self._adopt(sequence, loaded.SEQUENCE)
         self._adopt(browser, loaded.BROWSER)
         loaded.adopt(self.run_node, proxy, loaded.PROXY, synthetic=nodes.is_synthetic(proxy))
         return proxy
 
-    def _lesions(self) -> np.ndarray:
+    def _lesions(self) -> Steps[np.ndarray]:
         """The segmentation where there is one; a mask of all lesions, bool [k, j, i]."""
         if "lesions.seg.nrrd" not in self.result.manifest.outputs:
             return np.zeros(slicer.util.arrayFromVolume(self.phases[0]).shape, bool)
-        labels = self._read("lesions.seg.nrrd")
+        labels = yield from self._read("lesions.seg.nrrd")
         given = self.result.manifest.settings.get("segmentation") == "given"
         name = _("lesions (given)") if given else _("lesions (found on synthetic phases)")
-        segmentation = segments.add_segmentation(labels, self._name(name), self.input_node)
+        segmentation = yield from segments.add_segmentation(labels, self._name(name), self.input_node)
         self._adopt(segmentation, loaded.SEGMENTATION, synthetic=not given)
-        return np.asarray(sitk.GetArrayFromImage(labels) > 0)
+        return np.asarray(sitk.GetArrayViewFromImage(labels) > 0)
 
-    def _show_subtraction(self, volumes: Sequence[Any], phases: display.Window, lesions: np.ndarray) -> None:
+    def _show_subtraction(self, volumes: Sequence[Any], phases: display.Window, lesions: np.ndarray) -> Steps[None]:
         colors = display.add_diverging_colors(self._name(_("colors of signed subtraction")))
         self._adopt(colors, loaded.COLORS, "diverging", synthetic=False)
-        high = display.subtraction_window(volumes, phases, lesions)[1] if volumes else 1.0
+        highs = []
         for volume in volumes:
-            display.show_subtraction(volume, high)
+            yield
+            highs.append(display.subtraction_high(volume, phases, lesions))
+        for volume in volumes:
+            yield
+            display.show_subtraction(volume, max(highs))
 
-    def _maps(self, names: Sequence[str]) -> None:
+    def _maps(self, names: Sequence[str]) -> Steps[None]:
         heat = display.add_heat_colors(self._name(_("colors of maps")))
-        for volume in self._per_phase("uncertainty", loaded.UNCERTAINTY, _("uncertainty (1 SD)")):
-            display.show_map(volume, heat)
-            display.add_legend(volume, _("Uncertainty (1 SD)"))
+        yield
+        volumes = yield from self._per_phase("uncertainty", loaded.UNCERTAINTY, _("uncertainty (1 SD)"))
+        for volume in volumes:
+            yield from self._show_map(volume, heat, _("Uncertainty (1 SD)"))
         suffix = self._entries()[0][2]
         for name in names:
             file = f"maps/{name}.{suffix}"
             if file not in self.result.manifest.outputs:
                 continue
             if name == "curve_type":
-                self._curve_type(file)
+                yield from self._curve_type(file)
             else:
-                volume = nodes.add_volume(self._read(file), self._name(name), self.input_node)
+                volume = yield from self._volume(file, name)
                 self._adopt(volume, loaded.MAP, name, caption=name)
-                display.show_map(volume, heat)
-                display.add_legend(volume, name)
+                yield from self._show_map(volume, heat, name)
         # After the volumes, so that a deleted folder loses them first: a legend without its colors is an error.
         self._adopt(heat, loaded.COLORS, "heat", synthetic=False)
 
-    def _curve_type(self, file: str) -> None:
+    def _show_map(self, volume: Any, colors: Any, title: str) -> Steps[None]:
+        yield
+        display.show_map(volume, colors)
+        yield
+        display.add_legend(volume, title)
+        yield
+
+    def _curve_type(self, file: str) -> Steps[None]:
         what = _("curve type")
         colors = display.add_type_colors(self._name(_("colors of curve types")))
-        volume = nodes.add_volume(self._read(file), self._name(what), self.input_node, "vtkMRMLLabelMapVolumeNode")
+        volume = yield from self._volume(file, what, "vtkMRMLLabelMapVolumeNode")
         volume.GetDisplayNode().SetAndObserveColorNodeID(colors.GetID())
         self._adopt(volume, loaded.MAP, "curve_type", caption=what)
         self._adopt(colors, loaded.COLORS, "curve_type", synthetic=False)
+        yield
         display.add_legend(volume, _("Curve type"), named=True)
+        yield
 
-    def _tables(self) -> None:
+    def _tables(self) -> Steps[None]:
         for name in TABLES:
             if f"{name}.csv" in self.result.manifest.outputs:
                 table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", self._name(name))
                 tables.fill_from_csv(table, self.result.folder / f"{name}.csv")
                 self._adopt(table, loaded.TABLE, name)
+                yield

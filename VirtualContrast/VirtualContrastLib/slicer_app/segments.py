@@ -21,8 +21,9 @@ FILL_OPACITY = 0.0
 OUTLINE_WIDTH = 2
 
 
-def add_segmentation(labels: sitk.Image, name: str, reference: Any) -> Any:
-    """A segmentation node of instance labels on the grid of the volume node `reference`, with closed surfaces.
+def add_segmentation(labels: sitk.Image, name: str, reference: Any) -> nodes.Steps[Any]:
+    """A segmentation node of instance labels on the grid of the volume node `reference`, with closed surfaces; a step
+    for each lesion.
 
     Names, colors and terminology are those in the header of lesions.seg.nrrd, or the engine's where it has none. In
     slices only outlines are shown: a filled lesion cannot be read.
@@ -42,10 +43,12 @@ def add_segmentation(labels: sitk.Image, name: str, reference: Any) -> Any:
         segment.SetTag(LABEL_TAG, str(label))
         segment.AddRepresentation(BINARY, _oriented(array == label, reference))
         segmentation.GetSegmentation().AddSegment(segment, fields["ID"])
+        yield
+        segmentation.GetSegmentation().CreateRepresentation(SURFACE)  # at the first; later segments get it on adding
+        yield
     display = segmentation.GetDisplayNode()
     display.SetAllSegmentsOpacity2DFill(FILL_OPACITY)
     display.SetSliceIntersectionThickness(OUTLINE_WIDTH)
-    segmentation.CreateClosedSurfaceRepresentation()
     return segmentation
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import slicer
 
+from .nodes import Steps
 
-def add_sequence(volumes: Sequence[Any], times_s: Sequence[float], name: str) -> tuple[Any, Any, Any]:
+
+def add_sequence(volumes: Sequence[Any], times_s: Sequence[float], name: str) -> Steps[tuple[Any, Any, Any]]:
     """Sequence, browser and the browser's proxy volume of `volumes` at seconds after injection, pre-contrast at 0.
 
     The items share the voxels of the volume nodes, so that the sequence costs no memory, and keep their attributes:
@@ -20,11 +22,14 @@ def add_sequence(volumes: Sequence[Any], times_s: Sequence[float], name: str) ->
     sequence.SetIndexTypeFromString("numeric")
     for volume, time_s in zip(volumes, times_s, strict=True):
         _append(sequence, volume, f"{time_s:g}")
+        yield
     browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", f"{name} browser")
     browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    yield
     slicer.modules.sequences.logic().UpdateAllProxyNodes()
     proxy = browser.GetProxyNode(sequence)
     proxy.SetName(f"{name} at selected time")
+    yield
     return sequence, browser, proxy
 
 
