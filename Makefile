@@ -1,6 +1,7 @@
 # make demo       set up .venv and run the main job on the phantom study
 # make test       set up .venv and run the fast tests      (make test-slow: the slow ones)
 # make lint       formatting, lint, types, import rules
+# make screenshots  pictures of the Slicer module on the phantom, into Resources/Screenshots
 # make benchmark  speed and memory of the engine, as ratios
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SETUP := $(VENV)/.complete
 STUDY := demo/study/case_900001
 
-.PHONY: help setup demo test test-slow lint benchmark clean
+.PHONY: help setup demo test test-slow lint benchmark screenshots clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -45,6 +46,10 @@ test-slow: $(SETUP)
 
 lint: $(SETUP)
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+screenshots: $(SETUP)
+	@bash Testing/host/install_system_libraries.sh
+	@$(BIN)/python Testing/host/screenshots.py
 
 benchmark: $(SETUP)
 	@$(BIN)/python Testing/benchmarks/engine.py

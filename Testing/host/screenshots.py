@@ -120,7 +120,6 @@ def main():
     out = arguments.out or REPOSITORY / "Resources" / "Screenshots"
     out.mkdir(parents=True, exist_ok=True)
     HOST = slicer_host.boot()
-    result_samples.complete_host()
     phantom = make_phantom(arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
         result = make_result(phantom, Path(folder), stand_in=arguments.stand_in)

@@ -112,18 +112,3 @@ def add_input(image, name="T1"):
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(nodes.image_to_ras(image)))
     node.CreateDefaultDisplayNodes()
     return node
-
-
-def complete_host():
-    """Two things of Slicer that the host lacks: color legend nodes, and a subject hierarchy that is resolved before
-    the views look at an imported scene (qSlicerSubjectHierarchyPluginLogic does it with priority 10).
-
-    Without the second, importing a scene with a segmentation in a folder never ends.
-    """
-    import slicer
-
-    scene = slicer.mrmlScene
-    if not scene.IsNodeClassRegistered("vtkMRMLColorLegendDisplayNode"):
-        scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())
-        for event in (scene.EndImportEvent, scene.EndCloseEvent):
-            scene.AddObserver(event, lambda *_: slicer.vtkMRMLSubjectHierarchyNode.ResolveSubjectHierarchy(scene), 10.0)

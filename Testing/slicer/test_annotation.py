@@ -16,7 +16,6 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def loaded(host, folder):
-    result_samples.complete_host()
     study = result_samples.small_study()
     return scene.load_result(folder, result_samples.add_input(study["pre"]))
 

@@ -16,7 +16,6 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def loaded(host, folder):
-    result_samples.complete_host()
     study = result_samples.small_study()
     real = [result_samples.add_input(image, f"real {number}") for number, image in enumerate(study["real"], 1)]
     return scene.load_result(folder, result_samples.add_input(study["pre"]), real_nodes=real)

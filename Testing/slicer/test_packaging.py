@@ -52,6 +52,7 @@ def test_the_description_is_what_the_extensions_index_asks_for():
     for name in ("ICONURL", "SCREENSHOTURLS"):
         assert fields[name].startswith("https://")
         assert fields[name].endswith(".png")
+    assert (REPOSITORY / fields["SCREENSHOTURLS"].split("/main/")[1]).is_file()
     icon = REPOSITORY / fields["ICONURL"].split("/main/")[1]
     header = icon.read_bytes()[:24]
     assert (int.from_bytes(header[16:20], "big"), int.from_bytes(header[20:24], "big")) == (128, 128)

@@ -27,7 +27,6 @@ def bare_folder(tmp_path_factory):
 
 @pytest.fixture
 def study(host):
-    result_samples.complete_host()
     return result_samples.small_study()
 
 
@@ -143,7 +142,7 @@ def test_a_segment_a_lesion_with_name_terminology_and_surface(loaded, study):
 def test_a_label_file_without_segment_names_gets_them(study, pre):
     plain = sitk.Image(study["labels"])
     assert not plain.HasMetaDataKey("Segment0_ID")
-    node = segments.add_segmentation(plain, "plain", pre)
+    node = nodes.drain(segments.add_segmentation(plain, "plain", pre))
     assert segments.labels_by_segment(node) == {"Lesion_1": 1, "Lesion_2": 2}
 
 
@@ -219,6 +218,55 @@ def test_a_damaged_file_leaves_the_scene_as_it_was(folder, pre, tmp_path, damage
         scene.load_result(copy, pre)
     assert node_ids() == before
     assert hierarchy.GetNumberOfItems() == items
+
+
+@pytest.mark.parametrize("steps", [1, 2, 12, 30, 60])
+def test_a_loading_that_is_given_up_leaves_only_what_the_user_made_meanwhile(folder, pre, study, steps):
+    before, items = node_ids(), nodes.subject_hierarchy().GetNumberOfItems()
+    loading = scene.load_steps(folder, pre)
+    for _step in range(steps):
+        next(loading)
+    mine = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode", "mine")
+    next(loading)
+    loading.close()
+    assert node_ids() == before | {mine.GetID()}
+    assert nodes.subject_hierarchy().GetNumberOfItems() == items + 1
+
+
+def test_steps_tell_how_much_is_done_and_end_with_the_same_result(folder, pre, study):
+    loading, fractions = scene.load_steps(folder, pre), []
+    while True:
+        try:
+            fractions.append(next(loading))
+        except StopIteration as end:
+            by_steps = end.value
+            break
+    assert len(fractions) > 60
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+    at_once = scene.load_result(folder, pre)
+    assert (by_steps.lesions, by_steps.times_s) == (at_once.lesions, at_once.times_s)
+    assert set(by_steps.charts) == set(at_once.charts)
+
+
+@pytest.mark.parametrize("change", ["close", "input", "phase"])
+def test_a_scene_that_changes_under_a_loading_ends_it(folder, pre, study, change):
+    loading = scene.load_steps(folder, pre)
+    while len(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")) < 3:
+        next(loading)
+    if change == "close":
+        slicer.mrmlScene.Clear(0)
+        left = [result_samples.add_input(study["pre"])]  # gets the ID that `pre` had
+    elif change == "input":
+        slicer.mrmlScene.RemoveNode(pre)
+        left = []
+    else:
+        slicer.mrmlScene.RemoveNode(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")[1])
+        left = [pre]
+    with pytest.raises(InputError, match="the scene was changed"):
+        next(loading)
+    assert slicer.util.getNodesByClass("vtkMRMLVolumeNode") == left
+    assert slicer.util.getNodesByClass("vtkMRMLTextNode") == []
 
 
 def test_another_volume_than_the_input_is_refused(folder, study):

@@ -164,9 +164,9 @@ class LesionData(_Strict):
 class NNUNetRecipe(DescribedRecipe):
     """One nnU-Net 3d_fullres training run; `channels` are its inputs: pre, phase_N or subtraction_N.
 
-    `base_features`, `max_features` and `memory_gb` steer nnU-Net's own planner. `batch_dice`: the Dice loss is of the
-    batch together and not of each patch, which is steadier where many patches hold no lesion. `minimum_volume_mm3` is
-    what the package's user discards smaller components by.
+    `base_features`, `max_features` and `memory_gb` steer nnU-Net's own planner. `optimizer` chooses between nnU-Net's
+    trainers: the default (SGD), or Adam at 1e-3, which is steady in a short run of a narrow network where SGD made the
+    weights explode. `minimum_volume_mm3` and `tile_step_size` (step between tiles, in tiles) go into the package.
     """
 
     system: Literal["nnunet"]
@@ -177,9 +177,10 @@ class NNUNetRecipe(DescribedRecipe):
     memory_gb: float = 8.0
     epochs: int = 1000
     iterations_per_epoch: int = 250
-    batch_dice: bool = False
+    optimizer: Literal["sgd", "adam"] = "sgd"
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     minimum_volume_mm3: float = 0.0
+    tile_step_size: float = Field(default=0.5, gt=0, le=1)
 
 
 def recipes_dir() -> Path:

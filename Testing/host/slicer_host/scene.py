@@ -41,11 +41,15 @@ IN_SUBJECT_HIERARCHY = (  # node classes that a subject hierarchy plugin of Slic
 )
 
 
+RESOLVE_PRIORITY = 10.0  # before every observer without a priority of its own
+
+
 class SceneAndLogics:
     """Boots ``scene``, ``application_logic`` and ``logics`` (module name -> logic) in the order that works."""
 
     def __init__(self, temporary_path: str) -> None:
         self.scene = slicer.vtkMRMLScene()
+        self.scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())  # Slicer's Colors module does it
         self.application_logic = slicer.vtkSlicerApplicationLogic()
         self.application_logic.SetTemporaryPath(temporary_path)
         self.application_logic.SetMRMLScene(self.scene)
@@ -103,6 +107,13 @@ class SubjectHierarchyItems:
         scene.AddObserver(scene.NodeAddedEvent, self._added)
         scene.AddObserver(scene.NodeRemovedEvent, self._removed)
         scene.AddObserver(scene.EndImportEvent, self._imported)
+        # Before the views look at the scene, as qSlicerSubjectHierarchyPluginLogic does it. Otherwise importing a scene
+        # with a segmentation in a folder never ends.
+        for event in (scene.EndImportEvent, scene.EndCloseEvent):
+            scene.AddObserver(event, self._resolve, RESOLVE_PRIORITY)
+
+    def _resolve(self, *_: Any) -> None:
+        slicer.vtkMRMLSubjectHierarchyNode.ResolveSubjectHierarchy(self.scene)
 
     def _hierarchy(self) -> Any:
         # Creating a second one with AddNewNodeByClass would crash.

@@ -178,6 +178,9 @@ class Synthesis:
             self._steps_done(job, end.value)
         except (VirtualContrastError, RuntimeError, OSError) as error:
             self._steps_failed(job, error)
+        except BaseException:
+            self._end(lambda: job.callbacks.failed(_("An unexpected error ended the run; see the Python console.")))
+            raise
         else:
             if job.loading is None:
                 job.callbacks.progress(HAND_OVER_SHARE * fraction, _("Handing the volume over"))
@@ -241,8 +244,7 @@ class Synthesis:
             return
         from . import scene
 
-        real_nodes = [real for real in job.real_nodes if real.GetScene() is slicer.mrmlScene]
-        job.steps = scene.load_steps(job.loading, node, real_nodes=real_nodes)
+        job.steps = scene.load_steps(job.loading, node, real_nodes=job.real_nodes)
         job.callbacks.progress(1.0 - LOADING_SHARE, _("Loading the result"))
         self._timer.start()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ CAPTION = PREFIX + "Caption"
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SCALAR_VOLUME = "vtkMRMLScalarVolumeNode"
 PIECE_BYTES = 8 << 20
+POLL_S = 0.01
 Box = tuple[slice, slice, slice]
 T = TypeVar("T")
 Steps = Generator[None, None, T]
@@ -144,6 +146,22 @@ def add_volume(array: np.ndarray, name: str, reference: Any, class_name: str = S
     volume.SetAndObserveImageData(image)
     yield
     return volume
+
+
+def in_thread(work: Callable[[], T]) -> Steps[T]:
+    """What `work` returns, computed in a thread that is looked after in steps.
+
+    For work on voxels or files alone, in NumPy or SimpleITK, which let the main thread go on; MRML is not for threads.
+    """
+    executor = ThreadPoolExecutor(1)
+    try:
+        future = executor.submit(work)
+        while not future.done():
+            wait((future,), POLL_S)
+            yield
+        return future.result()
+    finally:
+        executor.shutdown(wait=False)
 
 
 def drain(steps: Generator[Any, None, T]) -> T:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ from .sequence import add_sequence
 
 TABLES = ("lesions", "curves", "curves_real", "comparison", "agreement")
 MAPS = ("curve_type",)
-READ_POLL_S = 0.01
 _END = object()
 
 
@@ -116,7 +114,8 @@ class _Loader:
         """All nodes, in the order in which they stand in the folder."""
         self._start()
         for index, real in enumerate(real_nodes, start=1):
-            loaded.refer(self.run_node, f"{loaded.REAL}_{index}", real)
+            if nodes.in_scene(real):  # it may have been removed during a run
+                loaded.refer(self.run_node, f"{loaded.REAL}_{index}", real)
         yield
         yield from self._phases()
         subtraction = yield from self._per_phase("subtraction", loaded.SUBTRACTION, _("subtraction"))
@@ -157,18 +156,11 @@ class _Loader:
         return f"{self.input_node.GetName()}: {what}"
 
     def _read(self, name: str) -> Steps[sitk.Image]:
-        """Read a file of the result in a thread: unpacking takes its time, and SimpleITK lets others work meanwhile."""
-        reader = ThreadPoolExecutor(1)
+        """Read a file of the result; unpacking a large one takes a second."""
         try:
-            future = reader.submit(sitk.ReadImage, str(self.result.folder / name))
-            while not future.done():
-                wait((future,), READ_POLL_S)
-                yield
-            image = future.result()
+            image = yield from nodes.in_thread(lambda: sitk.ReadImage(str(self.result.folder / name)))
         except RuntimeError as error:
             raise InputError(f"{name} in {self.result.folder} cannot be read; make the result anew.") from error
-        finally:
-            reader.shutdown(wait=False)
         if difference := nodes.difference(image, self.input_node):
             raise InputError(f"{name} does not lie on the volume {self.input_node.GetName()}: {difference}")
         self.files_read += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def add_segmentation(labels: sitk.Image, name: str, reference: Any) -> nodes.Ste
     segmentation.CreateDefaultDisplayNodes()
     segmentation.SetReferenceImageGeometryParameterFromVolumeNode(reference)
     segmentation.SetAndObserveTransformNodeID(reference.GetTransformNodeID())
-    array = sitk.GetArrayFromImage(labels)
+    array = sitk.GetArrayViewFromImage(labels)
     for fields in _header(labels if labels.HasMetaDataKey("Segment0_ID") else with_segments(labels)):
         segment = slicer.vtkSegment()
         segment.SetName(fields["Name"])
@@ -41,7 +42,8 @@ def add_segmentation(labels: sitk.Image, name: str, reference: Any) -> nodes.Ste
             segment.SetTag(key, value)
         label = int(fields["LabelValue"])
         segment.SetTag(LABEL_TAG, str(label))
-        segment.AddRepresentation(BINARY, _oriented(array == label, reference))
+        box = yield from nodes.in_thread(partial(_box_of, array, label))
+        segment.AddRepresentation(BINARY, _oriented(array, label, box, reference))
         segmentation.GetSegmentation().AddSegment(segment, fields["ID"])
         yield
         segmentation.GetSegmentation().CreateRepresentation(SURFACE)  # at the first; later segments get it on adding
@@ -66,14 +68,17 @@ def _tags(text: str) -> dict[str, str]:
     return dict(part.split(":", 1) for part in text.split("|") if ":" in part)
 
 
-def _oriented(mask: np.ndarray, reference: Any) -> Any:
-    """A mask [k, j, i] as oriented image data, cut to its voxels (a full volume per lesion would cost memory)."""
-    box = bounding_box(mask)
+def _box_of(labels: np.ndarray, label: int) -> nodes.Box | None:
+    return bounding_box(labels == label)
+
+
+def _oriented(labels: np.ndarray, label: int, box: nodes.Box | None, reference: Any) -> Any:
+    """The voxels of a label inside `box` as oriented image data (a full volume per lesion would cost memory)."""
     image = slicer.vtkOrientedImageData()
     if box is not None:
         k, j, i = box
         image.SetExtent(i.start, i.stop - 1, j.start, j.stop - 1, k.start, k.stop - 1)
-        values = np.ascontiguousarray(mask[box], dtype=np.uint8).ravel()
+        values = np.ascontiguousarray(labels[box] == label, dtype=np.uint8).ravel()
         scalars = numpy_support.numpy_to_vtk(values, deep=True, array_type=vtk.VTK_UNSIGNED_CHAR)
         image.GetPointData().SetScalars(scalars)
     matrix = vtk.vtkMatrix4x4()

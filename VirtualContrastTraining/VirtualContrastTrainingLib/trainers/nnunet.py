@@ -135,7 +135,9 @@ def _plan(recipe: NNUNetRecipe) -> dict[str, Any]:
 def _train(recipe: NNUNetRecipe, plans: dict[str, Any], preprocessed: Path) -> Path:
     import torch
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+    from nnunetv2.training.nnUNetTrainer.variants.optimizer.nnUNetTrainerAdam import nnUNetTrainerAdam1en3
 
+    trainer_class = {"sgd": nnUNetTrainer, "adam": nnUNetTrainerAdam1en3}[recipe.optimizer]
     # The environment variable 0 means "augment in this process"; planning does not accept it, so it is set only here.
     os.environ["nnUNet_n_proc_DA"] = "0"
     torch.manual_seed(recipe.seed)
@@ -143,8 +145,7 @@ def _train(recipe: NNUNetRecipe, plans: dict[str, Any], preprocessed: Path) -> P
     device = torch.device(choose_device("auto").device)
     dataset = json.loads((preprocessed / "dataset.json").read_text(encoding="utf-8"))
     plans = {**plans, "continue_training": False}
-    plans["configurations"][_CONFIGURATION]["batch_dice"] = recipe.batch_dice
-    trainer = nnUNetTrainer(plans, _CONFIGURATION, 0, dataset, device)
+    trainer = trainer_class(plans, _CONFIGURATION, 0, dataset, device)
     trainer.num_epochs = recipe.epochs
     trainer.num_iterations_per_epoch = recipe.iterations_per_epoch
     trainer.num_val_iterations_per_epoch = max(1, recipe.iterations_per_epoch // 10)
@@ -177,7 +178,7 @@ def _export(recipe: NNUNetRecipe, results: Path, folder: Path) -> Path:
         model_id=recipe.id,
         title=recipe.title,
         channels=recipe.channels,
-        options={"minimum_volume_mm3": recipe.minimum_volume_mm3},
+        options={"minimum_volume_mm3": recipe.minimum_volume_mm3, "tile_step_size": recipe.tile_step_size},
         trained_on_phantoms=recipe.trained_on_phantoms,
         training=recipe.model_dump(mode="json", include={"system", "seed", "data", "epochs", "iterations_per_epoch"}),
         licence=recipe.licence,
