@@ -60,6 +60,8 @@ def take(out, folder, phantom, result):
     manager = slicer.app.layoutManager()
     panel = open_panel(pre)
     loaded = scene.load_result(result, pre, real_nodes=real)
+    if not loaded.lesions:
+        raise SystemExit("The models found no lesion in this phantom, and no picture was taken; choose another --seed.")
     annotator = None if panel is not None else annotation.Annotator()
     if panel is not None:
         panel.results.show(loaded, result)

@@ -1,5 +1,6 @@
 """The module's own panel, unmodified: load, apply, cancel, fail, leave and come back, close the scene, packages."""
 
+import sys
 import time
 from pathlib import Path
 
@@ -399,7 +400,17 @@ def test_deleting_the_input_during_a_run_is_told(host, panel, out):
     assert slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") == []
 
 
-def test_reloading_the_module_ends_the_worker_and_gives_a_working_panel(host, module, out, ready_result):
+@pytest.fixture
+def library():
+    """The library's modules are again those that the other tests have imported, after a reload made new ones."""
+    before = {name: module for name, module in sys.modules.items() if name.startswith("VirtualContrastLib.slicer_app")}
+    yield
+    for name in [name for name in sys.modules if name.startswith("VirtualContrastLib.slicer_app")]:
+        del sys.modules[name]
+    sys.modules.update(before)
+
+
+def test_reloading_the_module_ends_the_worker_and_gives_a_working_panel(library, host, module, out, ready_result):
     panel = module.panel
     misbehave(panel, HANGING)
     panel.ui.inputSelector.setCurrentNode(add_pre())

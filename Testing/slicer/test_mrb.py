@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import result_samples
 import slicer
-from VirtualContrastLib.slicer_app import layout, nodes, scene, tables
+from VirtualContrastLib.slicer_app import layout, lesion_table, nodes, scene, tables
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +79,6 @@ def test_a_loaded_result_can_be_shown_and_measured_again(loaded, tmp_path):
     layout.show(again)
     shown = slicer.app.layoutManager().sliceWidget(layout.PHASE).mrmlSliceCompositeNode().GetBackgroundVolumeID()
     assert shown == again.phases[0]
-    from VirtualContrastLib.slicer_app import lesion_table
-
     lesion_table.recompute(again)
     assert [dataclasses.replace(row, centroid_ras=(0, 0, 0)) for row in again.lesions] == [
         dataclasses.replace(row, centroid_ras=(0, 0, 0)) for row in rows

@@ -164,9 +164,9 @@ class LesionData(_Strict):
 class NNUNetRecipe(DescribedRecipe):
     """One nnU-Net 3d_fullres training run; `channels` are its inputs: pre, phase_N or subtraction_N.
 
-    `base_features`, `max_features` and `memory_gb` steer nnU-Net's own planner. `optimizer` chooses between nnU-Net's
-    trainers: the default (SGD), or Adam at 1e-3, which is steady in a short run of a narrow network where SGD made the
-    weights explode. `minimum_volume_mm3` and `tile_step_size` (step between tiles, in tiles) go into the package.
+    `base_features`, `max_features` and `memory_gb` steer nnU-Net's own planner. `lesions_in_every_patch`: every patch
+    is drawn around a lesion and the Dice loss is of the batch together, for small lesions in a short run.
+    `minimum_volume_mm3` and `tile_step_size` (step between tiles, in tiles) go into the package.
     """
 
     system: Literal["nnunet"]
@@ -177,7 +177,7 @@ class NNUNetRecipe(DescribedRecipe):
     memory_gb: float = 8.0
     epochs: int = 1000
     iterations_per_epoch: int = 250
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    lesions_in_every_patch: bool = False
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     minimum_volume_mm3: float = 0.0
     tile_step_size: float = Field(default=0.5, gt=0, le=1)

@@ -135,9 +135,7 @@ def _plan(recipe: NNUNetRecipe) -> dict[str, Any]:
 def _train(recipe: NNUNetRecipe, plans: dict[str, Any], preprocessed: Path) -> Path:
     import torch
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-    from nnunetv2.training.nnUNetTrainer.variants.optimizer.nnUNetTrainerAdam import nnUNetTrainerAdam1en3
 
-    trainer_class = {"sgd": nnUNetTrainer, "adam": nnUNetTrainerAdam1en3}[recipe.optimizer]
     # The environment variable 0 means "augment in this process"; planning does not accept it, so it is set only here.
     os.environ["nnUNet_n_proc_DA"] = "0"
     torch.manual_seed(recipe.seed)
@@ -145,7 +143,12 @@ def _train(recipe: NNUNetRecipe, plans: dict[str, Any], preprocessed: Path) -> P
     device = torch.device(choose_device("auto").device)
     dataset = json.loads((preprocessed / "dataset.json").read_text(encoding="utf-8"))
     plans = {**plans, "continue_training": False}
-    trainer = trainer_class(plans, _CONFIGURATION, 0, dataset, device)
+    if recipe.lesions_in_every_patch:
+        # A patch without lesion gives its whole Dice for predicting nothing, which a short run may settle for.
+        plans["configurations"][_CONFIGURATION]["batch_dice"] = True
+    trainer = nnUNetTrainer(plans, _CONFIGURATION, 0, dataset, device)
+    if recipe.lesions_in_every_patch:
+        trainer.oversample_foreground_percent = 1.0
     trainer.num_epochs = recipe.epochs
     trainer.num_iterations_per_epoch = recipe.iterations_per_epoch
     trainer.num_val_iterations_per_epoch = max(1, recipe.iterations_per_epoch // 10)
@@ -155,7 +158,8 @@ def _train(recipe: NNUNetRecipe, plans: dict[str, Any], preprocessed: Path) -> P
     half = device.type == "cpu" and recipe.precision == "bf16-mixed"
     if half:
         trainer.loss = _in_float32(trainer.loss)
-    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+    # Without cache_enabled=False the first cast of every weight would serve the whole run, however it is trained.
+    with torch.autocast("cpu", torch.bfloat16, enabled=half, cache_enabled=False):
         trainer.run_training()
     return Path(trainer.output_folder_base)
 
