@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SETUP := $(VENV)/.complete
-STUDY := demo/study/case_900001
+STUDY := demo/study/case_900003
 
 .PHONY: help setup demo test test-slow lint benchmark screenshots clean
 help:
@@ -31,7 +31,7 @@ $(SETUP): pyproject.toml Testing/constraints.txt
 
 demo: $(SETUP)
 	@echo "Phantom study (simulated, no patient data) ..."
-	@$(BIN)/virtual-contrast-training phantom -o demo/study --seed 900001 --noise-free
+	@$(BIN)/virtual-contrast-training phantom -o demo/study --seed 900003 --noise-free
 	@echo "Synthesis, segmentation, curves, comparison with the phantom's own phases ..."
 	@$(BIN)/virtual-contrast synthesize $(STUDY)/pre.nrrd -o demo/result --overwrite --uncertainty 4 \
 		--real $(STUDY)/phase_1.nrrd $(STUDY)/phase_2.nrrd $(STUDY)/phase_3.nrrd --times 90 220 350

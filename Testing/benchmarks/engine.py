@@ -111,7 +111,7 @@ def whole_job() -> list[str]:
     from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
 
     with tempfile.TemporaryDirectory() as folder:
-        case = write_phantom(make_phantom(900001), Path(folder) / "case")
+        case = write_phantom(make_phantom(900003), Path(folder) / "case")
         real = [case / f"phase_{n}.nrrd" for n in (1, 2, 3)]
         engine = Engine()
         runs = [

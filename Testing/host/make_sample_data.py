@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 from PySide6 import QtCore, QtGui, QtWidgets
 
-SEED = 900001
+SEED = 900003
 RESOURCES = Path(__file__).resolve().parents[2] / "VirtualContrast" / "Resources"
 MAX_BYTES = 1_500_000
 

@@ -114,7 +114,7 @@ def main():
     global HOST
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=None)
-    parser.add_argument("--seed", type=int, default=900001)
+    parser.add_argument("--seed", type=int, default=900003)
     parser.add_argument("--stand-in", action="store_true")
     arguments = parser.parse_args()
     if arguments.stand_in and arguments.out is None:
