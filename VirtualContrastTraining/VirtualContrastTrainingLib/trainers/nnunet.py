@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -158,10 +159,16 @@ def _train(recipe: NNUNetRecipe, plans: dict[str, Any], preprocessed: Path) -> P
     half = device.type == "cpu" and recipe.precision == "bf16-mixed"
     if half:
         trainer.loss = _in_float32(trainer.loss)
-    # Without cache_enabled=False the first cast of every weight would serve the whole run, however it is trained.
-    with torch.autocast("cpu", torch.bfloat16, enabled=half, cache_enabled=False):
+    with half_precision(half):
         trainer.run_training()
     return Path(trainer.output_folder_base)
+
+
+def half_precision(enabled: bool) -> AbstractContextManager[Any]:
+    """bf16 on the CPU for a whole run. With the cache on, the first cast of each weight would serve all later steps."""
+    import torch
+
+    return torch.autocast("cpu", torch.bfloat16, enabled=enabled, cache_enabled=False)
 
 
 def _in_float32(loss: Callable[..., Any]) -> Callable[..., Any]:
