@@ -198,7 +198,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights(pairs, tmp_path):
     short = "schedule.iterations_per_epoch=3"
     whole = train(tiny(pairs, short, "schedule.epochs=2"), tmp_path / "whole")
     train(tiny(pairs, short, "schedule.epochs=1"), tmp_path / "parts")
-    parts = train(tiny(pairs, short, "schedule.epochs=2"), tmp_path / "parts", resume=True)
+    parts = train(tiny(pairs, short, "schedule.epochs=2"), tmp_path / "parts", RunOptions(resume=True))
     assert (whole / "weights.safetensors").read_bytes() == (parts / "weights.safetensors").read_bytes()
 
 

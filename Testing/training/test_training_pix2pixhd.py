@@ -15,6 +15,7 @@ from VirtualContrastTrainingLib.data.phantom import PhantomSettings, make_phanto
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
 from VirtualContrastTrainingLib.data.slices import RandomSlices
 from VirtualContrastTrainingLib.recipe import load_recipe, recipe_names
+from VirtualContrastTrainingLib.trainers.base import RunOptions
 from VirtualContrastTrainingLib.trainers.pix2pixhd import learning_rate
 from VirtualContrastTrainingLib.trainers.run import load_cases, train
 
@@ -67,7 +68,7 @@ def test_a_run_resumes_from_its_last_epoch_and_does_not_start_over(cases, tmp_pa
     train(tiny(cases, "schedule.constant_epochs=1"), tmp_path / "run")
     with pytest.raises(InputError, match="already holds a run"):
         train(tiny(cases), tmp_path / "run")
-    train(tiny(cases, "schedule.constant_epochs=3"), tmp_path / "run", resume=True)
+    train(tiny(cases, "schedule.constant_epochs=3"), tmp_path / "run", RunOptions(resume=True))
     checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=False)
     # 8 steps an epoch: one L1-only epoch with one optimizer, then three with two.
     assert checkpoint["global_step"] == 8 + 3 * 8 * 2
@@ -76,7 +77,7 @@ def test_a_run_resumes_from_its_last_epoch_and_does_not_start_over(cases, tmp_pa
 
 def test_there_is_nothing_to_resume_in_an_empty_folder(cases, tmp_path):
     with pytest.raises(InputError, match="no checkpoint to resume"):
-        train(tiny(cases), tmp_path, resume=True)
+        train(tiny(cases), tmp_path, RunOptions(resume=True))
 
 
 def test_the_learning_rate_falls_where_the_original_lets_it_fall(cases):

@@ -17,6 +17,7 @@ from VirtualContrastTrainingLib.data.slices import RandomSlices, SliceStyle
 from VirtualContrastTrainingLib.losses import vgg
 from VirtualContrastTrainingLib.losses.image_pool import ImagePool
 from VirtualContrastTrainingLib.recipe import load_recipe
+from VirtualContrastTrainingLib.trainers.base import RunOptions
 from VirtualContrastTrainingLib.trainers.export import export_checkpoint
 from VirtualContrastTrainingLib.trainers.pix2pixhd import Pix2PixHDTrainer
 from VirtualContrastTrainingLib.trainers.run import load_cases, slice_sets, train
@@ -197,7 +198,7 @@ def test_the_local_stage_starts_from_the_global_generator_and_holds_it_for_its_e
     def local(epochs):
         stage = f"global_stage={{weights: {package}, fix_epochs: 1}}"
         recipe = small(cases, f"{SINGLE}-paper", stage, f"schedule.constant_epochs={epochs}")
-        train(recipe, tmp_path / "local", resume=epochs > 1)
+        train(recipe, tmp_path / "local", RunOptions(resume=epochs > 1))
         return torch.load(tmp_path / "local" / "checkpoints" / "last.ckpt", weights_only=True)
 
     fixed = local(1)

@@ -11,6 +11,7 @@ import torch
 from VirtualContrastLib.events import CancelledError
 from VirtualContrastTrainingLib.recipe import load_recipe
 from VirtualContrastTrainingLib.trainers import run
+from VirtualContrastTrainingLib.trainers.base import RunOptions
 from VirtualContrastTrainingLib.trainers.checkpoints import AtomicCheckpointIO, DiskFullError, DivergedError
 from VirtualContrastTrainingLib.trainers.pix2pixhd import Pix2PixHDTrainer
 from VirtualContrastTrainingLib.trainers.run import train
@@ -102,7 +103,7 @@ def test_a_run_broken_anywhere_and_resumed_ends_bit_identical(
     with monkeypatch.context() as patch, pytest.raises(BrokenError):
         break_at(patch, hook, epoch, batch)
         train(recipe, tmp_path)
-    train(recipe, tmp_path, resume=True)
+    train(recipe, tmp_path, RunOptions(resume=True))
     assert_same_bits(checkpoint_of(tmp_path), unbroken)
 
 
@@ -111,8 +112,8 @@ def test_a_run_broken_twice_still_ends_bit_identical(changes, unbroken, tmp_path
     for place, resume in (((1, 4), False), ((1, 7), True)):
         with monkeypatch.context() as patch, pytest.raises(BrokenError):
             break_at(patch, "training_step", *place)
-            train(recipe, tmp_path, resume=resume)
-    train(recipe, tmp_path, resume=True)
+            train(recipe, tmp_path, RunOptions(resume=resume))
+    train(recipe, tmp_path, RunOptions(resume=True))
     assert_same_bits(checkpoint_of(tmp_path), unbroken)
 
 
@@ -144,7 +145,7 @@ def test_a_killed_process_leaves_a_checkpoint_that_resumes_bit_identical(changes
     )
     assert process.returncode == -signal.SIGKILL
     assert checkpoint_of(tmp_path)["position"] == {"epoch": 1, "batch": 3}
-    train(recipe_of(changes), tmp_path, resume=True)
+    train(recipe_of(changes), tmp_path, RunOptions(resume=True))
     assert_same_bits(checkpoint_of(tmp_path), unbroken)
 
 
@@ -167,7 +168,7 @@ def test_a_run_asked_to_end_says_how_to_go_on(changes, unbroken, tmp_path, monke
         signal.signal(signal.SIGINT, before)
     # A polite request still gets a checkpoint of the very step; an interrupt keeps the one before.
     assert checkpoint_of(tmp_path)["position"] == {"epoch": 1, "batch": 5 if number == signal.SIGTERM else 3}
-    train(recipe, tmp_path, resume=True)
+    train(recipe, tmp_path, RunOptions(resume=True))
     assert_same_bits(checkpoint_of(tmp_path), unbroken)
 
 

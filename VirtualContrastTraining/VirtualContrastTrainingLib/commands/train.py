@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import time
 from pathlib import Path
 
@@ -47,14 +46,12 @@ def run(args: argparse.Namespace) -> int:
     if needs_launch(args.devices, args.num_nodes):
         launch_ranks(_arguments(args), args.devices)
         return ExitCode.DONE
+    from ..trainers.base import RunOptions
+
     train = system_of(recipe.system).train_function()
-    options = {name: getattr(args, name) for name in ("resume", "smoke", "devices", "num_nodes", "precision")}
-    if args.max_minutes is not None:
-        if "max_minutes" not in inspect.signature(train).parameters:
-            raise InputError(f"Recipes of {recipe.system} take no --max-minutes; set its epochs instead.")
-        options["max_minutes"] = args.max_minutes
+    options = RunOptions(args.resume, args.devices, args.num_nodes, args.precision, args.max_minutes)
     started = time.monotonic()
-    package = train(recipe, args.output, **options)
+    package = train(recipe, args.output, options, smoke=args.smoke)
     print(f"Trained {recipe.id} in {(time.monotonic() - started) / 60:.1f} min: {package}")
     return ExitCode.DONE
 

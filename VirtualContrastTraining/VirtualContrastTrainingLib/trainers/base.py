@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning as L
 import torch
@@ -20,9 +21,11 @@ from torch.utils.data import DataLoader, Dataset
 from VirtualContrastLib.events import CancelledError, InputError, VirtualContrastError
 
 from ..data.batches import EpochBatches
-from ..recipe import Checkpoints, write_recipe
+from ..recipe import Checkpoints, DescribedRecipe, write_recipe
 from .checkpoints import AtomicCheckpointIO, DivergedError, ExactCheckpoints
 from .launch import is_launched
+
+Recipe = TypeVar("Recipe", bound=DescribedRecipe)
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,41 @@ class Plan:
     checkpoints: Checkpoints
     shuffle: bool = False
     workers: int = 0
+
+
+@dataclass(frozen=True)
+class Training:
+    """A recipe made ready: what is trained on what, and `export(folder)`, which writes the package of the result."""
+
+    module: L.LightningModule
+    train_set: Dataset[Any]
+    validation_set: Dataset[Any]
+    plan: Plan
+    export: Callable[[Path], Path]
+
+
+def train_and_export(
+    recipe: Recipe,
+    output: Path,
+    options: RunOptions,
+    make: Callable[[Recipe], Training],
+    shrink: Callable[[Recipe, Path], Recipe] | None = None,
+) -> Path:
+    """Train what `make` makes of `recipe` into `output` and return the exported model package `<output>/model`.
+
+    `output` holds what `fit` writes and the package. With `options.resume` the run goes on from its last checkpoint and
+    ends, on a CPU in float32, with the bits of an unbroken one. `shrink(recipe, folder)` gives the recipe of a smoke
+    test, whose cases it writes into `folder`. Raises InputError where the output exists without `resume`, or where
+    there is nothing to resume.
+    """
+    check_output(output, options.resume)
+    with tempfile.TemporaryDirectory() as folder:
+        if shrink is not None:
+            recipe = shrink(recipe, Path(folder))
+        L.seed_everything(recipe.seed, workers=True, verbose=False)
+        training = make(recipe)
+        exports = fit(training.module, training.train_set, training.validation_set, output, training.plan, options)
+    return training.export(output / "model") if exports else output / "model"
 
 
 def check_output(output: Path, resume: bool) -> Path:

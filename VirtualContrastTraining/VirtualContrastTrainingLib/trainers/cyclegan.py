@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +20,7 @@ from ..data.mammogram_patches import MammogramPatches, load_breasts
 from ..data.mammogram_phantom import write_phantom_pair
 from ..losses.cyclegan import Networks, generator_loss, step_terms
 from ..recipe import Checkpoints, DescribedRecipe
-from .base import Plan, RunOptions, check_output, fit
+from .base import Plan, RunOptions, Training, train_and_export
 from .checkpoints import DivergedError
 
 _VALIDATION_PATCHES = 32
@@ -151,43 +150,25 @@ class CycleGANTrainer(L.LightningModule):
         self.log("val_mae", error.mean(), on_step=False, on_epoch=True, batch_size=len(error))
 
 
-def train(
-    recipe: CycleGANRecipe,
-    output: Path,
-    *,
-    resume: bool = False,
-    smoke: bool = False,
-    devices: int = 1,
-    num_nodes: int = 1,
-    precision: str | None = None,
-    max_minutes: float | None = None,
-) -> Path:
-    """Train `recipe` into `output` and return its package; folder, options and errors as `trainers.run.train`."""
-    check_output(output, resume)
-    with tempfile.TemporaryDirectory() as folder:
-        if smoke:
-            recipe = _shrunk(recipe, Path(folder))
-        L.seed_everything(recipe.seed, workers=True, verbose=False)
-        schedule, data = recipe.schedule, recipe.data
+def train(recipe: CycleGANRecipe, output: Path, options: RunOptions = RunOptions(), *, smoke: bool = False) -> Path:
+    """Train `recipe` into `output` and return its package; folder, smoke test and errors as `trainers.run.train`."""
+    return train_and_export(recipe, output, options, _training, _shrunk if smoke else None)
 
-        def patches(root: str, length: int, flip: float, seed: int) -> MammogramPatches:
-            breasts = load_breasts(Path(root), data.spec, data.patch)
-            return MammogramPatches(breasts, patch=data.patch, length=length, flip=flip, seed=seed)
 
-        train_set = patches(data.train, schedule.iterations_per_epoch * schedule.batch_size, data.flip, recipe.seed)
-        validation_set = patches(data.validation, _VALIDATION_PATCHES, 0.0, recipe.seed + 1)
-        module = CycleGANTrainer(recipe)
-        plan = Plan(
-            recipe.seed,
-            schedule.epochs,
-            schedule.batch_size,
-            recipe.precision,
-            recipe.checkpoints,
-            workers=data.workers,
-        )
-        options = RunOptions(resume, devices, num_nodes, precision, max_minutes)
-        exports = fit(module, train_set, validation_set, output, plan, options)
-    return export(module, output / "model") if exports else output / "model"
+def _training(recipe: CycleGANRecipe) -> Training:
+    schedule, data = recipe.schedule, recipe.data
+
+    def patches(root: str, length: int, flip: float, seed: int) -> MammogramPatches:
+        breasts = load_breasts(Path(root), data.spec, data.patch)
+        return MammogramPatches(breasts, patch=data.patch, length=length, flip=flip, seed=seed)
+
+    train_set = patches(data.train, schedule.iterations_per_epoch * schedule.batch_size, data.flip, recipe.seed)
+    validation_set = patches(data.validation, _VALIDATION_PATCHES, 0.0, recipe.seed + 1)
+    module = CycleGANTrainer(recipe)
+    plan = Plan(
+        recipe.seed, schedule.epochs, schedule.batch_size, recipe.precision, recipe.checkpoints, workers=data.workers
+    )
+    return Training(module, train_set, validation_set, plan, lambda folder: export(module, folder))
 
 
 def export(module: CycleGANTrainer, folder: Path) -> Path:

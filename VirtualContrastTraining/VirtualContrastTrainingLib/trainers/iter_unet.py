@@ -110,24 +110,13 @@ class IterUNetTrainer(L.LightningModule):
             self.log_dict(in_lesions, on_step=False, on_epoch=True, batch_size=voxels)
 
 
-def train(
-    recipe: IterUNetRecipe,
-    output: Path,
-    *,
-    resume: bool = False,
-    smoke: bool = False,
-    devices: int = 1,
-    num_nodes: int = 1,
-    precision: str | None = None,
-    max_minutes: float | None = None,
-) -> Path:
+def train(recipe: IterUNetRecipe, output: Path, options: RunOptions = RunOptions(), *, smoke: bool = False) -> Path:
     """Train `recipe` into `output` and return the exported model package `<output>/model`.
 
-    `output/warm_up` holds checkpoints and logs of the warm-up, `output` those of the optimization stage. With `resume`
-    the run goes on from the last checkpoint of the stage it was in. With `smoke` a small network trains a few steps on
-    small phantoms instead. Raises InputError where the output exists without `resume`, or holds nothing to resume.
+    `output/warm_up` holds checkpoints and logs of the warm-up, `output` those of the optimization stage. Resuming goes
+    on from the last checkpoint of the stage the run was in. With `smoke` a small network trains a few steps on small
+    phantoms instead. Raises InputError where the output exists without `resume`, or holds nothing to resume.
     """
-    options = RunOptions(resume, devices, num_nodes, precision, max_minutes)
     with tempfile.TemporaryDirectory() as folder:
         if smoke:
             recipe = smoke_recipe(recipe, smoke_cases(Path(folder)))

@@ -8,27 +8,21 @@ from pathlib import Path
 from VirtualContrastLib.events import InputError
 
 from ..recipe import NNUNetRecipe
+from .base import RunOptions
 from .nnunet import train_lesion_net
 from .smoke import smoke_cases
 
 
-def train(
-    recipe: NNUNetRecipe,
-    output: Path,
-    *,
-    resume: bool = False,
-    smoke: bool = False,
-    devices: int = 1,
-    num_nodes: int = 1,
-    precision: str | None = None,
-) -> Path:
-    """Train `recipe` into `output` and return its package; raises InputError for `resume` and several processes."""
-    if resume:
+def train(recipe: NNUNetRecipe, output: Path, options: RunOptions = RunOptions(), *, smoke: bool = False) -> Path:
+    """Train `recipe` into `output` and return its package; raises InputError for options that nnU-Net has not."""
+    if options.resume:
         raise InputError("An nnU-Net run cannot be resumed; start it anew in another folder.")
-    if devices * num_nodes > 1:
+    if options.max_minutes is not None:
+        raise InputError("nnU-Net recipes take no --max-minutes; set their epochs instead.")
+    if options.devices * options.num_nodes > 1:
         raise InputError("nnU-Net recipes train in one process; leave --devices and --num-nodes out.")
-    if precision is not None:
-        recipe = recipe.model_copy(update={"precision": precision})
+    if options.precision is not None:
+        recipe = recipe.model_copy(update={"precision": options.precision})
     with tempfile.TemporaryDirectory() as folder:
         return train_lesion_net(_smoke(recipe, Path(folder)) if smoke else recipe, output)
 

@@ -21,8 +21,8 @@ _LIBRARY = __package__.rpartition(".")[0]
 class System:
     """Places as `module:name`, modules relative to this library.
 
-    The train function is `train(recipe, output, *, resume, smoke, devices, num_nodes, precision) -> Path` and returns
-    the exported model package; it may also take `max_minutes`.
+    The train function is `train(recipe, output, options: base.RunOptions, *, smoke) -> Path` and returns the exported
+    model package.
     """
 
     recipe: str

@@ -2,62 +2,45 @@
 
 from __future__ import annotations
 
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-
-import lightning as L
 
 from ..data.cases import Case, case_folders, load_case
 from ..data.mapped import mapped_case
 from ..data.slices import RandomSlices, SliceStyle
 from ..recipe import Pix2PixHDRecipe, SliceData, SubtractionUNetRecipe
-from .base import Plan, RunOptions, check_output, fit
+from .base import Plan, RunOptions, Training, train_and_export
 from .export import export_generator
 from .pix2pixhd import Pix2PixHDTrainer
-from .smoke import smoke_cases, smoke_pix2pixhd
+from .smoke import smoke_pix2pixhd
 
 _VALIDATION_SLICES = 96
 
 
-def train(
-    recipe: Pix2PixHDRecipe,
-    output: Path,
-    *,
-    resume: bool = False,
-    smoke: bool = False,
-    devices: int = 1,
-    num_nodes: int = 1,
-    precision: str | None = None,
-    max_minutes: float | None = None,
-) -> Path:
-    """Train `recipe` into `output` and return the exported model package `<output>/model`.
+def train(recipe: Pix2PixHDRecipe, output: Path, options: RunOptions = RunOptions(), *, smoke: bool = False) -> Path:
+    """Train `recipe` into `output` and return its package; folder and errors as `base.train_and_export`.
 
-    `output` holds `checkpoints/last.ckpt` (weights, both optimizers, place in the data), `logs/version_N/metrics.csv`
-    (one a start) and the package. With `resume` the run goes on from its last checkpoint and ends, on a CPU in float32,
-    with the bits of an unbroken one. With `smoke` a small network trains a few steps on small phantoms instead. Raises
-    InputError where the output exists without `resume`, or where there is nothing to resume.
+    With `smoke` a small network trains a few steps on small phantoms instead.
     """
-    check_output(output, resume)
-    with tempfile.TemporaryDirectory() as folder:
-        if smoke:
-            recipe = smoke_pix2pixhd(recipe, smoke_cases(Path(folder)))
-        L.seed_everything(recipe.seed, workers=True, verbose=False)
-        train_set, validation_set = slice_sets(recipe, recipe.schedule.slices_per_epoch)
-        module = Pix2PixHDTrainer(recipe)
-        plan = Plan(
-            recipe.seed,
-            recipe.schedule.epochs,
-            recipe.schedule.batch_size,
-            recipe.precision,
-            recipe.checkpoints,
-            shuffle=recipe.schedule.slices_per_epoch is None,
-            workers=recipe.data.workers,
-        )
-        options = RunOptions(resume, devices, num_nodes, precision, max_minutes)
-        exports = fit(module, train_set, validation_set, output, plan, options)
-    return export_generator(module, output / "model") if exports else output / "model"
+    return train_and_export(recipe, output, options, _training, smoke_pix2pixhd if smoke else None)
+
+
+def _training(recipe: Pix2PixHDRecipe) -> Training:
+    schedule = recipe.schedule
+    module = Pix2PixHDTrainer(recipe)
+    plan = Plan(
+        recipe.seed,
+        schedule.epochs,
+        schedule.batch_size,
+        recipe.precision,
+        recipe.checkpoints,
+        shuffle=schedule.slices_per_epoch is None,
+        workers=recipe.data.workers,
+    )
+    return Training(
+        module, *slice_sets(recipe, schedule.slices_per_epoch), plan, lambda folder: export_generator(module, folder)
+    )
 
 
 def slice_sets(

@@ -24,8 +24,8 @@ def smoke_cases(folder: Path, count: int = 3) -> Path:
     return folder
 
 
-def smoke_pix2pixhd(recipe: Pix2PixHDRecipe, cases: Path) -> Pix2PixHDRecipe:
-    """The recipe with a small network, two short epochs, the phantoms `cases`, and no files from elsewhere."""
+def smoke_pix2pixhd(recipe: Pix2PixHDRecipe, folder: Path) -> Pix2PixHDRecipe:
+    """The recipe with a small network, two short epochs, phantoms written to `folder`, and no files from elsewhere."""
     network = {"ngf": 4, "n_blocks_global": 1, "n_downsample_global": 2}
     return recipe.model_copy(
         update={
@@ -34,7 +34,7 @@ def smoke_pix2pixhd(recipe: Pix2PixHDRecipe, cases: Path) -> Pix2PixHDRecipe:
             "generator": {**recipe.generator, **network},
             "discriminator": {**recipe.discriminator, "ndf": 4},
             "global_stage": None,
-            "data": _smoke_data(recipe.data, cases),
+            "data": _smoke_data(recipe.data, smoke_cases(folder)),
             "losses": recipe.losses.model_copy(
                 update={"vgg_weights": None, "l1_only_epochs": min(1, recipe.losses.l1_only_epochs)}
             ),
@@ -45,14 +45,14 @@ def smoke_pix2pixhd(recipe: Pix2PixHDRecipe, cases: Path) -> Pix2PixHDRecipe:
     )
 
 
-def smoke_subtraction_unet(recipe: SubtractionUNetRecipe, cases: Path) -> SubtractionUNetRecipe:
+def smoke_subtraction_unet(recipe: SubtractionUNetRecipe, folder: Path) -> SubtractionUNetRecipe:
     """As `smoke_pix2pixhd`, for the subtraction U-Net."""
     return recipe.model_copy(
         update={
             "title": recipe.title + _NOTE,
             "trained_on_phantoms": True,
             "network": {**recipe.network, "widths": [4, 8]},
-            "data": _smoke_data(recipe.data, cases),
+            "data": _smoke_data(recipe.data, smoke_cases(folder)),
             "epochs": 2,
             "batch_size": _BATCH,
             **_short(recipe),

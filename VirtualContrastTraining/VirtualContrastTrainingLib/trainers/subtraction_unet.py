@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,10 @@ from VirtualContrastLib.networks.subtraction_unet import build_subtraction_unet
 
 from ..losses.subtraction_unet import subtraction_losses, subtraction_targets
 from ..recipe import SubtractionUNetRecipe
-from .base import Plan, RunOptions, check_output, checked_losses, fit
+from .base import Plan, RunOptions, Training, checked_losses, train_and_export
 from .export import export_network
 from .run import slice_sets
-from .smoke import smoke_cases, smoke_subtraction_unet
+from .smoke import smoke_subtraction_unet
 
 
 class SubtractionUNetTrainer(L.LightningModule):
@@ -58,36 +57,25 @@ class SubtractionUNetTrainer(L.LightningModule):
 
 
 def train(
-    recipe: SubtractionUNetRecipe,
-    output: Path,
-    *,
-    resume: bool = False,
-    smoke: bool = False,
-    devices: int = 1,
-    num_nodes: int = 1,
-    precision: str | None = None,
-    max_minutes: float | None = None,
+    recipe: SubtractionUNetRecipe, output: Path, options: RunOptions = RunOptions(), *, smoke: bool = False
 ) -> Path:
-    """Train `recipe` into `output` and return its package; folder, options and errors as `trainers.run.train`."""
-    check_output(output, resume)
-    with tempfile.TemporaryDirectory() as folder:
-        if smoke:
-            recipe = smoke_subtraction_unet(recipe, smoke_cases(Path(folder)))
-        L.seed_everything(recipe.seed, workers=True, verbose=False)
-        train_set, validation_set = slice_sets(recipe, recipe.slices_per_epoch)
-        module = SubtractionUNetTrainer(recipe)
-        plan = Plan(
-            recipe.seed,
-            recipe.epochs,
-            recipe.batch_size,
-            recipe.precision,
-            recipe.checkpoints,
-            shuffle=recipe.slices_per_epoch is None,
-            workers=recipe.data.workers,
-        )
-        options = RunOptions(resume, devices, num_nodes, precision, max_minutes)
-        exports = fit(module, train_set, validation_set, output, plan, options)
-    if not exports:
-        return output / "model"
-    state = module.network.state_dict()
-    return export_network(recipe, "subtraction_unet", recipe.network, state, output / "model")
+    """Train `recipe` into `output` and return its package; folder, smoke test and errors as `trainers.run.train`."""
+    return train_and_export(recipe, output, options, _training, smoke_subtraction_unet if smoke else None)
+
+
+def _training(recipe: SubtractionUNetRecipe) -> Training:
+    module = SubtractionUNetTrainer(recipe)
+    plan = Plan(
+        recipe.seed,
+        recipe.epochs,
+        recipe.batch_size,
+        recipe.precision,
+        recipe.checkpoints,
+        shuffle=recipe.slices_per_epoch is None,
+        workers=recipe.data.workers,
+    )
+
+    def export(folder: Path) -> Path:
+        return export_network(recipe, "subtraction_unet", recipe.network, module.network.state_dict(), folder)
+
+    return Training(module, *slice_sets(recipe, recipe.slices_per_epoch), plan, export)
