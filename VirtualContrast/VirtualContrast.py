@@ -39,7 +39,8 @@ class VirtualContrast(ScriptedLoadableModule):
         parent.helpText = _(
             "Synthesizes the post-contrast phases of a breast MRI from its pre-contrast volume, finds lesions and "
             "shows their kinetic curves. The images are synthetic and can invent or hide lesions: research only, "
-            "not for diagnosis. Select a pre-contrast volume, press Apply, look."
+            "not for diagnosis. Select a pre-contrast volume, press Apply, look. Blinded reading shows real and "
+            "synthetic images in random order and saves what a reader says."
         )
         parent.helpText += self.getDefaultModuleDocumentationLink()
         parent.acknowledgementText = _(
@@ -56,7 +57,7 @@ class VirtualContrastWidget(ScriptedLoadableModuleWidget):
         """Build the panel."""
         ScriptedLoadableModuleWidget.setup(self)
         self.logic = VirtualContrastLogic()
-        self.panel = Panel(self.logic, self.resourcePath("UI/VirtualContrast.ui"), lambda: self.parent.isEntered)
+        self.panel = Panel(self.logic, self.resourcePath, lambda: self.parent.isEntered)
         self.layout.addWidget(self.panel.widget)
         self.ui = self.panel.ui
 

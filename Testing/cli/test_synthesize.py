@@ -264,3 +264,29 @@ def test_as_a_module_it_ends_with_the_exit_code(tmp_path):
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=dict(os.environ))
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+
+
+def test_a_model_that_reads_phase_1_runs_with_it_and_says_so_without(place, tmp_path, capfd, no_pictures):
+    model = run_samples.tiny_models.tiny_iter_unet(tmp_path / "later").folder
+    start = ["synthesize", str(place / "pre.nrrd"), "-o", str(tmp_path / "out"), "--model", str(model)]
+    common = ["--segmentation", "none", "--device", "cpu"]
+    assert main([*start, *common]) == 2
+    assert "give that phase with --real" in capfd.readouterr().err
+    given = ["--real", str(place / "phase_1.nrrd"), "--real-times", "80", "--times", "150", "260", "400"]
+    assert main([*start, *common, *given]) == 0
+    manifest = load_result(tmp_path / "out").manifest
+    assert [(entry["index"], entry["time_s"]) for entry in manifest.phases] == [(2, 150.0), (3, 260.0), (4, 400.0)]
+    assert manifest.inputs[1]["time_s"] == 80.0
+
+
+def test_a_mammogram_of_a_picture_gives_one_image(tmp_path, capfd):
+    import numpy as np
+    import SimpleITK as sitk
+
+    values = np.random.default_rng(0).normal(120, 30, (40, 32)).clip(0, 255).astype(np.uint8)
+    sitk.WriteImage(sitk.GetImageFromArray(values), str(tmp_path / "low.tif"))
+    model = run_samples.tiny_models.tiny_mammogram_model(tmp_path / "cem").folder
+    arguments = ["synthesize", str(tmp_path / "low.tif"), "-o", str(tmp_path / "out"), "--model", str(model)]
+    assert main([*arguments, "--device", "cpu", "--format", "nifti"]) == 0
+    assert (tmp_path / "out" / "recombined.nii.gz").is_file()
+    assert "Lesions" not in capfd.readouterr().out

@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 from tiny_models import tiny_card, tiny_package
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.models import catalog
+from VirtualContrastLib.models import places as model_places
 from VirtualContrastLib.models.catalog import (
     Catalog,
     installed_models,
@@ -64,7 +64,7 @@ def test_resources_are_found_in_the_source_tree_and_beside_an_installed_library(
     installed = tmp_path / "app" / "lib" / "VirtualContrastLib" / "models"
     installed.mkdir(parents=True)
     (tmp_path / "app" / "lib" / "Resources" / "Models").mkdir(parents=True)
-    monkeypatch.setattr(catalog, "__file__", str(installed / "catalog.py"))
+    monkeypatch.setattr(model_places, "__file__", str(installed / "places.py"))
     assert resources_dir() == (tmp_path / "app" / "lib" / "Resources").resolve()
 
 
@@ -77,10 +77,10 @@ def test_missing_resources_are_told_with_the_places_looked_at(tmp_path, monkeypa
 def test_the_cache_follows_xdg_and_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("VIRTUALCONTRAST_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert catalog.cache_dir() == tmp_path / "xdg" / "VirtualContrast"
+    assert model_places.cache_dir() == tmp_path / "xdg" / "VirtualContrast"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert catalog.cache_dir() == tmp_path / "home" / ".cache" / "VirtualContrast"
+    assert model_places.cache_dir() == tmp_path / "home" / ".cache" / "VirtualContrast"
 
 
 def test_a_model_is_found_embedded_in_the_cache_and_by_path(places):

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import run_samples
 import SimpleITK as sitk
-from VirtualContrastLib import exporting, pipeline
+import tiny_models
+from VirtualContrastLib import exporting, job
 from VirtualContrastLib.events import CancelledError, Events, InputError, Stage
 from VirtualContrastLib.io import volumes
+from VirtualContrastLib.models.card import Inputs
 from VirtualContrastLib.pipeline import Engine, RunSettings, run
 from VirtualContrastLib.result import load_result, verify_result
 
@@ -343,10 +345,14 @@ def test_a_three_dimensional_lesion_model_falls_back_to_the_threshold_for_one_sl
     sitk.WriteImage(run_samples.make_image(run_samples.make_pre()[2:3]), str(tmp_path / "slice.nrrd"))
     sitk.WriteImage(run_samples.make_image(run_samples.make_pre()), str(tmp_path / "volume.nrrd"))
     config = {"configuration": "3d_fullres"}
-    card = SimpleNamespace(id="net", architecture=SimpleNamespace(config=config))
+    card = SimpleNamespace(id="net", architecture=SimpleNamespace(config=config), inputs=Inputs(channels=["pre"]))
     with_net = SimpleNamespace(package=lambda name, kind: SimpleNamespace(card=card))
     events = Events()
-    choose = pipeline._segmentation
+    model = tiny_models.tiny_card()
+
+    def choose(name, study, engine, events):
+        return job.choose_segmentation(name, study, model, 3, engine, events)
+
     assert choose("net", read_study(tmp_path / "volume.nrrd"), with_net, events) == "net"
     assert events.warnings == []
     assert choose("net", read_study(tmp_path / "slice.nrrd"), with_net, events) == "threshold"
@@ -426,7 +432,7 @@ def test_weights_are_loaded_once_for_many_runs(study, chosen, tmp_path, no_pictu
 
     loads, load_state = [], ModelPackage.load_state
     monkeypatch.setattr(ModelPackage, "load_state", lambda self: loads.append(1) or load_state(self))
-    engine = pipeline.Engine()
+    engine = Engine()
     for name in ("a", "b"):
         run(study / "pre.nrrd", tmp_path / name, chosen, engine=engine)
     assert len(loads) == 1

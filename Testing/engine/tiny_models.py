@@ -4,7 +4,10 @@ import copy
 
 import torch
 from VirtualContrastLib.models.package import ModelCard, save_package
+from VirtualContrastLib.networks import cyclegan
+from VirtualContrastLib.networks.iter_unet import build_series_network
 from VirtualContrastLib.networks.pix2pixhd import build_generator, init_weights
+from VirtualContrastLib.networks.time_conditioned import build_time_conditioned
 
 CARD = {
     "id": "tiny",
@@ -40,3 +43,57 @@ def tiny_state(card, seed=0):
 def tiny_package(folder, seed=0, **changes):
     card = tiny_card(**changes)
     return save_package(folder, card, tiny_state(card, seed), model_card_md="# Tiny\n")
+
+
+def tiny_iter_unet(folder, *, network=None, first_time_s=(90.0,), times_s=(220.0, 350.0), seed=0):
+    """A random iterU-Net package: phases 2, 3, ... from pre-contrast and the acquired phase 1."""
+    options = {"features": [4, 4, 6, 6, 6, 4], "time": "seconds"} if network is None else network
+    values = {
+        "id": "tiny-iter-unet",
+        "version": "1",
+        "title": "Tiny random iterU-Net",
+        "architecture": {
+            "name": "iter_unet",
+            "config": {"network": options, "window_kji": [16, 32, 32], "overlap": 0.5, "ti_norm_region": "volume"},
+        },
+        "inputs": {"phases": [0, 1], "times_s": list(first_time_s)},
+        "outputs": {"channel_phases": list(range(2, 2 + len(times_s))), "times_s": list(times_s)},
+        "trained_on_phantoms": True,
+        "licence": "Apache-2.0",
+    }
+    torch.manual_seed(seed)
+    state = build_series_network(options).state_dict()
+    return save_package(folder, ModelCard.model_validate(values), state, model_card_md="# Tiny\n")
+
+
+def tiny_mammogram_model(folder, *, seed=0, **mammogram):
+    """A random CycleGAN generator package: recombined from low-energy mammograms of about 8 bit."""
+    generator = {"ngf": 4, "n_blocks": 1}
+    spec = {"source_window": [0, 255], "target_window": [0, 255], "spacing_mm": None, "downsample": 1} | mammogram
+    config = {"generator": generator, "mammogram": spec, "window": 32, "stride": 16}
+    values = {
+        "id": "tiny-mammogram",
+        "version": "1",
+        "title": "Tiny random CycleGAN",
+        "architecture": {"name": "cyclegan_generator", "config": config},
+        "inputs": {},
+        "trained_on_phantoms": True,
+        "licence": "Apache-2.0",
+    }
+    torch.manual_seed(seed)
+    network = cyclegan.build_generator(generator)
+    cyclegan.init_weights(network)
+    return save_package(folder, ModelCard.model_validate(values), network.state_dict(), model_card_md="# Tiny\n")
+
+
+def tiny_time_conditioned(folder, *, times_s=(90.0, 220.0, 350.0), seed=0):
+    """A random time-conditioned package: any phase from the pre-contrast volume."""
+    config = {"input_nc": 3, "ngf": 4, "n_downsample": 1, "n_blocks": 1, "bases": 2}
+    values = copy.deepcopy(CARD) | {
+        "id": "tiny-time",
+        "architecture": {"name": "time_conditioned_generator", "config": config},
+        "outputs": {"channel_phases": list(range(1, 1 + len(times_s))), "times_s": list(times_s)},
+    }
+    torch.manual_seed(seed)
+    state = build_time_conditioned(config).state_dict()
+    return save_package(folder, ModelCard.model_validate(values), state, model_card_md="# Tiny\n")

@@ -21,9 +21,11 @@ import slicer_host  # noqa: E402
 
 slicer_host.prepare()
 
+import qt  # noqa: E402
 import result_samples  # noqa: E402
 import SimpleITK as sitk  # noqa: E402
 import slicer  # noqa: E402
+import training_screenshots  # noqa: E402
 from VirtualContrastTrainingLib.data.phantom import make_phantom  # noqa: E402
 
 LAYOUT_SIZE = (1500, 980)
@@ -50,7 +52,7 @@ def make_result(phantom, folder, *, stand_in):
 
 def take(out, folder, phantom, result):
     """Load the result, show it and write all pictures."""
-    from VirtualContrastLib.slicer_app import annotation, layout, lesion_table, scene
+    from VirtualContrastLib.slicer_app import layout, scene
 
     pre = result_samples.add_input(phantom.images[0], "Phantom")
     real = [
@@ -62,15 +64,11 @@ def take(out, folder, phantom, result):
     loaded = scene.load_result(result, pre, real_nodes=real)
     if not loaded.lesions:
         raise SystemExit("The models found no lesion in this phantom, and no picture was taken; choose another --seed.")
-    annotator = None if panel is not None else annotation.Annotator()
-    if panel is not None:
-        panel.results.show(loaded, result)
-    else:
-        layout.show(loaded)
+    panel.results.show(loaded, result)
+    HOST.wait_until(lambda: not panel.results.showing)
     manager.grab_layout(*LAYOUT_SIZE).save(str(out / "layout_overview.png"))
     largest = max(loaded.lesions, key=lambda row: row.volume_mm3)
-    table = panel.results.table if panel is not None else lesion_table.LesionTable(None, loaded)
-    table.select(largest.label)
+    panel.results.table.select(largest.label)
     manager.grab_layout(*LAYOUT_SIZE).save(str(out / "layout_lesion.png"))
     layout.set_overlay(loaded, "curve_type")
     grab_slice(loaded, largest, layout.PHASE, out / "curve_type.png")
@@ -82,17 +80,49 @@ def take(out, folder, phantom, result):
                          (manager.plotWidget(layout.PLOT).plotView(), "curves")):  # fmt: skip
         widget.resize(800, 600)
         widget.save_png(out / f"{name}.png")
-    if panel is not None:
-        HOST.grab_panel("VirtualContrast").save(str(out / "panel.png"))
-    if annotator is not None:
-        annotator.cleanup()
-    scene.remove_result(loaded)
+    HOST.grab_panel("VirtualContrast").save(str(out / "panel.png"))
+    grab_reading(panel, folder, phantom, result, out / "reading.png")
+
+
+def grab_reading(panel, folder, phantom, result, path):
+    """Panel and views in the middle of a blinded reading: a synthetic phase beside the pre-contrast volume."""
+    from VirtualContrastLib.reading.study_list import ReadingCase, write_list
+
+    pre, real = folder / "reading_pre.nrrd", folder / "reading_real.nrrd"
+    sitk.WriteImage(phantom.images[0], str(pre))
+    sitk.WriteImage(phantom.images[1], str(real))
+    synthetic = next((result / "phases").glob("phase_1.*"))
+    cases = [ReadingCase(f"C{n}", str(image), kind, beside=str(pre), scale="beside")
+             for n, (image, kind) in enumerate(((synthetic, "synthetic"), (real, "real")))]  # fmt: skip
+    (folder / "answers").mkdir()
+    ui = panel.reading.ui
+    ui.listPath.currentPath = str(write_list(folder / "list.csv", cases).path)
+    ui.answersPath.currentPath = str(folder / "answers")
+    ui.readerEdit.text = "R1"
+    slicer.mrmlScene.Clear(0)
+    ui.startButton.click()
+    HOST.wait_until(lambda: panel.reading.session.is_shown)
+    ui.bpeBButton.checked = ui.lesionYesButton.checked = True
+    ui.confidenceComboBox.currentIndex = 4
+    views = slicer.app.layoutManager().grab_layout(1100, 760)
+    questions = HOST.grab_panel("VirtualContrast")
+    side_by_side(questions.copy(0, 0, questions.width(), views.height()), views).save(str(path))
+    HOST.unload_module("VirtualContrast")
+
+
+def side_by_side(left, right):
+    """Two QImages in one, with their upper edges in line."""
+    image = qt.QImage(left.width() + right.width(), max(left.height(), right.height()), qt.QImage.Format_RGB888)
+    image.fill(qt.QColor(239, 239, 239))
+    painter = qt.QPainter(image)
+    painter.drawImage(0, 0, left)
+    painter.drawImage(left.width(), 0, right)
+    painter.end()
+    return image
 
 
 def open_panel(pre):
-    """The module's panel with the input chosen; None where there is no module yet."""
-    if not MODULE.is_file():
-        return None
+    """The module's panel with the input chosen."""
     panel = HOST.load_module(MODULE).widgetRepresentation().self().panel
     panel.ui.inputSelector.setCurrentNode(pre)
     return panel
@@ -126,6 +156,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         result = make_result(phantom, Path(folder), stand_in=arguments.stand_in)
         take(out, Path(folder), phantom, result)
+        training_screenshots.take(HOST, out, Path(folder) / "training")
     print(f"wrote {', '.join(sorted(path.name for path in out.glob('*.png')))} to {out}")
 
 

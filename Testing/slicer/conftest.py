@@ -2,11 +2,13 @@
 
 Fixtures: ``host`` (the application, one a session) and, for every test, an empty scene before and after, no exception
 in a slot, no error message of VTK or MRML. A test that provokes errors says ``@pytest.mark.slicer_errors``.
+``volume`` is one for tests of the host; ``module``, ``panel`` and ``out`` are those of the module VirtualContrast.
 """
 
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 HOST_FOLDER = Path(__file__).resolve().parents[1] / "host"
@@ -66,3 +68,59 @@ def _clean(request, host, vtk_log):
     if request.node.get_closest_marker("slicer_errors") is None:
         assert errors == []
         assert messages == []
+
+
+@pytest.fixture
+def volume(host):
+    """40 x 32 x 20 voxels, dark with a bright box in the middle."""
+    import slicer
+    from host_samples import IJK_TO_RAS
+
+    array = np.full((20, 32, 40), 20.0, np.float32)
+    array[6:14, 10:22, 12:28] = 150
+    return slicer.util.addVolumeFromArray(array, ijkToRAS=IJK_TO_RAS, name="T1")
+
+
+@pytest.fixture
+def resources(tmp_path, monkeypatch):
+    """The tiny model is the installed default; a cache without models."""
+    from module_samples import write_resources
+
+    folder = write_resources(tmp_path / "Resources")
+    monkeypatch.setenv("VIRTUALCONTRAST_RESOURCES", str(tmp_path / "Resources"))
+    monkeypatch.setenv("VIRTUALCONTRAST_CACHE", str(tmp_path / "cache"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ready_result(host, tmp_path_factory):
+    """A result folder for the runs that only pretend to compute."""
+    from module_samples import make_result
+
+    return make_result(tmp_path_factory.mktemp("result"))
+
+
+@pytest.fixture
+def module(host, resources, ready_result):
+    """The open module's Widget object, whose worker makes the ready result at once unless a test changes that."""
+    from module_samples import MODULE, instant, misbehave
+
+    widget = host.load_module(MODULE).widgetRepresentation().self()
+    widget.panel._device_timer.setInterval(600_000)  # only the test that is about it asks for the device
+    misbehave(widget.panel, instant(ready_result))
+    yield widget
+    host.unload_module("VirtualContrast")
+
+
+@pytest.fixture
+def panel(module):
+    """The open module's panel."""
+    return module.panel
+
+
+@pytest.fixture
+def out(panel, tmp_path):
+    """The output folder that the panel uses."""
+    (tmp_path / "out").mkdir()
+    panel.ui.outputPath.currentPath = str(tmp_path / "out")
+    return tmp_path / "out"

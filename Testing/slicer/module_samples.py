@@ -125,3 +125,21 @@ def make_result(folder):
 
 def read_nrrd(path):
     return sitk.ReadImage(str(path))
+
+
+def misbehave(panel, code):
+    """Let the worker's runs be those of `code`, None: the engine's."""
+    panel.logic.synthesis.worker._command = worker_command(code) if code else None
+
+
+def apply(host, panel, timeout_s=120):
+    """Press Apply and wait until the result is shown, or the run has failed."""
+    panel.ui.applyButton.click()
+    host.wait_until(lambda: not panel.logic.synthesis.busy, timeout_s)
+    host.wait_until(lambda: not panel.results.showing, 10)
+
+
+def scene_ids():
+    """The IDs of all nodes of the scene."""
+    scene = slicer.mrmlScene
+    return {scene.GetNthNode(n).GetID() for n in range(scene.GetNumberOfNodes())}

@@ -6,7 +6,7 @@ import result_samples
 import slicer
 import vtk
 from VirtualContrastLib.slicer_app import layout, nodes, scene
-from VirtualContrastLib.slicer_app.annotation import Annotator
+from VirtualContrastLib.slicer_app.annotation import READING, READING_LABEL, Annotator
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,24 @@ def test_views_with_synthetic_volumes_are_labelled_and_others_not(annotator, loa
     assert yellow(view(layout.PHASE).pixels()) > 100
     assert yellow(view(layout.SUBTRACTION).pixels()) > 100
     assert yellow(slicer.app.layoutManager().threeDWidget(layout.VIEW_3D).threeDView().pixels()) > 100
+
+
+def test_the_label_stays_whole_and_single_beside_orientation_marker_and_ruler(annotator, loaded):
+    layout.show(loaded)
+    composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    composite.SetBackgroundVolumeID(loaded.phases[0])
+    plain = yellow(view("Red").pixels())
+    node = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
+    node.SetOrientationMarkerType(node.OrientationMarkerTypeAxes)
+    node.SetRulerType(node.RulerTypeThin)
+    view("Red").pixels()
+    annotator.update()
+    pixels = view("Red").pixels()
+    assert yellow(pixels) == plain > 100
+    corner = pixels[-pixels.shape[0] // 4 :, -pixels.shape[1] // 4 :]
+    assert yellow(np.tile(corner, (8, 1, 1))) == 0  # no part of it in the marker's corner
+    for tag in layout.SLICE_VIEWS[1:]:
+        assert yellow(view(tag).pixels()) > 100
 
 
 def test_the_label_is_in_a_grab_of_the_whole_layout(annotator, loaded, tmp_path):
@@ -113,3 +131,25 @@ def test_the_label_survives_closing_the_scene_and_a_new_result(annotator, loaded
     layout.show(again)
     assert yellow(view(layout.PHASE).pixels()) > 100
     assert yellow(view(layout.PRE).pixels()) == 0
+
+
+def test_in_a_blinded_reading_every_view_says_the_same(annotator, loaded):
+    layout.show(loaded)
+    annotator.set_blinded(True)
+    texts = {actor.GetInput() for _, actor in annotator._actors.values()}
+    assert texts == {READING_LABEL}
+    assert "may be synthetic" in READING_LABEL
+    assert yellow(view(layout.PRE).pixels()) > 100
+    annotator.set_blinded(False)
+    assert yellow(view(layout.PRE).pixels()) == 0
+    assert yellow(view(layout.PHASE).pixels()) > 100
+
+
+def test_an_image_of_a_reading_is_labelled_neutrally_wherever_it_is_shown(annotator, loaded):
+    for synthetic in ("0", "1"):
+        volume = slicer.mrmlScene.GetNodeByID(loaded.phases[0])
+        volume.SetAttribute(nodes.SYNTHETIC, synthetic)
+        volume.SetAttribute(READING, "1")
+        layout.show(loaded)
+        phase = slicer.app.layoutManager().sliceWidget(layout.PHASE).mrmlSliceNode().GetID()
+        assert annotator._actors[phase][1].GetInput() == READING_LABEL

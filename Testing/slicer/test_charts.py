@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import result_samples
 import slicer
-from VirtualContrastLib.slicer_app import lesion_table, nodes, scene, segments, tables
+from VirtualContrastLib.slicer_app import charts, lesion_table, nodes, scene, segments, tables
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +132,19 @@ def test_the_table_lists_lesions_and_a_selection_jumps(loaded):
     table.cleanup()
     assert widget.rowCount == 0
     assert seen == [2]
+
+
+def test_acquired_points_of_a_curve_are_squares_of_their_own(host, tmp_path):
+    table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", "curves")
+    (tmp_path / "curves.csv").write_text(
+        "lesion,synthetic,time_s,pe_percent,pe_uncertainty_sd_percent\n"
+        "1,false,0,0,0\n1,false,80,95,0\n1,true,220,120,0\n2,false,0,0,0\n2,false,80,50,0\n2,true,220,60,0\n"
+    )
+    tables.fill_from_csv(table, tmp_path / "curves.csv")
+    curves = charts.curves_of(table)
+    assert [curve.acquired.tolist() for curve in curves.values()] == [[False, True, False]] * 2
+    (tmp_path / "curves.csv").write_text(
+        "lesion,synthetic,time_s,pe_percent,pe_uncertainty_sd_percent\n1,false,0,0,0\n1,false,80,95,0\n"
+    )
+    tables.fill_from_csv(table, tmp_path / "curves.csv")
+    assert not charts.curves_of(table)[1].acquired.any()  # a curve of real phases alone needs no marks

@@ -11,6 +11,7 @@ import slicer
 import slicer.packaging
 from module_samples import MODULE, REPOSITORY
 from VirtualContrastLib.slicer_app import install
+from VirtualContrastTrainingLib.slicer_app import packages
 
 SLICER_HAS = {"numpy", "scipy", "SimpleITK", "vtk", "slicer", "qt", "ctk", "SampleData", "PyTorchUtils"} | {
     "VirtualContrastLib"
@@ -81,16 +82,37 @@ def test_what_is_still_missing_afterwards_is_told(host, monkeypatch):
         install.ensure_packages()
 
 
-def test_every_required_package_is_one_of_the_engines_and_none_is_pinned():
-    engine = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]["engine"]
-    floors = {re.split(r"[<>=]", line)[0]: line for line in engine}
-    for requirement in slicer.packaging.load_requirements(install.REQUIREMENTS):
+@pytest.mark.parametrize(
+    ("file", "groups"),
+    [(install.REQUIREMENTS, ["engine"]), (packages.TRAINING_REQUIREMENTS, ["training", "engine"])],
+)
+def test_every_required_package_is_one_of_the_projects_and_none_is_pinned(file, groups):
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    floors = {re.split(r"[<>=]", line)[0]: line for group in groups for line in project[group]}
+    for requirement in slicer.packaging.load_requirements(file):
         assert str(requirement.specifier) and "==" not in str(requirement.specifier)
         assert floors[requirement.name].replace(" ", "") in (
             str(requirement),
             f"{requirement.name}{','.join(str(requirement.specifier).split(',')[::-1])}",
         )
-    assert install.TORCH.startswith(floors["torch"])
+    assert install.TORCH.startswith(project["engine"][0])
+
+
+def test_the_training_module_asks_for_both_lists_in_its_own_name(questions):
+    slicer.packaging.host.missing |= {"torch", "highdicom", "lightning"}
+    assert install.missing_packages() == ["torch", "highdicom"]
+    assert install.missing_packages(packages.TRAINING) == ["torch", "highdicom", "lightning"]
+    assert "Start asks" in install.explanation(["torch"], packages.TRAINING)
+    questions[1][0] = False
+    with pytest.raises(install.NotInstalledError, match="press Start to be asked again"):
+        install.ensure_packages(packages.TRAINING)
+    questions[1][0] = True
+    install.ensure_packages(packages.TRAINING)
+    assert "VirtualContrastTraining needs" in questions[0][-1]
+    _torch, rest = slicer.packaging.host.calls
+    assert rest["requester"] == "VirtualContrastTraining"
+    assert {re.split(r"\W", text)[0] for text in rest["requirements"]} == {"highdicom", "lightning"}
+    assert set(rest["skip_packages"]) >= {"SimpleITK", "numpy", "torch"}
 
 
 def test_loading_the_module_imports_no_third_party_package():
@@ -121,10 +143,27 @@ def test_loading_the_module_imports_no_third_party_package():
 def test_every_package_that_the_library_imports_is_slicers_required_or_optional():
     """Optional: rich (terminal only) and radiomics (not part of a run); each import of them is caught."""
     required = {requirement.name for requirement in slicer.packaging.load_requirements(install.REQUIREMENTS)}
-    known = SLICER_HAS | {name.replace("scikit-image", "skimage") for name in required} | {"torch", "rich", "radiomics"}
-    for path in (MODULE.parent / "VirtualContrastLib").rglob("*.py"):
+    assert_imports_only(MODULE.parent / "VirtualContrastLib", imported(required) | {"rich", "radiomics"})
+
+
+def test_every_package_that_the_training_library_imports_is_slicers_required_or_optional():
+    """Optional: radiomics (evaluation only)."""
+    required = {requirement.name for requirement in packages.TRAINING.requirements()}
+    library = REPOSITORY / "VirtualContrastTraining" / "VirtualContrastTrainingLib"
+    assert_imports_only(library, imported(required) | {"VirtualContrastTrainingLib", "radiomics"})
+
+
+def imported(required):
+    """The names by which packages are imported."""
+    names = {"scikit-image": "skimage", "pillow": "PIL", "pyyaml": "yaml"}
+    return {names.get(name, name) for name in required}
+
+
+def assert_imports_only(library, known):
+    known = SLICER_HAS | known | {"torch"} | set(sys.stdlib_module_names)
+    for path in library.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             found = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             found += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
-            unknown = {name.split(".")[0] for name in found} - set(sys.stdlib_module_names) - known
-            assert not unknown, f"{path.name} imports {unknown}, which requirements.txt does not name"
+            unknown = {name.split(".")[0] for name in found} - known
+            assert not unknown, f"{path.name} imports {unknown}, which no requirements file names"

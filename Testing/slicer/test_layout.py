@@ -1,9 +1,15 @@
 """The views of a result: layout, phases, flicker, jumps, overlays, seen in their pictures."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import result_samples
+import SimpleITK as sitk
 import slicer
+import tiny_models
+from VirtualContrastLib.pipeline import run
+from VirtualContrastLib.settings import RunSettings
 from VirtualContrastLib.slicer_app import flicker as flicker_module
 from VirtualContrastLib.slicer_app import layout, nodes, scene
 
@@ -64,6 +70,17 @@ def test_a_phase_brings_its_subtraction_and_moves_the_sequence(shown):
     layout.set_phase(shown, 2)
     assert backgrounds() == [shown.pre, shown.phases[2], shown.subtraction[2]]
     assert nodes.node(shown.browser).GetSelectedItemNumber() == 3
+
+
+def test_acquired_phases_come_before_the_synthetic_ones_in_the_sequence(shown):
+    """A model that reads acquired phase 1 makes phases 2 and 3."""
+    later = dataclasses.replace(
+        shown, phases=shown.phases[1:], subtraction=shown.subtraction[1:], real=shown.real[1:],
+        acquired=[shown.phases[0]], indices=[2, 3], times_s=shown.times_s[1:],
+    )  # fmt: skip
+    layout.set_phase(later, 0)
+    assert nodes.node(shown.browser).GetSelectedItemNumber() == 2
+    assert backgrounds()[1] == shown.phases[1]
 
 
 def test_flicker_swaps_synthetic_and_real_and_ends_with_synthetic(shown, host, monkeypatch):
@@ -172,4 +189,33 @@ def test_removing_a_shown_result_leaves_nothing_of_it(loaded):
     names = [node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLVolumePropertyNode")]
     assert names == []
     assert backgrounds()[1:] == [None, None]
-    assert np.ptp(manager().sliceWidget(layout.PHASE).sliceView().pixels()) < 30
+    pixels = manager().sliceWidget(layout.PHASE).sliceView().pixels()
+    assert np.ptp(pixels[: pixels.shape[0] * 3 // 4]) < 30  # above the ruler and the orientation marker
+
+
+def test_every_slice_view_tells_the_sides_and_the_scale(shown):
+    for tag in layout.SLICE_VIEWS:
+        view = manager().sliceWidget(tag)
+        assert view.mrmlSliceNode().GetOrientationMarkerType() == slicer.vtkMRMLSliceNode.OrientationMarkerTypeAxes
+        assert view.mrmlSliceNode().GetRulerType() == slicer.vtkMRMLSliceNode.RulerTypeThin
+        pixels = view.sliceView().pixels()
+        corner = pixels[-pixels.shape[0] // 6 :, -pixels.shape[1] // 6 :]
+        assert share(corner, lambda r, g, b: (r > 150) & (g < 80) & (b < 80)) > 0.002  # the red axis to the right
+
+
+def test_a_mammogram_has_the_low_energy_and_the_recombined_image_side_by_side(host, tmp_path):
+    pixels = np.random.default_rng(0).normal(120, 30, (1, 48, 40)).clip(0, 255).astype(np.float32)
+    low = sitk.GetImageFromArray(pixels)
+    sitk.WriteImage(low, str(tmp_path / "low.nrrd"))
+    settings = RunSettings(model=str(tiny_models.tiny_mammogram_model(tmp_path / "model").folder), device="cpu")
+    folder = run(tmp_path / "low.nrrd", tmp_path / "result", settings).folder
+    loaded = scene.load_result(folder, result_samples.add_input(low, "L CC"))
+    layout.show(loaded)
+    description = manager().layoutLogic().GetLayoutNode().GetCurrentLayoutDescription()
+    assert description.count("<view ") == 2
+    assert backgrounds()[:2] == [loaded.pre, loaded.phases[0]]
+    for tag in layout.MAMMOGRAM_VIEWS:
+        view = manager().sliceWidget(tag)
+        assert view.sliceView().pixels().std() > 5
+        assert view.mrmlSliceNode().GetRulerType() == slicer.vtkMRMLSliceNode.RulerTypeNone
+    assert manager().sliceWidget(layout.PRE).mrmlSliceNode().GetLayoutLabel() == "Low"

@@ -26,10 +26,12 @@ from module_samples import (
 from VirtualContrastLib.events import InputError, VirtualContrastError
 from VirtualContrastLib.models import catalog
 from VirtualContrastLib.settings import RunSettings
-from VirtualContrastLib.slicer_app import model_list, transfer
+from VirtualContrastLib.slicer_app import model_list, parameters, transfer
 from VirtualContrastLib.slicer_app.logic import Callbacks, Synthesis
 from VirtualContrastLib.slicer_app.transfer import RealPhases
 from VirtualContrastLib.slicer_app.worker import Worker
+
+tiny_models = run_samples.tiny_models
 
 
 @pytest.fixture
@@ -122,7 +124,7 @@ def test_a_sequence_gives_its_post_contrast_items_and_their_seconds(host):
 
 def test_the_panel_finds_the_same_models_in_the_same_places_as_the_engine(tmp_path, monkeypatch):
     monkeypatch.setenv("VIRTUALCONTRAST_CACHE", str(tmp_path / "cache"))
-    assert model_list.resources_dir() == catalog.resources_dir()
+    assert model_list.places.resources_dir() == catalog.resources_dir()
     assert model_list.default_id() == (catalog.load_catalog().default_id("synthesis") or "")
     monkeypatch.setenv("VIRTUALCONTRAST_RESOURCES", str(tmp_path))
     write_resources(tmp_path)
@@ -130,13 +132,13 @@ def test_the_panel_finds_the_same_models_in_the_same_places_as_the_engine(tmp_pa
     engine = {name: folder for name, folder in catalog.installed_models().items()}
     assert [entry.name for entry in model_list.installed_models()] == ["tiny", "another"]
     assert set(engine) == {"tiny", "another"}
-    assert model_list.resources_dir() == catalog.resources_dir()
-    assert model_list._downloaded_dir() == catalog.downloaded_models_dir()
+    assert model_list.places.resources_dir() == catalog.resources_dir()
+    assert model_list.places.downloaded_models_dir() == catalog.downloaded_models_dir()
     assert model_list.find_model("").name == "tiny"
     assert model_list.find_model("no-such") is None
     monkeypatch.delenv("VIRTUALCONTRAST_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert model_list._downloaded_dir() == catalog.downloaded_models_dir()
+    assert model_list.places.downloaded_models_dir() == catalog.downloaded_models_dir()
 
 
 def test_the_card_says_loudly_what_a_model_was_trained_on(tmp_path):
@@ -157,6 +159,64 @@ def test_a_package_without_weights_or_with_a_damaged_card_is_no_model(tmp_path, 
     (damaged / "model.json").write_text("{")
     assert model_list.find_model("") is None
     assert model_list.find_model(str(damaged)) is None
+
+
+def test_the_list_tells_what_each_kind_of_model_needs_and_makes(tmp_path):
+    folders = {
+        "later": tiny_models.tiny_iter_unet(tmp_path / "later").folder,
+        "anytime": tiny_models.tiny_time_conditioned(tmp_path / "anytime").folder,
+        "mammogram": tiny_models.tiny_mammogram_model(tmp_path / "mammogram").folder,
+    }
+    entries = {name: model_list.find_model(str(folder)) for name, folder in folders.items()}
+    assert [entry.acquired for entry in entries.values()] == [(1,), (), ()]
+    assert [entry.is_mammography for entry in entries.values()] == [False, False, True]
+    assert "2 phases at 220, 350 s. <b>Needs the real phase 1.</b>" in entries["later"].card_line()
+    assert "Recombined image from a low-energy mammogram." in entries["mammogram"].card_line()
+    assert model_list.find_model(str(TESTING.parent / "Resources" / "Models" / "phantom-lesion-nnunet")) is None
+
+
+def test_times_of_real_phases_are_those_of_the_phases_only_for_a_model_of_fixed_times(model, tmp_path):
+    later = str(tiny_models.tiny_iter_unet(tmp_path / "later").folder)
+    times = (80.0, 210.0)
+    fixed = model_list.with_real_times(RunSettings(model=model), times)
+    assert (fixed.times_s, fixed.real_times_s) == (times, None)
+    free = model_list.with_real_times(RunSettings(model=later), times)
+    assert (free.times_s, free.real_times_s) == (None, times)
+    chosen = RunSettings(model=model, times_s=(1.0, 2.0, 3.0))
+    assert model_list.with_real_times(chosen, times) == chosen
+
+
+# ---- what can be run ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def chosen(host):
+    """The parameters of the panel with a pre-contrast volume."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", "parameters")
+    wrapped = parameters.VirtualContrastParameters(node)
+    wrapped.inputVolume = add_pre()
+    return wrapped
+
+
+def test_a_model_that_reads_phase_1_waits_until_that_is_chosen(chosen, tmp_path):
+    chosen.model = str(tiny_models.tiny_iter_unet(tmp_path / "later").folder)
+    assert parameters.why_not(chosen) == "This model needs the real phase 1; choose it under real phases."
+    chosen.realVolumes = [add_real(1)]
+    assert parameters.why_not(chosen) == ""
+    chosen.uncertaintyPasses = 4
+    assert parameters.why_not(chosen) == "This model gives no uncertainty; choose 0 passes."
+
+
+def test_a_mammography_model_takes_one_image_and_no_series(chosen, tmp_path):
+    chosen.model = str(tiny_models.tiny_mammogram_model(tmp_path / "mammogram").folder)
+    assert "has 6 slices; select a mammogram" in parameters.why_not(chosen)
+    chosen.inputVolume = add_volume(run_samples.make_pre()[:1])
+    assert parameters.why_not(chosen) == ""
+    chosen.dicom = True
+    assert "not written as DICOM" in parameters.why_not(chosen)
+    chosen.dicom = False
+    chosen.realVolumes = [add_volume(run_samples.make_real(n)[:1]) for n in (1, 2)]
+    assert "one true recombined image" in parameters.why_not(chosen)
 
 
 # ---- runs ---------------------------------------------------------------------------------------------------------
@@ -257,3 +317,30 @@ def test_the_logic_works_without_a_main_window(model, tmp_path):
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert done.stdout.split()[-2:] == ["3", "None"], done.stderr
     assert done.returncode == 0
+
+
+def test_a_later_model_runs_from_a_sequence_with_its_times(host, make_synthesis, tmp_path):
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "DCE")
+    sequence.SetIndexUnit("s")
+    sequence.SetIndexTypeFromString("numeric")
+    for time_s, volume in (("0", add_pre()), ("85", add_real(1)), ("230", add_real(2))):
+        sequence.SetDataNodeAtValue(volume, time_s)
+    later = str(tiny_models.tiny_iter_unet(tmp_path / "later").folder)
+    settings = RunSettings(model=later, segmentation="none", device="cpu")
+    real = transfer.real_phases([], sequence)
+    loaded = make_synthesis().process(add_pre(), settings, real=real, output_folder=tmp_path / "out")
+    assert (loaded.indices, loaded.acquired_times_s) == ([2, 3], [85.0])
+    acquired = slicer.mrmlScene.GetNodeByID(loaded.acquired[0])
+    np.testing.assert_array_equal(slicer.util.arrayFromVolume(acquired), run_samples.make_real(1))
+    (manifest,) = (tmp_path / "out").glob("VirtualContrast_*/manifest.json")
+    times = {entry["role"]: entry["time_s"] for entry in json.loads(manifest.read_text())["inputs"]}
+    assert times == {"pre": 0.0, "real_1": 85.0, "real_2": 230.0}
+
+
+def test_a_mammogram_goes_the_same_way(host, make_synthesis, tmp_path):
+    low = add_volume((run_samples.make_pre()[2:3] / 2).astype(np.float32), "L CC")
+    model = str(tiny_models.tiny_mammogram_model(tmp_path / "mammogram").folder)
+    loaded = make_synthesis().process(low, RunSettings(model=model, device="cpu"), output_folder=tmp_path / "out")
+    assert loaded.kind == "mammogram"
+    made = slicer.mrmlScene.GetNodeByID(loaded.phases[0])
+    assert slicer.util.arrayFromVolume(made).shape == slicer.util.arrayFromVolume(low).shape

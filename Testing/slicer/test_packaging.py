@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import list_files
 import pytest
 from module_samples import MODULE, REPOSITORY, TESTING, run_samples
 from slicer_host import cmake
@@ -15,33 +17,48 @@ from VirtualContrastLib.slicer_app import sample_data
 MODULE_FOLDER = MODULE.parent
 
 
-def listed(name):
-    """The files of a list in the module's CMakeLists.txt."""
-    text = (MODULE_FOLDER / "CMakeLists.txt").read_text()
-    body = re.search(rf"set\({name}\n(.*?)\n  \)", text, re.DOTALL)[1]
-    return [line.strip().replace("${MODULE_NAME}", "VirtualContrast") for line in body.splitlines()]
-
-
-def present(folder, pattern):
-    files = (MODULE_FOLDER / folder).rglob(pattern)
-    return {f.relative_to(MODULE_FOLDER).as_posix() for f in files if f.is_file() and "__pycache__" not in f.parts}
-
-
 @pytest.fixture(scope="module")
 def flat(tmp_path_factory):
     """The installed extension's flat folder."""
     return cmake.install_extension(REPOSITORY, tmp_path_factory.mktemp("extension"))
 
 
+@pytest.mark.parametrize("name", list_files.LISTS)
+@pytest.mark.parametrize("module", list_files.MODULES)
+def test_every_file_is_listed_by_name(module, name):
+    files, tree = list_files.listed(module, name), list_files.files_of(module, *list_files.LISTS[name])
+    hint = "run python Testing/host/list_files.py"
+    assert sorted(set(tree) - set(files)) == [], f"not listed: {hint}"
+    assert sorted(set(files) - set(tree)) == [], f"listed but not there: {hint}"
+    assert files == tree, f"not in order: {hint}"
+
+
+@pytest.mark.parametrize("module", list_files.MODULES)
 @pytest.mark.parametrize(
-    ("name", "folder", "pattern"),
-    [("MODULE_PYTHON_SCRIPTS", ".", "*.py"), ("MODULE_PYTHON_RESOURCES", "Resources", "*")],
+    ("change", "message"),
+    [
+        (lambda folder: (folder / "Resources" / "new.txt").touch(), "Resources/new.txt is not listed"),
+        (lambda folder: (folder / f"{folder.name}Lib" / "new.py").touch(), "Lib/new.py is not listed"),
+        (lambda folder: (folder / f"{folder.name}Lib" / "cli.py").unlink(), "Lib/cli.py is listed but is not a file"),
+    ],
 )
-def test_every_file_is_listed_by_name(name, folder, pattern):
-    files, tree = listed(name), present(folder, pattern)
-    assert sorted(tree - set(files)) == [], "add these lines to VirtualContrast/CMakeLists.txt"
-    assert sorted(set(files) - tree) == [], "remove these lines from VirtualContrast/CMakeLists.txt"
-    assert len(files) == len(set(files))
+def test_cmake_refuses_an_unlisted_and_a_missing_file_of_either_module(tmp_path, module, change, message):
+    source = tmp_path / "source"
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for name in list_files.MODULES:
+        shutil.copytree(REPOSITORY / name, source / name, ignore=ignored)
+    (source / "Resources" / "Models").mkdir(parents=True)
+    shutil.copy(REPOSITORY / "CMakeLists.txt", source)
+    change(source / module)
+    with pytest.raises(cmake.ExtensionError) as error:
+        cmake.install_extension(source, tmp_path / "work")
+    told = " ".join(str(error.value).split())  # CMake breaks lines
+    assert f"{module}: {module if message.startswith('Lib') else ''}{message}" in told
+
+
+def test_the_two_modules_share_no_file_of_the_flat_folder():
+    files = [{file for name in list_files.LISTS for file in list_files.listed(m, name)} for m in list_files.MODULES]
+    assert files[0] & files[1] == set()
 
 
 def test_the_description_is_what_the_extensions_index_asks_for():
@@ -100,6 +117,28 @@ test.runTest()
 assert not qt.slotErrors, qt.slotErrors
 where = [line for line in panel.logic.synthesis.worker.log_text().splitlines()]
 panel.logic.shutdown()
+print("self test passed")
+"""
+    done = run_python(flat, code)
+    assert done.stdout.strip().endswith("self test passed"), done.stderr
+
+
+def test_the_installed_training_module_runs_from_the_flat_folder_alone(flat):
+    """Panel, child process with a smoke trial, model, in an interpreter that cannot see the source tree."""
+    code = f"""
+import sys
+sys.path[:0] = [{str(TESTING / "host")!r}]
+import slicer_host
+host = slicer_host.boot()
+import qt, slicer
+panel = host.load_module({str(flat / "VirtualContrastTraining.py")!r}).widgetRepresentation().self().panel
+import VirtualContrastTrainingLib
+assert VirtualContrastTrainingLib.__file__.startswith({str(flat)!r}), VirtualContrastTrainingLib.__file__
+assert len(panel.recipes) >= 14
+sys.modules["VirtualContrastTraining"].VirtualContrastTrainingTest().runTest()
+assert not qt.slotErrors, qt.slotErrors
+paths = [line for line in panel.training.process.log_text().splitlines() if {str(REPOSITORY)!r} in line]
+assert not [line for line in paths if ".venv" not in line], paths
 print("self test passed")
 """
     done = run_python(flat, code)

@@ -174,9 +174,9 @@ def test_a_checkpoint_with_fewer_usable_images_than_the_others_is_not_ranked(run
     write = checkpoint_scores.write_synthesis
     calls = []
 
-    def collapsed(synthesizer, case, folder):
+    def collapsed(synthesizer, card, case, folder):
         """Phase 1 of one case of the first checkpoint comes out constant."""
-        synthesis = write(synthesizer, case, folder)
+        synthesis = write(synthesizer, card, case, folder)
         if not calls:
             sitk.WriteImage(synthesis.phases[0] * 0 + 5, str(folder / "phases" / "phase_1.nrrd"))
         calls.append(case)

@@ -3,16 +3,20 @@
 import argparse
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from PIL import Image
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.models.abilities import ABILITIES
 from VirtualContrastLib.models.package import ModelCard, save_package
 from VirtualContrastLib.networks.pix2pixhd import build_generator
+from VirtualContrastLib.synthesis.synthesizer import Synthesis
 from VirtualContrastTrainingLib.commands import evaluate as command
 from VirtualContrastTrainingLib.commands import kinetics
+from VirtualContrastTrainingLib.data.mammogram_phantom import write_phantom_pair
 from VirtualContrastTrainingLib.data.phantom import PhantomSettings
 from VirtualContrastTrainingLib.experiments import phantom_cohort
 from VirtualContrastTrainingLib.experiments.tables import TableOptions, write_named_table
@@ -223,12 +227,17 @@ def test_mammography_table_is_the_papers_formulas_on_real_images(shared_data, tm
 class Brighter:
     """A stand-in for a mammogram model: the low-energy image with half of its range added at the top."""
 
-    def synthesize(self, low_energy, events):
-        return sitk.Cast(low_energy, sitk.sitkFloat32) * 1.5
+    def synthesize_study(self, study, events, *, times_s, perturbations, seed):
+        low_energy = study.pre.image
+        made = sitk.Cast(low_energy, sitk.sitkFloat32) * 1.5
+        return Synthesis([made], times_s=[], uncertainty=None, arbitrary_units=False, pre=low_energy)
 
 
 def test_mammography_runs_on_simulated_pairs(tmp_path):
-    phantom_cohort.write_mammograms(tmp_path / "truth", tmp_path / "runs", Brighter(), range(3))
+    card = SimpleNamespace(abilities=ABILITIES["cyclegan_generator"], first_phase=1)
+    for seed in range(3):
+        case = write_phantom_pair(seed, tmp_path / "truth" / f"P{seed}_L_CC")
+        phantom_cohort.write_synthesis(Brighter(), card, case, tmp_path / "runs" / case.name)
     pairs = find_pairs(tmp_path / "truth", tmp_path / "runs")
     assert [(p.patient, p.pre.name) for p in pairs] == [(f"P{n}", "low_energy.nrrd") for n in range(3)]
     found = write_named_table("cem-change", pairs, tmp_path / "out", TableOptions(data="3 simulated mammograms"))

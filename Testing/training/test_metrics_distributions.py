@@ -281,15 +281,37 @@ def test_constant_and_missing_features_take_the_fallback_of_frd_score():
     assert frd._scaled(values, values, "zscore")[:, 1] == pytest.approx(0)
 
 
-def test_version_1_is_the_log_of_the_distance_of_z_scores_by_the_real_set():
+def test_version_0_scales_a_feature_by_its_known_values_when_some_are_missing():
+    values = np.array([[np.nan], [1.0], [3.0]])
+    assert frd._scaled(values, values, "minmax")[:, 0] == pytest.approx(frd.NORM_RANGE * np.array([0.5, 0, 1]))
+
+
+def test_version_1_is_the_formula_of_frd_score_written_with_scipy():
+    """z-scores by the real set in float32, columns that are not finite left out, then np.cov and sqrtm, and the log."""
     rng = np.random.default_rng(2)
-    names = tuple("abcd")
-    real, other = rng.normal(2, 3, (50, 4)), rng.normal(3, 3, (50, 4))
-    z = [(v - real.mean(0)) / real.std(0) for v in (real, other)]
-    expected = np.log(frechet_distance(moments(z[0]), moments(z[1])))
-    tables = frd.FeatureTable(names, real), frd.FeatureTable(names, other)
-    assert frd.distance_v1(*tables) == pytest.approx(expected)
-    assert frd.distance_v1(*tables, paper_log=True) == pytest.approx(expected / 2)
+    real, other = rng.normal(2, 3, (50, 5)), rng.normal(3, 3, (50, 5))
+    real[:, 3] = 7 + 1e-9 * rng.random(50)  # constant as float32, where a z-score by float64 would be noise
+    other[0, 4] = np.nan
+    tables = [frd.FeatureTable(tuple("abcde"), values) for values in (real, other)]
+    first, second = real[:, [0, 1, 2, 4]].astype(np.float32), other[1:][:, [0, 1, 2, 4]].astype(np.float32)
+    z = [(v - first.mean(0)) / first.std(0) for v in (first, second)]
+    c = [np.cov(v, rowvar=False) for v in z]
+    shift = z[0].mean(0) - z[1].mean(0)
+    expected = np.log(shift @ shift + np.trace(c[0] + c[1] - 2 * np.real(scipy.linalg.sqrtm(c[0] @ c[1]))))
+    assert frd.distance_v1(*tables) == pytest.approx(expected, rel=1e-4)
+    assert frd.distance_v1(*tables, paper_log=True) == pytest.approx(expected / 2, rel=1e-4)
+    with pytest.raises(ValueError, match="two lesions"):
+        frd.distance_v1(tables[0], frd.FeatureTable(tuple("abcde"), other[:2]))
+
+
+def test_version_1_counts_the_numeric_diagnostics_of_pyradiomics_as_frd_score_does():
+    image, mask = (np.kron(x, np.ones((1, 2, 2))) for x in lesion_pair(0, 5))
+    plain, full = (
+        frd.lesion_features(frd.extractor_v1(), image, mask > 0, diagnostics=wanted) for wanted in (False, True)
+    )
+    assert len(full) == len(plain) + 13
+    assert full["diagnostics_Mask-original_VoxelNum"] == mask.sum()
+    assert full["diagnostics_Image-original_Mean"] == pytest.approx(image.mean(), rel=1e-5)
 
 
 def test_version_1_takes_77_features_from_each_of_its_images():

@@ -151,7 +151,7 @@ def test_command_reads_volumes_and_writes_tables_and_the_papers_figures(tmp_path
     assert (result["lesions"], result["cases"], result["data"]) == (6, 3, "images given")
     assert result["types"]["same_type"] == 0.5
     out = tmp_path / "out"
-    for name in ("osuala2025-figure6", "osuala2025-figure7", "osuala2025-figure8", "iterunet-figure3", "bland-altman"):
+    for name in ("osuala2025-figure6", "osuala2025-figure7", "osuala2025-figure8", "chung2025-figure3", "bland-altman"):
         assert (out / f"{name}.png").stat().st_size > 5000
         assert f"{name}.png" in (out / "report.html").read_text()
     rows = list(csv.DictReader((out / "curves.csv").open()))

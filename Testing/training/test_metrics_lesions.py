@@ -1,6 +1,7 @@
 """Segmentation, mammography and MAMA-SYNTH metrics, and the tables by name."""
 
 import argparse
+import csv
 import json
 import math
 
@@ -8,15 +9,17 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 from scipy.spatial.distance import cdist
 from skimage import metrics as skimage
+from sklearn.metrics import roc_auc_score
 from VirtualContrastLib.events import InputError
 from VirtualContrastTrainingLib.commands import evaluate as command
-from VirtualContrastTrainingLib.metrics import mamasynth, mammography
+from VirtualContrastTrainingLib.metrics import mamasynth, mamasynth_classifiers, mammography, radiomics_distance
 from VirtualContrastTrainingLib.metrics.pairs import Pair
-from VirtualContrastTrainingLib.metrics.segmentation import LesionCounts, dice, hd95, lesion_counts
+from VirtualContrastTrainingLib.metrics.segmentation import LesionCounts, dice, hd95, hd95_of_challenge, lesion_counts
 
 MASK = arrays(bool, (4, 6, 5))
 
@@ -57,8 +60,18 @@ def test_hd95_equals_brute_force_over_surface_points(a, b):
     distances = cdist(surface_points(a, spacing), surface_points(b, spacing))
     directed = [np.percentile(distances.min(axis=axis), 95) for axis in (0, 1)]
     assert hd95(a, b, spacing) == pytest.approx(max(directed))
-    both = np.concatenate([distances.min(axis=0), distances.min(axis=1)])
-    assert hd95(a, b, spacing, pooled=True) == pytest.approx(np.percentile(both, 95))
+
+
+@given(MASK, MASK)
+@settings(max_examples=50, deadline=None)
+def test_hd95_of_the_challenge_goes_from_surfaces_to_whole_masks_in_both_directions_together(a, b):
+    if not a.any() or not b.any():
+        assert hd95_of_challenge(a, b) == (0 if a.any() == b.any() else math.inf)
+        return
+    ones = np.ones(3)
+    to_b = cdist(surface_points(a, ones), np.argwhere(b)).min(axis=1)
+    to_a = cdist(surface_points(b, ones), np.argwhere(a)).min(axis=1)
+    assert hd95_of_challenge(a, b) == pytest.approx(np.percentile(np.concatenate([to_a, to_b]), 95))
 
 
 def test_hd95_of_a_shifted_square_is_the_shift():
@@ -107,6 +120,25 @@ def test_change_of_real_mammograms_is_perfect_for_the_real_image_and_poor_for_no
     assert mammography.contrast_to_noise(low, fat, gland) > 1
 
 
+def test_distances_from_the_low_energy_image_and_their_correlation_over_images(shared_data):
+    picture = np.asarray(Image.open(next((shared_data / "cem-pairs" / "public").glob("*.png"))))
+    low = picture[..., 0][:, : picture.shape[1] // 2].astype(float)
+    assert mammography.distance_from_low_energy(low, low, 255.0) == (0, pytest.approx(1))
+    error, similarity = mammography.distance_from_low_energy(low, low + 20, 255.0)
+    expected = skimage.structural_similarity(
+        low, low + 20, data_range=255.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
+    )[1]
+    assert error == pytest.approx(20) and similarity == pytest.approx(expected.mean(), abs=2e-3)
+    rng = np.random.default_rng(0)
+    real = rng.normal(50, 10, 40)
+    made = real + rng.normal(0, 3, 40)
+    patients = [f"P{n // 2}" for n in range(40)]
+    r, (lower, upper) = mammography.correlation_of(real, made, patients)
+    assert r == pytest.approx(np.corrcoef(real, made)[0, 1]) and lower < r < upper < 1
+    assert mammography.correlation_of(real[:2], made[:2], patients[:2]) is None
+    assert mammography.correlation_of([1.0] * 5, made[:5], patients[:5]) is None
+
+
 def mama_case(folder, number, error):
     rng = np.random.default_rng(number)
     real = (mamasynth.MEAN + mamasynth.STD * rng.normal(0, 1, (48, 48))).astype(np.float32)
@@ -126,7 +158,7 @@ def test_mama_synth_scores_follow_its_normalization_and_windows(tmp_path):
     for number in range(3):
         real, synthetic, tumor, found = mama_case(tmp_path, number, 0.5)
         cases.append(mamasynth.Case(Pair(real, synthetic, str(number), lesion=tumor), found))
-    report = mamasynth.protocol(cases, lpips=None, lpips_missing="no weights")
+    report = mamasynth.summarize(mamasynth.gather(cases, lpips=None), lpips_missing="no weights")
     assert report["mse"]["mean"] == pytest.approx(0.25, rel=1e-4)
     tumor = disk((20, 22), 9, (48, 48))
     assert report["dice"]["mean"] == pytest.approx(dice(np.roll(tumor, 2, 1), tumor))
@@ -160,6 +192,65 @@ def test_mama_synth_table_is_written_under_its_name(tmp_path, capsys):
     )
     assert result["cases"] == 2 and result["mse"]["n"] == 2 and result["dice"]["n"] == 2
     assert "pickled" in (tmp_path / "report" / "mama-synth.html").read_text()
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=2, max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_auroc_equals_scikit_learns_ties_included(rows):
+    labels, scores = zip(*rows, strict=True)
+    if len(set(labels)) < 2:
+        with pytest.raises(ValueError, match="both labels"):
+            mamasynth_classifiers.auroc(labels, scores)
+        return
+    assert mamasynth_classifiers.auroc(labels, scores) == pytest.approx(roc_auc_score(labels, scores))
+
+
+def two_breasts(shape=(40, 60), midline=31):
+    """z-scores: tissue at 0.5, a dark column between the breasts."""
+    image = np.full(shape, 0.5) + 0.01 * np.random.default_rng(0).random(shape)
+    image[:, midline] = -2.5
+    return image
+
+
+def test_the_tumor_is_mirrored_at_the_dark_column_between_the_breasts():
+    image, tumor = two_breasts(), disk((20, 22), 5, (40, 60))
+    region = mamasynth_classifiers.mirrored(image, tumor)
+    assert np.array_equal(region, disk((20, 2 * 31 - 22), 5, (40, 60)))
+    image[:, 35:] = -3  # the other side is air
+    assert mamasynth_classifiers.mirrored(image, tumor) is None
+    assert mamasynth_classifiers.mirrored(two_breasts(), disk((20, 31), 5, (40, 60))) is None  # on the midline itself
+
+
+def test_scores_of_the_challenges_classifiers_come_back_as_auroc(tmp_path, capsys):
+    for number in range(3):
+        mama_case(tmp_path, number, 0.5)
+        image = two_breasts((48, 48), 26) + number / 10
+        for kind in ("out", "pre"):
+            path = tmp_path / kind / f"case{number}.mha"
+            path.parent.mkdir(exist_ok=True)
+            values = (image if kind == "out" else image.T) * mamasynth.STD + mamasynth.MEAN
+            sitk.WriteImage(sitk.GetImageFromArray(values.astype(np.float32)[None]), str(path))
+    given = [f"--{name}={tmp_path / folder}" for name, folder in (("real", "images"), ("synthetic", "out"))]
+    given += [f"--pre={tmp_path / 'pre'}", f"--lesions={tmp_path / 'masks'}"]
+    assert table(capsys, tmp_path, "mama-synth", *given)["auroc_contrast"] is None
+    for task in ("contrast", "tumor_roi"):
+        rows = list(csv.DictReader((tmp_path / "report" / f"mama-synth-features-{task}.csv").open()))
+        assert [(r["case"], r["label"]) for r in rows] == [(str(c), label) for c in (1, 2, 3) for label in "10"]
+        assert len(rows[0]) == 2 + 93
+        scores = tmp_path / f"{task}.csv"
+        lines = [f"{r['case']},{r['label']},{int(r['label']) if n else 0.5}" for n, r in enumerate(rows)]
+        scores.write_text("\n".join(["case,label,score", *lines]) + "\n")
+        given.append(f"--classifier-scores={task}={scores}")
+    found = table(capsys, tmp_path, "mama-synth", *given)
+    assert found["auroc_contrast"] == found["auroc_tumor_roi"] == {"mean": 1.0, "n": 6}
+    scores.write_text("case,label,score\n1,1,0.5\n")
+    with pytest.raises(InputError, match="each of the 6 rows"):
+        table(capsys, tmp_path, "mama-synth", *given)
+
+
+def test_shared_constants_are_those_of_the_challenge(shared_data):
+    stats = json.loads((shared_data / "tables" / "mamasynth_training_pre_stats.json").read_text())
+    assert (stats["mean"], stats["std"]) == (mamasynth.MEAN, mamasynth.STD)
 
 
 def table(capsys, tmp_path, name, *arguments):
@@ -229,6 +320,10 @@ def test_radiomics_and_feature_distances_join_the_report(tmp_path, capsys):
     assert args.run(args) == 0
     found = json.loads(capsys.readouterr().out)["radiomics"]
     assert found["frd_v0"] > 1 and found["features"] == 75 and found["n"] == [3, 3]
+    assert found["groups"] == list(radiomics_distance.TEXTURE) and "0 is equal" in found["definitions"]["frd_v0"]
+    args.radiomics_groups = ["firstorder"]
+    assert args.run(args) == 0
+    assert json.loads(capsys.readouterr().out)["radiomics"]["features"] == 18
     args = parser.parse_args(list(map(str, [*words[:-1], "--fid", "rad=missing.pt"])))
     with pytest.raises(InputError, match=r"missing\.pt"):
         args.run(args)

@@ -9,6 +9,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score, confusion_matrix
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.reading.answers import REFERENCE
+from VirtualContrastLib.reading.reads_table import READS
 from VirtualContrastTrainingLib.commands import readers as command
 from VirtualContrastTrainingLib.metrics.readers import (
     Read,
@@ -142,3 +144,28 @@ def test_rows_that_cannot_be_understood_are_named_by_number(tmp_path, row, said)
     path.write_text("reader,case,condition,truth,lesion\n" + row + "\n")
     with pytest.raises(InputError, match=said):
         load_reads(path)
+
+
+def test_the_table_of_the_reading_mode_is_understood_with_its_reference_grades_and_second_reads(tmp_path, capsys):
+    """Columns of VirtualContrastLib.reading, which also writes times and places that no statistic uses."""
+    rng = np.random.default_rng(0)
+    with (tmp_path / "reads.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, READS, restval="")
+        writer.writeheader()
+        for number in range(20):
+            case = {"case": f"C{number:03d}", "bpe": BPE[number % 4]}
+            for condition in ("real", "synthetic", "real, read 2"):
+                said = {"truth": "yes" if number % 2 else "no", "lesion": "yes" if number % 2 else "no"}
+                said |= {"score": int(rng.integers(1, 6)), "guess": "real", "seconds": 12.5, "session": 1}
+                writer.writerow(case | said | {"reader": "R1", "condition": condition})
+            writer.writerow(case | {"reader": REFERENCE, "condition": "real"})
+    parser = argparse.ArgumentParser()
+    command.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["readers", str(tmp_path / "reads.csv"), "--json", "--bootstrap", "50"])
+    assert args.run(args) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {row["reader"] for row in found["detection"]} == {"R1"}  # the reference judges no lesions
+    assert [row["accuracy"]["value"] for row in found["detection"]] == [1.0] * 3
+    with_reference = [a for a in found["agreement"] if ["R1", "real"] in (a["first"], a["second"])]
+    assert any([REFERENCE, "real"] in (a["first"], a["second"]) and a["kappa"] == 1 for a in with_reference)
+    assert len(found["tests"]) == 3

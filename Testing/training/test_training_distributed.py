@@ -1,6 +1,5 @@
 """Two processes on one host (gloo): the same result as one, and a clear end when one of them dies."""
 
-import contextlib
 import csv
 import os
 import signal
@@ -12,6 +11,7 @@ import pytest
 import torch
 from VirtualContrastLib.events import InputError
 from VirtualContrastTrainingLib.data.batches import EpochBatches
+from VirtualContrastTrainingLib.data.mammogram_phantom import write_phantom_pair
 from VirtualContrastTrainingLib.trainers.launch import needs_launch
 from VirtualContrastTrainingLib.trainers.smoke import smoke_cases
 
@@ -34,9 +34,20 @@ def cases(tmp_path_factory):
     return smoke_cases(tmp_path_factory.mktemp("cases"), 2)
 
 
-def started(cases, output, *options):
-    changes = [*CHANGES, f"data.train={cases}", f"data.validation={cases}"]
-    line = [sys.executable, "-m", "VirtualContrastTrainingLib", "train", "phantom-joint-p1-p3", "-o", str(output)]
+CYCLE_CHANGES = [
+    "generator.ngf=4",
+    "generator.n_blocks=1",
+    "discriminator.ndf=4",
+    "data.patch=32",
+    "schedule.batch_size=4",
+    "schedule.iterations_per_epoch=2",
+    "schedule.epochs=1",
+]
+
+
+def started(cases, output, *options, recipe="phantom-joint-p1-p3", changes=CHANGES):
+    changes = [*changes, f"data.train={cases}", f"data.validation={cases}"]
+    line = [sys.executable, "-m", "VirtualContrastTrainingLib", "train", recipe, "-o", str(output)]
     line += [part for change in changes for part in ("--set", change)]
     return subprocess.Popen(
         [*line, *options],
@@ -44,7 +55,15 @@ def started(cases, output, *options):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
+
+
+def end(process):
+    """End a run that is still going. By SIGTERM, since the launcher then ends its workers, too."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=60)
 
 
 def metrics_of(folder):
@@ -59,23 +78,58 @@ def children_of(pid):
     return [int(line) for line in listed.stdout.split()]
 
 
+def both_runs(folder, cases, **run):
+    """Last checkpoint of a run in one process, and of the same in two; they may share the cores."""
+    runs = {
+        "one": started(cases, folder / "one", **run),
+        "two": started(cases, folder / "two", "--devices", "2", **run),
+    }
+    try:
+        for process in runs.values():
+            output, _ = process.communicate(timeout=240)
+            assert process.returncode == 0, output
+    finally:
+        for process in runs.values():
+            end(process)
+    return [torch.load(folder / name / "checkpoints" / "last.ckpt", weights_only=True) for name in runs]
+
+
+def mean_differences(one, two):
+    """Mean absolute difference of each weight of two checkpoints; biases before a normalization hold only noise."""
+    weights = [name for name in one["state_dict"] if name.endswith("weight")]
+    return {name: (one["state_dict"][name] - two["state_dict"][name]).abs().mean().item() for name in weights}
+
+
 @pytest.mark.slow
 def test_two_processes_end_with_the_weights_of_one(cases, tmp_path):
-    runs = {"one": started(cases, tmp_path / "one"), "two": started(cases, tmp_path / "two", "--devices", "2")}
-    for process in runs.values():
-        output, _ = process.communicate(timeout=240)
-        assert process.returncode == 0, output
-    one, two = (torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True) for name in runs)
+    one, two = both_runs(tmp_path, cases)
     assert one["global_step"] == two["global_step"] == 4 + 4 * 2
     # Adam turns rounding noise of small gradients into steps of full size (5e-4), hence the mean; without averaged
-    # gradients it would be above 1e-3. Biases before a normalization have nothing but such noise.
-    weights = [name for name in one["state_dict"] if name.endswith("weight")]
-    differences = {name: (one["state_dict"][name] - two["state_dict"][name]).abs().mean().item() for name in weights}
+    # gradients it would be above 1e-3.
+    differences = mean_differences(one, two)
     assert max(differences.values()) < 1.5e-4, differences
-    logged = [metrics_of(tmp_path / name) for name in runs]
+    logged = [metrics_of(tmp_path / name) for name in ("one", "two")]
     assert logged[0].keys() == logged[1].keys() >= {(0, "G_L1"), (1, "G_GAN"), (1, "val_mae")}
     for key, value in logged[0].items():
         assert logged[1][key] == pytest.approx(value, rel=1e-5 if key[0] == 0 else 1e-2), key
+    assert (tmp_path / "two" / "model" / "weights.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_cyclegan_of_one(tmp_path):
+    for seed in range(2):
+        write_phantom_pair(seed, tmp_path / "pairs" / f"pair_{seed}", (96, 64))
+    run = {"recipe": "phantom-cem-cyclegan", "changes": CYCLE_CHANGES}
+    one, two = both_runs(tmp_path, tmp_path / "pairs", **run)
+    assert one["global_step"] == two["global_step"] == 2 * 2
+    # Few steps: rounding noise grows tenfold with each of them. A step is as large as 5e-4.
+    differences = mean_differences(one, two)
+    assert {name.partition(".")[0] for name in differences} == {"to_high", "to_low", "judge_high", "judge_low"}
+    assert max(differences.values()) < 5e-6, differences
+    logged = [metrics_of(tmp_path / name) for name in ("one", "two")]
+    assert logged[0].keys() == logged[1].keys() >= {(0, "G_cycle_low"), (0, "D_high"), (0, "val_mae")}
+    for key, value in logged[0].items():
+        assert logged[1][key] == pytest.approx(value, rel=1e-4), key
     assert (tmp_path / "two" / "model" / "weights.safetensors").is_file()
 
 
@@ -93,8 +147,7 @@ def test_a_killed_process_ends_the_run_with_one_sentence_and_the_run_resumes(cas
         os.kill(children_of(launcher)[-1], signal.SIGKILL)
         output, _ = process.communicate(timeout=120)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
+        end(process)
     assert process.returncode == 1, output
     sentence = output.strip().splitlines()[-1]
     assert sentence.startswith("error: One of the 2 training processes failed or was killed")

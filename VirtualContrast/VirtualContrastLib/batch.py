@@ -130,9 +130,13 @@ def _prepare(out: Path, settings: RunSettings) -> None:
 def _run_case(case: Case, folder: Path, settings: RunSettings, events: Events, engine: Engine) -> CaseOutcome:
     start = time.perf_counter()
     own = own_events(events)
-    settings = dataclasses.replace(settings, times_s=case.times_s or settings.times_s)
     status, message, summary, unusable = Status.FAILED, "", {}, False
     try:
+        settings = dataclasses.replace(
+            settings,
+            times_s=case.times_s or settings.times_s,
+            real_times_s=case.real_times_s or settings.real_times_s,
+        )
         own.check_cancelled()
         result = run(case.input, folder, settings, real=case.real, lesions=case.lesions, events=own, engine=engine)
         status = Status.KEPT if result.kept else Status.DONE

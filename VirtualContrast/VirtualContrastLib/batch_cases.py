@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .events import InputError
 
-VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".png", ".dcm")
+VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".png", ".tif", ".tiff", ".dcm")
 _REAL_COLUMN = re.compile(r"real[1-9][0-9]*")
 _UNSAFE = re.compile(r'[/\\:*?"<>|\x00-\x1f]|^[.\s]|[.\s]$')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
@@ -20,7 +20,8 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNOREC
 class Case:
     """One case: its name (also its folder's name), the input as `io` takes it, and what it is compared with.
 
-    `times_s` are seconds after injection of the post-contrast phases, None for the model's own.
+    `times_s` are seconds after injection of the phases to make, None for the model's own; `real_times_s` those of the
+    real phases, None for those of their headers.
     """
 
     name: str
@@ -28,15 +29,17 @@ class Case:
     real: tuple[str, ...] = ()
     lesions: str | None = None
     times_s: tuple[float, ...] | None = None
+    real_times_s: tuple[float, ...] | None = None
 
 
 def read_cases(source: str | Path) -> list[Case]:
     """The cases of a table or a folder.
 
     A table is a CSV file (comma or semicolon) with the columns case, input and optionally real1, real2 ...,
-    lesions, times (seconds, separated by spaces); relative paths start at the table's folder. In a folder
+    lesions, times, real_times (seconds, separated by spaces); relative paths start at the table's folder. In a folder
     every volume file is a case, and every subfolder: one holding a volume called `pre` (its `phase_1`,
-    `phase_2` ... are the real phases), one holding a single volume, or a DICOM series.
+    `phase_2` ... are the real phases) or a mammogram called `low_energy` (its `recombined` is the true one), one
+    holding a single volume, or a DICOM series.
 
     Raises:
         InputError: nothing to do, a wrong column, or a case name that is missing, double or no folder name.
@@ -76,13 +79,13 @@ def _cells(row: dict[str, str]) -> Iterable[str]:
 
 
 def _check_columns(columns: list[str], path: Path) -> None:
-    allowed = {"case", "input", "lesions", "times"}
+    allowed = {"case", "input", "lesions", "times", "real_times"}
     wrong = [name for name in columns if name not in allowed and not _REAL_COLUMN.fullmatch(name)]
     missing = [name for name in ("case", "input") if name not in columns]
     if wrong or missing or len(set(columns)) != len(columns):
         raise InputError(
             f"{path} has the columns {', '.join(columns)}; needed are case and input, and allowed are real1, "
-            "real2 ..., lesions and times, each once."
+            "real2 ..., lesions, times and real_times, each once."
         )
 
 
@@ -101,6 +104,7 @@ def _case(row: dict[str, str], path: Path, line: int) -> Case:
         real=tuple(_located(value, path.parent) for _, value in reals),
         lesions=_located(values["lesions"], path.parent) if values.get("lesions") else None,
         times_s=_times(values.get("times", ""), path, line),
+        real_times_s=_times(values.get("real_times", ""), path, line),
     )
 
 
@@ -131,6 +135,9 @@ def _from_subfolder(folder: Path) -> Case:
         while (name := f"phase_{len(real) + 1}") in volumes:
             real.append(str(volumes[name]))
         return Case(folder.name, str(volumes["pre"]), tuple(real))
+    if "low_energy" in volumes:
+        truth = (str(volumes["recombined"]),) if "recombined" in volumes else ()
+        return Case(folder.name, str(volumes["low_energy"]), truth)
     if len(volumes) == 1:
         return Case(folder.name, str(next(iter(volumes.values()))))
     return Case(folder.name, str(folder))

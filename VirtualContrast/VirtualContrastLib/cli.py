@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 Action = Callable[[argparse.Namespace, Reporter, Events], ExitCode]
 
 DESCRIPTION = (
-    "Synthetic post-contrast breast MRI from a pre-contrast volume. Research only: synthetic images can "
+    "Synthetic post-contrast breast MRI from a pre-contrast volume, or a recombined mammogram from a low-energy one, "
+    "by the model chosen. Research only: synthetic images can "
     "invent or hide lesions; do not use for diagnosis."
 )
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 unusable arguments or input, 3 cancelled, 4 some cases of a batch failed"
-INPUT_HELP = "NIfTI, NRRD, MetaImage, PNG or DICOM file or DICOM folder; FILE@N is time point N, from 0"
+INPUT_HELP = "NIfTI, NRRD, MetaImage, PNG, TIFF or DICOM file or DICOM folder; FILE@N is time point N, from 0"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -72,9 +73,27 @@ def add_common(parser: argparse.ArgumentParser, action: Action) -> None:
 
 def _add_synthesize(commands: Any) -> None:
     parser = commands.add_parser("synthesize", help="one study in, one result folder out", description=DESCRIPTION)
-    parser.add_argument("input", metavar="INPUT", help=f"pre-contrast volume: {INPUT_HELP}")
+    parser.add_argument(
+        "input",
+        metavar="INPUT",
+        help=f"pre-contrast volume, or low-energy mammogram for a mammography model: {INPUT_HELP}",
+    )
     parser.add_argument("-o", "--out", metavar="OUT", required=True, help="result folder to make")
-    parser.add_argument("--real", metavar="PHASE", nargs="+", default=[], help="real post-contrast phases 1, 2, ...")
+    parser.add_argument(
+        "--real",
+        metavar="PHASE",
+        nargs="+",
+        default=[],
+        help="real post-contrast phases 1, 2, ...: input of models that read acquired phases, else to compare with; "
+        "for a mammogram its true recombined image",
+    )
+    parser.add_argument(
+        "--real-times",
+        metavar="S",
+        nargs="+",
+        type=float,
+        help="seconds after injection of the real phases (default: those of their headers)",
+    )
     parser.add_argument("--lesions", metavar="MASK", help="mask or labels in which curves are measured")
     _add_settings(parser)
     add_common(parser, _synthesize)
@@ -84,8 +103,8 @@ def _add_batch(commands: Any) -> None:
     parser = commands.add_parser(
         "batch",
         help="many studies, weights loaded once",
-        description="Every row of a table (columns case, input[, real1, real2 ...][, lesions][, times]) or "
-        "every volume and subfolder of a folder becomes a result folder below OUT, with summary.csv and "
+        description="Every row of a table (columns case, input[, real1, real2 ...][, lesions][, times][, real_times]) "
+        "or every volume and subfolder of a folder becomes a result folder below OUT, with summary.csv and "
         "summary.json.",
     )
     parser.add_argument("source", metavar="TABLE|FOLDER", help="CSV table, or folder of cases")
@@ -126,14 +145,15 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         nargs="+",
         type=float,
-        help="seconds after injection of the post-contrast phases",
+        help="seconds after injection of the phases to make: any number for a model of free times (time-conditioned, "
+        "iterU-Net), else as many as the model makes; default: the model's",
     )
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to compute")
     add("--uncertainty", metavar="N", type=int, default=0, help="uncertainty maps from N perturbed syntheses")
     add("--seed", metavar="N", type=int, default=0, help="seed of the perturbations")
     add("--format", choices=("nrrd", "nifti"), default="nrrd", help="file format of the volumes")
     add("--dicom", action="store_true", help="also write DICOM series, segmentation and report")
-    add("--pixel-spacing", metavar="MM", type=float, help="pixel size of a picture (PNG)")
+    add("--pixel-spacing", metavar="MM", type=float, help="pixel size of a picture (PNG, TIFF)")
     add("--resume", action="store_true", help="keep results that are whole and of the same input and settings")
     add("--overwrite", action="store_true", help="replace results that exist")
 
@@ -153,6 +173,7 @@ def _settings(arguments: argparse.Namespace) -> RunSettings:
         seed=arguments.seed,
         resume=arguments.resume,
         overwrite=arguments.overwrite,
+        real_times_s=tuple(times) if (times := getattr(arguments, "real_times", None)) else None,
     )
 
 

@@ -17,19 +17,30 @@ from .findings import LESIONS, Findings, compare, lesion_labels
 from .io.volumes import same_geometry
 from .kinetics.curves import lesion_curves
 from .lesions.breast_region import breast_region
-from .result import MANIFEST, Manifest, Result, fingerprint, load_result, now_utc
+from .result import (
+    COMPARISON,
+    MAMMOGRAM,
+    MANIFEST,
+    Manifest,
+    Result,
+    acquired_inputs,
+    fingerprint,
+    load_result,
+    now_utc,
+)
 from .result_writer import ResultWriter, check_target
 from .study import Phase, Source, Study
 
 
 @dataclasses.dataclass(frozen=True)
 class _Given:
-    """What was read. `lesions` are labels on the phases' grid."""
+    """What was read. `lesions` are labels on the phases' grid, `acquired` the real phases that the model read."""
 
     synthetic: list[Phase]
     real: list[Phase]
     pre: sitk.Image | None
     lesions: sitk.Image | None
+    acquired: list[int]
     sources: list[tuple[str, sitk.Image, Source]]
 
 
@@ -99,6 +110,10 @@ def _read(
 
     folder = Path(synthetic).expanduser()
     ours = load_result(folder) if (folder / MANIFEST).is_file() else None
+    if ours is not None and ours.manifest.kind == MAMMOGRAM and (pre or lesions):
+        raise InputError(
+            f"{folder.name} is the result of a mammogram, which has no curves; leave --pre and --lesions out."
+        )
     if ours is None:
         phases = [Phase(1, read(synthetic, "synthetic_1"), times_s[0] if times_s else None, synthetic=True)]
     else:
@@ -113,11 +128,13 @@ def _read(
         ]
         if lesions is None and ours.manifest.summary.get("lesions"):
             lesions = ours.folder / "lesions.seg.nrrd"
-    times = dict(enumerate(times_s, start=1)) if times_s else {phase.index: phase.time_s for phase in phases}
+    acquired = acquired_inputs(ours.manifest.inputs) if ours is not None else {}
+    nominal = {phase.index: phase.time_s for phase in phases} | acquired
+    times = dict(enumerate(times_s, start=1)) if times_s else nominal
     truth = [Phase(n, read(place, f"real_{n}"), times.get(n), synthetic=False) for n, place in enumerate(real, start=1)]
     pre_image = read(pre, "pre") if pre else None
     mask = lesion_labels(read(lesions, "lesions"), phases[0].image, Path(lesions).name) if lesions else None
-    return _Given(phases, truth, pre_image, mask, sources)
+    return _Given(phases, truth, pre_image, mask, [n for n in acquired if n <= len(truth)], sources)
 
 
 def _compare(given: _Given, events: Events) -> Findings:
@@ -127,6 +144,7 @@ def _compare(given: _Given, events: Events) -> Findings:
     sources = {role: source for role, _, source in given.sources}
     study = Study(Phase(0, given.pre, 0.0, synthetic=False), sources["pre"], tuple(given.real))
     found = Findings(study, given.pre, given.synthetic, labels=given.lesions, real=list(given.real))
+    found.acquired = [phase for phase in given.real if phase.index in given.acquired]
     if given.lesions is not None:
         found.curves = lesion_curves(found.series, given.lesions)
     found.region = breast_region(given.pre, events)
@@ -154,15 +172,15 @@ def _write(found: Findings, writer: ResultWriter) -> None:
 
     tables.write_records_csv(writer.path("comparison.csv"), found.metrics, PAIR_COLUMNS)
     if found.agreement is not None:
-        tables.write_curves_csv(writer.path("curves.csv"), found.curves)
+        tables.write_curves_csv(writer.path("curves.csv"), found.curves, acquired=len(found.acquired))
         tables.write_curves_csv(writer.path("curves_real.csv"), found.real_curves)
-        tables.write_agreement_csv(writer.path("agreement.csv"), found.agreement)
+        tables.write_agreement_csv(writer.path("agreement.csv"), found.agreement, acquired=len(found.acquired))
 
 
 def _manifest(given: _Given, found: Findings, run_id: str, events: Events, places: Sequence[str | Path]) -> Manifest:
     inputs = [provenance.describe(role, source, image, None) for role, image, source in given.sources]
     return Manifest(
-        kind="comparison",
+        kind=COMPARISON,
         run_id=run_id,
         created_utc=now_utc().isoformat(timespec="seconds"),
         fingerprint=fingerprint({"engine": provenance.__version__, "inputs": inputs}),

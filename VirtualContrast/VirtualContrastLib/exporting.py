@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .comparison import PairMetrics
@@ -35,9 +36,9 @@ class _Export:
 
 
 def export(found: Findings, writer: ResultWriter, manifest: Manifest, settings: RunSettings, events: Events) -> None:
-    """Write volumes, tables, figures, report and, where asked for, DICOM."""
+    """Write volumes, tables, figures, report and, where asked for, DICOM; of a mammogram what it has of these."""
     task = _Export(found, writer, manifest, settings)
-    steps = [_volumes, _lesions, _tables, _figures_and_report]
+    steps = [_volumes, _lesions, _tables, _figures_and_report] if found.dynamic else [_recombined, _tables, _mammogram]
     if settings.dicom:
         steps.append(_dicom)
     for number, step in enumerate(steps):
@@ -46,11 +47,21 @@ def export(found: Findings, writer: ResultWriter, manifest: Manifest, settings: 
 
 
 def phase_entries(found: Findings, settings: RunSettings) -> list[dict[str, Any]]:
-    """The manifest's list of synthetic phases."""
+    """The manifest's list of synthetic phases, or of the one recombined image."""
+    if not found.dynamic:
+        return [{"index": phase.index, "time_s": None, "file": _recombined_name(settings)} for phase in found.phases]
     return [
         {"index": phase.index, "time_s": phase.time_s, "file": f"phases/{phase.name}{settings.suffix}"}
         for phase in found.phases
     ]
+
+
+def _recombined_name(settings: RunSettings) -> str:
+    return f"recombined{settings.suffix}"
+
+
+def _recombined(task: _Export) -> None:
+    task.writer.image(task.found.phases[0].image, _recombined_name(task.settings))
 
 
 def _volumes(task: _Export) -> None:
@@ -78,13 +89,13 @@ def _tables(task: _Export) -> None:
     if found.labels is not None:
         unit = "mm" if found.study.has_geometry else "px"
         tables.write_lesions_csv(path("lesions.csv"), found.measures, found.curves, found.study.pre.image, unit=unit)
-        tables.write_curves_csv(path("curves.csv"), found.curves)
+        tables.write_curves_csv(path("curves.csv"), found.curves, acquired=len(found.acquired))
         if found.real_curves:
             tables.write_curves_csv(path("curves_real.csv"), found.real_curves)
     if found.metrics:
         tables.write_records_csv(path("comparison.csv"), found.metrics, PAIR_COLUMNS)
     if found.agreement is not None:
-        tables.write_agreement_csv(path("agreement.csv"), found.agreement)
+        tables.write_agreement_csv(path("agreement.csv"), found.agreement, acquired=len(found.acquired))
 
 
 def _figures_and_report(task: _Export) -> None:
@@ -104,6 +115,7 @@ def _figures_and_report(task: _Export) -> None:
             uncertainty=found.uncertainty or (),
             region=found.region,
             has_geometry=found.study.has_geometry,
+            acquired=found.acquired,
         ),
     )
     content = ReportContent(
@@ -119,6 +131,20 @@ def _figures_and_report(task: _Export) -> None:
     write_report(task.writer.path("report.html"), content)
 
 
+def _mammogram(task: _Export) -> None:
+    """Figure and report of a recombined mammogram."""
+    from .export.mammogram import write_mammogram_figure
+    from .export.report import ReportContent, write_report
+
+    found = task.found
+    truth = found.real[0].image if found.real else None
+    figures = write_mammogram_figure(task.writer.path("figures"), found.pre, found.phases[0].image, truth, found.region)
+    content = ReportContent(
+        task.manifest, found.study.pre.image, figures=figures, metrics=found.metrics, segmented=False
+    )
+    write_report(task.writer.path("report.html"), content)
+
+
 def _dicom(task: _Export) -> None:
     """A series per phase; with lesions also a segmentation and a measurement report."""
     from .export.content import RunIdentity
@@ -126,7 +152,7 @@ def _dicom(task: _Export) -> None:
     from .export.dicom_series import write_dicom_series
 
     found, source = task.found, task.found.study.source
-    reference = source.files if source.format == "dicom" else None
+    reference = [*source.files, *_acquired_files(found)] if source.format == "dicom" else None
     run = RunIdentity.of(task.manifest)
     folder = task.writer.path("dicom")
     series = write_dicom_series(found.phases, folder, run, reference=reference)
@@ -135,3 +161,12 @@ def _dicom(task: _Export) -> None:
     early = series[early_phase(found.phases).index]
     segments = write_segmentation(folder / "lesions_seg.dcm", found.labels, early, run)
     write_measurements(folder / "lesions_sr.dcm", found.measures, found.curves, found.labels, segments, series, run)
+
+
+def _acquired_files(found: Findings) -> list[Path]:
+    """DICOM files of the acquired phases that the model read."""
+    read = {phase.index for phase in found.acquired}
+    pairs = zip(found.study.real, found.study.real_sources, strict=True)
+    return [
+        file for phase, source in pairs if phase.index in read and source.format == "dicom" for file in source.files
+    ]

@@ -34,6 +34,8 @@ LESIONS = "lesions"
 class Findings:
     """Filled stage by stage. `phases` are the synthetic ones, `labels` lesion instances 1..n or None.
 
+    `acquired` are the real phases that the model read: they belong to the series, and are not compared. `dynamic` is
+    False for a mammogram: `pre` is then the low-energy image and `phases` holds the recombined one, which has no time.
     `pre` is the pre-contrast volume in the units of `phases`, which differ from the input's where `arbitrary_units`.
     `subtractions` and `uncertainty` (standard deviations) run parallel to `phases`. `region` is the breasts, lesions
     included ([k, j, i]). `real` are the real phases with times filled in; `metrics`, `real_curves` and `agreement`
@@ -55,14 +57,27 @@ class Findings:
     real_curves: list[LesionCurve] = field(default_factory=list)
     metrics: list[PairMetrics] = field(default_factory=list)
     agreement: Agreement | None = None
+    acquired: list[Phase] = field(default_factory=list)
+    dynamic: bool = True
 
     @property
     def series(self) -> list[Phase]:
-        """The pre-contrast phase followed by the synthetic ones, all in one unit."""
-        return [Phase(0, self.pre, 0.0, synthetic=False), *self.phases]
+        """The pre-contrast phase, the acquired ones that the model read and the synthetic ones, all in one unit."""
+        return [Phase(0, self.pre, 0.0, synthetic=False), *self.acquired, *self.phases]
+
+    @property
+    def compared(self) -> list[Phase]:
+        """The real phases that the model did not read."""
+        read = {phase.index for phase in self.acquired}
+        return [phase for phase in self.real if phase.index not in read]
 
     def summary(self) -> dict[str, object]:
-        """What a table of cases wants: lesions, their volume (mm3, None without geometry), curve types."""
+        """What a table of cases wants: lesions, their volume (mm3, None without geometry), curve types.
+
+        Empty for a mammogram.
+        """
+        if not self.dynamic:
+            return {}
         voxels = sum(curve.voxel_count for curve in self.curves)
         voxel_mm3 = float(np.prod(self.study.pre.image.GetSpacing()))
         return {
@@ -84,9 +99,9 @@ def early_phase(phases: Sequence[Phase]) -> Phase:
 
 
 def segment(found: Findings, net: LesionNet | None, events: Events) -> None:
-    """Find lesions on the synthetic phases with `net`, or by threshold where it is None."""
+    """Find lesions on the series with `net`, or by threshold where it is None: on an acquired phase if there is one."""
     if net is None:
-        post = early_phase(found.phases).image
+        post = early_phase(found.acquired or found.phases).image
         found.labels = segment_by_threshold(found.pre, post, events=events)
     else:
         found.labels = net.segment({phase.index: phase.image for phase in found.series}, events)
@@ -130,7 +145,8 @@ def kinetics(found: Findings, events: Events) -> None:
 def compare(found: Findings, events: Events) -> None:
     """Pairwise metrics of every phase that is both synthetic and real, and agreement of the lesions' curves.
 
-    The pre-contrast image is compared with the real phases too: what doing nothing would have given. Where
+    The pre-contrast image and the last acquired phase that the model read are compared with the real phases too: what
+    doing nothing would have given (not a low-energy mammogram, whose grey values mean something else). Where
     the model's output has a scale of its own (8 bit), real phases are brought to theirs for the metrics.
     """
     regions = {BREAST: found.region} if found.region is not None else {}
@@ -141,7 +157,7 @@ def compare(found: Findings, events: Events) -> None:
             "The model's output has arbitrary units, so each real phase was scaled to 0..255 by its own "
             "minimum and maximum for the image metrics."
         )
-    real = {phase.index: phase for phase in found.real}
+    real = {phase.index: phase for phase in found.compared}
     common = [phase for phase in found.phases if phase.index in real]
     for phase in common:
         events.check_cancelled()
@@ -149,18 +165,32 @@ def compare(found: Findings, events: Events) -> None:
         if found.arbitrary_units:
             truth = sitk.RescaleIntensity(sitk.Cast(truth, sitk.sitkFloat32), 0.0, 255.0)
         found.metrics += compare_images(phase.image, truth, regions, phase=phase.index)
-        found.metrics += compare_images(found.pre, truth, regions, phase=phase.index, compared="pre")
+        if found.dynamic:
+            found.metrics += compare_images(found.pre, truth, regions, phase=phase.index, compared="pre")
+        for last in found.acquired[-1:]:
+            found.metrics += compare_images(last.image, truth, regions, phase=phase.index, compared=last.name)
     _compare_curves(found, common)
 
 
 def _compare_curves(found: Findings, common: list[Phase]) -> None:
-    """Curves of the real phases, and their agreement with the synthetic ones over the phases both have."""
+    """Curves of the real phases, and their agreement with the synthetic ones over the phases both have.
+
+    Acquired phases that the model read stand in both curves.
+    """
     if found.labels is None or not found.curves:
         return
     pre = found.study.pre
-    found.real_curves = lesion_curves([pre, *found.real], found.labels)
+    known = [phase for phase in found.real if phase.time_s is not None]
+    found.real_curves = lesion_curves([pre, *known], found.labels)
     if common:
-        indices = {phase.index for phase in common}
+        indices = {phase.index for phase in (*found.acquired, *common)}
         real = [phase for phase in found.real if phase.index in indices]
-        ours = lesion_curves([found.series[0], *common], found.labels)
+        ours = lesion_curves([found.series[0], *found.acquired, *common], found.labels)
         found.agreement = agreement(ours, lesion_curves([pre, *real], found.labels))
+
+
+def outline_breast(found: Findings) -> None:
+    """The breast of a mammogram as the region for metrics."""
+    from .synthesis.mammogram import breast_mask
+
+    found.region = breast_mask(to_array(found.study.pre.image)[0])[np.newaxis]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,17 @@ if TYPE_CHECKING:
 _PACKAGES = ("numpy", "scipy", "SimpleITK", "torch", "nnunetv2", "pydicom", "highdicom", "scikit-image")
 
 
-def describe_inputs(study: Study, lesions: tuple[sitk.Image, Source] | None) -> list[dict[str, Any]]:
-    """Role, hash, format, modality, geometry and time of every image that went in."""
+def describe_inputs(
+    study: Study, lesions: tuple[sitk.Image, Source] | None, *, acquired: Sequence[int] = ()
+) -> list[dict[str, Any]]:
+    """Role, hash, format, modality, geometry and time of every image that went in.
+
+    Real phases whose index is in `acquired` were read by the model; they carry "model_input": true.
+    """
     entries = [describe("pre", study.source, study.pre.image, 0.0)]
     for phase, source in zip(study.real, study.real_sources, strict=True):
-        entries.append(describe(f"real_{phase.index}", source, phase.image, phase.time_s))
+        entry = describe(f"real_{phase.index}", source, phase.image, phase.time_s)
+        entries.append(entry | {"model_input": True} if phase.index in acquired else entry)
     if lesions is not None:
         entries.append(describe("lesions", lesions[1], lesions[0], None))
     return entries

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .models.catalog import Kind
     from .models.package import ModelPackage
     from .synthesis.device import DeviceChoice
-    from .synthesis.synthesizer import Synthesizer
+    from .synthesis.of_study import StudySynthesizer
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Engine:
 
     _devices: dict[str, DeviceChoice] = field(default_factory=dict)
     _packages: dict[tuple[str, str], ModelPackage] = field(default_factory=dict)
-    _synthesizers: dict[tuple[str, str], Synthesizer] = field(default_factory=dict)
+    _synthesizers: dict[tuple[str, str], StudySynthesizer] = field(default_factory=dict)
     _lesion_nets: dict[tuple[str, str], LesionNet] = field(default_factory=dict)
 
     def device(self, wanted: str) -> DeviceChoice:
@@ -45,12 +45,13 @@ class Engine:
             self._packages[name, kind] = resolve_model(name, kind)
         return self._packages[name, kind]
 
-    def synthesizer(self, name: str, device: str) -> Synthesizer:
-        """The synthesis model `name` with its weights on `device`."""
+    def synthesizer(self, name: str, device: str) -> StudySynthesizer:
+        """The synthesis model `name`, of any architecture, with its weights on `device`."""
         if (name, device) not in self._synthesizers:
-            from .synthesis.synthesizer import Synthesizer
+            from .synthesis.of_study import study_synthesizer
 
-            self._synthesizers[name, device] = Synthesizer(self.package(name, "synthesis"), self.device(device))
+            package = self.package(name, "synthesis")
+            self._synthesizers[name, device] = study_synthesizer(package, self.device(device))
         return self._synthesizers[name, device]
 
     def lesion_net(self, name: str, device: str) -> LesionNet:

@@ -7,6 +7,9 @@ one rename.
     phases/phase_1.nrrd ...   subtraction/phase_1.nrrd ...   uncertainty/phase_1.nrrd ...
     lesions.seg.nrrd  lesions.csv  curves.csv  maps/*.nrrd  figures/*.png  report.html  dicom/...
     comparison.csv  agreement.csv  curves_real.csv      (only where real phases were given)
+
+Phases are numbered as in the study: a model that reads the acquired phase 1 makes phases/phase_2.nrrd ... . The result
+of a mammogram has recombined.nrrd in place of phases, subtractions, lesions, curves and maps.
 """
 
 from __future__ import annotations
@@ -28,16 +31,20 @@ from .study import Phase
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 RESEARCH_ONLY = "research only"
+SYNTHESIS, MAMMOGRAM, COMPARISON = "synthesis", "mammogram", "comparison"
+"""Kinds of results: phases in time, one recombined mammogram, metrics of volumes that existed."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
     """What is known of a run. Holds hashes and geometry of the inputs, never names, paths or patient data.
 
-    `kind` is "synthesis" or "comparison". `fingerprint` is the SHA-256 over everything that decides the
+    `kind` is "synthesis", "mammogram" or "comparison". An input that is a real phase and was read by the model has
+    "model_input": true. `fingerprint` is the SHA-256 over everything that decides the
     numbers (input bytes, weights, settings); two runs with one fingerprint are the same job. `phases` lists
-    the synthetic phases: index, time_s (seconds after injection) and file. `outputs` maps each file, as a
-    path inside the folder with forward slashes, to its SHA-256. `timing_s` is seconds per stage.
+    the synthetic phases: index, time_s (seconds after injection, None for a mammogram) and file. `outputs`
+    maps each file, as a path inside the folder with forward slashes, to its SHA-256. `timing_s` is seconds
+    per stage.
     """
 
     kind: str
@@ -80,6 +87,12 @@ class Result:
             image = sitk.ReadImage(str(self.folder / entry["file"]))
             phases.append(Phase(int(entry["index"]), image, entry["time_s"], synthetic=True))
         return phases
+
+
+def acquired_inputs(inputs: list[dict[str, Any]]) -> dict[int, float | None]:
+    """Index and seconds after injection of the real phases among a manifest's `inputs` that the model read."""
+    read = [entry for entry in inputs if entry.get("model_input")]
+    return {int(entry["role"].removeprefix("real_")): entry["time_s"] for entry in read}
 
 
 def load_result(folder: str | Path) -> Result:

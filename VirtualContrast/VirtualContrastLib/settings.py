@@ -21,8 +21,9 @@ class RunSettings:
     segmentation model. Not used when the lesions are given. device: auto, cpu, cuda or mps. uncertainty:
     number of perturbed syntheses behind the uncertainty maps, 0 for none; seed: of those perturbations.
     times_s: seconds after injection of the post-contrast phases, None for the header's (real) and the
-    model's own (synthetic); as many as the model has phases, or as there are real phases. format: nrrd or
-    nifti for phases, subtractions, uncertainty and maps. dicom: also write DICOM series, SEG and SR.
+    model's own (synthetic); as many as the model has phases, or as there are real phases. For models of
+    free times: of the phases to make, any number. real_times_s: of the real phases, None for the header's.
+    format: nrrd or nifti for phases, subtractions, uncertainty and maps. dicom: also write DICOM series, SEG and SR.
     pixel_spacing_mm: pixel size of a picture, which has none. resume: keep a whole result of the same job;
     overwrite: replace a result that is there.
     """
@@ -38,6 +39,7 @@ class RunSettings:
     seed: int = 0
     resume: bool = False
     overwrite: bool = False
+    real_times_s: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.device not in DEVICES:
@@ -49,9 +51,11 @@ class RunSettings:
         spacing = self.pixel_spacing_mm
         if spacing is not None and not (math.isfinite(spacing) and 0 < spacing <= 10):
             raise InputError(f"A pixel spacing of {spacing} mm is not plausible; give it in millimetres, up to 10.")
-        times = self.times_s
-        if times is not None and not _rises(times):
-            raise InputError("Times must be seconds after injection, above 0 and rising, one per post-contrast phase.")
+        for times in (self.times_s, self.real_times_s):
+            if times is not None and not _rises(times):
+                raise InputError(
+                    "Times must be seconds after injection, above 0 and rising, one per post-contrast phase."
+                )
 
     @property
     def suffix(self) -> str:

@@ -134,9 +134,10 @@ class Worker:
         from .pipeline import run
         from .settings import RunSettings
 
-        values = command["settings"]
-        times = values.pop("times_s", None)
-        settings = RunSettings(**values, times_s=tuple(times) if times else None)
+        values = dict(command["settings"])
+        for name in ("times_s", "real_times_s"):  # JSON has no tuples
+            values[name] = tuple(values[name]) if values.get(name) else None
+        settings = RunSettings(**values)
         result = run(
             command["source"], command["out"], settings, real=command["real"], events=self._events, engine=self.engine
         )

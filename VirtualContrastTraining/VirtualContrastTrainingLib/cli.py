@@ -11,7 +11,18 @@ from VirtualContrastLib.events import ExitCode, VirtualContrastError
 
 from . import __version__
 
-_COMMANDS = ("phantom", "train", "phantom_quality", "export", "prepare", "evaluate", "select", "kinetics", "readers")
+_COMMANDS = (
+    "phantom",
+    "train",
+    "phantom_quality",
+    "export",
+    "prepare",
+    "evaluate",
+    "select",
+    "kinetics",
+    "readers",
+    "segment",
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -76,7 +76,7 @@ def write_segmentation(path: Path, labels: sitk.Image, series: Sequence[Path], r
         software_versions=run.engine_version,
         device_serial_number=run.segmentation.weights_sha256 or "none",
         content_label="LESIONS",
-        content_description=_origin(run.segmentation),
+        content_description=_origin(run.segmentation, run),
         content_creator_name=None,
         series_description="SYNTHETIC lesions, research only",
         transfer_syntax_uid=ExplicitVRLittleEndian,
@@ -90,10 +90,12 @@ def write_segmentation(path: Path, labels: sitk.Image, series: Sequence[Path], r
     return segmentation
 
 
-def _origin(method: ModelIdentity) -> str:
+def _origin(method: ModelIdentity, run: RunIdentity) -> str:
     """Where the outlines come from, at most 64 characters."""
     if method.id == GIVEN:
         return "Lesions given by the user in a SYNTHETIC study; research only"
+    if run.acquired:
+        return "Lesions outlined in a partly SYNTHETIC study; research only"
     return "Lesions outlined on SYNTHETIC images; research only"
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.export.content import DISCLAIMER, RunIdentity, covers_both_breasts
+from VirtualContrastLib.export.content import DISCLAIMER, RunIdentity, acquired_phases, covers_both_breasts
 from VirtualContrastLib.export.dicom_common import (
     add_equipment,
     copy_attributes,
@@ -78,13 +78,13 @@ def write_dicom_series(
 ) -> dict[int, list[Path]]:
     """Write each phase to `out_dir/phase_N/0001.dcm ...` and return the files by phase index, in order of k.
 
-    `phases` are synthetic volumes on one grid with millimeter geometry. `reference` are the DICOM files of
-    the pre-contrast volume (classic or enhanced) or None. Stored values are 16 bit with one rescale slope and
-    intercept for all phases, so that a voxel is off by at most half a slope. `time_s` goes to Temporal
-    Position Time Offset (seconds after injection); Acquisition Time stays the source's, since nothing was
-    acquired after an injection. Left-handed grids are legal: readers that sort slices by position show the
-    same points in reversed slice order. Raises InputError for real phases and for sources that are not one MR
-    study.
+    `phases` are synthetic volumes on one grid with millimeter geometry. `reference` are the DICOM files of the
+    pre-contrast volume (classic or enhanced), then those of the acquired phases that the model read, or None. Stored
+    values are 16 bit with one rescale slope and intercept for all phases, so that a voxel is off by at most half a
+    slope. `time_s` goes to Temporal Position Time Offset (seconds after injection); Acquisition Time stays the
+    source's, since nothing was acquired after an injection. Left-handed grids are legal: readers that sort slices by
+    position show the same points in reversed slice order. Raises InputError for real phases and for sources that are
+    not one MR study.
     """
     if not phases or not all(phase.synthetic for phase in phases):
         raise InputError("DICOM export labels its images as synthetic; give at least one phase, all of them synthetic.")
@@ -93,7 +93,7 @@ def write_dicom_series(
     window = _window([phase.image for phase in phases])
     written: dict[int, list[Path]] = {}
     for phase in phases:
-        template = _series_template(phase, len(phases), run, headers, scale, window)
+        template = _series_template(phase, max(p.index for p in phases), run, headers, scale, window)
         folder = out_dir / phase.name
         folder.mkdir(parents=True, exist_ok=True)
         written[phase.index] = _write_slices(phase, template, folder, run, headers, scale)
@@ -136,7 +136,7 @@ def _series_template(
     _add_patient_and_study(dataset, phase.image, run, headers)
     _add_series(dataset, phase, run)
     label_as_synthetic(dataset, run.synthesis, run, headers)
-    _add_mr_image(dataset, phase, phase_count, headers)
+    _add_mr_image(dataset, phase, phase_count, run, headers)
     rows_by_columns = phase.image.GetSize()[1], phase.image.GetSize()[0]
     dataset.Rows, dataset.Columns = rows_by_columns
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
@@ -195,16 +195,18 @@ def _add_series(dataset: Dataset, phase: Phase, run: RunIdentity) -> None:
     add_equipment(dataset, run)
 
 
-def _add_mr_image(dataset: Dataset, phase: Phase, phase_count: int, headers: list[Dataset]) -> None:
+def _add_mr_image(dataset: Dataset, phase: Phase, phase_count: int, run: RunIdentity, headers: list[Dataset]) -> None:
     """MR Image module, derivation and the place of the phase in time."""
     dataset.ImageType = ["DERIVED", "PRIMARY", "OTHER", "SYNTHETIC"]
     dataset.ContentQualification = "RESEARCH"
     dataset.BurnedInAnnotation = "NO"
     dataset.AcquisitionNumber = None
     when = "" if phase.time_s is None else f" for {phase.time_s:.0f} s after injection"
+    origin = "the pre-contrast image alone. No contrast agent was given for it."
+    if run.acquired:
+        origin = f"the pre-contrast image and the {acquired_phases(run.acquired)} after contrast agent."
     dataset.DerivationDescription = (
-        f"Synthetic post-contrast phase {phase.index}{when}, computed by a neural network from the "
-        f"pre-contrast image alone. No contrast agent was given for it. {DISCLAIMER}"
+        f"Synthetic post-contrast phase {phase.index}{when}, computed by a neural network from {origin} {DISCLAIMER}"
     )
     dataset.ImageComments = DISCLAIMER
     if headers:

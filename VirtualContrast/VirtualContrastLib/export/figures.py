@@ -26,7 +26,8 @@ from VirtualContrastLib.study import Phase
 class FigureInput:
     """What the figures show.
 
-    `phases` are the post-contrast phases of the run (synthetic, at least one), `real` acquired ones to compare with.
+    `phases` are the post-contrast phases of the run (synthetic, at least one), `real` acquired ones to compare with,
+    `acquired` those that the model read, which come first in the curves.
     `labels` holds instance labels, None where nothing was segmented. `uncertainty` has one standard deviation map per
     phase, `region` is the breasts ([k, j, i]). All images lie on the grid of `pre`. Without geometry (pictures) there
     are no patient letters, scale bars and MIPs.
@@ -41,6 +42,7 @@ class FigureInput:
     uncertainty: Sequence[sitk.Image] = ()
     region: NDArray[np.bool_] | None = None
     has_geometry: bool = True
+    acquired: Sequence[Phase] = ()
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def write_figures(folder: Path, given: FigureInput) -> list[FigureFile]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     view = acquisition_view(given.pre.image, has_geometry=given.has_geometry)
-    slices = Slices(given.pre, given.phases, given.labels, view)
+    slices = Slices(given.pre, [*given.acquired, *given.phases], given.labels, view)
     makers: dict[str, Callable[[], tuple[Any, str] | None]] = {
         "overview": lambda: overview(slices),
         "mip": lambda: _projections(given),
@@ -92,7 +94,7 @@ def _curves(given: FigureInput) -> tuple[Any, str] | None:
     axes = figure.subplots()
     drawn = [*given.real_curves[:MOST_LESIONS], *given.curves[:MOST_LESIONS]]
     for curve in sorted(drawn, key=lambda curve: curve.label):
-        _draw_curve(axes, curve)
+        _draw_curve(axes, curve, len(given.acquired))
     axes.axhline(0.0, color="0.6", linewidth=0.8)
     axes.set_xlabel("Time after injection (min)")
     axes.set_ylabel("Percent enhancement (%)")
@@ -101,20 +103,24 @@ def _curves(given: FigureInput) -> tuple[Any, str] | None:
     if any(curve.synthetic for curve in drawn):
         figure.text(0.99, 0.02, LABEL, fontsize=8, ha="right", color="0.3")
     count = max(len(given.curves), len(given.real_curves))
+    read = " Squares on a dashed curve: acquired phases, which the model read." if given.acquired else ""
     left_out = f" The first {MOST_LESIONS} of {count} lesions are shown." if count > MOST_LESIONS else ""
     return figure, (
         "Mean percent enhancement of each lesion. Dashed: synthetic; solid: acquired. Band: one standard "
-        f"deviation of the synthesis, where it was estimated (an upper bound for the mean curve).{left_out}"
+        f"deviation of the synthesis, where it was estimated (an upper bound for the mean curve).{read}{left_out}"
     )
 
 
-def _draw_curve(axes: Any, curve: LesionCurve) -> None:
+def _draw_curve(axes: Any, curve: LesionCurve, acquired: int) -> None:
     color = color_of(curve.label)
     minutes = np.asarray(curve.times_s) / 60.0
     kind = "synthetic" if curve.synthetic else "acquired"
     style: dict[str, Any] = {"linestyle": "--", "marker": "o"} if curve.synthetic else {"marker": "s"}
     label = f"Lesion {curve.label}, {kind}: {TYPE_NAMES[curve.curve_type]}"
     axes.plot(minutes, curve.pe_percent, color=color, label=label, markersize=4, **style)
+    if curve.synthetic and acquired:
+        read = slice(1, 1 + acquired)
+        axes.plot(minutes[read], curve.pe_percent[read], color=color, linestyle="none", marker="s", markersize=7)
     band = np.nan_to_num(curve.pe_uncertainty_percent)
     if band.any():
         low, high = curve.pe_percent - band, curve.pe_percent + band
@@ -124,7 +130,8 @@ def _draw_curve(axes: Any, curve: LesionCurve) -> None:
 def _comparison(given: FigureInput, slices: Slices) -> tuple[Any, str] | None:
     """A row per phase that is both synthetic and acquired: synthetic, acquired, difference."""
     real = {phase.index: slices.view.slices(phase.image).astype(np.float32) for phase in given.real}
-    pairs = [(phase, volume, real[phase.index]) for phase, volume in slices.phases if phase.index in real]
+    comparable = real.keys() & {phase.index for phase in given.phases}
+    pairs = [(phase, volume, real[phase.index]) for phase, volume in slices.phases if phase.index in comparable]
     if not pairs:
         return None
     k = _shown_slice(slices)
@@ -155,7 +162,7 @@ def _uncertainty(given: FigureInput, slices: Slices) -> tuple[Any, str] | None:
     high = max(float(np.percentile(volume, 99.8)) for volume in maps) or 1.0
     figure, axes = grid(1, len(maps), slices.ratio(None))
     drawn = None
-    for axis, (phase, _), volume in zip(axes[0], slices.phases, maps, strict=True):
+    for axis, phase, volume in zip(axes[0], given.phases, maps, strict=True):
         title = f"Phase {phase.index}: standard deviation"
         drawn = show(axis, volume[k], slices.view, (0.0, high), synthetic=True, title=title, cmap="cividis")
         _outlines(axis, slices, k)

@@ -33,7 +33,7 @@ def overview(slices: Slices) -> tuple[Any, str]:
     Columns: pre-contrast, phases, first subtraction, and for a lesion the whole slice with its outline.
     """
     labels = slices.numbers
-    window = subtraction_window(slices.phases[0][1] - slices.pre, slices.labels > 0, slices.window)
+    window = subtraction_window(slices.first_made[1] - slices.pre, slices.labels > 0, slices.window)
     if not labels:
         figure, axes = grid(1, 2 + len(slices.phases), slices.ratio(None))
         _row(axes[0], slices, None, window)
@@ -45,9 +45,10 @@ def overview(slices: Slices) -> tuple[Any, str]:
     for row, label in zip(axes, labels, strict=True):
         _row(row, slices, label, window)
         _whole_slice(row[-1], slices, label)
+    first = "first phase" if slices.first_made is slices.phases[0] else "first synthetic phase"
     return figure, (
         f"Each lesion in its largest {slices.view.plane} slice, enlarged; the last panel shows the slice of "
-        f"the first phase as a whole. {WINDOWS}"
+        f"the {first} as a whole. {WINDOWS}"
     )
 
 
@@ -56,8 +57,9 @@ def _row(axes: Sequence[Any], slices: Slices, label: int | None, window: tuple[f
     k, box, view = slices.best_slice(label), slices.box(label), slices.view
     show(axes[0], slices.pre[k][box], view, slices.window, synthetic=False, title="Pre-contrast")
     for axis, (phase, volume) in zip(axes[1:], slices.phases, strict=False):
-        show(axis, volume[k][box], view, slices.window, synthetic=phase.synthetic, title=phase_title(phase))
-    phase, volume = slices.phases[0]
+        title = phase_title(phase) + ("" if phase.synthetic else ", acquired")
+        show(axis, volume[k][box], view, slices.window, synthetic=phase.synthetic, title=title)
+    phase, volume = slices.first_made
     axis = axes[1 + len(slices.phases)]
     difference = (volume[k] - slices.pre[k])[box]
     show(axis, difference, view, window, synthetic=phase.synthetic, title=f"Phase {phase.index} minus pre")
@@ -66,9 +68,9 @@ def _row(axes: Sequence[Any], slices: Slices, label: int | None, window: tuple[f
 
 
 def _whole_slice(axis: Any, slices: Slices, label: int) -> None:
-    """The first phase in the lesion's slice with the lesion outlined and numbered."""
+    """The first synthetic phase in the lesion's slice with the lesion outlined and numbered."""
     k = slices.best_slice(label)
-    phase, volume = slices.phases[0]
+    phase, volume = slices.first_made
     title = f"Lesion {label}, slice {slices.number(k)}"
     show(axis, volume[k], slices.view, slices.window, synthetic=phase.synthetic, title=title)
     mask = slices.labels[k] == label

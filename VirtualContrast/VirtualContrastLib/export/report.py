@@ -22,6 +22,7 @@ from VirtualContrastLib.export.content import (
     TYPE_NAMES,
     ModelIdentity,
     RunIdentity,
+    acquired_phases,
     breast_side,
 )
 from VirtualContrastLib.export.figures import FigureFile
@@ -29,7 +30,7 @@ from VirtualContrastLib.export.tables import agreement_rows, peak_uncertainty_pe
 from VirtualContrastLib.kinetics.agreement import Agreement
 from VirtualContrastLib.kinetics.curves import LesionCurve
 from VirtualContrastLib.lesions.measurement import LesionMeasures
-from VirtualContrastLib.result import Manifest
+from VirtualContrastLib.result import MAMMOGRAM, Manifest
 
 
 @dataclass(frozen=True)
@@ -59,20 +60,21 @@ class ReportContent:
 
 def write_report(path: Path, content: ReportContent) -> None:
     """Write the report as one HTML file: UTF-8, no script, no outside resource, all text escaped."""
+    dynamic = content.manifest.kind != MAMMOGRAM
     sections = [
         _alerts(content),
         _models(content.run),
         _inputs(content.manifest),
         _warnings(content.manifest),
-        _lesions(content),
+        _lesions(content) if dynamic else "",
         _figures(content.figures),
-        _agreement(content),
+        _agreement(content) if dynamic else _mammogram_agreement(content),
         _methods(content),
         _timing(content.manifest),
         _provenance(content.manifest),
     ]
-    page = style.page("Synthetic contrast-enhanced breast MRI", DISCLAIMER, [s for s in sections if s])
-    path.write_text(page, encoding="utf-8")
+    title = "Synthetic contrast-enhanced breast MRI" if dynamic else "Synthetic recombined mammogram"
+    path.write_text(style.page(title, DISCLAIMER, [s for s in sections if s]), encoding="utf-8")
 
 
 def _alerts(content: ReportContent) -> str:
@@ -109,7 +111,8 @@ def _inputs(manifest: Manifest) -> str:
         spacing = " × ".join(f"{value:.3g}" for value in geometry["spacing_mm"])
         time = "–" if entry["time_s"] is None else f"{entry['time_s']:.0f}"
         modality = entry["modality"] or "not stated"
-        rows.append((entry["role"].replace("_", " "), modality, entry["format"], size, spacing, time))
+        read = ", read by the model" if entry.get("model_input") else ""
+        rows.append((entry["role"].replace("_", " ") + read, modality, entry["format"], size, spacing, time))
     header = ("Image", "Modality", "Format", "Size (voxels)", "Spacing (mm)", "Time (s)")
     return style.section("Input", style.table(header, rows))
 
@@ -189,16 +192,36 @@ def _agreement(content: ReportContent) -> str:
     if content.agreement is not None:
         rows = [
             (name, unit, f"{count}", *(style.rounded(value, 2) for value in values))
-            for name, unit, count, *values in agreement_rows(content.agreement)
+            for name, unit, count, *values in agreement_rows(content.agreement, acquired=len(content.run.acquired))
         ]
         parts += [style.table(words.AGREEMENT_HEADER, rows), style.paragraph(words.AGREEMENT_NOTE, "note")]
+    if parts and content.run.acquired:
+        note = words.ACQUIRED_NOTE.format(read=acquired_phases(content.run.acquired))
+        parts.append(style.paragraph(note, "note"))
     return style.section("Agreement with the acquired phases", *parts) if parts else ""
 
 
+def _mammogram_agreement(content: ReportContent) -> str:
+    """The synthetic against the true recombined image; empty without the latter."""
+    if not content.metrics:
+        return ""
+    rows = [
+        (m.region, *(style.rounded(value, 3) for value in (m.mae, m.mse, m.psnr_db)), style.rounded(m.ssim, 4))
+        for m in content.metrics
+    ]
+    return style.section(
+        "Agreement with the acquired image",
+        style.table(words.METRICS_HEADER[2:], rows),
+        style.paragraph(words.MAMMOGRAM_METRICS_NOTE, "note"),
+    )
+
+
 def _methods(content: ReportContent) -> str:
+    if content.manifest.kind == MAMMOGRAM:
+        return style.section("Methods", *map(style.paragraph, words.mammogram_methods()))
     method = content.run.segmentation.id if content.run.segmentation else NO_LESIONS
     times = content.times_s or [phase["time_s"] for phase in content.manifest.phases]
-    parts = [style.paragraph(text) for text in words.methods(method, times)]
+    parts = [style.paragraph(text) for text in words.methods(method, times, content.run.acquired)]
     return style.section("Methods", *parts)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from VirtualContrastLib.export.content import GIVEN, NO_LESIONS, THRESHOLD, ModelIdentity
+from VirtualContrastLib.export.content import GIVEN, NO_LESIONS, THRESHOLD, ModelIdentity, acquired_phases
 from VirtualContrastLib.kinetics.parameters import CurveRules
 from VirtualContrastLib.lesions.measurement import FTV_PE_PERCENT
 from VirtualContrastLib.lesions.threshold import ThresholdSettings
@@ -38,11 +38,20 @@ METRICS_NOTE = (
     "pixels. Rows named pre compare the pre-contrast image itself: what doing nothing would give. A "
     "synthesis that is no better than these rows has added nothing."
 )
+MAMMOGRAM_METRICS_NOTE = (
+    "The synthetic image against the acquired recombined one, on grey values without rescaling: a difference in scale "
+    "between the two counts as error. MAE: mean absolute difference; MSE: mean squared difference; PSNR: 10 log10(L² / "
+    "MSE) with L the range of the acquired image; SSIM: structural similarity, Gaussian window of sigma 1.5 pixels."
+)
 AGREEMENT_HEADER = ("Quantity", "Unit", "Lesions", "Value", "SD", "Lower", "Upper")
 AGREEMENT_NOTE = (
     "Differences are synthetic minus acquired in the same outlines. For a bias, lower and upper are the "
     "limits of agreement (bias ± 1.96 SD); for equal curve type and kappa they are a 95 % bootstrap "
     "interval over lesions (five lesions or more). A dash: the number of lesions is too small."
+)
+ACQUIRED_NOTE = (
+    "The {read} stands in both curves, so only later phases are compared. Rows of the images named phase_N compare the "
+    "last acquired phase that the model read: what repeating it would give."
 )
 
 
@@ -61,10 +70,11 @@ def lesion_header(unit: str) -> list[str]:
     ]  # fmt: skip
 
 
-def methods(segmentation: str, times_s: Sequence[float | None]) -> list[str]:
+def methods(segmentation: str, times_s: Sequence[float | None], acquired: Sequence[int] = ()) -> list[str]:
     """Paragraphs on how the numbers were made, with every threshold.
 
-    `segmentation` is a method or a model's id, `times_s` the synthetic phases' seconds after injection.
+    `segmentation` is a method or a model's id, `times_s` the synthetic phases' seconds after injection, `acquired` the
+    indices of the real phases that the model read.
     """
     rules = CurveRules()
     times = ", ".join(f"{time_s:.0f}" for time_s in times_s if time_s is not None)
@@ -73,6 +83,13 @@ def methods(segmentation: str, times_s: Sequence[float | None]) -> list[str]:
         "contrast agent was given for them. Intensities of all phases were mapped with one set of "
         "constants, taken from the pre-contrast volume."
     )
+    if acquired:
+        read = acquired_phases(acquired)
+        synthesis = (
+            f"The post-contrast phases after the {read} were computed by a neural network from the pre-contrast volume "
+            f"and the {read}, for which contrast agent was given. Intensities of all phases were mapped with one set "
+            "of constants. Curves, maps and the functional tumor volume rest on acquired and synthetic phases together."
+        )
     if times:
         synthesis += f" They stand for {times} s after injection."
     kinetics = (
@@ -85,19 +102,32 @@ def methods(segmentation: str, times_s: Sequence[float | None]) -> list[str]:
         f"s. Functional tumor volume: voxels with early PE of at least {FTV_PE_PERCENT:.0f} % and SER of at "
         "least 0. Curves are means over all voxels of the outline."
     )
-    return [synthesis, _segmentation(segmentation), kinetics]
+    return [synthesis, _segmentation(segmentation, acquired), kinetics]
 
 
-def _segmentation(method: str) -> str:
+def mammogram_methods() -> list[str]:
+    """Paragraphs on how a recombined image was made, and on what it is not."""
+    return [
+        "The recombined image was computed by a neural network from the low-energy image alone, in overlapping windows "
+        "that were averaged; no high-energy image and no iodine map had a part in it. Outside the breast's bounding "
+        "box it is the darkest value that the model draws.",
+        "Grey values are those of the images that the model was trained on. They have no unit and do not measure "
+        "iodine. The network works on larger pixels than the input's, so the result is smoother than an acquired one.",
+    ]
+
+
+def _segmentation(method: str, acquired: Sequence[int]) -> str:
     if method == GIVEN:
         return "The outlines of the lesions were given by the user; the synthetic images had no part in them."
     if method == NO_LESIONS:
         return "Lesions were not looked for."
     if method != THRESHOLD:
-        return f"Lesions were outlined by the network {method} on the synthetic phases, unchecked by a reader."
+        on = "on the acquired and synthetic phases" if acquired else "on the synthetic phases"
+        return f"Lesions were outlined by the network {method} {on}, unchecked by a reader."
     rule = ThresholdSettings()
+    on = f"the {acquired_phases(acquired)}" if acquired else "the synthetic phases"
     return (
-        "Lesions were outlined by a threshold on the synthetic phases, inside the breasts: PE of at least "
+        f"Lesions were outlined by a threshold on {on}, inside the breasts: PE of at least "
         f"{rule.pe_percent:.0f} % at the phase nearest to {CurveRules().ser_early_s:.0f} s, a signal before "
         f"contrast of at least {rule.background_fraction:g} times the {rule.background_percentile:.0f}th "
         f"percentile of the breasts, at least {rule.minimum_volume_mm3:.0f} mm³, and no longer than "

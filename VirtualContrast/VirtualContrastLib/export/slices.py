@@ -26,6 +26,11 @@ class Slices:
         self.window = common_window(self.pre)
         self.numbers = first_labels(self.labels)
 
+    @property
+    def first_made(self) -> tuple[Phase, np.ndarray]:
+        """The first synthetic phase, or the first where all were acquired."""
+        return next((pair for pair in self.phases if pair[0].synthetic), self.phases[0])
+
     def best_slice(self, label: int | None) -> int:
         """The slice with the largest area of `label`; the middle slice where it is None."""
         if label is None:

@@ -62,8 +62,11 @@ def write_lesions_csv(
     _write(path, lesion_columns(unit), rows)
 
 
-def write_curves_csv(path: Path, curves: Iterable[LesionCurve]) -> None:
-    """One row per lesion and phase, pre-contrast (never synthetic) included. Signals in input units."""
+def write_curves_csv(path: Path, curves: Iterable[LesionCurve], *, acquired: int = 0) -> None:
+    """One row per lesion and phase, pre-contrast (never synthetic) included. Signals in input units.
+
+    The first `acquired` post-contrast phases were acquired and are not synthetic either.
+    """
     rows = []
     for curve in curves:
         columns = (
@@ -76,7 +79,7 @@ def write_curves_csv(path: Path, curves: Iterable[LesionCurve]) -> None:
             curve.hot_spot_signal,
         )
         for number, values in enumerate(zip(*columns, strict=True)):
-            rows.append([curve.label, curve.synthetic and number > 0, *values])
+            rows.append([curve.label, curve.synthetic and number > acquired, *values])
     _write(path, CURVE_COLUMNS, rows)
 
 
@@ -86,17 +89,21 @@ def write_records_csv(path: Path, records: Sequence[Any], columns: Sequence[str]
     _write(path, names, [[getattr(record, name) for name in names] for record in records])
 
 
-def write_agreement_csv(path: Path, agreement: Agreement) -> None:
+def write_agreement_csv(path: Path, agreement: Agreement, *, acquired: int = 0) -> None:
     """Synthetic against real curves: `agreement_rows` with their columns."""
-    _write(path, AGREEMENT_COLUMNS, agreement_rows(agreement))
+    _write(path, AGREEMENT_COLUMNS, agreement_rows(agreement, acquired=acquired))
 
 
-def agreement_rows(agreement: Agreement) -> list[list[Any]]:
-    """Rows of `AGREEMENT_COLUMNS`: bias, sd and limits of agreement, or a fraction with its interval."""
+def agreement_rows(agreement: Agreement, *, acquired: int = 0) -> list[list[Any]]:
+    """Rows of `AGREEMENT_COLUMNS`: bias, sd and limits of agreement, or a fraction with its interval.
+
+    The first `acquired` phases stand in both curves as they were acquired, so they have no bias to tell.
+    """
     nan = math.nan
     rows = [
         _bland_altman_row(f"bias of PE, phase {number}", "percentage points", bias)
         for number, bias in enumerate(agreement.pe_by_phase, start=1)
+        if number > acquired
     ]
     rows.append(_bland_altman_row("bias of peak PE", "percentage points", agreement.peak_pe))
     rows.append(_bland_altman_row("bias of SER", "ratio", agreement.ser))

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.io.dicom_headers import DicomFrame, SeriesHeader, is_dicom, read_headers
-from VirtualContrastLib.io.dicom_hints import contrast_warnings
+from VirtualContrastLib.io.dicom_hints import contrast_warnings, mammogram_warnings
 from VirtualContrastLib.io.dicom_phases import DicomPhase, directions, slice_normal, split_phases
 from VirtualContrastLib.io.dicom_pixels import decode
 from VirtualContrastLib.io.gate import MODALITIES
@@ -108,7 +108,8 @@ def read_series(series: DicomSeries, phase: int | None = None) -> sitk.Image:
 def read(path: Path, index: int | None) -> Loaded:
     """Phase `index` of a DICOM folder, or a DICOM file; raises InputError."""
     series = find_series(path)
-    if series[0].header.modality == "MG" and len(series) == 1 and len(series[0].frames) == 1:
+    if any(one.header.modality == "MG" for one in series):
+        _check_one_mammogram(series, path.name)
         return _mammogram(series[0], path.name)
     pairs = phases_of(series, path.name)
     if index is None and len(pairs) > 1:
@@ -163,7 +164,7 @@ def _kinds(frames: list[DicomFrame]) -> list[list[DicomFrame]]:
 
 def _check_usable(series: DicomSeries, name: str) -> None:
     """Raise InputError where a series is no grey MR or mammography image with a known place."""
-    header, first = series.header, series.frames[0]
+    header = series.header
     if header.modality not in MODALITIES:
         raise InputError(f"{name} has the modality {header.modality or '(none)'}; give breast MR or mammography (MG).")
     if header.samples != 1 or not header.photometric.startswith("MONOCHROME"):
@@ -172,8 +173,6 @@ def _check_usable(series: DicomSeries, name: str) -> None:
         raise InputError(f"{name} maps its values by a lookup table; export it with plain grey values.")
     if "MOSAIC" in header.hints["image type"].split():
         raise InputError(f"{name} is a Siemens mosaic; convert it to one image per slice first.")
-    if header.modality == "MG" and first.position is None:
-        raise InputError(f"{name} holds {len(series.frames)} mammograms; give them one file at a time.")
     for frame in series.frames:
         if frame.position is None or frame.orientation is None or frame.pixel_spacing is None:
             raise InputError(f"{name} has no place in space (ImagePositionPatient and others) in {frame.path.name}.")
@@ -203,26 +202,45 @@ def _volume(phase: DicomPhase, header: SeriesHeader, name: str) -> sitk.Image:
     return image
 
 
+def _check_one_mammogram(series: Sequence[DicomSeries], name: str) -> None:
+    count = sum(len(one.frames) for one in series)
+    if count > 1:
+        listing = _shorten([one.label for one in series])
+        raise InputError(f"{name} holds {count} images of mammography ({listing}); give one file: one low-energy view.")
+
+
 def _mammogram(series: DicomSeries, name: str) -> Loaded:
-    """One mammogram: a projection, placed at the origin with the pixel spacing at the detector."""
-    frame = series.frames[0]
+    """One mammogram: a projection, placed at the origin with the pixel spacing at the detector; tissue is bright."""
+    frame, header = series.frames[0], series.header
     placed = replace(
         frame,
         position=(0.0, 0.0, 0.0),
         orientation=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
         pixel_spacing=frame.pixel_spacing or (1.0, 1.0),
     )
-    _check_usable(DicomSeries(series.header, (placed,)), name)
-    missing = f"{name} tells no pixel spacing: measures are in pixels."
+    _check_usable(DicomSeries(header, (placed,)), name)
+    image = _volume(DicomPhase((placed,), {}, ""), header, name)
+    warnings = [] if frame.pixel_spacing else [f"{name} tells no pixel spacing: measures are in pixels."]
+    if header.photometric == "MONOCHROME1":
+        image = _inverted(image, [frame.slope * value + frame.intercept for value in header.stored_range])
+        warnings.append(f"{name} is stored with inverted display (MONOCHROME1); it was inverted, so tissue is bright.")
     return Loaded(
-        _volume(DicomPhase((placed,), {}, ""), series.header, name),
+        image,
         (frame.path,),
         "dicom",
         modality="MG",
         has_geometry=frame.pixel_spacing is not None,
-        warnings=() if frame.pixel_spacing else (missing,),
-        contrast_warnings=tuple(contrast_warnings(series.header, name)),
+        warnings=tuple(warnings),
+        contrast_warnings=tuple(mammogram_warnings(header, name)),
     )
+
+
+def _inverted(image: sitk.Image, ends: Sequence[float]) -> sitk.Image:
+    """The image with its range of possible values (between `ends`) turned round; the type of its numbers stays."""
+    array = sitk.GetArrayFromImage(image)
+    turned = sitk.GetImageFromArray((sum(ends) - array.astype(np.float64)).astype(array.dtype))
+    turned.CopyInformation(image)
+    return turned
 
 
 def _phase_list(pairs: Sequence[tuple[DicomSeries, DicomPhase]]) -> str:

@@ -1,6 +1,4 @@
-"""DICOM headers, classic and enhanced multi-frame, as one record per slice. No patient identifiers are
-read.
-"""
+"""DICOM headers, classic and enhanced multi-frame, as one record per slice. No patient identifiers are read."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ _TAGS: list[str] = [
     "TemporalPositionIdentifier", "AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime",
     "ContentDate", "ContentTime", "SeriesDate", "EchoTime", "DiffusionBValue", "ScanOptions",
     "ContrastBolusAgent", "SpectrallySelectedSuppression", "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence", "BitsStored", "PixelRepresentation",
 ]  # fmt: skip
 _SYNTHETIC_DATA = 0x0008001C  # pydicom 2 does not know its keyword
 
@@ -64,8 +62,8 @@ class DicomFrame:
 
 @dataclass(frozen=True)
 class SeriesHeader:
-    """What all images of a series share. `hints` holds words of the header that the pre-contrast checks look
-    at.
+    """What all images of a series share. `hints` holds words of the header that the pre-contrast checks look at,
+    `stored_range` the smallest and largest stored value that its pixels can have.
     """
 
     uid: str
@@ -76,6 +74,7 @@ class SeriesHeader:
     description: str
     photometric: str
     samples: int
+    stored_range: tuple[int, int] = (0, 65535)
     hints: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -117,8 +116,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def read_headers(path: Path) -> tuple[SeriesHeader, list[DicomFrame]] | None:
-    """Series header and one record per frame of a DICOM file; None for an object without an image (SR, RT
-    plan).
+    """Series header and one record per frame of a DICOM file; None for an object without an image (SR, RT plan).
 
     Raises InputError where the file is damaged.
     """
@@ -151,6 +149,7 @@ def _series_header(dataset: Dataset) -> SeriesHeader:
         description=_text(dataset, "SeriesDescription"),
         photometric=_text(dataset, "PhotometricInterpretation"),
         samples=int(dataset.get("SamplesPerPixel") or 1),
+        stored_range=_stored_range(dataset),
         hints={
             "agent": _text(dataset, "ContrastBolusAgent"),
             "scan options": _text(dataset, "ScanOptions"),
@@ -162,6 +161,12 @@ def _series_header(dataset: Dataset) -> SeriesHeader:
             "synthetic": str(synthetic.value) if synthetic is not None else "",
         },
     )
+
+
+def _stored_range(dataset: Dataset) -> tuple[int, int]:
+    values = 2 ** int(dataset.get("BitsStored") or 16)
+    signed = int(dataset.get("PixelRepresentation") or 0) == 1
+    return (-values // 2, values // 2 - 1) if signed else (0, values - 1)
 
 
 def _frames(dataset: Dataset, path: Path) -> list[DicomFrame]:
@@ -227,18 +232,14 @@ def _tags(dataset: Dataset, group: Any, shared: Any) -> dict[str, float]:
 
 
 def _moment(dataset: Dataset, day: str, clock: str) -> float | None:
-    """Seconds from a date and a time element; without a date, the series date or day 0 (only differences
-    count).
-    """
+    """Seconds from a date and a time element; without a date, the series date or day 0 (only differences count)."""
     digits = str(dataset.get(clock) or "").replace(":", "").strip()
     days = str(dataset.get(day) or dataset.get("SeriesDate") or "").replace(".", "").strip()
     return _datetime((days if len(days) == 8 else "00010101") + digits) if digits else None
 
 
 def _datetime(value: Any) -> float | None:
-    """Seconds of a DICOM DT value (YYYYMMDDHHMMSS.FFFFFF with an optional zone, which is left out), None if
-    unusable.
-    """
+    """Seconds of a DICOM DT value (YYYYMMDDHHMMSS.FFFFFF, an optional zone is left out), None if unusable."""
     text = str(value or "").strip().partition("+")[0].partition("-")[0]
     whole, _, fraction = text.partition(".")
     if len(whole) < 10 or not whole.isdigit():
@@ -287,9 +288,7 @@ def _integer(value: Any) -> int | None:
 
 
 def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
-    """A tuple of `count` finite numbers, None where the element is missing or empty; ValueError for anything
-    else.
-    """
+    """A tuple of `count` finite numbers, None where the element is missing or empty; ValueError for anything else."""
     if value is None or value == "" or len(value) == 0:
         return None
     numbers = tuple(float(v) for v in value)

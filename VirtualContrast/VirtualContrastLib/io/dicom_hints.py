@@ -10,6 +10,7 @@ _POST_WORDS = re.compile(
     r"(?<![a-z])(post|gad|gd|kontrast|contrast|sub|subtr\w*)(?![a-z])|\+ ?c(?![a-z])|(?<![a-z])c ?\+", re.I
 )
 _PRE_WORDS = re.compile(r"(?<![a-z])(pre|non|no|ohne|without|native?)(?![a-z])", re.I)
+_RECOMBINED_WORDS = re.compile(r"recomb|subtract|iodine|high[ _-]?energy", re.I)
 _SUPPRESSION_WORDS = re.compile(r"fs|fat ?-?sat|spai?r|stir|dixon|water|vibrant|suppress|we(?![a-z])", re.I)
 
 
@@ -33,6 +34,16 @@ def contrast_warnings(header: SeriesHeader, name: str) -> list[str]:
         found.append(f"{name} is marked as synthetic data in its header.")
     if header.photometric == "MONOCHROME1":
         found.append(f"{name} is stored with inverted display (MONOCHROME1); its values are used as stored.")
+    return found
+
+
+def mammogram_warnings(header: SeriesHeader, name: str) -> list[str]:
+    """What in a header speaks against an acquired low-energy mammogram, as sentences."""
+    found = []
+    if _RECOMBINED_WORDS.search(f"{header.description} {header.hints['image type']}"):
+        found.append(f"{name} looks like a recombined or high-energy image; the models read the low-energy one.")
+    if header.hints["synthetic"].upper() == "YES":
+        found.append(f"{name} is marked as synthetic data in its header.")
     return found
 
 

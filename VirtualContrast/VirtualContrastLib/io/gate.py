@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from VirtualContrastLib.events import Events, InputError
+from VirtualContrastLib.io.picture import PICTURES
 from VirtualContrastLib.study import Source
 
 MIN_SPACING_MM = 0.05
@@ -17,24 +18,36 @@ MAX_SPACING_MM = 50.0
 MIN_IN_PLANE = 16
 FEW_SLICES = 8
 MODALITIES = ("MR", "MG")
+_MISMATCH = {
+    "MR": "{name} is a mammogram (MG) and the model reads breast MRI; give MR, or a mammography model with --model.",
+    "MG": "{name} is MR and the model reads low-energy mammograms; give a mammogram, or an MRI model with --model.",
+}
 _ORTHONORMAL_TOLERANCE = 1e-3
 
 
-def check_volume(image: sitk.Image, source: Source, *, events: Events | None = None) -> None:
+def check_volume(
+    image: sitk.Image, source: Source, *, expected: str | None = None, events: Events | None = None
+) -> None:
     """Raise InputError where `image` cannot be a breast volume; warn through `events` where it is merely odd.
 
-    Refused: a modality other than MR or MG, not 3-D (or one slice), several or complex values per voxel,
-    fewer than 16 voxels per side in plane, spacings outside 0.05 to 50 mm, axes not at right angles, NaN or
-    infinite values, one constant value. Warned of: 0..255 integers, few slices, unknown modality.
+    Refused: a modality other than MR or MG, or than `expected` ("MR" or "MG", what the model reads) where both are
+    known, not 3-D (or one slice; for "MG" more than one), several or complex values per voxel, fewer than 16 voxels per
+    side in plane, spacings outside 0.05 to 50 mm, axes not at right angles, NaN or infinite values, one constant value.
+    Warned of: 0..255 integers, few slices, unknown modality.
     """
     name = _name(source)
+    if expected is not None:
+        _check_expected(image, source, name, expected)
     _check_kind(image, source, name)
     _check_geometry(image, name)
     low, high, whole = _value_range(image, name)
     if low == high:
         raise InputError(f"{name} has the same value ({low:g}) in every voxel, so there is nothing to work on.")
-    for message in _oddities(image, source, name, low, high, whole) if events else ():
-        events.warn(message)  # type: ignore[union-attr]
+    if events is None:
+        return
+    odd = _oddities_of_mammogram(source) if expected == "MG" else _oddities(image, source, name, low, high, whole)
+    for message in odd:
+        events.warn(message)
 
 
 def _name(source: Source) -> str:
@@ -42,6 +55,13 @@ def _name(source: Source) -> str:
         return "The volume"
     first = source.files[0]
     return first.parent.name if source.format == "dicom" and len(source.files) > 1 else first.name
+
+
+def _check_expected(image: sitk.Image, source: Source, name: str, expected: str) -> None:
+    if source.modality in MODALITIES and source.modality != expected:
+        raise InputError(_MISMATCH[expected].format(name=name))
+    if expected == "MG" and image.GetDimension() == 3 and image.GetSize()[2] != 1:
+        raise InputError(f"{name} has {image.GetSize()[2]} slices; a mammogram is one image, so give a single one.")
 
 
 def _check_kind(image: sitk.Image, source: Source, name: str) -> None:
@@ -93,10 +113,16 @@ def _oddities(image: sitk.Image, source: Source, name: str, low: float, high: fl
         found.append(
             f"{name} holds whole numbers from 0 to 255, like an 8-bit picture; original grey values are better."
         )
-    if source.modality != "MG" and source.format != "png" and image.GetSize()[2] < FEW_SLICES:
+    if source.modality != "MG" and source.format not in PICTURES and image.GetSize()[2] < FEW_SLICES:
         found.append(f"{name} has only {image.GetSize()[2]} slice(s); a breast volume has many more.")
     if source.modality is None:
         found.append(
             "The modality is not told by the file format: make sure that it is fat-suppressed T1-weighted breast MR."
         )
     return found
+
+
+def _oddities_of_mammogram(source: Source) -> list[str]:
+    if source.modality is not None:
+        return []
+    return ["The modality is not told by the file format: make sure that it is a low-energy mammogram."]

@@ -1,4 +1,4 @@
-"""PNG pictures: one grey slice without millimetres."""
+"""PNG and TIFF pictures: one grey slice without millimetres."""
 
 from __future__ import annotations
 
@@ -11,30 +11,60 @@ import SimpleITK as sitk
 
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.io.loaded import Loaded, check_size, read_with_itk
+from VirtualContrastLib.io.volumes import quiet_itk
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+PICTURES = ("png", "tiff")
+"""Formats of pictures, as `Source.format` names them."""
 _SLICE_MM = 1.0
 _GREY_WITH_ALPHA = b"\x04"
 """The PNG color type that SimpleITK cannot read."""
 
 
-def read(path: Path, pixel_spacing_mm: float | None) -> Loaded:
-    """A grey PNG, or a color one whose color channels are equal, as a 3-D image of size 1 along k.
+def is_picture(start: bytes) -> bool:
+    """True where a file's first 8 bytes are those of PNG or TIFF."""
+    return start == SIGNATURE or start[:4] in _TIFF_SIGNATURES
 
-    The alpha channel is dropped. `pixel_spacing_mm` gives both in-plane spacings and with them the geometry;
-    the slice counts as 1 mm thick. Raises InputError for real colors, damaged files and impossible spacings.
+
+def read(path: Path, pixel_spacing_mm: float | None) -> Loaded:
+    """A grey PNG or TIFF, or a color one whose color channels are equal, as a 3-D image of size 1 along k.
+
+    The alpha channel is dropped. `pixel_spacing_mm` gives both in-plane spacings and with them the geometry (a
+    TIFF's own resolution is that of printing); the slice counts as 1 mm thick. Raises InputError for real colors,
+    several pages, damaged files and impossible spacings.
     """
-    _check_chunks(path)
+    with path.open("rb") as file:
+        is_png = file.read(len(SIGNATURE)) == SIGNATURE
+    if is_png:
+        _check_chunks(path)
+    else:
+        _check_tiff_size(path)
     if pixel_spacing_mm is not None and not (math.isfinite(pixel_spacing_mm) and pixel_spacing_mm > 0):
         raise InputError(f"The pixel spacing given for {path.name} must be a positive number of millimetres.")
-    pixels = sitk.GetArrayFromImage(read_with_itk(path))
-    image = sitk.GetImageFromArray(_grey(pixels, path.name)[np.newaxis], isVector=False)
+    picture = read_with_itk(path)
+    if picture.GetDimension() != 2:
+        raise InputError(f"{path.name} holds {picture.GetSize()[2]} pages; save the one to use as a file of its own.")
+    image = sitk.GetImageFromArray(_grey(sitk.GetArrayFromImage(picture), path.name)[np.newaxis], isVector=False)
     if pixel_spacing_mm is None:
         warning = f"{path.name} is a picture without millimetres: measures are in pixels; give its pixel spacing."
     else:
         image.SetSpacing((pixel_spacing_mm, pixel_spacing_mm, _SLICE_MM))
         warning = f"{path.name} is one slice of unknown thickness: volumes take it as {_SLICE_MM:g} mm thick."
-    return Loaded(image, (path,), "png", has_geometry=pixel_spacing_mm is not None, warnings=(warning,))
+    kind = "png" if is_png else "tiff"
+    return Loaded(image, (path,), kind, has_geometry=pixel_spacing_mm is not None, warnings=(warning,))
+
+
+def _check_tiff_size(path: Path) -> None:
+    """Raise InputError where the header declares an absurd size; nothing is allocated before this."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        with quiet_itk():
+            reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise InputError(f"{path.name} is damaged or of a kind that cannot be read.") from error
+    check_size(reader.GetSize(), path.name)
 
 
 def _grey(pixels: np.ndarray, name: str) -> np.ndarray:

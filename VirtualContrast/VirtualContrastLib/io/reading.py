@@ -35,6 +35,7 @@ def read_study(
     *,
     times_s: Sequence[float] | None = None,
     pixel_spacing_mm: float | None = None,
+    expected: str | None = None,
     events: Events | None = None,
 ) -> Study:
     """Read a pre-contrast volume and the real post-contrast phases given with it, in order.
@@ -42,17 +43,18 @@ def read_study(
     Every volume is a spec as in `read_volume`. The times of the real phases are `times_s` (seconds after
     injection, one per real phase, increasing) where given, else their distance to the pre-contrast phase by
     DICOM trigger, acquisition or content time or by the frame times of a NRRD series, else None.
-    `pixel_spacing_mm` gives a PNG its millimetres. Raises InputError with one sentence where something cannot
+    `pixel_spacing_mm` gives a picture its millimetres. `expected` is the modality that the model reads, "MR" or "MG",
+    see `gate.check_volume`; None takes both. Raises InputError with one sentence where something cannot
     be used; warns through `events`.
     """
     events = events or Events()
     _check_times(times_s, len(real))
-    loaded, source = _checked(pre, pixel_spacing_mm, events)
+    loaded, source = _checked(pre, pixel_spacing_mm, events, expected)
     for warning in loaded.contrast_warnings:
         events.warn(warning)
     phases, sources = [], []
     for number, spec in enumerate(real, start=1):
-        other, other_source = _checked(spec, pixel_spacing_mm, events)
+        other, other_source = _checked(spec, pixel_spacing_mm, events, expected)
         difference = same_geometry(loaded.image, other.image)
         if difference:
             raise InputError(
@@ -76,8 +78,8 @@ def read_volume(
     """Read and check one volume. Returns a 3-D scalar image (a single slice has size 1 along k) and its
     source.
 
-    `spec` is the path of a NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd), PNG or DICOM
-    file or of a folder with a DICOM series; `PATH@N` picks time point N, counted from 0, of a 4-D file or of
+    `spec` is the path of a NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd), PNG, TIFF or
+    DICOM file or of a folder with a DICOM series; `PATH@N` picks time point N, counted from 0, of a 4-D file or of
     a folder with several phases. Raises InputError with one sentence.
     """
     loaded, source = _checked(spec, pixel_spacing_mm, events or Events())
@@ -123,27 +125,30 @@ def time_after(pre: Loaded, post: Loaded) -> float | None:
 def _read_file(path: Path, index: int | None, pixel_spacing_mm: float | None) -> Loaded:
     with path.open("rb") as file:
         start = file.read(8)
-    if start == picture.SIGNATURE:
+    if is_dicom(path):  # first: a DICOM file may look like TIFF too (PS3.10 7.1)
+        return dicom.read(path, index)
+    if picture.is_picture(start):
         if index not in (None, 0):
             raise InputError(f"{path.name}@{index} does not exist: a picture holds one image.")
         return picture.read(path, pixel_spacing_mm)
-    if is_dicom(path):
-        return dicom.read(path, index)
     reader = _READERS.get(suffix_of(path))
     if reader is None:
-        raise InputError(f"{path.name} is of an unknown format; give NIfTI, NRRD, MetaImage, DICOM or PNG.")
+        raise InputError(f"{path.name} is of an unknown format; give NIfTI, NRRD, MetaImage, DICOM, PNG or TIFF.")
     return reader(path, index)
 
 
-def _checked(spec: str | Path, pixel_spacing_mm: float | None, events: Events) -> tuple[Loaded, Source]:
+def _checked(
+    spec: str | Path, pixel_spacing_mm: float | None, events: Events, expected: str | None = None
+) -> tuple[Loaded, Source]:
     """Load one volume, hash its files, pass the gate and report warnings."""
     events.check_cancelled()
     loaded = load(spec, pixel_spacing_mm)
     source = Source(loaded.files, loaded.format, sha256_of(loaded.files), loaded.modality)
-    check_volume(loaded.image, source, events=events)
-    for warning in loaded.warnings:
+    check_volume(loaded.image, source, expected=expected, events=events)
+    about_measures_only = expected == "MG" and loaded.format in picture.PICTURES  # a mammogram is not measured
+    for warning in () if about_measures_only else loaded.warnings:
         events.warn(warning)
-    if pixel_spacing_mm is not None and loaded.format != "png":
+    if pixel_spacing_mm is not None and loaded.format not in picture.PICTURES:
         events.warn("The pixel spacing given is for pictures only; the spacing of the file itself was used.")
     return loaded, source
 

@@ -33,7 +33,8 @@ class LesionNet:
     Read from the model card: `inputs.channels` names the input channels in order, each `pre`, `phase_N` or
     `subtraction_N` (phase N minus pre); `architecture.config` holds `folds` and may hold `configuration`
     (default 3d_fullres), `probability_threshold` (0.5), `minimum_volume_mm3` (0), `tile_step_size` (0.5), and
-    `mirroring` (false): true averages over all flips along `mirror_axes`, at up to eight times the time.
+    `mirroring` (false): true averages over all flips along `mirror_axes`, at up to eight times the time. Several folds
+    are an ensemble as in nnUNetv2_predict: the mean of their outputs before the softmax.
     """
 
     def __init__(self, package: ModelPackage, device: str = "cpu") -> None:

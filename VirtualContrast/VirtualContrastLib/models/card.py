@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from .abilities import ABILITIES, Abilities
+
 MODEL_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 CHANNEL_PATTERN = r"^(pre|(phase|subtraction)_[1-9][0-9]*)$"
 
@@ -30,6 +32,8 @@ class Architecture(_Strict):
 
     pix2pixhd_generator, subtraction_unet: slice by slice from the pre-contrast volume; `config` holds the options of
     `networks.pix2pixhd.build_generator` and `networks.subtraction_unet.build_subtraction_unet`.
+    time_conditioned_generator: the phase at any second from pre-contrast slices; `config` as
+    `synthesis.time_conditioned` reads it.
     iter_unet: later phases from pre-contrast and phase 1; `config` as `synthesis.volumetric` reads it.
     cyclegan_generator: iodine-enhanced from low-energy mammograms; `config` as `synthesis.mammogram` reads it.
     nnunet: `config` holds configuration, trainer_name, folds, mirror_axes and options of `LesionNet`;
@@ -37,7 +41,14 @@ class Architecture(_Strict):
     network>`.
     """
 
-    name: Literal["pix2pixhd_generator", "subtraction_unet", "iter_unet", "cyclegan_generator", "nnunet"]
+    name: Literal[
+        "pix2pixhd_generator",
+        "subtraction_unet",
+        "time_conditioned_generator",
+        "iter_unet",
+        "cyclegan_generator",
+        "nnunet",
+    ]
     config: dict[str, Any]
 
 
@@ -45,13 +56,31 @@ class Inputs(_Strict):
     """Which volumes the network reads.
 
     `channels` (segmentation only): each input channel in order, `pre`, `phase_N` or `subtraction_N` (phase N
-    - pre). `phases`: phase indices, 0 = pre-contrast. `channel_offsets`: channel c is slice k + offset of the
-    volume, the first or last slice repeated beyond the ends (2-D networks only).
+    - pre). `phases`: phase indices, 0 = pre-contrast; others are acquired phases that a user must give. `times_s`:
+    seconds after injection of those acquired phases in training, [] where not told. `channel_offsets`: channel c is
+    slice k + offset of the volume, the first or last slice repeated beyond the ends (2-D networks only).
     """
 
     phases: list[int] = Field(default=[0], min_length=1)
+    times_s: list[float] = Field(default_factory=list)
     channel_offsets: list[int] = Field(default=[0], min_length=1)
     channels: list[Annotated[str, Field(pattern=CHANNEL_PATTERN)]] = Field(default_factory=list)
+
+    @property
+    def acquired(self) -> list[int]:
+        """Indices of the acquired post-contrast phases that the network reads beside the pre-contrast one."""
+        return [phase for phase in self.phases if phase > 0]
+
+    @property
+    def channel_phases(self) -> list[int]:
+        """Indices of the phases that `channels` are made of."""
+        return [int(name.partition("_")[2] or 0) for name in self.channels]
+
+    @model_validator(mode="after")
+    def _times_match_phases(self) -> Self:
+        if self.times_s and len(self.times_s) != len(self.acquired):
+            raise ValueError(f"times_s has {len(self.times_s)} values for {len(self.acquired)} acquired phases")
+        return self
 
 
 class Outputs(_Strict):
@@ -160,6 +189,21 @@ class ModelCard(_Strict):
         """What the model is for."""
         return "segmentation" if self.architecture.name == "nnunet" else "synthesis"
 
+    @property
+    def abilities(self) -> Abilities:
+        """What a run may ask of the model."""
+        return ABILITIES[self.architecture.name]
+
+    @property
+    def dynamic(self) -> bool:
+        """It makes phases in time; False for one that makes a single image without time (mammography)."""
+        return self.abilities.modality == "MR"
+
+    @property
+    def first_phase(self) -> int:
+        """Index of the first phase that the model makes."""
+        return max(self.inputs.phases) + 1
+
     @field_validator("title", "licence", "version")
     @classmethod
     def _not_empty(cls, value: str) -> str:
@@ -169,28 +213,38 @@ class ModelCard(_Strict):
 
     @model_validator(mode="after")
     def _parts_fit_the_architecture(self) -> Self:
-        if self.outputs is not None and self.outputs.phases[0] != max(self.inputs.phases) + 1:
+        if self.outputs is not None and self.outputs.phases[0] != self.first_phase:
             raise ValueError("outputs must begin with the phase after the last of inputs.phases")
         if self.architecture.name in SLICE_WISE:
             _check_slice_wise(self)
+        elif self.architecture.name == "time_conditioned_generator":
+            _slice_parts(self)
+        if (self.kind == "synthesis" and self.dynamic) != (self.outputs is not None):
+            raise ValueError("outputs must tell the phases of a synthesis model of MRI, and of no other")
         return self
 
 
-def _check_slice_wise(card: ModelCard) -> None:
+def _slice_parts(card: ModelCard) -> tuple[Outputs, InPlane]:
+    """What a network over pre-contrast slices must have; raises ValueError where it lacks some."""
     if card.outputs is None or card.intensity is None or card.in_plane is None:
         raise ValueError("a synthesis model needs outputs, intensity and in_plane")
     if card.inputs.phases != [0]:
         raise ValueError("inputs.phases must be [0]: synthesis reads the pre-contrast phase alone")
+    return card.outputs, card.in_plane
+
+
+def _check_slice_wise(card: ModelCard) -> None:
+    outputs, in_plane = _slice_parts(card)
     config = card.architecture.config
     counts = (
         ("input_nc", "inputs.channel_offsets", len(card.inputs.channel_offsets)),
-        ("output_nc", "outputs.channel_phases", len(card.outputs.channel_phases)),
+        ("output_nc", "outputs.channel_phases", len(outputs.channel_phases)),
     )
     for option, field, count in counts:
         if config.get(option) != count:
             raise ValueError(f"{field} has {count} entries, but {option} is {config.get(option)}")
     halvings = _halvings(card.architecture)
-    if card.in_plane.pad_multiple % 2**halvings:
+    if in_plane.pad_multiple % 2**halvings:
         raise ValueError(f"in_plane.pad_multiple must be a multiple of {2**halvings} for this network")
 
 

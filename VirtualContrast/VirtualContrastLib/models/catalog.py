@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Literal, Self
@@ -12,7 +11,22 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ..events import InputError
 from .card import MODEL_ID_PATTERN, ModelCard
-from .package import CARD_NAME, ModelPackage, cache_dir, first_problem, load_package
+from .package import ModelPackage, first_problem, load_package
+from .places import CARD_NAME, catalog_path, downloaded_models_dir, installed_models, resources_dir
+
+__all__ = [
+    "Catalog",
+    "CatalogEntry",
+    "Kind",
+    "downloaded_models_dir",
+    "installed_models",
+    "load_catalog",
+    "remove",
+    "resolve_model",
+    "resources_dir",
+    "schemas",
+    "write_schemas",
+]
 
 Kind = Literal["synthesis", "segmentation"]
 
@@ -73,49 +87,15 @@ class Catalog(BaseModel):
         return next((entry.id for entry in self.models if entry.default and entry.kind == kind), None)
 
 
-def resources_dir() -> Path:
-    """Folder `Resources` with Models below it.
-
-    $VIRTUALCONTRAST_RESOURCES, else that of the source tree, else the one installed beside
-    VirtualContrastLib. Raises InputError where there is none.
-    """
-    if own := os.environ.get("VIRTUALCONTRAST_RESOURCES"):
-        candidates = [Path(own)]
-    else:
-        library = Path(__file__).resolve().parents[1]
-        candidates = [library.parents[1] / "Resources", library.parent / "Resources"]
-    for candidate in candidates:
-        if (candidate / "Models").is_dir():
-            return candidate
-    looked = ", ".join(str(candidate) for candidate in candidates)
-    raise InputError(f"The folder Resources/Models was not found; looked in {looked}. Reinstall VirtualContrast.")
-
-
-def downloaded_models_dir() -> Path:
-    """Folder of downloaded and imported packages, one a model id."""
-    return cache_dir() / "Models"
-
-
 def load_catalog() -> Catalog:
     """Read and validate Resources/Models/catalog.json; raises InputError."""
-    path = resources_dir() / "Models" / "catalog.json"
+    path = catalog_path()
     try:
         return Catalog.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, json.JSONDecodeError) as error:
         raise InputError(f"The model catalog {path} cannot be read: {error}") from error
     except ValidationError as error:
         raise InputError(f"The model catalog {path} is not valid: {first_problem(error)}") from error
-
-
-def installed_models() -> dict[str, Path]:
-    """Folder of every package on this machine by id; embedded ones win over those of the user's cache."""
-    found: dict[str, Path] = {}
-    for root in (downloaded_models_dir(), resources_dir() / "Models"):
-        if root.is_dir():
-            cards = sorted(root.glob(f"*/{CARD_NAME}"))
-            # A leading dot marks a folder that is being written.
-            found |= {path.parent.name: path.parent for path in cards if path.parent.name[0] != "."}
-    return dict(sorted(found.items()))
 
 
 def resolve_model(id_or_path: str, kind: str) -> ModelPackage:

@@ -18,11 +18,14 @@ from pydantic import ValidationError
 
 from ..events import InputError
 from .card import Architecture, InPlane, Inputs, IntensitySpec, Metric, ModelCard, Outputs
+from .places import CARD_NAME, WEIGHTS_NAME, cache_dir
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "CARD_NAME",
+    "WEIGHTS_NAME",
     "Architecture",
     "InPlane",
     "Inputs",
@@ -31,12 +34,11 @@ __all__ = [
     "ModelCard",
     "ModelPackage",
     "Outputs",
+    "cache_dir",
     "load_package",
     "save_package",
 ]
 
-CARD_NAME = "model.json"
-WEIGHTS_NAME = "weights.safetensors"
 MAX_UNPACKED_BYTES = 16 * 2**30
 
 
@@ -180,13 +182,6 @@ def replace_folder(staging: Path, folder: Path) -> None:
         folder.rename(old)
     staging.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def cache_dir() -> Path:
-    """The user's cache: $VIRTUALCONTRAST_CACHE, else VirtualContrast below $XDG_CACHE_HOME or ~/.cache."""
-    if own := os.environ.get("VIRTUALCONTRAST_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "VirtualContrast"
 
 
 def sha256_of_file(path: Path) -> str:

@@ -1,6 +1,7 @@
 """The label in every view that shows a synthetic volume, and so in every screenshot.
 
-Each view gets a text actor of its own: Slicer's data probe overwrites the corner annotation of the slice views.
+Each view gets a text actor of its own: Slicer's data probe overwrites the corner annotation of the slice views. In a
+blinded reading every view, whatever it shows, says that its image may be synthetic: real and synthetic look alike.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from VirtualContrastLib.export.content import LABEL
 
 from . import nodes
 
+READING = nodes.PREFIX + "Reading"
+"""Attribute of the volumes of a blinded reading, real and synthetic alike."""
+READING_LABEL = "Research reading · may be synthetic"
 FONT_SIZE = 14
 COLOR = (1.0, 0.85, 0.2)
 
@@ -24,6 +28,7 @@ class Annotator(VTKObservationMixin):
 
     def __init__(self) -> None:
         VTKObservationMixin.__init__(self)
+        self._blinded = False
         self._actors: dict[str, tuple[Any, Any]] = {}  # view node ID -> renderer, actor
         self._watched: set[Any] = set()
         scene = slicer.mrmlScene
@@ -40,6 +45,11 @@ class Annotator(VTKObservationMixin):
             renderer.RemoveViewProp(actor)
         self._actors.clear()
 
+    def set_blinded(self, on: bool) -> None:
+        """Say the same neutral text in every view, for a blinded reading, or tell again what is synthetic."""
+        self._blinded = on
+        self.update()
+
     def update(self) -> None:
         """Look at every view again."""
         manager = slicer.app.layoutManager()
@@ -55,12 +65,8 @@ class Annotator(VTKObservationMixin):
             self._label(widget.mrmlViewNode(), widget.threeDView(), _shown_3d(widget.mrmlViewNode()))
 
     def _label(self, view_node: Any, view: Any, volumes: list[Any]) -> None:
-        """Show the label and what is synthetic in one view, or nothing."""
-        synthetic = [volume for volume in volumes if nodes.is_synthetic(volume)]
-        text = LABEL if synthetic else ""
-        captions = [volume.GetAttribute(nodes.CAPTION) for volume in synthetic if volume.GetAttribute(nodes.CAPTION)]
-        if text and captions:
-            text = f"{LABEL}\n{captions[0]}"
+        """Show in one view what `_told` says, or nothing."""
+        text = READING_LABEL if self._blinded else _told(volumes)
         actor = self._actor(view_node, view)
         if actor.GetInput() != text or bool(actor.GetVisibility()) != bool(text):
             actor.SetInput(text)
@@ -73,6 +79,8 @@ class Annotator(VTKObservationMixin):
         known = self._actors.get(view_node.GetID())
         if known is not None and known[0] is top and top.HasViewProp(known[1]):
             return known[1]
+        if known is not None:
+            known[0].RemoveViewProp(known[1])
         actor = _text_actor()
         top.AddViewProp(actor)
         self._actors[view_node.GetID()] = (top, actor)
@@ -111,12 +119,24 @@ class Annotator(VTKObservationMixin):
         self.update()
 
 
+def _told(volumes: list[Any]) -> str:
+    """What a view with these volumes says: that they are synthetic and which, that they may be, or nothing."""
+    if any(volume.GetAttribute(READING) for volume in volumes):
+        return READING_LABEL
+    synthetic = [volume for volume in volumes if nodes.is_synthetic(volume)]
+    captions = [volume.GetAttribute(nodes.CAPTION) for volume in synthetic if volume.GetAttribute(nodes.CAPTION)]
+    return "\n".join([LABEL, *captions[:1]]) if synthetic else ""
+
+
 def _top_renderer(window: Any) -> Any:
-    """The highest renderer that covers the whole window; the orientation marker has a higher one in a corner."""
+    """The highest renderer of the view itself, over the image.
+
+    Those of the orientation marker, the ruler and the legend are not interactive; they shrink to a corner when shown.
+    """
     renderers = window.GetRenderers()
     all_of_them = [renderers.GetItemAsObject(number) for number in range(renderers.GetNumberOfItems())]
-    whole = [renderer for renderer in all_of_them if tuple(renderer.GetViewport()) == (0.0, 0.0, 1.0, 1.0)]
-    return max(whole or all_of_them, key=lambda renderer: renderer.GetLayer())
+    own = [renderer for renderer in all_of_them if renderer.GetInteractive()]
+    return max(own or all_of_them, key=lambda renderer: renderer.GetLayer())
 
 
 def _text_actor() -> Any:

@@ -23,11 +23,15 @@ Color = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Curve:
-    """Percent enhancement and its standard deviation (0 where unknown) over seconds after injection, shaped (T,)."""
+    """Percent enhancement and its standard deviation (0 where unknown) over seconds after injection, shaped (T,).
+
+    `acquired` is true for post-contrast points of a synthetic curve that are real: the model read them.
+    """
 
     times_s: np.ndarray
     pe_percent: np.ndarray
     sd_percent: np.ndarray
+    acquired: np.ndarray
 
 
 def curves_of(table: Any) -> dict[int, Curve]:
@@ -36,10 +40,13 @@ def curves_of(table: Any) -> dict[int, Curve]:
         return {}
     names = ("lesion", "time_s", "pe_percent", "pe_uncertainty_sd_percent")
     labels, times, pe, sd = (np.array(tables.column(table, name), dtype=float) for name in names)
-    return {
-        int(label): Curve(times[labels == label], pe[labels == label], np.nan_to_num(sd[labels == label]))
-        for label in np.unique(labels)
-    }
+    made = np.array([text == "true" for text in tables.column(table, "synthetic")])
+    curves = {}
+    for label in np.unique(labels):
+        own = labels == label
+        acquired = ~made[own] & (times[own] > 0) & made[own].any()
+        curves[int(label)] = Curve(times[own], pe[own], np.nan_to_num(sd[own]), acquired)
+    return curves
 
 
 def update(loaded: LoadedResult) -> None:
@@ -96,11 +103,25 @@ class _Charts:
         points = self._points(f"lesion_{label}", columns, synthetic=True)
         color = segments.color_of(nodes.node(self.loaded.segmentation), label)
         mean = self._series(f"lesion_{label}_mean", _("{lesion}, synthetic").format(lesion=name), points, PE, color)
+        if curve.acquired.any():
+            return [mean, self._acquired_series(label, curve)]
         if not curve.sd_percent.any():
             return [mean]
         above = self._series(f"lesion_{label}_upper", f"{name}, + 1 SD", points, UPPER, color, band=True)
         below = self._series(f"lesion_{label}_lower", f"{name}, - 1 SD", points, LOWER, color, band=True)
         return [mean, above, below]
+
+    def _acquired_series(self, label: int, curve: Curve) -> Any:
+        """The real points of a synthetic curve, as squares on it."""
+        columns = {TIME: curve.times_s[curve.acquired], PE: curve.pe_percent[curve.acquired]}
+        points = self._points(f"lesion_{label}_acquired", columns, synthetic=False)
+        name = _("{lesion}, acquired and read by the model").format(lesion=self._name(label))
+        color = segments.color_of(nodes.node(self.loaded.segmentation), label)
+        series = self._series(f"lesion_{label}_acquired", name, points, PE, color)
+        series.SetLineStyle(series.LineStyleNone)
+        series.SetMarkerStyle(series.MarkerStyleSquare)
+        series.SetMarkerSize(12.0)
+        return series
 
     def _real_series(self, label: int, curve: Curve) -> Any:
         columns = {TIME: curve.times_s, PE: curve.pe_percent}

@@ -70,7 +70,10 @@ def show_subtraction(volume: Any, high: float, diverging: Any = None) -> None:
 
 
 def show_map(volume: Any, colors: Any) -> None:
-    """Show a map of positive values over an image: zero is transparent, the 99.5th percentile is the brightest."""
+    """Show a map of positive values over an image: the 99.5th percentile is the brightest.
+
+    Below a tenth of it the map is transparent, so that the image is seen where there is little to tell.
+    """
     values = sample(volume)
     positive = values[values > 0]
     high = float(np.percentile(positive, 99.5)) if positive.size else 1.0
@@ -78,8 +81,17 @@ def show_map(volume: Any, colors: Any) -> None:
     display.SetAndObserveColorNodeID(colors.GetID())
     set_window(volume, (0.0, high))
     display.SetApplyThreshold(True)
-    display.SetLowerThreshold(high * 1e-3)
+    display.SetLowerThreshold(high * 0.1)
     display.SetUpperThreshold(max(float(values.max()), high) * 1.01)
+
+
+def mark_sides(slice_node: Any, *, on: bool = True) -> None:
+    """Show the patient's directions and a ruler in a slice view (no side is taken for the other), or hide them."""
+    slice_node.SetOrientationMarkerType(
+        slice_node.OrientationMarkerTypeAxes if on else slice_node.OrientationMarkerTypeNone
+    )
+    slice_node.SetOrientationMarkerSize(slice_node.OrientationMarkerSizeSmall)
+    slice_node.SetRulerType(slice_node.RulerTypeThin if on else slice_node.RulerTypeNone)
 
 
 def add_type_colors(name: str) -> Any:
@@ -131,7 +143,7 @@ def add_legend(volume: Any, title: str, *, named: bool = False) -> Any:
         legend.SetMaxNumberOfColors(len(CurveType))
         legend.SetNumberOfLabels(len(CurveType))
     else:
-        legend.SetSize(0.08, 0.3)  # numbers and title are as large as fits, other than names
+        legend.SetSize(0.06, 0.2)  # numbers and title are as large as fits, other than names
         legend.SetLabelFormat("%.0f")
     for text in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
         text.SetFontSize(12)
@@ -153,15 +165,21 @@ def renew_legend(volume: Any) -> None:
 def add_mip(volume: Any, high: float) -> Any:
     """A volume rendering display node for the maximum intensity projection of a subtraction, black up to white.
 
-    The projection itself is a property of the 3-D view (its raycast technique).
+    The projection itself is a property of the 3-D view (its raycast technique). The logic's default nodes are not used:
+    they look at every voxel for colors that a MIP does not keep.
     """
-    display = slicer.modules.volumerendering.logic().CreateDefaultVolumeRenderingNodes(volume)
+    display = slicer.modules.volumerendering.logic().CreateVolumeRenderingDisplayNode()
+    if display.GetScene() is None:
+        slicer.mrmlScene.AddNode(display)
     opacity, colors = vtk.vtkPiecewiseFunction(), vtk.vtkColorTransferFunction()
     for value, fraction in ((0.1 * high, 0.0), (high, 1.0)):
         opacity.AddPoint(value, fraction)
         colors.AddRGBPoint(value, fraction, fraction, fraction)
-    surface = display.GetVolumePropertyNode()
+    surface = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVolumePropertyNode", f"{volume.GetName()}: MIP")
+    surface.GetVolumeProperty().SetInterpolationTypeToLinear()
     surface.SetScalarOpacity(opacity)
     surface.SetColor(colors)
+    display.SetAndObserveVolumePropertyNodeID(surface.GetID())
+    volume.AddAndObserveDisplayNodeID(display.GetID())
     display.SetVisibility(True)
     return display

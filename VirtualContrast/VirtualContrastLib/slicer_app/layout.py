@@ -1,5 +1,7 @@
 """The views of a result: pre, phase and subtraction side by side and linked, 3-D and curves below.
 
+A mammogram has two images side by side: the low-energy one and the synthetic recombined one.
+
 Without a main window there are no views: every function then does what concerns the scene alone.
 """
 
@@ -9,6 +11,8 @@ import math
 from typing import Any
 
 import slicer
+
+from VirtualContrastLib.result import MAMMOGRAM
 
 from . import display, nodes
 from . import loaded as result_nodes
@@ -23,6 +27,9 @@ VIEW_3D, PLOT = "VirtualContrast3D", "VirtualContrastCurves"
 _GROUP = 529
 _COLORS = {PRE: "#8da0cb", PHASE: "#e69f00", SUBTRACTION: "#66c2a5"}
 _LABELS = {PRE: "Pre", PHASE: "Phase", SUBTRACTION: "Sub"}
+MAMMOGRAM_LAYOUT_ID = 52918
+MAMMOGRAM_VIEWS = (PRE, PHASE)
+_MAMMOGRAM_LABELS = {PRE: "Low", PHASE: "Recomb"}
 
 _flicker = Flicker()
 
@@ -45,33 +52,61 @@ _XML = f"""<layout type="vertical" split="true">
    <property name="viewlabel" action="default">Curves</property></view></item>
  </layout></item>
 </layout>"""
+_MAMMOGRAM_XML = f"""<layout type="horizontal">{"".join(map(_slice_xml, MAMMOGRAM_VIEWS))}</layout>"""
 
 
 def show(loaded: LoadedResult) -> None:
     """Switch to the layout and show the first phase of a result, its MIP, lesions and curves."""
+    nodes.drain(show_steps(loaded))
+
+
+def show_steps(loaded: LoadedResult) -> nodes.Steps[None]:
+    """As `show`, in steps that are short enough to handle the application's events between them."""
     _flicker.stop()
     manager = slicer.app.layoutManager()
     if manager is None:
         return
-    layout = manager.layoutLogic().GetLayoutNode()
-    if not layout.IsLayoutDescription(LAYOUT_ID):
-        layout.AddLayoutDescription(LAYOUT_ID, _XML)
-    manager.setLayout(LAYOUT_ID)
-    _set_layer(PRE, "Background", loaded.pre)
+    mammogram = loaded.kind == MAMMOGRAM
+    views = MAMMOGRAM_VIEWS if mammogram else SLICE_VIEWS
+    if mammogram or manager.sliceWidget(PHASE) is None:  # making five views at once would take too long
+        _use_layout(manager, MAMMOGRAM_LAYOUT_ID, _MAMMOGRAM_XML)
+        yield
+    if not mammogram:
+        _use_layout(manager, LAYOUT_ID, _XML)
+        yield
+    for tag, volume_id in ((PRE, loaded.pre), (PHASE, loaded.phases[0]), (SUBTRACTION, loaded.subtraction[0])):
+        _set_layer(tag, "Background", volume_id)
+        yield
     set_phase(loaded, 0)
     _match_windows(loaded)
-    _link_and_fit(nodes.node(loaded.pre))
-    _show_3d(loaded)
+    yield
+    for tag in views:
+        _fit(manager.sliceWidget(tag), nodes.node(loaded.pre), mammogram=mammogram)
+        label = (_MAMMOGRAM_LABELS if mammogram else _LABELS)[tag]
+        manager.sliceWidget(tag).mrmlSliceNode().SetLayoutLabel(label)
+        yield
+    if mammogram:
+        return
+    yield from _show_3d(loaded)
     _show_chart(loaded.charts.get(ALL_LESIONS, ""))
+    yield
     if loaded.lesions:
         _jump_slices(max(loaded.lesions, key=lambda row: row.volume_mm3).centroid_ras)
+
+
+def _use_layout(manager: Any, layout_id: int, description: str) -> None:
+    """Switch to a layout of this module; at the first time this makes its views."""
+    layout = manager.layoutLogic().GetLayoutNode()
+    if not layout.IsLayoutDescription(layout_id):
+        layout.AddLayoutDescription(layout_id, description)
+    manager.setLayout(layout_id)
 
 
 def set_phase(loaded: LoadedResult, index: int) -> None:
     """Show phase `index` (0 is the first post-contrast phase) and its subtraction; the browser's item follows."""
     _set_layer(PHASE, "Background", loaded.phases[index])
     _set_layer(SUBTRACTION, "Background", loaded.subtraction[index])
-    select(nodes.node(loaded.browser), index + 1)
+    select(nodes.node(loaded.browser), loaded.first_item + index)
     _flicker.follow(loaded.phases[index], loaded.real[index])
 
 
@@ -158,18 +193,17 @@ def _match_windows(loaded: LoadedResult) -> None:
             display.set_window(volume, window)
 
 
-def _link_and_fit(pre: Any) -> None:
-    """Link the three views and show the plane of the acquisition in all of them."""
-    manager = slicer.app.layoutManager()
-    for tag in SLICE_VIEWS:
-        widget = manager.sliceWidget(tag)
-        if pre is not None:
-            widget.mrmlSliceNode().RotateToVolumePlane(pre)
-        widget.mrmlSliceNode().SetSliceVisible(False)
-        widget.sliceLogic().FitSliceToBackground()
-        composite = widget.mrmlSliceCompositeNode()
-        composite.SetLinkedControl(True)
-        composite.SetHotLinkedControl(True)
+def _fit(widget: Any, pre: Any, *, mammogram: bool) -> None:
+    """Link a slice view with the others and show the plane of the acquisition; a mammogram has no patient axes."""
+    composite = widget.mrmlSliceCompositeNode()
+    composite.SetLinkedControl(False)  # each view is fitted in its own step
+    if pre is not None:
+        widget.mrmlSliceNode().RotateToVolumePlane(pre)
+    widget.mrmlSliceNode().SetSliceVisible(False)
+    display.mark_sides(widget.mrmlSliceNode(), on=not mammogram)
+    widget.sliceLogic().FitSliceToBackground()
+    composite.SetLinkedControl(True)
+    composite.SetHotLinkedControl(True)
 
 
 def _jump_slices(point_ras: tuple[float, float, float]) -> None:
@@ -202,7 +236,7 @@ def _show_chart(chart_id: str) -> None:
         widget.mrmlPlotViewNode().SetPlotChartNodeID(chart_id or None)
 
 
-def _show_3d(loaded: LoadedResult) -> None:
+def _show_3d(loaded: LoadedResult) -> nodes.Steps[None]:
     """MIP of the first subtraction with the lesions' surfaces, seen from the feet, in this layout's 3-D view alone."""
     widget = slicer.app.layoutManager().threeDWidget(VIEW_3D)
     view = widget.mrmlViewNode()
@@ -214,8 +248,10 @@ def _show_3d(loaded: LoadedResult) -> None:
     view.SetOrientationMarkerType(view.OrientationMarkerTypeAxes)
     view.SetRaycastTechnique(view.MaximumIntensityProjection)
     subtraction = nodes.node(next(filter(None, loaded.subtraction), ""))
+    yield
     if subtraction is not None:
         _mip(loaded, subtraction).SetViewNodeIDs((view.GetID(),))
+        yield
         _look_from_feet(widget.threeDView(), subtraction)
 
 

@@ -10,11 +10,16 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from slicer.i18n import tr as _
+
+from VirtualContrastLib.result import SYNTHESIS, acquired_inputs
+
 from . import nodes
 from .tables import column
 
 INPUT, RUN, PRE = "input", "run", "pre"
 PHASE, REAL, SUBTRACTION, UNCERTAINTY, MAP = "phase", "real", "subtraction", "uncertainty", "map"
+ACQUIRED = "acquired"
 SEQUENCE, BROWSER, PROXY, SEGMENTATION = "sequence", "browser", "proxy", "segmentation"
 TABLE, CHART, SERIES, POINTS = "table", "chart", "series", "points"
 COLORS, RENDERING = "colors", "rendering"
@@ -48,10 +53,12 @@ class LesionRow:
 class LoadedResult:
     """Node IDs of a result, "" for what it does not have or what was deleted.
 
-    `input` is the user's pre-contrast volume, `pre` the same in the units of the phases. phases, real, subtraction
-    and uncertainty run parallel to `times_s` (seconds after injection of post-contrast phases 1, 2, ...); `real` are
-    the user's own volumes to compare with. maps, tables and charts are keyed: `curve_type` ...; `lesions`, `curves`,
-    `curves_real`, `comparison`, `agreement`; `all`, `lesion_1` ... .
+    `kind` is "synthesis" or "mammogram", whose one "phase" is the recombined image and has no time (NaN). `input` is
+    the user's pre-contrast volume, `pre` the same in the units of the phases. phases, real, subtraction and uncertainty
+    run parallel to `times_s` (seconds after injection) and `indices` (1, 2, ..., or from 2 on for a model that reads
+    the acquired phase 1); `real` are the user's own volumes to compare with. `acquired` are copies of the real phases that
+    the model read, with `acquired_times_s`: they come before the phases in the sequence. maps, tables and charts are
+    keyed: `curve_type` ...; `lesions`, `curves`, `curves_real`, `comparison`, `agreement`; `all`, `lesion_1` ... .
     `folder_item` is the subject hierarchy item that holds all of it.
     """
 
@@ -75,6 +82,20 @@ class LoadedResult:
     charts: dict[str, str] = field(default_factory=dict)
     colors: dict[str, str] = field(default_factory=dict)
     lesions: list[LesionRow] = field(default_factory=list)
+    kind: str = SYNTHESIS
+    indices: list[int] = field(default_factory=list)
+    acquired: list[str] = field(default_factory=list)
+    acquired_times_s: list[float] = field(default_factory=list)
+
+    @property
+    def captions(self) -> list[str]:
+        """What each of `phases` is called, as `phase 2 (220 s)`."""
+        return [caption_of(index, time_s) for index, time_s in zip(self.indices, self.times_s, strict=True)]
+
+    @property
+    def first_item(self) -> int:
+        """Item of the sequence that shows the first of `phases`; before it stand pre-contrast and acquired phases."""
+        return 1 + len(self.acquired)
 
     def lesion(self, label: int) -> LesionRow:
         """The lesion with this label; KeyError where there is none."""
@@ -92,6 +113,18 @@ class LoadedResult:
     def has_geometry(self) -> bool:
         """False for a picture, whose pixels have no millimetres."""
         return not any(row.unit == "px" for row in self.lesions)
+
+
+def caption_of(index: int, time_s: float) -> str:
+    """`phase 2 (220 s)`; `recombined` for the image of a mammogram, which has no time (NaN)."""
+    if time_s != time_s:
+        return _("recombined")
+    return _("phase {index} ({time_s:g} s)").format(index=index, time_s=time_s)
+
+
+def seconds(entry: dict[str, Any]) -> float:
+    """Seconds after injection of an entry of the manifest; NaN where it has no time."""
+    return float("nan") if entry["time_s"] is None else float(entry["time_s"])
 
 
 def manifest_of(run_node: Any) -> dict[str, Any]:
@@ -131,15 +164,19 @@ def referred(run_node: Any, role: str) -> dict[str, str]:
 
 def parts(run_node: Any) -> list[str]:
     """IDs of all nodes of a result that are still there, without the user's own volumes."""
-    roles = [PRE, PHASE, SUBTRACTION, UNCERTAINTY, MAP, SEQUENCE, BROWSER, PROXY, SEGMENTATION, TABLE, CHART, SERIES,
-             POINTS, COLORS, RENDERING]  # fmt: skip
+    roles = [PRE, ACQUIRED, PHASE, SUBTRACTION, UNCERTAINTY, MAP, SEQUENCE, BROWSER, PROXY, SEGMENTATION, TABLE, CHART,
+             SERIES, POINTS, COLORS, RENDERING]  # fmt: skip
     return [node_id for role in roles for node_id in referred(run_node, role).values()] + [run_node.GetID()]
 
 
 def of_run(run_node: Any) -> LoadedResult:
     """The result that belongs to a run node, as it is in the scene now."""
-    entries = sorted(manifest_of(run_node)["phases"], key=lambda entry: int(entry["index"]))
+    manifest = manifest_of(run_node)
+    entries = sorted(manifest["phases"], key=lambda entry: int(entry["index"]))
     indices = [str(entry["index"]) for entry in entries]
+    copies = referred(run_node, ACQUIRED)
+    read = acquired_inputs(manifest["inputs"])
+    acquired = {index: time_s for index, time_s in read.items() if str(index) in copies}
 
     def one(role: str) -> str:
         return next(iter(referred(run_node, role).values()), "")
@@ -156,7 +193,7 @@ def of_run(run_node: Any) -> LoadedResult:
         folder_item=hierarchy.GetItemParent(hierarchy.GetItemByDataNode(run_node)),
         input=one(INPUT),
         pre=one(PRE),
-        times_s=[float(entry["time_s"]) for entry in entries],
+        times_s=[seconds(entry) for entry in entries],
         phases=by_phase(PHASE),
         real=[one(f"{REAL}_{index}") for index in indices],
         subtraction=by_phase(SUBTRACTION),
@@ -169,6 +206,10 @@ def of_run(run_node: Any) -> LoadedResult:
         tables=referred(run_node, TABLE),
         charts=referred(run_node, CHART),
         colors=referred(run_node, COLORS),
+        kind=str(manifest["kind"]),
+        indices=[int(index) for index in indices],
+        acquired=[copies[str(index)] for index in acquired],
+        acquired_times_s=[float(time_s or 0.0) for time_s in acquired.values()],
     )
     found.lesions = lesion_rows(found)
     return found

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from slicer.i18n import tr as _
 
 from ..events import CancelledError, InputError, Stage, VirtualContrastError
 from ..settings import RunSettings
-from . import install
+from . import install, model_list
 from .protocol import Estimate, RunRequest, told_time
 from .transfer import RealPhases, write_nrrd
 from .worker import Worker
@@ -52,7 +52,8 @@ class _Job:
     """A run under way. `steps` hands the volumes over; `request` is what the worker gets then; after its end `steps`
     loads the result folder, which then is `loading`.
 
-    `real_nodes` are the real phases that are nodes of the scene (the items of a sequence are not).
+    `real_nodes` are the real phases: nodes of the scene, or items of a sequence. `by_slices`: the model's progress
+    counts slices.
     """
 
     input_id: str
@@ -61,6 +62,7 @@ class _Job:
     request: RunRequest
     callbacks: Callbacks
     steps: Generator[float, None, Any]
+    by_slices: bool = True
     loading: Path | None = None
 
 
@@ -132,15 +134,15 @@ class Synthesis:
         if self.busy:
             raise InputError(_("A run is under way; wait for its end or cancel it."))
         real, settings = real or RealPhases(), settings or RunSettings()
-        if real.times_s and settings.times_s is None:
-            settings = replace(settings, times_s=real.times_s)
+        settings = model_list.with_real_times(settings, real.times_s)
         folder = Path(tempfile.mkdtemp(prefix="VirtualContrast_", dir=slicer.app.temporaryPath))
         files = [folder / "pre.nrrd", *(folder / f"real_{n}.nrrd" for n in range(1, len(real.nodes) + 1))]
         nodes = [input_volume, *real.nodes]
         request = RunRequest(files[0], _new_folder(output_folder), settings, files[1:])
         steps = _write_all(nodes, files)
-        in_scene = [other for other in real.nodes if other.GetScene() is slicer.mrmlScene]
-        self._job = _Job(input_volume.GetID(), in_scene, folder, request, callbacks, steps)
+        model = model_list.find_model(settings.model)
+        by_slices = model is None or model.abilities.by_slices
+        self._job = _Job(input_volume.GetID(), list(real.nodes), folder, request, callbacks, steps, by_slices)
         self.estimate.begin(time.monotonic(), real=bool(real.nodes))
         callbacks.progress(0.0, _("Handing the volume over"))
         self._timer.start()
@@ -207,7 +209,8 @@ class Synthesis:
         if self._job is None:
             return
         fraction = self.estimate.update(Stage(stage), done, total)
-        text = _stage_text(Stage(stage), done, total, self._job.request.settings.uncertainty)
+        perturbations = self._job.request.settings.uncertainty
+        text = _stage_text(Stage(stage), done, total, perturbations, by_slices=self._job.by_slices)
         left = self.estimate.seconds_left(time.monotonic())
         if left is not None:
             text += " · " + _("about {time} left").format(time=told_time(left))
@@ -273,7 +276,7 @@ def _new_folder(parent: Path | None) -> Path:
     return next(path for path in candidates if not path.exists())
 
 
-def _stage_text(stage: Stage, done: int, total: int, perturbations: int) -> str:
+def _stage_text(stage: Stage, done: int, total: int, perturbations: int, *, by_slices: bool) -> str:
     names = {
         Stage.READ: _("Checking the volume"),
         Stage.MODEL: _("Loading the model"),
@@ -286,5 +289,6 @@ def _stage_text(stage: Stage, done: int, total: int, perturbations: int) -> str:
     if stage is Stage.SYNTHESIZE and total > 1:
         passes = 1 + perturbations  # every slice is counted once per pass
         slices, count = done // passes, total // passes
-        return _("{stage}, slice {done} of {total}").format(stage=names[stage], done=slices, total=count)
+        text = _("{stage}, slice {done} of {total}") if by_slices else _("{stage}, window {done} of {total}")
+        return text.format(stage=names[stage], done=slices, total=count)
     return names[stage]

@@ -1,25 +1,33 @@
 """Which models there are, for the panel: read as plain JSON, since the panel must open where no package is installed.
 
-The places are those of `VirtualContrastLib.models`, which needs pydantic; a test holds the two together.
+Places and abilities are those of `VirtualContrastLib.models`, of which only parts without other packages are used.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from slicer.i18n import tr as _
 
-CARD_NAME = "model.json"
-WEIGHTS_NAME = "weights.safetensors"
+from ..events import InputError
+from ..models import places
+from ..models.abilities import ABILITIES, Abilities
+from ..models.places import CARD_NAME, WEIGHTS_NAME
+from ..settings import RunSettings
+
+SEGMENTATION = "nnunet"
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One synthesis model on this machine. `name` is its id, or its path where it is in no known place."""
+    """One synthesis model on this machine. `name` is its id, or its path where it is in no known place.
+
+    `times_s` are its own seconds after injection, () for mammography; `acquired` the indices of the real phases that it
+    reads beside the pre-contrast one.
+    """
 
     name: str
     title: str
@@ -27,6 +35,13 @@ class ModelEntry:
     times_s: tuple[float, ...] = ()
     licence: str = ""
     version: str = ""
+    abilities: Abilities = field(default_factory=Abilities)
+    acquired: tuple[int, ...] = ()
+
+    @property
+    def is_mammography(self) -> bool:
+        """It reads one low-energy mammogram and makes one recombined image."""
+        return self.abilities.modality == "MG"
 
     def card_line(self) -> str:
         """The card in one line of rich text, what it was trained on first."""
@@ -35,23 +50,29 @@ class ModelEntry:
             if self.phantoms
             else _("Trained on patient images.")
         )
+        parts = [trained, self._makes()]
+        if self.acquired:
+            numbers = ", ".join(map(str, self.acquired))
+            parts.append(_("<b>Needs the real phase {numbers}.</b>").format(numbers=numbers))
+        parts.append(_("Version {version}, license {licence}.").format(version=self.version, licence=self.licence))
+        return " ".join(parts)
+
+    def _makes(self) -> str:
+        if self.is_mammography:
+            return _("Recombined image from a low-energy mammogram.")
         times = ", ".join(f"{time_s:g}" for time_s in self.times_s)
-        phases = _("{count} phases at {times} s.").format(count=len(self.times_s), times=times)
-        return f"{trained} {phases} " + _("Version {version}, license {licence}.").format(
-            version=self.version, licence=self.licence
-        )
+        return _("{count} phases at {times} s.").format(count=len(self.times_s), times=times)
 
 
 def installed_models() -> list[ModelEntry]:
     """Synthesis models on this machine, the catalog's default first."""
-    found: dict[str, ModelEntry] = {}
-    for root in (_downloaded_dir(), resources_dir() / "Models"):
-        for path in sorted(root.glob(f"*/{CARD_NAME}")) if root.is_dir() else ():
-            entry = _read(path.parent, path.parent.name)
-            if entry is not None and path.parent.name[0] != ".":
-                found[entry.name] = entry
+    try:
+        folders = places.installed_models()
+    except InputError:  # the resources of an incomplete installation; the engine says so when it is asked to run
+        return []
+    entries = [entry for name, folder in folders.items() if (entry := _read(folder, name)) is not None]
     default = default_id()
-    return sorted(found.values(), key=lambda entry: (entry.name != default, entry.name))
+    return sorted(entries, key=lambda entry: (entry.name != default, entry.name))
 
 
 def find_model(name: str) -> ModelEntry | None:
@@ -66,40 +87,49 @@ def find_model(name: str) -> ModelEntry | None:
 
 def default_id() -> str:
     """Id of the catalog's default synthesis model, "" where there is none."""
-    catalog = _json(resources_dir() / "Models" / "catalog.json")
+    try:
+        catalog = _json(places.catalog_path())
+    except InputError:
+        return ""
     models = catalog.get("models", [])
     return next((m["id"] for m in models if m.get("default") and m.get("kind") == "synthesis"), "")
 
 
-def resources_dir() -> Path:
-    """The folder Resources with Models below it: of the environment, the source tree, or the installed extension."""
-    if own := os.environ.get("VIRTUALCONTRAST_RESOURCES"):
-        return Path(own)
-    library = Path(__file__).resolve().parents[1]
-    candidates = (library.parents[1] / "Resources", library.parent / "Resources")
-    return next((folder for folder in candidates if (folder / "Models").is_dir()), candidates[-1])
+def with_real_times(settings: RunSettings, times_s: tuple[float, ...] | None) -> RunSettings:
+    """The settings with the seconds after injection of the real phases, unless times were chosen already.
 
-
-def _downloaded_dir() -> Path:
-    if own := os.environ.get("VIRTUALCONTRAST_CACHE"):
-        return Path(own) / "Models"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "VirtualContrast" / "Models"
+    A model of fixed times writes them beside its phases too; one of free times makes its phases for them, or for its
+    own, as the engine decides.
+    """
+    if times_s is None or settings.times_s is not None or settings.real_times_s is not None:
+        return settings
+    entry = find_model(settings.model)
+    if entry is not None and entry.abilities.free_times:
+        return replace(settings, real_times_s=times_s)
+    return replace(settings, times_s=times_s)
 
 
 def _read(folder: Path, name: str) -> ModelEntry | None:
     """The entry of a package folder; None for a lesion model, a damaged card or missing weights."""
     card = _json(folder / CARD_NAME)
-    outputs = card.get("outputs")
-    if not outputs or not (folder / WEIGHTS_NAME).is_file():
+    architecture = _part(card, "architecture").get("name")
+    if architecture not in ABILITIES or architecture == SEGMENTATION or not (folder / WEIGHTS_NAME).is_file():
         return None
     return ModelEntry(
         name,
         str(card.get("title", name)),
         bool(card.get("trained_on_phantoms", True)),
-        tuple(float(time_s) for time_s in outputs.get("times_s", ())),
+        tuple(float(time_s) for time_s in _part(card, "outputs").get("times_s", ())),
         str(card.get("licence", "")),
         str(card.get("version", "")),
+        ABILITIES[architecture],
+        tuple(int(phase) for phase in _part(card, "inputs").get("phases", ()) if int(phase) > 0),
     )
+
+
+def _part(card: dict[str, Any], name: str) -> dict[str, Any]:
+    value = card.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -71,14 +71,14 @@ def chosen_real_phases(parameters: VirtualContrastParameters) -> RealPhases:
 
 def run_settings(parameters: VirtualContrastParameters) -> RunSettings:
     """The engine's settings for these parameters; InputError where they do not go together."""
-    return RunSettings(
+    settings = RunSettings(
         model=parameters.model,
         segmentation=parameters.lesions.value,
         device=parameters.device.value,
         uncertainty=parameters.uncertaintyPasses,
-        times_s=chosen_real_phases(parameters).times_s,
         dicom=parameters.dicom,
     )
+    return model_list.with_real_times(settings, chosen_real_phases(parameters).times_s)
 
 
 def why_not(parameters: VirtualContrastParameters) -> str:
@@ -94,12 +94,36 @@ def why_not(parameters: VirtualContrastParameters) -> str:
         return problem
     if parameters.uncertaintyPasses == 1:
         return _("Uncertainty needs at least 2 passes; choose 0 for none.")
-    if model_list.find_model(parameters.model) is None:
+    model = model_list.find_model(parameters.model)
+    if model is None:
         name = parameters.model or model_list.default_id()
         return _("The model {name} is not installed; select another or import it.").format(name=name or _("(none)"))
+    if problem := _why_not_model(parameters, model):
+        return problem
     folder = parameters.outputFolder
     if folder != Path() and not folder.is_dir():
         return _("The output folder does not exist; choose another under Advanced.")
+    return ""
+
+
+def _why_not_model(parameters: VirtualContrastParameters, model: model_list.ModelEntry) -> str:
+    """Why this model cannot do what was asked for."""
+    count = len(chosen_real_phases(parameters).nodes)
+    if model.acquired and count < max(model.acquired):
+        return _("This model needs the real phase {number}; choose it under real phases.").format(number=count + 1)
+    if parameters.uncertaintyPasses and not model.abilities.perturbs:
+        return _("This model gives no uncertainty; choose 0 passes.")
+    if not model.is_mammography:
+        return ""
+    slices = parameters.inputVolume.GetImageData().GetDimensions()[2]
+    if slices != 1:
+        return _("This model reads a mammogram, and the volume has {count} slices; select a mammogram.").format(
+            count=slices
+        )
+    if count > 1:
+        return _("A mammogram has one true recombined image; choose one real volume at most.")
+    if parameters.dicom:
+        return _("Mammograms are not written as DICOM; untick it under Advanced.")
     return ""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from ..events import VirtualContrastError
+from ..result import MAMMOGRAM
 from . import layout, scene
 from .annotation import Annotator
 from .lesion_table import LesionTable
@@ -20,6 +21,7 @@ from .lesion_table import LesionTable
 if TYPE_CHECKING:
     from .scene import LoadedResult
 
+_END = object()
 RECOMPUTE_DELAY_MS = 700
 """After the last change of a segment, so that a brush stroke is measured once."""
 
@@ -36,6 +38,10 @@ class ResultPanel(VTKObservationMixin):
         self._folders: dict[str, Path] = {}  # by run id; only here, since a scene must not hold the user's paths
         self.table: LesionTable | None = None
         self.annotator = Annotator()
+        self._showing: Iterator[None] = iter(())
+        self._show_timer = qt.QTimer()
+        self._show_timer.setInterval(0)
+        self._show_timer.connect("timeout()", self._show_step)
         self._edit_timer = qt.QTimer()
         self._edit_timer.setSingleShot(True)
         self._edit_timer.setInterval(RECOMPUTE_DELAY_MS)
@@ -53,15 +59,29 @@ class ResultPanel(VTKObservationMixin):
         self.annotator.cleanup()
 
     def show(self, loaded: LoadedResult, folder: Path | None = None) -> None:
-        """Show a result in the views and in the panel; `folder` is its result folder where that is known."""
+        """Show a result in the panel, and in the views step by step, so that the application is not held up.
+
+        `folder` is its result folder where that is known.
+        """
         self.clear()
         if folder is not None:
             self._folders[loaded.run_id] = folder
         self.loaded = loaded
-        layout.show(loaded)
         self.table = LesionTable(self.ui.lesionsTable, loaded)
         self._observe_segments(loaded)
         self._set_up_controls(loaded)
+        self._showing = layout.show_steps(loaded)
+        self._show_timer.start()
+
+    @property
+    def showing(self) -> bool:
+        """The views are still being set up."""
+        return bool(self._show_timer.active)
+
+    def _show_step(self) -> None:
+        """Set up the next part of the views."""
+        if next(self._showing, _END) is _END:
+            self._show_timer.stop()
 
     def find(self) -> None:
         """Take up the last result that the scene holds (it was loaded with the scene), and let go of a removed one."""
@@ -83,6 +103,7 @@ class ResultPanel(VTKObservationMixin):
     def clear(self) -> None:
         """Show nothing."""
         self._edit_timer.stop()
+        self._show_timer.stop()
         self.removeObservers()
         if self.loaded is not None and self.ui.flickerCheckBox.checked:
             self.ui.flickerCheckBox.checked = False
@@ -98,11 +119,13 @@ class ResultPanel(VTKObservationMixin):
         ui.resultButton.enabled = True
         ui.resultButton.collapsed = False
         lesions = len(loaded.lesions)
-        ui.resultLabel.text = _("Model {model}: {phases} synthetic phases, lesions found: {lesions}.").format(
-            model=loaded.model_id, phases=count, lesions=lesions
-        )
+        text = _("Model {model}: {phases} synthetic phases, lesions found: {lesions}.")
+        if loaded.kind == MAMMOGRAM:
+            text = _("Model {model}: a synthetic recombined image.")
+        ui.resultLabel.text = text.format(model=loaded.model_id, phases=count, lesions=lesions)
         ui.phaseSlider.minimum, ui.phaseSlider.maximum = 1, max(1, count)
         ui.phaseSlider.value = 1
+        ui.phaseSlider.enabled = count > 1
         self._on_phase(1)
         self._fill_overlays(loaded)
         has_real = any(loaded.real)
@@ -122,9 +145,7 @@ class ResultPanel(VTKObservationMixin):
         if self.loaded is not None and 1 <= number <= len(self.loaded.phases):
             layout.set_phase(self.loaded, number - 1)
             self._on_overlay()
-            time_s = self.loaded.times_s[number - 1]
-            text = _("{number} of {count}, {time} s")
-            self.ui.phaseLabel.text = text.format(number=number, count=len(self.loaded.phases), time=f"{time_s:g}")
+            self.ui.phaseLabel.text = self.loaded.captions[number - 1]
 
     def _on_flicker(self, on: bool) -> None:
         if self.loaded is not None:

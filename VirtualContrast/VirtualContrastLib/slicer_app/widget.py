@@ -14,11 +14,13 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from ..events import VirtualContrastError
-from . import install, model_list
+from . import install
 from .log_window import LogWindow
 from .logic import Callbacks
+from .model_choice import ModelChoice
 from .parameters import chosen_real_phases, run_settings, why_not
 from .protocol import told_time
+from .reading_widget import ReadingPanel
 from .result_panel import ResultPanel
 
 if TYPE_CHECKING:
@@ -26,25 +28,36 @@ if TYPE_CHECKING:
 
 ERROR_STYLE = "color: #b00020; font-weight: bold;"
 DEVICE_DELAY_MS = 500
+_NOT_FOR_READERS = (
+    "inputButton", "realButton", "computeButton", "advancedButton", "applyButton", "cancelButton", "progressBar",
+    "statusLabel", "logButton", "resultButton",
+)  # fmt: skip
 
 
 class Panel(VTKObservationMixin):
-    """The module's widget and what its controls do. `is_entered` tells whether Slicer shows the module."""
+    """The module's widget and what its controls do.
 
-    def __init__(self, logic: Any, ui_path: str, is_entered: Callable[[], bool]) -> None:
+    `resource_path` gives the path of a file in Resources, `is_entered` tells whether Slicer shows the module.
+    """
+
+    def __init__(self, logic: Any, resource_path: Callable[[str], str], is_entered: Callable[[], bool]) -> None:
         VTKObservationMixin.__init__(self)
         self.logic, self._is_entered = logic, is_entered
         self.parameters: Any = None
         self._gui_tag: int | None = None
         self._missing: list[str] = []
         self._devices: dict[str, dict[str, Any]] = {}
-        self._model_names: list[str] = []
         self._warnings: list[str] = []
         self._updating, self._started_s = False, 0.0
-        self.widget = slicer.util.loadUI(ui_path)
+        self.widget = slicer.util.loadUI(resource_path("UI/VirtualContrast.ui"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.widget.setMRMLScene(slicer.mrmlScene)
+        self._models = ModelChoice(self.ui, self._on_model)
         self.results = ResultPanel(self.ui, self._tell)
+        self.reading = ReadingPanel(
+            resource_path("UI/VirtualContrastReading.ui"), self.results.annotator, self._on_reading
+        )
+        self.ui.readingButton.layout().addWidget(self.reading.widget)
         self.log_window = LogWindow(self.logic.synthesis.worker.log_text)
         self.logic.synthesis.worker.state_changed = self._update
         self._device_timer = qt.QTimer()
@@ -62,10 +75,12 @@ class Panel(VTKObservationMixin):
         self._refresh_packages()
         self._use(self.logic.getParameterNode())
         self.results.find()
+        self.reading.enter()
 
     def exit(self) -> None:
         """Another module is shown; a run goes on."""
         self._device_timer.stop()
+        self.reading.exit()
         self._use(None)
 
     def cleanup(self) -> None:
@@ -73,6 +88,7 @@ class Panel(VTKObservationMixin):
         self._device_timer.stop()
         self._use(None)
         self.removeObservers()
+        self.reading.cleanup()
         self.results.cleanup()
         self.log_window.close()
         self.logic.synthesis.worker.state_changed = lambda: None
@@ -87,12 +103,12 @@ class Panel(VTKObservationMixin):
         ui.cancelButton.connect("clicked(bool)", self._on_cancel)
         ui.freeButton.connect("clicked(bool)", self._on_free)
         ui.logButton.connect("clicked(bool)", self._on_log)
-        ui.modelComboBox.connect("currentIndexChanged(int)", self._on_model)
         ui.realSelector.connect("checkedNodesChanged()", self._on_real_volumes)
         ui.outputPath.connect("currentPathChanged(QString)", self._on_output_path)
 
     def _on_scene_closes(self, caller: Any, event: Any) -> None:
         self._use(None)
+        self.reading.stop()
         self.results.clear()
         self.logic.synthesis.cancel()
 
@@ -112,25 +128,12 @@ class Panel(VTKObservationMixin):
         if parameters is not None:
             self._gui_tag = parameters.connectGui(self.ui)
             self.addObserver(parameters, vtk.vtkCommand.ModifiedEvent, self._update)
-            self._fill_models()
+            self._models.fill(parameters.model)
         self._update()
 
-    def _fill_models(self) -> None:
-        """List the installed models, and the chosen one where it is a folder of the user's."""
-        entries = model_list.installed_models()
-        chosen = model_list.find_model(self.parameters.model)
-        if chosen is not None and chosen.name not in [entry.name for entry in entries]:
-            entries.append(chosen)
-        names = [entry.name for entry in entries]
-        if names != self._model_names:
-            self._updating = True
-            self.ui.modelComboBox.clear()
-            self.ui.modelComboBox.addItems([entry.title for entry in entries])
-            self._updating, self._model_names = False, names
-
-    def _on_model(self, index: int) -> None:
-        if not self._updating and self.parameters is not None and 0 <= index < len(self._model_names):
-            self.parameters.model = self._model_names[index]
+    def _on_model(self, name: str) -> None:
+        if self.parameters is not None:
+            self.parameters.model = name
 
     def _on_real_volumes(self) -> None:
         if not self._updating and self.parameters is not None:
@@ -150,23 +153,14 @@ class Panel(VTKObservationMixin):
         self.ui.freeButton.enabled = worker.alive and not busy
         if self.parameters is None:
             return
+        self._models.show(self.parameters.model)
         self._updating = True
-        self._show_model()
         self._show_real()
         folder = self.parameters.outputFolder
         self.ui.outputPath.currentPath = "" if folder == Path() else str(folder)
         self._updating = False
         worker.idle_s = 60.0 * self.parameters.idleMinutes
         self._show_device()
-
-    def _show_model(self) -> None:
-        entry = model_list.find_model(self.parameters.model)
-        if entry is not None and entry.name not in self._model_names:
-            self._fill_models()
-            self._updating = True
-        self.ui.modelComboBox.currentIndex = self._model_names.index(entry.name) if entry is not None else -1
-        none = _("<b>No model is installed.</b> Import one with: virtual-contrast models import.")
-        self.ui.modelCardLabel.text = entry.card_line() if entry is not None else none
 
     def _show_real(self) -> None:
         wanted = [node for node in self.parameters.realVolumes if node is not None]
@@ -180,7 +174,20 @@ class Panel(VTKObservationMixin):
             parts = [f"{part} ({time_s:g} s)" for part, time_s in zip(parts, real.times_s, strict=True)]
         self.ui.realLabel.text = " · ".join(parts) or _("None chosen.")
 
+    def _on_reading(self) -> None:
+        """While a reader reads, the panel shows the questions alone."""
+        reading = self.reading.active
+        if reading:
+            self.ui.readingButton.collapsed = False
+        for name in _NOT_FOR_READERS:
+            getattr(self.ui, name).visible = not reading
+        text = _("Research reading: images may be synthetic.") if reading else _("Synthetic images. Research only.")
+        self.ui.bannerLabel.text = text
+        self._update()
+
     def _why_not(self) -> str:
+        if self.reading.active:
+            return _("A blinded reading is under way.")
         if self.logic.synthesis.busy:
             return _("A run is under way.")
         if self.parameters is None:

@@ -75,6 +75,20 @@ class MammogramSpec:
         shrunk = resize_in_plane(array, (rows, columns))
         return resize_in_plane(shrunk, (max(1, rows // self.downsample), max(1, columns // self.downsample)))[0]
 
+    def check_grey_values(self, values: Float32) -> None:
+        """Raise InputError where the breast's median lies outside the window that the network was trained on.
+
+        Grey values of mammograms have no common scale: an 8-bit picture and a raw detector image differ tenfold, and
+        the window would make either all black or all white.
+        """
+        median, (low, high) = float(np.median(values[breast_mask(values)])), self.source_window
+        if not low <= median <= high:
+            side = "above" if median > high else "below"
+            raise InputError(
+                f"Half of the breast's grey values are {side} {median:g}, and the model reads {low:g} to {high:g}; "
+                "export the mammogram with the grey values of the model's training data."
+            )
+
     def source_range(self, values: Float32) -> Float32:
         """Low-energy grey values as network input in -1..1."""
         return to_range(values, self.source_window)
@@ -129,6 +143,7 @@ class MammogramSynthesizer:
         from .sliding_window import slide
 
         shrunk = self.spec.shrink(low_energy)
+        self.spec.check_grey_values(shrunk)
         box = self.spec.breast_box(shrunk)
         source = torch.from_numpy(self.spec.source_range(shrunk)[box].copy(order="C"))[None].to(self._device)
         with torch.inference_mode():
@@ -154,11 +169,12 @@ def to_range(values: Float32, window: Window) -> Float32:
     return (2 * (np.clip(values, low, high) - low) / (high - low) - 1).astype(np.float32)
 
 
-def breast_box(values: Float32, margin: int = 0) -> tuple[slice, slice]:
-    """Rows and columns around the breast: the largest connected region above a threshold of [row, column] values.
+def breast_mask(values: Float32) -> NDArray[np.bool_]:
+    """The breast in [row, column] values: the largest connected region above a threshold.
 
     Otsu's threshold of the logarithm of the values: on the values themselves, as published, it parts muscle and gland
-    from fat rather than breast from air in about one picture of three (4 of 13 of the CDD-CESM samples).
+    from fat rather than breast from air in about one picture of three (4 of 13 of the CDD-CESM samples). Raises
+    InputError where nearly all values are the same.
     """
     span = float(np.percentile(values, 99) - values.min())
     if not span > 0:
@@ -166,7 +182,12 @@ def breast_box(values: Float32, margin: int = 0) -> tuple[slice, slice]:
     compressed = np.log1p(_LOG_GAIN * np.maximum(values - values.min(), 0) / span)
     bright = sitk.OtsuThreshold(sitk.GetImageFromArray(compressed.astype(np.float32)), 0, 1)
     regions = sitk.RelabelComponent(sitk.ConnectedComponent(bright), sortByObjectSize=True)
-    inside = np.argwhere(sitk.GetArrayViewFromImage(regions) == 1)
+    return np.asarray(sitk.GetArrayFromImage(regions) == 1)
+
+
+def breast_box(values: Float32, margin: int = 0) -> tuple[slice, slice]:
+    """Rows and columns of the bounding box of `breast_mask`, with `margin` pixels around it."""
+    inside = np.argwhere(breast_mask(values))
     (top, left), (bottom, right) = inside.min(axis=0), inside.max(axis=0)
     rows, columns = values.shape
     return (

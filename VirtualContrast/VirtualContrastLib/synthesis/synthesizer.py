@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..events import Events, InputError, Stage, VirtualContrastError
 from ..io.volumes import like, to_array
+from ..models.card import SLICE_WISE
 from ..networks.pix2pixhd import GENERATOR_DEFAULTS
 from ..networks.slice_wise import load_slice_network
 from .geometry import AxialView, resampled_size, resize_in_plane
@@ -43,34 +45,40 @@ class Synthesis:
     pre: sitk.Image
 
 
-class Synthesizer:
-    """A synthesis model with its weights loaded; call `synthesize` for as many volumes as needed."""
+class SliceWise:
+    """What the models that read pre-contrast slices alone share: from a volume to its phases, slices in batches.
 
-    def __init__(self, package: ModelPackage, device_choice: DeviceChoice) -> None:
+    Subclasses give the network and the times of its phases.
+    """
+
+    def __init__(self, package: ModelPackage, architectures: Sequence[str], makes: str) -> None:
+        """Raises InputError where the package's architecture is none of `architectures`, which make `makes`."""
         card = package.card
-        if card.outputs is None or card.intensity is None or card.in_plane is None:
+        if (
+            card.architecture.name not in architectures
+            or card.outputs is None
+            or card.intensity is None
+            or card.in_plane is None
+        ):
             raise InputError(
-                f"The model '{card.id}' ({card.architecture.name}) does not make phases from a pre-contrast volume "
+                f"The model '{card.id}' ({card.architecture.name}) does not make {makes} from a pre-contrast volume "
                 "alone; choose another model."
             )
-        try:
-            generator = load_slice_network(card.architecture.name, card.architecture.config, package.load_state())
-        except ValueError as error:
-            raise InputError(f"The weights of the model '{card.id}' do not fit its network: {error}") from error
         self.card = card
-        self.network = SliceNetwork(generator, device_choice, card.in_plane, card.outputs.channel_phases)
         self._recipe: IntensityRecipe = make_recipe(card.intensity)
         self._in_plane = card.in_plane
         self._outputs = card.outputs
 
-    def synthesize(self, pre: sitk.Image, events: Events, *, perturbations: int = 0, seed: int = 0) -> Synthesis:
-        """Make all phases of `pre`, a 3-D scalar image.
-
-        `perturbations` (0, or 2 and more) passes over changed input give `uncertainty`; `seed` draws the
-        changes. Progress counts slices times passes; cancel is heard between batches. On one machine's CPU
-        the same input gives the same bytes. Raises InputError for a constant volume, CancelledError,
-        VirtualContrastError.
-        """
+    def _synthesize(
+        self,
+        pre: sitk.Image,
+        events: Events,
+        network: SliceNetwork,
+        times_s: Sequence[float],
+        perturbations: int,
+        seed: int,
+    ) -> Synthesis:
+        """The phases that `network` gives of `pre`, one for each of `times_s`; see `Synthesizer.synthesize`."""
         if perturbations == 1 or perturbations < 0:
             raise InputError("Uncertainty needs at least 2 perturbed passes (or 0 for none).")
         view = AxialView.of(pre)
@@ -82,22 +90,24 @@ class Synthesizer:
         stored = to_array(pre)
         constants = self._recipe.fit(stored)
         work = _Work(view.from_stored(stored), view, constants, self._recipe, self._in_plane)
-        phases, spread = self._predict(work, events, perturbations, seed)
+        phases, spread = self._predict(work, network, len(times_s), events, perturbations, seed)
         if not np.isfinite(phases).all():
             raise VirtualContrastError(
                 f"The model '{self.card.id}' gave numbers that are not finite; its weights are unusable."
             )
         return Synthesis(
             phases=[like(view.to_stored(phase), pre) for phase in phases],
-            times_s=list(self._outputs.times_s),
+            times_s=list(times_s),
             uncertainty=[like(view.to_stored(s), pre) for s in spread] if spread is not None else None,
             arbitrary_units=self._recipe.arbitrary_units,
             pre=like(self._recipe.to_output_units(stored, constants), pre),
         )
 
-    def _predict(self, work: _Work, events: Events, perturbations: int, seed: int) -> tuple[Float32, Float32 | None]:
-        """Phases [phase, k, j, i] in output units, and their spread over perturbed passes."""
-        shape = (len(self._outputs.phases), *work.volume.shape)
+    def _predict(
+        self, work: _Work, network: SliceNetwork, count: int, events: Events, perturbations: int, seed: int
+    ) -> tuple[Float32, Float32 | None]:
+        """`count` phases [phase, k, j, i] in output units, and their spread over perturbed passes."""
+        shape = (count, *work.volume.shape)
         phases = np.broadcast_to(work.base, shape).copy()
         spread = np.zeros(shape, np.float32) if perturbations else None
         todo = np.flatnonzero(~work.empty)
@@ -109,36 +119,67 @@ class Synthesizer:
         drawn = draw_perturbations(perturbations, seed, noise_sd)
         total, done = todo.size * (1 + perturbations), 0
         events.progress(Stage.SYNTHESIZE, 0, total)
-        size = self.network.batch_size(work.network_input.shape[1:], self._base_width())
+        size = network.batch_size(work.network_input.shape[1:], self._base_width())
         for batch in (todo[start : start + size] for start in range(0, todo.size, size)):
-            phases[:, batch] = self._run(work, batch, None, events)
+            phases[:, batch] = self._run(work, network, batch, None, events)
             done += batch.size
             events.progress(Stage.SYNTHESIZE, done, total)
             if spread is None:
                 continue
             running = RunningSpread()
             for perturbation in drawn:
-                running.add(self._run(work, batch, perturbation, events))
+                running.add(self._run(work, network, batch, perturbation, events))
                 done += batch.size
                 events.progress(Stage.SYNTHESIZE, done, total)
             spread[:, batch] = running.standard_deviation()
         return phases, spread
 
-    def _run(self, work: _Work, batch: NDArray[np.intp], perturbation: Perturbation | None, events: Events) -> Float32:
+    def _run(
+        self,
+        work: _Work,
+        network: SliceNetwork,
+        batch: NDArray[np.intp],
+        perturbation: Perturbation | None,
+        events: Events,
+    ) -> Float32:
         """One pass over the slices `batch`: [phase, n, row, column] in output units at native size."""
         offsets = np.asarray(self.card.inputs.channel_offsets)
         neighbors = np.clip(batch[:, None] + offsets, 0, len(work.volume) - 1)
         stack = work.network_input[neighbors]
         if perturbation is None:
-            prediction = self.network.run(stack, events)
+            prediction = network.run(stack, events)
         else:
-            prediction = perturbation.undo(self.network.run(perturbation.apply(stack, neighbors), events))
+            prediction = perturbation.undo(network.run(perturbation.apply(stack, neighbors), events))
         return np.stack([work.to_native(prediction[:, p], batch) for p in range(prediction.shape[1])])
 
     def _base_width(self) -> int:
         config = self.card.architecture.config
         widths = config.get("widths", [config.get("ngf", GENERATOR_DEFAULTS["ngf"])])
         return int(widths[0])
+
+
+class Synthesizer(SliceWise):
+    """A model of fixed phases with its weights loaded; call `synthesize` for as many volumes as needed."""
+
+    def __init__(self, package: ModelPackage, device_choice: DeviceChoice) -> None:
+        """Raises InputError where the package is of another kind or its weights do not fit."""
+        super().__init__(package, SLICE_WISE, "phases at fixed times")
+        card = self.card
+        try:
+            generator = load_slice_network(card.architecture.name, card.architecture.config, package.load_state())
+        except ValueError as error:
+            raise InputError(f"The weights of the model '{card.id}' do not fit its network: {error}") from error
+        self.network = SliceNetwork(generator, device_choice, self._in_plane, self._outputs.channel_phases)
+
+    def synthesize(self, pre: sitk.Image, events: Events, *, perturbations: int = 0, seed: int = 0) -> Synthesis:
+        """Make all phases of `pre`, a 3-D scalar image.
+
+        `perturbations` (0, or 2 and more) passes over changed input give `uncertainty`; `seed` draws the
+        changes. Progress counts slices times passes; cancel is heard between batches. On one machine's CPU
+        the same input gives the same bytes. Raises InputError for a constant volume, CancelledError,
+        VirtualContrastError.
+        """
+        return self._synthesize(pre, events, self.network, self._outputs.times_s, perturbations, seed)
 
 
 class _Work:

@@ -1,6 +1,7 @@
 """`virtual-contrast-training evaluate`: real against synthetic, true metrics and the papers' artefacts.
 
-Without --real and --synthetic it runs on phantoms, and every output says so.
+Without --real and --synthetic it runs on phantoms, and every output says so. `--table NAME` makes a table or figure of
+a paper; `--table list` names them.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from typing import Any
 from VirtualContrastLib.events import ExitCode, InputError
 
 from ..console import progress
-from ..experiments.phantom_cohort import FIRST_SEED, data_given, mammogram_cohort, phantom_cohort
+from ..experiments.outputs import listing
+from ..experiments.phantom_cohort import FIRST_SEED, data_given, phantom_cohort
 from ..experiments.reports import write_evaluation
-from ..experiments.tables import TABLES, TableOptions, write_named_table
 from ..metrics.as_published import PROTOCOLS
 from ..metrics.distributions import Preparation, image_distances
 from ..metrics.evaluation import METRICS, Evaluation, Settings
-from ..metrics.feature_networks import load_feature_network
-from ..metrics.lpips import Lpips, load_lpips
-from ..metrics.pairs import Pair, attach, find_pairs
-from ..metrics.radiomics_distance import lesion_distance
+from ..metrics.pairs import Pair
+from ..metrics.radiomics_distance import ALL_GROUPS, TEXTURE, lesion_distance
+from .evaluate_options import add_fid, feature_networks, find_lpips, pairs_of
+from .named_output import write_output
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -34,6 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("evaluate", help="compare synthetic with real images", description=__doc__)
     _add_inputs(parser.add_argument_group("input"))
     _add_measures(parser.add_argument_group("what to compute"))
+    _add_table(parser.add_argument_group("tables and figures of the papers"))
     add = parser.add_argument
     add("--device", default="cpu", help="device for LPIPS and feature networks, as torch names it (default cpu)")
     add("--bootstrap", type=int, default=1000, metavar="N", help="bootstrap samples of patients (default 1000)")
@@ -45,7 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def _add_inputs(group: argparse._ArgumentGroup) -> None:
     add, several = group.add_argument, "image, volume, folder, or table (CSV) of the"
-    add("--real", type=Path, help=f"{several} real ones (label maps for --table osuala2025-table3)")
+    add("--real", type=Path, help=f"{several} real ones (label maps for a segmentation table)")
     add("--synthetic", type=Path, help=f"{several} synthetic ones")
     add("--lesions", type=Path, help="lesion mask or folder of masks named like the real images")
     add("--breasts", type=Path, help="breast mask or folder of masks named like the real images")
@@ -62,27 +64,57 @@ def _add_measures(group: argparse._ArgumentGroup) -> None:
         "--protocol",
         choices=tuple(PROTOCOLS),
         default="files",
-        help="what the as-published column repeats (default files)",
+        help="what the as-published column repeats: the 8-bit values as they are in the files (default), or what a "
+        "paper's scripts did to its images first",
     )
     add(
         "--alexnet",
         type=Path,
         metavar="PTH",
-        help="torchvision's AlexNet weights for LPIPS (default: torch's hub folder)",
+        help="torchvision's AlexNet weights for LPIPS, or 'download' (default: torch's hub folder)",
     )
-    add("--fid", action="append", default=[], metavar="NAME=WEIGHTS", help="also FID and KID on these network weights")
+    add_fid(add)
     add("--radiomics", action="store_true", help="also the radiomics distance (FRD) of the lesions")
-    add("--table", choices=tuple(TABLES), help="write a table of a paper under its name (needs --output)")
-    add("--predicted-masks", type=Path, help="masks found on the synthetic images, for --table mama-synth")
-    add("--z-scored", action="store_true", help="the images hold z-scores already, for --table mama-synth")
+    add(
+        "--radiomics-groups",
+        nargs="+",
+        choices=ALL_GROUPS,
+        default=list(TEXTURE),
+        metavar="GROUP",
+        help=f"feature groups of FRD version 0, of {', '.join(ALL_GROUPS)} (default: the five of texture)",
+    )
+
+
+def _add_table(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--table", metavar="NAME", help="write a table or figure of a paper under its name (needs --output); or 'list'")
+    add("--source", type=Path, help="training run, result folders, or CSV, for the tables that --table list says")
+    add("--predicted-masks", type=Path, help="masks found on the synthetic images, for mama-synth")
+    add("--z-scored", action="store_true", help="the images hold z-scores already, for mama-synth")
+    add(
+        "--classifier-scores",
+        action="append",
+        default=[],
+        metavar="TASK=CSV",
+        help="scores that the challenge's classifier gave the rows of mama-synth-features-TASK.csv, for mama-synth; "
+        "TASK is contrast or tumor_roi, the column is score",
+    )
     add(
         "--scenario",
         action="append",
         default=[],
         metavar="NAME=FOLDER",
-        help="predicted label maps of one scenario, for --table osuala2025-table3; may be repeated",
+        help="predicted label maps of one scenario, for the segmentation tables; may be repeated",
     )
-    add("--segmentation", help="lesion model for the phantoms of --table osuala2025-table3 (default: by threshold)")
+    add("--segmentation", help="lesion model for the phantoms of the segmentation tables (default: by threshold)")
+    add(
+        "--system",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="what one system synthesized, a folder a case, for tables of systems; may be repeated",
+    )
+    add("--times", type=float, nargs="+", metavar="S", help="seconds after injection of phases 1, 2 ..., for curves")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -90,19 +122,25 @@ def run(args: argparse.Namespace) -> int:
 
     Exit code 4 where a pair could not be measured.
     """
+    if args.table == "list":
+        print(listing())
+        return ExitCode.DONE
     if args.bootstrap < 1:
         raise InputError("--bootstrap must be at least 1.")
-    if args.table is not None and args.output is None:
-        raise InputError("--table writes files; name a folder with --output.")
-    evaluate = _named_table if args.table is not None else _evaluate
-    if args.real is not None or (args.table == "osuala2025-table3" and args.scenario):
-        return evaluate(args, None)
+    if args.table is not None:
+        report, failures = write_output(args)
+        for sentence in failures:
+            print(f"left out: {sentence}", file=sys.stderr)
+        text = f"{args.table} is in {args.output}. Data: {report['data']}."
+        print(json.dumps(report, indent=2, allow_nan=False) if args.json else text)
+        return ExitCode.SOME_CASES_FAILED if failures else ExitCode.DONE
+    if args.real is not None:
+        return _evaluate(args, None)
     if args.synthetic is not None:
         raise InputError("--real and --synthetic go together; without both, phantoms are used.")
-    make = mammogram_cohort if args.table == "cem-change" else phantom_cohort
-    with make(args.model, count=args.phantoms, seed=FIRST_SEED + args.seed) as cohort:
+    with phantom_cohort(args.model, count=args.phantoms, seed=FIRST_SEED + args.seed) as cohort:
         args.real, args.synthetic = cohort.truth, cohort.runs
-        return evaluate(args, cohort.data)
+        return _evaluate(args, cohort.data)
 
 
 def as_text(report: Mapping[str, Any]) -> str:
@@ -117,95 +155,39 @@ def as_text(report: Mapping[str, Any]) -> str:
         baseline = f", real halves {found['baseline']['fid']:.4f}" if found["baseline"] else ""
         lines.append(f"FID {name} {both['fid']:.4f}{baseline}; KID {both['kid']:.6f}. {both['note']}")
     if "radiomics" in report:
-        lines += [f"{name}: {value}" for name, value in report["radiomics"].items()]
+        lines += [f"{name}: {value}" for name, value in report["radiomics"].items() if name != "definitions"]
     lines += [f"{name}: {note}" for name, note in report["notes"].items()]
     lines.append(f"As published: {report['as_published_means']}.")
     return "\n".join(lines)
 
 
 def _evaluate(args: argparse.Namespace, data: str | None) -> int:
-    pairs = _pairs(args)
+    pairs = pairs_of(args)
     subtraction = args.subtraction or ("signed" if args.pre is not None else None)
     settings = Settings(args.protocol, subtraction, args.bootstrap, args.seed)
-    lpips, missing = _lpips(args)
+    lpips, missing = find_lpips(args)
+    networks = feature_networks(args)
     with _rows(args.output) as rows:
         evaluation = Evaluation(settings, lpips, missing, rows)
         usable = [pair for pair in progress(pairs, len(pairs), "evaluating") if evaluation.try_add(pair)]
+    report = {"data": data or data_given(pair.real.parent for pair in pairs), **evaluation.report()}
     for failure in evaluation.failures:
         print(f"pair {failure.pair} left out: {failure.sentence}", file=sys.stderr)
-    report = {"data": data or data_given(pair.real.parent for pair in pairs), **evaluation.report()}
-    if args.fid:
-        report["distances"] = _distances(args, usable)
+    if networks:
+        report["distances"] = _distances(args, usable, networks)
     if args.radiomics:
-        report["radiomics"] = lesion_distance(usable)
+        report["radiomics"] = lesion_distance(usable, args.radiomics_groups)
     if args.output is not None:
         write_evaluation(report, args.output)
     print(json.dumps(report, indent=2, allow_nan=False) if args.json else as_text(report))
     return ExitCode.SOME_CASES_FAILED if evaluation.failures else ExitCode.DONE
 
 
-def _named_table(args: argparse.Namespace, data: str | None) -> int:
-    lpips, missing = _lpips(args)
-    options = TableOptions(
-        lpips=lpips,
-        lpips_missing=missing,
-        predicted_masks=args.predicted_masks,
-        z_scored=args.z_scored,
-        scenarios=_named(args.scenario, "--scenario", "real=predictions/real"),
-        segmentation=args.segmentation,
-        repeats=args.bootstrap,
-        seed=args.seed,
-        data=data,
-    )
-    find = None if args.table == "osuala2025-table3" else _pairs
-    report = write_named_table(args.table, find(args) if find else args.real, args.output, options)
-    for sentence in options.failures:
-        print(f"left out: {sentence}", file=sys.stderr)
-    text = f"{args.table} is in {args.output}. Data: {report['data']}."
-    print(json.dumps(report, indent=2, allow_nan=False) if args.json else text)
-    return ExitCode.SOME_CASES_FAILED if options.failures else ExitCode.DONE
-
-
-def _named(texts: list[str], option: str, example: str) -> dict[str, Path]:
-    """NAME=PATH arguments as a mapping."""
-    found = {}
-    for text in texts:
-        name, equals, path = text.partition("=")
-        if not equals or not name or not path:
-            raise InputError(f"{option} takes NAME=PATH, such as {example}, not '{text}'.")
-        found[name] = Path(path)
-    return found
-
-
-def _distances(args: argparse.Namespace, pairs: list[Pair]) -> dict[str, Any]:
+def _distances(args: argparse.Namespace, pairs: list[Pair], networks: Mapping[str, Any]) -> dict[str, Any]:
     """FID and KID by name of the weights; resized and normalized as published where a paper's protocol is repeated."""
     protocol = PROTOCOLS[args.protocol]
     preparation = Preparation(size=224 if protocol.size == 224 else 299, normalize=protocol.normalize)
-    found = {}
-    for name, path in _named(args.fid, "--fid", "rad=InceptionV3.pt").items():
-        network = load_feature_network(path, device=args.device)
-        found[name] = image_distances(pairs, network, preparation, seed=args.seed)
-    return found
-
-
-def _pairs(args: argparse.Namespace) -> list[Pair]:
-    if args.synthetic is None:
-        raise InputError("--real and --synthetic go together; without both, phantoms are used.")
-    pairs = find_pairs(args.real, args.synthetic, patient_pattern=args.patient_pattern)
-    for kind, source in (("lesion", args.lesions), ("breast", args.breasts), ("pre", args.pre)):
-        if source is not None:
-            pairs = attach(pairs, kind, source)
-    return pairs
-
-
-def _lpips(args: argparse.Namespace) -> tuple[Lpips | None, str]:
-    """LPIPS, or the reason why not; weights that were named and cannot be used are an error."""
-    if args.alexnet is not None:
-        return load_lpips(args.alexnet, device=args.device), ""
-    try:
-        return load_lpips(device=args.device), ""
-    except InputError as error:
-        return None, str(error)
+    return {name: image_distances(pairs, network, preparation, seed=args.seed) for name, network in networks.items()}
 
 
 @contextmanager

@@ -7,14 +7,17 @@ from pathlib import Path
 
 from VirtualContrastLib.events import ExitCode, InputError
 
-from ..recipe import Pix2PixHDRecipe, SubtractionUNetRecipe, load_recipe
+from ..recipe import load_recipe
+
+_RECIPE = "recipe.yaml"
+_LEVELS = 3  # RUN/checkpoints/last.ckpt, and RUN/warm_up/checkpoints/last.ckpt
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the command's arguments."""
     parser = subparsers.add_parser("export", help="make a model package of a training checkpoint", description=__doc__)
     add = parser.add_argument
-    add("checkpoint", type=Path, help="RUN/checkpoints/last.ckpt or another one of a pix2pixHD or U-Net run")
+    add("checkpoint", type=Path, help="RUN/checkpoints/last.ckpt or another one of a run of any system but nnU-Net")
     add("-o", "--output", type=Path, required=True, help="folder for the package")
     add("--recipe", help="name or path of the recipe (default: recipe.yaml of the run)")
     parser.set_defaults(run=run)
@@ -24,13 +27,18 @@ def run(args: argparse.Namespace) -> int:
     """Write the package and say where."""
     if not args.checkpoint.is_file():
         raise InputError(f"The checkpoint {args.checkpoint} does not exist.")
-    name = args.recipe or str(args.checkpoint.resolve().parent.parent / "recipe.yaml")
-    recipe = load_recipe(name)
-    if not isinstance(recipe, Pix2PixHDRecipe | SubtractionUNetRecipe):
-        raise InputError(f"Checkpoints of {recipe.system} are exported at the end of their training only.")
-    if args.output.exists() and any(args.output.iterdir()):
-        raise InputError(f"{args.output} is not empty; choose another folder.")
+    if args.output.is_file() or (args.output.is_dir() and any(args.output.iterdir())):
+        raise InputError(f"{args.output} is a file or not empty; choose another folder.")
+    recipe = load_recipe(args.recipe or str(_recipe_of(args.checkpoint)))
     from ..trainers.export import export_checkpoint
 
     print(f"Exported {recipe.id}: {export_checkpoint(recipe, args.checkpoint, args.output)}")
     return ExitCode.DONE
+
+
+def _recipe_of(checkpoint: Path) -> Path:
+    """The recipe in the nearest folder above a checkpoint; raises InputError where there is none."""
+    for folder in checkpoint.resolve().parents[:_LEVELS]:
+        if (folder / _RECIPE).is_file():
+            return folder / _RECIPE
+    raise InputError(f"There is no {_RECIPE} of the run above {checkpoint}; name the recipe with --recipe.")

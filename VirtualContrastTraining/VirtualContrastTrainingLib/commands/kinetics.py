@@ -49,17 +49,27 @@ def run(args: argparse.Namespace) -> int:
     """Compare all lesions, print the result, write the report; exit code 4 where a case could not be used."""
     if args.bootstrap < 1:
         raise InputError("--bootstrap must be at least 1.")
-    curves, data = _curves(args)
+    if args.results is None and args.real is None and args.synthetic is None:
+        with phantom_cohort(args.model, count=args.phantoms, seed=FIRST_SEED + args.seed) as cohort:
+            curves, data = curves_of_volumes(cohort.truth, cohort.runs), cohort.data
+    else:
+        curves, data = find_curves(args.results, args.real, args.synthetic, args.lesions, args.times)
+    report = report_of(curves, data, repeats=args.bootstrap, seed=args.seed)
     for number, sentence in curves.failed:
         print(f"case {number} left out: {sentence}", file=sys.stderr)
-    if not curves.pairs:
-        raise InputError(curves.failed[0][1] if curves.failed else "No case has a lesion, so there is no curve.")
-    report = kinetic_report(curves.pairs, repeats=args.bootstrap, seed=args.seed)
-    report |= {"data": data, "notes": _notes(curves, report), "failed_cases": [number for number, _ in curves.failed]}
     if args.output is not None:
         write_kinetics(report, curves.pairs, args.output)
     print(json.dumps(report, indent=2, allow_nan=False) if args.json else as_text(report))
     return ExitCode.SOME_CASES_FAILED if curves.failed else ExitCode.DONE
+
+
+def report_of(curves: Curves, data: str, *, repeats: int, seed: int) -> dict[str, Any]:
+    """The kinetic report with `data`, `notes` and `failed_cases`; raises InputError where there is no lesion."""
+    if not curves.pairs:
+        raise InputError(curves.failed[0][1] if curves.failed else "No case has a lesion, so there is no curve.")
+    report = kinetic_report(curves.pairs, repeats=repeats, seed=seed)
+    notes = _notes(curves, report)
+    return report | {"data": data, "notes": notes, "failed_cases": [number for number, _ in curves.failed]}
 
 
 def as_text(report: Mapping[str, Any]) -> str:
@@ -74,19 +84,18 @@ def as_text(report: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *report["notes"]])
 
 
-def _curves(args: argparse.Namespace) -> tuple[Curves, str]:
-    """The curves of what was given, and what that is."""
-    if args.results is not None:
-        if args.real or args.synthetic:
+def find_curves(
+    results: Path | None, real: Path | None, synthetic: Path | None, lesions: Path | None, times: list[float] | None
+) -> tuple[Curves, str]:
+    """The curves of result folders, or of real and synthetic cases, and what they are."""
+    if results is not None:
+        if real or synthetic:
             raise InputError("Give either a folder of results, or --real and --synthetic.")
-        return curves_of_results(args.results), "result folders given"
-    if args.real is not None and args.synthetic is not None:
-        curves = curves_of_volumes(args.real, args.synthetic, args.lesions, args.times)
-        return curves, data_given(path for path in args.real.iterdir() if path.is_dir())
-    if args.real is not None or args.synthetic is not None:
+        return curves_of_results(results), "result folders given"
+    if real is None or synthetic is None:
         raise InputError("--real and --synthetic go together; without both, phantoms are used.")
-    with phantom_cohort(args.model, count=args.phantoms, seed=FIRST_SEED + args.seed) as cohort:
-        return curves_of_volumes(cohort.truth, cohort.runs), cohort.data
+    curves = curves_of_volumes(real, synthetic, lesions, times)
+    return curves, data_given(path for path in real.iterdir() if path.is_dir())
 
 
 def _notes(curves: Curves, report: Mapping[str, Any]) -> list[str]:
@@ -94,6 +103,11 @@ def _notes(curves: Curves, report: Mapping[str, Any]) -> list[str]:
     if report["largest_time_difference_s"] > 0:
         notes.append(
             f"Phases are matched by number; their times differ by up to {report['largest_time_difference_s']:g} s."
+        )
+    if curves.outlined_by_runs:
+        notes.append(
+            "The lesions are those that each run outlined; outlines found on synthetic phases favor lesions that "
+            "enhance there. Give --real, --synthetic and --lesions for outlines drawn otherwise."
         )
     if curves.without_lesions:
         notes.append(f"{curves.without_lesions} cases have no lesion.")

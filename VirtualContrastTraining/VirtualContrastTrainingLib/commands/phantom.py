@@ -10,7 +10,7 @@ from pathlib import Path
 from VirtualContrastLib.events import ExitCode, InputError
 
 from ..console import progress
-from ..data.phantom import PhantomSettings, make_phantom
+from ..data.phantom import PhantomSettings, make_phantom, uneven_settings
 from ..data.phantom.writing import FORMATS, write_phantom
 
 
@@ -23,6 +23,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--format", choices=FORMATS, default="nrrd", help="file format (default nrrd)")
     parser.add_argument("--noise-free", action="store_true", help="also write the noise-free truth of each volume")
     parser.add_argument("--lesions", type=int, help="try to place exactly this many lesions in each (default 0 to 3)")
+    parser.add_argument(
+        "--uneven-phases", action="store_true", help="3 to 11 phases at times of its own for each case, 60 to 480 s"
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
     parser.set_defaults(run=run)
 
@@ -37,7 +40,14 @@ def run(args: argparse.Namespace) -> int:
         settings = PhantomSettings(lesion_count_weights=weights)
     folders = {seed: args.output / f"case_{seed:06d}" for seed in range(args.seed, args.seed + args.count)}
     missing = [seed for seed, folder in folders.items() if not (folder / "case.json").is_file()]
-    make = partial(_make, folders=folders, settings=settings, format=args.format, noise_free=args.noise_free)
+    make = partial(
+        _make,
+        folders=folders,
+        settings=settings,
+        uneven=args.uneven_phases,
+        format=args.format,
+        noise_free=args.noise_free,
+    )
     if args.workers == 1:
         for _ in progress(map(make, missing), len(missing), "phantoms"):
             pass
@@ -49,5 +59,8 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.DONE
 
 
-def _make(seed: int, *, folders: dict[int, Path], settings: PhantomSettings, format: str, noise_free: bool) -> None:
-    write_phantom(make_phantom(seed, settings), folders[seed], format=format, noise_free=noise_free)
+def _make(
+    seed: int, *, folders: dict[int, Path], settings: PhantomSettings, uneven: bool, format: str, noise_free: bool
+) -> None:
+    own = uneven_settings(settings, seed) if uneven else settings
+    write_phantom(make_phantom(seed, own), folders[seed], format=format, noise_free=noise_free)

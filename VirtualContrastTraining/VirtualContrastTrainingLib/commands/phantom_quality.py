@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 from pathlib import Path
 
 from VirtualContrastLib.events import ExitCode
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from VirtualContrastLib.synthesis.synthesizer import Synthesizer
 
     from ..experiments.model_cards import record_metrics
-    from ..experiments.phantom_quality import as_metrics, as_rows, measure_case, quality_cases, summarize
+    from ..experiments.phantom_quality import DEFINITIONS, as_metrics, as_rows, measure_case, quality_cases, summarize
 
     device = choose_device("auto")
     packages = resolve_model(args.model, "synthesis"), resolve_model(args.segmentation, "segmentation")
@@ -51,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
         for package in packages:
             record_metrics(package.folder, as_metrics(summary, data))
     if args.json:
-        print(json.dumps(summary, indent=1))
+        defined = {name: value if math.isfinite(value) else None for name, value in summary.items()}
+        print(json.dumps(defined | {"definitions": DEFINITIONS}, indent=1, allow_nan=False))
     else:
         width = max(map(len, summary))
         print("\n".join(f"{name:{width}s}  {value:10.3f}" for name, value in summary.items()))

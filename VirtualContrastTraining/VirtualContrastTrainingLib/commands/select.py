@@ -19,13 +19,13 @@ from VirtualContrastLib.models.package import Metric, ModelPackage
 from VirtualContrastLib.synthesis.device import choose_device
 
 from ..console import progress
-from ..experiments.checkpoint_scores import DEFINITIONS, Scorer, default_metrics
+from ..experiments.checkpoint_scores import Scorer, default_metrics, definition
 from ..experiments.checkpoints import export_winner, find_candidates, package_of, without_duplicates
-from ..experiments.phantom_cohort import FIRST_SEED, data_given, write_phantoms
+from ..experiments.phantom_cohort import FIRST_SEED, data_given, described, write_phantoms
 from ..experiments.selection import Table, chosen_metrics, read_table, table_of_evaluations, write_selection
-from ..metrics.feature_networks import load_feature_network
 from ..metrics.lpips import load_lpips
 from ..metrics.same import Ranking, rank
+from .evaluate_options import add_fid, feature_networks
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -40,9 +40,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add("--validation", type=Path, help="prepared cases to measure a run's checkpoints on (default: phantoms)")
     add("--phantoms", type=int, default=4, metavar="N", help="how many phantoms, without --validation (default 4)")
     add("--seed", type=int, default=0, help="seed of the phantoms (default 0)")
-    add("--recipe", help="recipe of the run, name or path; needed where it has no exported package")
+    add("--recipe", help="recipe of the run, name or path (default: its package's card, or the run's recipe.yaml)")
     add("--set", action="append", metavar="KEY=VALUE", default=[], help="change one recipe value, as in training")
-    add("--fid", action="append", default=[], metavar="NAME=WEIGHTS", help="also FID and KID on these network weights")
+    add_fid(add)
     add("--lesion-terms", action="store_true", help="let SSIM, MAE and enhancement error of the lesions count too")
     add("--metrics", nargs="+", metavar="NAME", help="metrics that count (default: the papers', or all of a table)")
     add("--lower", nargs="+", default=[], metavar="NAME", help="further metrics of which low is better")
@@ -60,17 +60,36 @@ def run(args: argparse.Namespace) -> int:
 
     Exit code 4 where a checkpoint or a case could not be measured.
     """
+    result, failures = select(args)
+    for sentence in failures:
+        print(f"left out: {sentence}", file=sys.stderr)
+    print(json.dumps(result, indent=2, allow_nan=False) if args.json else as_text(result))
+    return ExitCode.SOME_CASES_FAILED if failures else ExitCode.DONE
+
+
+def select(args: argparse.Namespace, name: str | None = None) -> tuple[dict[str, Any], list[str]]:
+    """What the command does but for printing: (result, a sentence for each failure); files are named `name` if given.
+
+    `evaluate --table` makes the papers' table and figure of a selection by it.
+    """
+    if not args.source.exists():
+        raise InputError(f"There is no file or folder {args.source}; check the path.")
     if args.source.is_dir() and not any(args.source.glob("*/metrics.json")):
-        return _select_run(args)
+        return _select_run(args, name)
     column = "as_published" if args.as_published else "true"
     table = table_of_evaluations(args.source, column) if args.source.is_dir() else read_table(args.source)
     chosen = chosen_metrics(table, args.metrics)
     ranking = rank(chosen, lower=args.lower, higher=args.higher)
-    result = _result(ranking, chosen, "metrics given")
     if args.output is not None:
-        write_selection(chosen, ranking, args.output, "metrics given")
-    _print(result, args.json)
-    return ExitCode.DONE
+        write_selection(chosen, ranking, args.output, "metrics given", name)
+    return _result(ranking, chosen, "metrics given"), []
+
+
+def defaults(source: Path) -> argparse.Namespace:
+    """The command's arguments for `source`, all others at their defaults."""
+    parser = argparse.ArgumentParser()
+    add_parser(parser.add_subparsers())
+    return parser.parse_args(["select", str(source)])
 
 
 def as_text(result: Mapping[str, Any]) -> str:
@@ -83,10 +102,11 @@ def as_text(result: Mapping[str, Any]) -> str:
     lines += [f"{name} has the weights of {other}" for name, other in result.get("same_weights", {}).items()]
     if result.get("model"):
         lines.append(f"model package: {result['model']}")
+    lines += result.get("notes", [])
     return "\n".join([*lines, f"Data: {result['data']}."])
 
 
-def _select_run(args: argparse.Namespace) -> int:
+def _select_run(args: argparse.Namespace, stem: str | None) -> tuple[dict[str, Any], list[str]]:
     failures: list[str] = []
     with tempfile.TemporaryDirectory(prefix="virtual-contrast-select-") as place:
         packages, same_weights = _packages(args, Path(place), failures)
@@ -97,18 +117,30 @@ def _select_run(args: argparse.Namespace) -> int:
         names = list(next(iter(common.values()), {}))
         chosen = chosen_metrics(common, args.metrics or default_metrics(names, lesion_terms=args.lesion_terms))
         ranking = rank(chosen, lower=args.lower, higher=args.higher)
+        failures += scorer.failures
         result = _result(ranking, common, data) | {"counted": list(next(iter(chosen.values())))}
-        result |= {"same_weights": same_weights, "model": None, "failed": len(failures + scorer.failures)}
+        result |= {"same_weights": same_weights, "model": None, "failed": len(failures)}
+        result["notes"] = _notes(names, scorer)
         if args.output is not None:
-            write_selection(common, ranking, args.output, data)
+            write_selection(common, ranking, args.output, data, stem)
             winner = ranking.winners[0]
             metrics = [_metric(name, value, data) for name, value in common[winner].items()]
             metrics.append(_metric("same", ranking.same[winner], data))
             result["model"] = str(export_winner(packages[winner], winner, metrics, args.output / "model"))
-    for sentence in (*failures, *scorer.failures):
-        print(f"left out: {sentence}", file=sys.stderr)
-    _print(result, args.json)
-    return ExitCode.SOME_CASES_FAILED if failures or scorer.failures else ExitCode.DONE
+    return result, failures
+
+
+def _notes(metrics: list[str], scorer: Scorer) -> list[str]:
+    """Why metrics of the papers' SAMe are missing."""
+    notes = []
+    if not any(name.startswith("fid_") for name in metrics):
+        notes.append(
+            "The papers' SAMe also takes FID on ImageNet and RadImageNet features: give the networks' weights with "
+            "--fid imagenet=FILE (or imagenet=download) and --fid radimagenet=FILE."
+        )
+    if "lpips" not in metrics:
+        notes.append(f"LPIPS is missing: {scorer.lpips_missing}")
+    return notes
 
 
 def _packages(
@@ -162,29 +194,21 @@ def _cases(args: argparse.Namespace, package: ModelPackage) -> Iterator[tuple[Pa
     seed = FIRST_SEED + args.seed
     with tempfile.TemporaryDirectory(prefix="virtual-contrast-phantoms-") as place:
         write_phantoms(Path(place), package, count=args.phantoms, seed=seed)
-        yield Path(place), f"{args.phantoms} phantoms (seeds {seed} to {seed + args.phantoms - 1}); no patient data"
+        yield Path(place), f"{described(package.card, args.phantoms, seed)}; no patient data"
 
 
 def _scorer(args: argparse.Namespace, cases: Path) -> Scorer:
     device = choose_device("auto")
-    networks = {}
-    for text in args.fid:
-        name, equals, path = text.partition("=")
-        if not equals or not name:
-            raise InputError(f"--fid takes NAME=WEIGHTS, such as rad=InceptionV3.pt, not '{text}'.")
-        networks[name] = load_feature_network(Path(path), device=device.device)
+    networks = feature_networks(args, device.device)
     try:
-        lpips = load_lpips(device=device.device)
-    except InputError:
-        lpips = None  # LPIPS is none of SAMe's metrics in the papers
-    return Scorer(cases, device, lpips, networks)
+        return Scorer(cases, device, load_lpips(device=device.device), "", networks)
+    except InputError as error:  # LPIPS is none of SAMe's metrics in the papers
+        return Scorer(cases, device, None, str(error), networks)
 
 
 def _metric(name: str, value: float, data: str) -> Metric:
-    definition = DEFINITIONS.get(name, "Frechet or kernel distance of network features")
-    if name == "same":
-        definition = "scaled aggregate measure over the checkpoints of the run, 0 best"
-    return Metric(name=name, value=value, definition=definition, data=data)
+    said = "scaled aggregate measure over the checkpoints of the run, 0 best" if name == "same" else definition(name)
+    return Metric(name=name, value=value, definition=said, data=data)
 
 
 def _result(ranking: Ranking, table: Table, data: str) -> dict[str, Any]:
@@ -196,8 +220,8 @@ def _result(ranking: Ranking, table: Table, data: str) -> dict[str, Any]:
         "metrics": table,
         "left_out": list(ranking.left_out),
         "data": data,
+        "definitions": {
+            "same": "mean of the scaled metrics that count; 0 (best of these checkpoints in all) to 1 (worst in all)",
+            **{metric: definition(metric) for metric in next(iter(table.values()))},
+        },
     }
-
-
-def _print(result: Mapping[str, Any], as_json: bool) -> None:
-    print(json.dumps(result, indent=2, allow_nan=False) if as_json else as_text(result))

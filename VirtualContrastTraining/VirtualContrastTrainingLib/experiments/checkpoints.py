@@ -51,15 +51,14 @@ def find_candidates(run: Path) -> list[Candidate]:
 def package_of(candidate: Candidate, run: Path, folder: Path, recipe: DescribedRecipe | None = None) -> ModelPackage:
     """The candidate as a package in `folder`; a candidate that is a package stays where it is.
 
-    A checkpoint takes its card from `recipe`, or from a package of the same run, whose weights tell which of the
-    checkpoint's tensors are the network's. Raises InputError where neither fits.
+    A checkpoint takes its card from `recipe`; or from a package of the same run, whose weights tell which of the
+    checkpoint's tensors are the network's; or from the recipe.yaml that its run wrote. Raises InputError where none
+    fits.
     """
     if candidate.path.is_dir():
         return load_package(candidate.path)
     if recipe is not None:
-        from ..trainers.export import export_checkpoint
-
-        return load_package(export_checkpoint(recipe, candidate.path, folder))  # type: ignore[arg-type]
+        return _exported(recipe, candidate.path, folder)
     tensors = _tensors(candidate.path)
     for place in _packages_near(candidate.path, run):
         package = load_package(place)
@@ -67,9 +66,30 @@ def package_of(candidate: Candidate, run: Path, folder: Path, recipe: DescribedR
         if state is not None:
             text = f"# {package.card.title}\n\nWeights of the checkpoint {candidate.name} of the run.\n"
             return save_package(folder, package.card, state, model_card_md=text)
+    written = _recipe_near(candidate.path, run)
+    if written is not None:
+        return _exported(written, candidate.path, folder)
     raise InputError(
         f"{candidate.path} fits no model package of its run; name the recipe that it was trained with (--recipe)."
     )
+
+
+def _exported(recipe: DescribedRecipe, checkpoint: Path, folder: Path) -> ModelPackage:
+    from ..trainers.export import export_checkpoint
+
+    return load_package(export_checkpoint(recipe, checkpoint, folder))
+
+
+def _recipe_near(checkpoint: Path, run: Path) -> DescribedRecipe | None:
+    """The recipe.yaml in the nearest folder from the checkpoint up to the run's."""
+    from ..recipe import load_recipe
+
+    for folder in checkpoint.parents:
+        if (folder / "recipe.yaml").is_file():
+            return load_recipe(str(folder / "recipe.yaml"), [])
+        if folder == run:
+            break
+    return None
 
 
 def without_duplicates(packages: Mapping[str, ModelPackage]) -> tuple[dict[str, ModelPackage], dict[str, str]]:

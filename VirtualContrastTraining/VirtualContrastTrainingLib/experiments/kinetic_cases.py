@@ -25,11 +25,15 @@ _DAMAGED = (OSError, ValueError, KeyError, TypeError, IndexError)
 
 @dataclass
 class Curves:
-    """Lesions of all cases; `failed` holds (case number, sentence), `without_lesions` counts cases that have none."""
+    """Lesions of all cases; `failed` holds (case number, sentence), `without_lesions` counts cases that have none.
+
+    `outlined_by_runs`: the outlines are those of result folders.
+    """
 
     pairs: list[CurvePair] = field(default_factory=list)
     failed: list[tuple[int, str]] = field(default_factory=list)
     without_lesions: int = 0
+    outlined_by_runs: bool = False
 
     def add(self, number: int, name: str, synthetic: list[LesionCurve], real: list[LesionCurve]) -> None:
         """Pair the curves of one case by lesion, over the phases that both have."""
@@ -48,7 +52,7 @@ def curves_of_results(root: Path) -> Curves:
     folders = sorted(path.parent for path in root.glob(f"*/{MANIFEST}"))
     if not folders:
         raise InputError(f"{root} holds no result folders; make some with 'virtual-contrast batch' from real phases.")
-    found = Curves()
+    found = Curves(outlined_by_runs=True)
     for number, folder in enumerate(folders, start=1):
         try:
             if not load_result(folder).manifest.summary.get("lesions", True):
@@ -143,7 +147,8 @@ def _curves_of_case(
     pre = _read(case, "pre")
     result = load_result(made) if (made / MANIFEST).is_file() else None
     folder = made / "phases" if (made / "phases").is_dir() else made
-    synthetic, real = _phases(folder), _phases(case)
+    real = _phases(case)
+    synthetic = _phases(folder, given=real)
     count = min(len(synthetic), len(real))
     if count == 0:
         raise InputError(
@@ -197,8 +202,13 @@ def _labels(case: Path, made: Path, lesions: Path | None) -> sitk.Image:
     )
 
 
-def _phases(folder: Path) -> list[sitk.Image]:
-    phases: list[sitk.Image] = []
+def _phases(folder: Path, given: Sequence[sitk.Image] = ()) -> list[sitk.Image]:
+    """phase_1, phase_2 ... of a folder; where it begins later, the first ones are `given`: the model read them."""
+    numbers = range(1, len(given) + 2)
+    first = next((number for number in numbers if _volume(folder, f"phase_{number}") is not None), None)
+    if first is None:
+        return []
+    phases = list(given[: first - 1])
     while _volume(folder, f"phase_{len(phases) + 1}") is not None:
         phases.append(_read(folder, f"phase_{len(phases) + 1}"))
     return phases

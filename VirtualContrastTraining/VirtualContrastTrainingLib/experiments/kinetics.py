@@ -1,27 +1,27 @@
-"""Tables and figures of kinetic agreement (Figs. 6 to 8 of the JMI paper, Fig. 3 of iterU-Net)."""
+"""Tables and figures of kinetic agreement (Figs. 6 to 8 of the JMI paper, Fig. 3 of Chung et al., the iterU-Net)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..metrics.kinetics import CurvePair, differences
+from .outputs import OUTPUTS
 from .reports import html_table, new_figure, write_json, write_page, write_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FIGURES = {
-    "osuala2025-figure6": "Lesion signal by phase, real and synthetic, of single lesions",
-    "osuala2025-figure7": "Mean over all lesions by phase",
-    "osuala2025-figure8": "Every lesion: percent enhancement by phase",
-    "iterunet-figure3": "Percent enhancement over time, with rank correlation and dynamic time warping",
-    "bland-altman": "Bland-Altman of peak PE, SER and time to peak, and curve types",
-}
+FIGURES = tuple(name for name, output in OUTPUTS.items() if output.kind == "kinetics")
+_CURVES = ("case", "lesion", "series", "phase", "time_s", "signal", "pe_percent")
+_AGREEMENT = ("measure", "value", "ci95 low", "ci95 high", "n", "patients")
+_BIASES = ("quantity", "unit", "n", "bias", "sd", "lower", "upper")
+_MEANS = ("series", "phase", "lesions", "signal", "signal sd", "pe_percent", "pe_percent sd")
+_NAMED_PHASES = 6
 _SHOWN_LESIONS = 12
 _REAL, _SYNTHETIC = "#1b4f8f", "#d1495b"
 _NAMES = {
@@ -37,33 +37,56 @@ def write_kinetics(report: dict[str, Any], pairs: Sequence[CurvePair], folder: P
     """Write kinetics.json, lesions.csv, curves.csv, agreement.csv, bland_altman.csv, the figures and report.html."""
     write_json(folder / "kinetics.json", report)
     write_table(folder, "lesions", list(report["per_lesion"][0]), report["per_lesion"])
-    write_table(
-        folder, "curves", ("case", "lesion", "series", "phase", "time_s", "signal", "pe_percent"), _curves(pairs)
-    )
+    write_table(folder, "curves", _CURVES, _curves(pairs))
     agreement = agreement_rows(report)
-    columns = ("measure", "value", "ci95 low", "ci95 high", "n", "patients")
-    write_table(folder, "agreement", columns, agreement)
-    biases = ("quantity", "unit", "n", "bias", "sd", "lower", "upper")
-    write_table(folder, "bland_altman", biases, report["bland_altman"])
-    drawings = (_figure6, _figure7, _figure8, _iterunet_figure3, _bland_altman)
-    images = []
-    for (name, caption), draw in zip(FIGURES.items(), drawings, strict=True):
-        figure = draw(pairs, report)
-        _stamp(figure, report["data"])
-        figure.savefig(folder / f"{name}.png", dpi=150)
-        images.append(f'<figure><img src="{name}.png" alt="{caption}"><figcaption>{caption}.</figcaption></figure>')
+    write_table(folder, "agreement", _AGREEMENT, agreement)
+    write_table(folder, "bland_altman", _BIASES, report["bland_altman"])
+    images = [_drawn(name, report, pairs, folder) for name in FIGURES]
     parts = [
-        f"<p>{report['lesions']} lesions of {report['cases']} cases and {report['patients']} patients.</p>",
-        html_table(columns, agreement),
+        f"<p>{_counted(report)}</p>",
+        html_table(_AGREEMENT, agreement),
         "<h2>Bias and limits of agreement, synthetic minus real</h2>",
-        html_table(biases, report["bland_altman"]),
+        html_table(_BIASES, report["bland_altman"]),
         *images,
         "<h2>Lesions</h2>",
         html_table(list(report["per_lesion"][0]), report["per_lesion"]),
     ]
+    write_page(folder / "report.html", "Kinetic agreement, synthetic against real", parts, _said(report))
+
+
+def write_figure(name: str, report: dict[str, Any], pairs: Sequence[CurvePair], folder: Path) -> dict[str, Any]:
+    """Write one of FIGURES as `name`.png and .html with its numbers as .csv and .json; returns what the JSON holds."""
+    columns, rows = _BIASES, report["bland_altman"]
+    if name == "osuala2025-figure7":
+        columns, rows = _MEANS, _mean_rows(pairs)
+    elif name != "bland-altman":
+        columns, rows = _CURVES, _curves(pairs)
+    write_table(folder, name, columns, rows)
+    kept = {key: value for key, value in report.items() if key != "per_lesion"}
+    result = {"table": name, **kept, "rows": rows}
+    write_json(folder / f"{name}.json", result)
+    parts = [_drawn(name, report, pairs, folder), f"<p>{_counted(report)}</p>", html_table(columns, rows)]
+    write_page(folder / f"{name}.html", f"{name}: {OUTPUTS[name].title}", parts, _said(report))
+    return result
+
+
+def _drawn(name: str, report: dict[str, Any], pairs: Sequence[CurvePair], folder: Path) -> str:
+    """Draw a figure into `name`.png and return the HTML that shows it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figure = _DRAWINGS[name](pairs, report)
+    _stamp(figure, report["data"])
+    figure.savefig(folder / f"{name}.png", dpi=150)
+    caption = OUTPUTS[name].title
+    return f'<figure><img src="{name}.png" alt="{caption}"><figcaption>{caption}.</figcaption></figure>'
+
+
+def _counted(report: dict[str, Any]) -> str:
+    return f"{report['lesions']} lesions of {report['cases']} cases and {report['patients']} patients."
+
+
+def _said(report: dict[str, Any]) -> list[str]:
     notes = [f"Data: {report['data']}.", *report["notes"]]
-    notes += [f"{_NAMES.get(name, name)}: {text}." for name, text in report["definitions"].items()]
-    write_page(folder / "report.html", "Kinetic agreement, synthetic against real", parts, notes)
+    return notes + [f"{_NAMES.get(name, name)}: {text}." for name, text in report["definitions"].items()]
 
 
 def _stamp(figure: Figure, data: str) -> None:
@@ -116,7 +139,7 @@ def _figure6(pairs: Sequence[CurvePair], report: dict[str, Any]) -> Figure:
     return figure
 
 
-def _iterunet_figure3(pairs: Sequence[CurvePair], report: dict[str, Any]) -> Figure:
+def _chung_figure3(pairs: Sequence[CurvePair], report: dict[str, Any]) -> Figure:
     figure, axes = _grid(len(pairs))
     for axis, pair, row in zip(axes, pairs, report["per_lesion"], strict=False):
         axis.plot(pair.real.times_s, pair.real.pe_percent, "o-", color=_REAL, label="real")
@@ -154,43 +177,72 @@ def _label_grid(figure: Figure, axes: Sequence[Axes], x: str, y: str, count: int
 def _figure7(pairs: Sequence[CurvePair], report: dict[str, Any]) -> Figure:
     """Mean and standard deviation over the lesions that have a phase, as signal and as PE."""
     figure = new_figure(9, 3.8)
-    signal, enhancement = figure.subplots(1, 2)
-    for axis, name, label in (
-        (signal, "signal_mean", "mean lesion signal"),
-        (enhancement, "pe_percent", "percent enhancement (%)"),
+    rows = _mean_rows(pairs)
+    for axis, name, label in zip(
+        figure.subplots(1, 2), ("signal", "pe_percent"), ("mean lesion signal", "percent enhancement (%)"), strict=True
     ):
         series = (("real", "o-", _REAL, -0.03), ("synthetic", "x--", _SYNTHETIC, 0.03))
         for side, style, color, shift in series:
-            by_phase = _by_phase([getattr(getattr(pair, side), name) for pair in pairs])
-            phases = np.arange(1, len(by_phase))
-            means, spread = ([float(f(v)) for v in by_phase[1:]] for f in (np.nanmean, np.nanstd))
+            own = [row for row in rows if row["series"] == side and row["phase"] > 0]
+            phases = np.array([row["phase"] for row in own])
+            means, spread = [row[name] for row in own], [row[f"{name} sd"] for row in own]
             axis.errorbar(phases + shift, means, spread, fmt=style, color=color, capsize=3, label=side)
-        before = float(np.nanmean([getattr(pair.real, name)[0] for pair in pairs]))
+        before = next(row[name] for row in rows if row["series"] == "real" and row["phase"] == 0)
         axis.axhline(before, color="0.5", ls="--", lw=1, label="real, before contrast")
         axis.set(xlabel="phase", ylabel=label, xticks=phases)
+        axis.set_title(f"mean and standard deviation, {len(pairs)} lesions", fontsize=9)
         axis.spines[["top", "right"]].set_visible(False)
-    handles, labels = signal.get_legend_handles_labels()
+        handles, labels = axis.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
-    signal.set_title(f"mean and standard deviation over {len(pairs)} lesions", fontsize=9)
     return figure
 
 
+def _mean_rows(pairs: Sequence[CurvePair]) -> list[dict[str, Any]]:
+    """Mean and population standard deviation over the lesions that have a phase, by series and phase (0: before)."""
+    rows = []
+    for side in ("real", "synthetic"):
+        signal = _by_phase([getattr(pair, side).signal_mean for pair in pairs])
+        enhancement = _by_phase([getattr(pair, side).pe_percent for pair in pairs])
+        for phase, (s, pe) in enumerate(zip(signal, enhancement, strict=True)):
+            values = (np.nanmean(s), np.nanstd(s), np.nanmean(pe), np.nanstd(pe))
+            named = zip(_MEANS[3:], map(float, values), strict=True)
+            rows.append({"series": side, "phase": phase, "lesions": len(s), **dict(named)})
+    return rows
+
+
 def _figure8(pairs: Sequence[CurvePair], report: dict[str, Any]) -> Figure:
+    """Every lesion's phases side by side, one color a phase; many phases have a color scale instead of a legend."""
+    from matplotlib import colormaps
+    from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
 
-    figure = new_figure(max(6.0, 0.25 * len(pairs) + 3), 4)
+    figure = new_figure(max(6.0, 0.35 * len(pairs) + 3), 4)
     axis = figure.subplots()
     longest = max(len(pair.real.times_s) for pair in pairs)
+    many = longest - 1 > _NAMED_PHASES
+    colors = colormaps["viridis"](np.linspace(0, 1, longest - 1)) if many else [f"C{n}" for n in range(longest - 1)]
+    step = 0.6 / max(longest - 1, 1)
     for phase in range(1, longest):
+        shift = (phase - longest / 2) * step
         for side, marker in (("real", "o"), ("synthetic", "x")):
             curves = [getattr(pair, side).pe_percent for pair in pairs]
-            points = [(n, c[phase]) for n, c in enumerate(curves, start=1) if len(c) > phase]
-            axis.plot(*zip(*points, strict=True), marker, color=f"C{phase - 1}", ms=6, label=f"phase {phase}, {side}")
+            points = [(n + shift, c[phase]) for n, c in enumerate(curves, start=1) if len(c) > phase]
+            axis.plot(*zip(*points, strict=True), marker, color=colors[phase - 1], ms=4 if many else 6)
     axis.axhline(0, color="0.5", ls="--", lw=1)
-    axis.set(xlabel="lesion", ylabel="percent enhancement (%)")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set(xlabel="lesion", ylabel="percent enhancement (%)", xlim=(0.4, len(pairs) + 0.6))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    handles = [
+        Line2D([], [], color="0.3", marker=m, ls="none", label=s) for s, m in (("real", "o"), ("synthetic", "x"))
+    ]
+    if many:
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import Normalize
+
+        figure.colorbar(ScalarMappable(Normalize(1, longest - 1), "viridis"), ax=axis, label="phase")
+    else:
+        handles += [Line2D([], [], color=c, lw=6, label=f"phase {n}") for n, c in enumerate(colors, start=1)]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
     return figure
 
 
@@ -234,3 +286,12 @@ def _by_phase(curves: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Values of all curves that have a phase, for every phase."""
     longest = max(len(curve) for curve in curves)
     return [np.array([curve[phase] for curve in curves if len(curve) > phase]) for phase in range(longest)]
+
+
+_DRAWINGS: dict[str, Callable[[Sequence[CurvePair], dict[str, Any]], Figure]] = {
+    "osuala2025-figure6": _figure6,
+    "osuala2025-figure7": _figure7,
+    "osuala2025-figure8": _figure8,
+    "chung2025-figure3": _chung_figure3,
+    "bland-altman": _bland_altman,
+}

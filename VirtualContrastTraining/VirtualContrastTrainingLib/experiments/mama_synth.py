@@ -1,4 +1,4 @@
-"""The MAMA-SYNTH 2026 protocol as one table; on phantoms it takes the peak slice of each."""
+"""The MAMA-SYNTH 2026 protocol as one table; of prepared cases it takes the peak slice of each."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+from VirtualContrastLib.events import InputError
 
 from ..metrics.images import read_mask
-from ..metrics.mamasynth import Case, protocol
+from ..metrics.mamasynth import Case, gather, summarize
+from ..metrics.mamasynth_classifiers import TASKS, write_rows
 from ..metrics.pairs import Pair, attach
 from .reports import html_table, interval_figure, write_json, write_page, write_table
 from .table_options import TableOptions
@@ -22,40 +24,55 @@ _SCORES = {
     "mse": "MSE (z-scores)",
     "lpips": "LPIPS",
     "ssim_tumor": "SSIM in the tumor",
+    "frd": "FRD",
+    "auroc_contrast": "AUROC contrast",
+    "auroc_tumor_roi": "AUROC tumor",
     "dice": "Dice",
     "hausdorff_95": "HD95 (pixels)",
 }
+"""In the order of the challenge's own table."""
+_WITH_SPREAD = ("mse", "lpips", "ssim_tumor", "dice", "hausdorff_95")
 
 
 def write_mama_synth(title: str, pairs: Sequence[Pair], folder: Path, options: TableOptions) -> dict[str, Any]:
-    """Write mama-synth.csv, .json, .png and .html; see `metrics.mamasynth.protocol`."""
-    with _slices(pairs, options.data or "") as slices:
-        masks: list[Path | None] = [None] * len(slices)
-        if options.predicted_masks is not None:
-            bare = [replace(pair, breast=None) for pair in slices]
-            masks = [pair.breast for pair in attach(bare, "breast", options.predicted_masks)]
-        cases = [Case(pair, mask) for pair, mask in zip(slices, masks, strict=True)]
-        found = protocol(
-            cases,
-            lpips=options.lpips,
-            lpips_missing=options.lpips_missing,
-            z_scored=options.z_scored,
-            failures=options.failures,
-        )
-    other = ("notes", "cases", "without_prediction", "failed")
-    rows = [{"metric": metric, **(found[metric] or {})} for metric in found if metric not in other]
+    """Write mama-synth.csv, .json, .png and .html, and mama-synth-features-TASK.csv of what the classifiers read.
+
+    See `metrics.mamasynth`. Raises InputError where no case can be measured or a table of scores does not fit.
+    """
+    unknown = [task for task in options.classifier_scores if task not in TASKS]
+    if unknown:
+        raise InputError(f"--classifier-scores is for {' and '.join(TASKS)}, not {unknown[0]}.")
+    folder.mkdir(parents=True, exist_ok=True)
+    with _slices(pairs) as slices:
+        gathered = gather(_cases(slices, options), lpips=options.lpips, z_scored=options.z_scored)
+    options.failures += gathered.sentences
+    for task, own in gathered.rows.items():
+        if own:
+            write_rows(folder / f"mama-synth-features-{task}.csv", own)
+    found = summarize(gathered, lpips_missing=options.lpips_missing, scores=options.classifier_scores)
+    rows = [{"metric": label, **(found[name] or {})} for name, label in _SCORES.items()]
     columns = ("metric", "mean", "std", "n")
     write_table(folder, "mama-synth", columns, rows)
     result = {"table": "mama-synth", "data": options.data, **found}
     write_json(folder / "mama-synth.json", result)
-    panels = {label: [_spread(found[name])] for name, label in _SCORES.items() if found[name]}
+    panels = {_SCORES[name]: [_spread(found[name])] for name in _WITH_SPREAD if found[name]}
     figure = interval_figure(["synthetic"], panels, f"{options.data}; lines are one standard deviation")
     figure.savefig(folder / "mama-synth.png", dpi=150)
     notes = [f"Data: {options.data}. {found['cases']} cases, {found['failed']} could not be measured."]
-    notes += [f"{name}: {note}" for name, note in found["notes"].items()]
+    notes += [f"{_SCORES.get(name, name)}: {note}" for name, note in found["notes"].items()]
+    notes += [f"{_SCORES.get(name, name)}: {text}." for name, text in found["definitions"].items()]
     image = '<img src="mama-synth.png" alt="scores with standard deviations">'
     write_page(folder / "mama-synth.html", title, [html_table(columns, rows), image], notes)
     return result
+
+
+def _cases(pairs: Sequence[Pair], options: TableOptions) -> list[Case]:
+    """The pairs, each with the mask of --predicted-masks that has its name."""
+    if options.predicted_masks is None:
+        return [Case(pair) for pair in pairs]
+    bare = [replace(pair, breast=None) for pair in pairs]
+    masks = [pair.breast for pair in attach(bare, "breast", options.predicted_masks)]
+    return [Case(pair, mask) for pair, mask in zip(pairs, masks, strict=True)]
 
 
 def _spread(found: dict[str, Any]) -> dict[str, Any]:
@@ -64,9 +81,9 @@ def _spread(found: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _slices(pairs: Sequence[Pair], data: str) -> Iterator[list[Pair]]:
-    """The pairs; of phantoms the slice of phase 1 in which the lesion is largest, as the challenge takes one slice."""
-    if not data.split(maxsplit=1)[-1].startswith("phantoms"):
+def _slices(pairs: Sequence[Pair]) -> Iterator[list[Pair]]:
+    """The pairs; of prepared cases the slice of phase 1 in which the lesion is largest, as the challenge takes one."""
+    if not all((pair.real.parent / "case.json").is_file() for pair in pairs):
         yield list(pairs)
         return
     with tempfile.TemporaryDirectory(prefix="virtual-contrast-slices-") as place:
@@ -78,8 +95,10 @@ def _peak_slice(pair: Pair, folder: Path) -> Pair:
     assert pair.lesion is not None
     k = int(np.argmax(read_mask(pair.lesion).sum(axis=(1, 2))))
     folder.mkdir(parents=True)
-    paths = {}
-    for name, path in (("real", pair.real), ("synthetic", pair.synthetic), ("lesion", pair.lesion)):
-        paths[name] = folder / f"{name}.mha"
-        sitk.WriteImage(sitk.ReadImage(str(path))[:, :, k : k + 1], str(paths[name]))
-    return Pair(paths["real"], paths["synthetic"], pair.patient, lesion=paths["lesion"])
+    paths: dict[str, Path] = {}
+    for name in ("real", "synthetic", "lesion", "pre"):
+        path = getattr(pair, name)
+        if path is not None:
+            paths[name] = folder / f"{name}.mha"
+            sitk.WriteImage(sitk.ReadImage(str(path))[:, :, k : k + 1], str(paths[name]))
+    return Pair(paths["real"], paths["synthetic"], pair.patient, lesion=paths["lesion"], pre=paths.get("pre"))

@@ -11,7 +11,13 @@ from VirtualContrastLib.events import InputError
 
 from ..metrics.bootstrap import PatientSums
 from ..metrics.images import read_mask, read_stack
-from ..metrics.mammography import change_agreement, contrast_to_noise, tissue_masks
+from ..metrics.mammography import (
+    change_agreement,
+    contrast_to_noise,
+    correlation_of,
+    distance_from_low_energy,
+    tissue_masks,
+)
 from ..metrics.pairs import Pair
 from .reports import html_table, interval_figure, write_json, write_page, write_table
 from .table_options import TableOptions
@@ -20,16 +26,30 @@ MEASURES = {
     "cnr_low_energy": "CNR, low-energy image",
     "cnr_real": "CNR, real",
     "cnr_synthetic": "CNR, synthetic",
+    "mae_real": "MAE from low energy, real",
+    "mae_synthetic": "MAE from low energy, synthetic",
+    "ssim_real": "SSIM with low energy, real",
+    "ssim_synthetic": "SSIM with low energy, synthetic",
     "change_mae": "MAE of the change",
     "change_ssim": "SSIM of the change",
     "change_pearson": "correlation of the change",
 }
-NOTES = (
-    "CNR: |mean adipose - mean fibroglandular| / (sd adipose + sd fibroglandular), tissues by Otsu on the low-energy "
-    "image (twice, for the breast and within it), where attenuating tissue is bright.",
-    "Change: image minus low-energy image, in the breast; MAE in units of the files, SSIM on the real change's range.",
-    "Intervals: 95 %, percentile bootstrap over patients.",
-)
+CORRELATIONS = {
+    "mae_correlation": ("MAE from low energy, correlation over images", "mae_real", "mae_synthetic"),
+    "ssim_correlation": ("SSIM with low energy, correlation over images", "ssim_real", "ssim_synthetic"),
+}
+DEFINITIONS = {
+    "cnr": "|mean adipose - mean fibroglandular| / (sd adipose + sd fibroglandular), no unit, 0 and up; tissues by "
+    "Otsu on the low-energy image (twice, for the breast and within it), where attenuating tissue is bright",
+    "mae": "mean absolute difference from the low-energy image in the breast, units of the files; 0 is unchanged",
+    "ssim": "SSIM with the low-energy image in the breast, range of the low-energy and the real image together; 1 is "
+    "unchanged",
+    "correlation over images": "Pearson's r of the real and the synthetic image's value, -1 to 1 (as the paper's "
+    "r of MAE and SSIM)",
+    "change": "image minus low-energy image, synthetic against real, in the breast: MAE in units of the files (0 is "
+    "equal), SSIM on the real change's range (1 is equal), Pearson's r over pixels",
+}
+NOTES = ("Intervals: 95 %, percentile bootstrap over patients.",)
 
 
 def write_mammography(
@@ -40,6 +60,7 @@ def write_mammography(
     Pairs that cannot be measured go to `options.failures`. Raises InputError where none can be.
     """
     sums = {key: PatientSums() for key in MEASURES}
+    measured: list[tuple[str, dict[str, float | None]]] = []
     failed = 0
     for pair in pairs:
         try:
@@ -48,6 +69,7 @@ def write_mammography(
             options.failures.append(str(error))
             failed += 1
             continue
+        measured.append((pair.patient, values))
         for key, value in values.items():
             if value is not None:
                 sums[key].add(pair.patient, value)
@@ -61,23 +83,47 @@ def write_mammography(
         rows.append({"measure": label, **(found[key] or {})})
         if summary is not None:
             rows[-1] |= {"ci95 low": summary.low, "ci95 high": summary.high}
+    for key, (label, *_) in CORRELATIONS.items():
+        found[key] = _correlation(key, measured, options)
+        low, high = (found[key] or {}).get("ci95") or (None, None)
+        rows.append({"measure": label, **(found[key] or {}), "ci95 low": low, "ci95 high": high})
     columns = ("measure", "mean", "std", "ci95 low", "ci95 high", "n", "patients")
     write_table(folder, name, columns, rows)
-    result = {"table": name, "data": options.data, "measures": found, "failed": failed}
+    result = {"table": name, "data": options.data, "measures": found, "definitions": DEFINITIONS, "failed": failed}
     write_json(folder / f"{name}.json", result)
     panels = {
         "CNR": [found["cnr_low_energy"], found["cnr_real"], found["cnr_synthetic"]],
+        "MAE from low energy": [None, found["mae_real"], found["mae_synthetic"]],
+        "SSIM with low energy": [None, found["ssim_real"], found["ssim_synthetic"]],
         "SSIM of the change": [None, None, found["change_ssim"]],
         "correlation of the change": [None, None, found["change_pearson"]],
     }
     labels = ["low energy", "real", "synthetic"]
     interval_figure(labels, panels, options.data or "images given").savefig(folder / f"{name}.png", dpi=150)
-    notes = [f"Data: {options.data}.", *NOTES]
+    notes = [f"Data: {options.data}.", *NOTES, *(f"{key}: {text}." for key, text in DEFINITIONS.items())]
     if failed:
         notes.append(f"{failed} of {len(pairs)} pairs could not be measured.")
     image = f'<img src="{name}.png" alt="measures with intervals">'
     write_page(folder / f"{name}.html", title, [html_table(columns, rows), image], notes)
     return result
+
+
+def _correlation(
+    key: str, measured: Sequence[tuple[str, dict[str, float | None]]], options: TableOptions
+) -> dict[str, Any] | None:
+    """One of CORRELATIONS as the other measures are given; None where it is not defined."""
+    _, first, second = CORRELATIONS[key]
+    pairs = [
+        (patient, a, b)
+        for patient, values in measured
+        if (a := values[first]) is not None and (b := values[second]) is not None
+    ]
+    patients = [patient for patient, _, _ in pairs]
+    values = [a for _, a, _ in pairs], [b for _, _, b in pairs]
+    found = correlation_of(*values, patients, repeats=options.repeats, seed=options.seed)
+    if found is None:
+        return None
+    return {"mean": found[0], "ci95": found[1], "n": len(pairs), "patients": len(set(patients))}
 
 
 def measure(pair: Pair) -> dict[str, float | None]:
@@ -96,7 +142,14 @@ def measure(pair: Pair) -> dict[str, float | None]:
         if breast.shape != low.shape:
             raise InputError(f"The mask {pair.breast} differs in size from its image.")
         change = change_agreement(low, real, synthetic, breast)
+        data_range = float(max(low.max(), real.max())) - float(min(low.min(), real.min()))
+        from_low = {
+            side: distance_from_low_energy(low, image, data_range, breast)
+            for side, image in (("real", real), ("synthetic", synthetic))
+        }
         return {
+            **{f"mae_{side}": values[0] for side, values in from_low.items()},
+            **{f"ssim_{side}": values[1] for side, values in from_low.items()},
             "cnr_low_energy": contrast_to_noise(low, fat, gland),
             "cnr_real": contrast_to_noise(real, fat, gland),
             "cnr_synthetic": contrast_to_noise(synthetic, fat, gland),

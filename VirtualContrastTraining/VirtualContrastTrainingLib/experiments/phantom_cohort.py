@@ -6,17 +6,18 @@ import contextlib
 import dataclasses
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import SimpleITK as sitk
 from VirtualContrastLib.events import Events, InputError
 from VirtualContrastLib.models.catalog import load_catalog, resolve_model
-from VirtualContrastLib.models.package import ModelPackage
+from VirtualContrastLib.models.package import ModelCard, ModelPackage
+from VirtualContrastLib.study import Phase, Source, Study
 from VirtualContrastLib.synthesis.device import choose_device
-from VirtualContrastLib.synthesis.synthesizer import Synthesis, Synthesizer
+from VirtualContrastLib.synthesis.of_study import StudySynthesizer, study_synthesizer
+from VirtualContrastLib.synthesis.synthesizer import Synthesis
 
 from ..data.phantom import PhantomSettings, make_phantom
 from ..data.phantom.writing import write_phantom
@@ -29,7 +30,7 @@ FIRST_SEED = 700_001
 
 @dataclass(frozen=True)
 class Cohort:
-    """Prepared cases in `truth`, and what a model made of them in `runs/<case>/phases`.
+    """Prepared cases in `truth`, and what a model made of them in `runs/<case>`, as `write_synthesis` writes it.
 
     `data` says in a few words what this is, for every output.
     """
@@ -41,10 +42,10 @@ class Cohort:
 
 @contextlib.contextmanager
 def phantom_cohort(model: str | None = None, *, count: int = 6, seed: int = FIRST_SEED) -> Iterator[Cohort]:
-    """Phantoms and their synthetic phases in a temporary folder, gone after the block.
+    """Phantoms and what a model makes of them in a temporary folder, gone after the block.
 
-    `model` is an id or path, by default the catalog's. The phantoms are acquired at the model's own phase times.
-    Raises InputError where there is no such model or `count` is below 1.
+    `model` is an id or path, by default the catalog's; a mammogram model gets simulated mammograms. The phantoms are
+    acquired at the model's own phase times. Raises InputError where there is no such model or `count` is below 1.
     """
     if count < 1:
         raise InputError("--phantoms must be at least 1.")
@@ -52,48 +53,28 @@ def phantom_cohort(model: str | None = None, *, count: int = 6, seed: int = FIRS
     with tempfile.TemporaryDirectory(prefix="virtual-contrast-phantoms-") as place:
         truth, runs = Path(place) / "truth", Path(place) / "runs"
         write_phantoms(truth, package, count=count, seed=seed)
-        synthesizer = Synthesizer(package, choose_device("auto"))
+        synthesizer = study_synthesizer(package, choose_device("auto"))
         for case in sorted(truth.iterdir()):
-            write_synthesis(synthesizer, case, runs / case.name)
-        data = f"{count} phantoms (seeds {seed} to {seed + count - 1}), synthesis by {package.card.id}; no patient data"
-        yield Cohort(truth, runs, data)
+            write_synthesis(synthesizer, package.card, case, runs / case.name)
+        made = described(package.card, count, seed)
+        yield Cohort(truth, runs, f"{made}, synthesis by {package.card.id}; no patient data")
 
 
-class MakesRecombined(Protocol):
-    """A mammogram model, such as the engine's MammogramSynthesizer."""
-
-    def synthesize(self, low_energy: sitk.Image, events: Events) -> sitk.Image:
-        """The recombined image of a low-energy one."""
-
-
-@contextlib.contextmanager
-def mammogram_cohort(model: str | None, *, count: int = 6, seed: int = FIRST_SEED) -> Iterator[Cohort]:
-    """Simulated mammograms and the recombined images that a CycleGAN package makes of them; see `phantom_cohort`."""
-    if count < 1:
-        raise InputError("--phantoms must be at least 1.")
+def mammogram_cohort(
+    model: str | None, *, count: int = 6, seed: int = FIRST_SEED
+) -> contextlib.AbstractContextManager[Cohort]:
+    """As `phantom_cohort`, for tables about mammograms; raises InputError where no mammogram model is named."""
     if model is None:
         raise InputError("The catalog has no mammogram model to run on phantoms; name one with --model.")
-    from VirtualContrastLib.synthesis.mammogram import MammogramSynthesizer
-
-    package = resolve_model(model, "synthesis")
-    synthesizer = MammogramSynthesizer(package, choose_device("auto"))
-    with tempfile.TemporaryDirectory(prefix="virtual-contrast-phantoms-") as place:
-        truth, runs = Path(place) / "truth", Path(place) / "runs"
-        write_mammograms(truth, runs, synthesizer, range(seed, seed + count))
-        data = f"{count} simulated mammograms (seeds {seed} to {seed + count - 1}), synthesis by {package.card.id}"
-        yield Cohort(truth, runs, data + "; no patient data")
+    if resolve_model(model, "synthesis").card.abilities.modality != "MG":
+        raise InputError(f"The model {model} makes no mammograms; name one that does with --model.")
+    return phantom_cohort(model, count=count, seed=seed)
 
 
-def write_mammograms(truth: Path, runs: Path, synthesizer: MakesRecombined, seeds: Iterable[int]) -> None:
-    """Write a simulated pair a seed into `truth`, and `recombined.nrrd` as synthesized into `runs`."""
-    from ..data.mammogram_phantom import write_phantom_pair
-    from ..data.mammograms import LOW_ENERGY, RECOMBINED
-
-    for seed in seeds:
-        case = write_phantom_pair(seed, truth / f"P{seed}_L_CC")
-        made = synthesizer.synthesize(sitk.ReadImage(str(case / LOW_ENERGY)), Events())
-        (runs / case.name).mkdir(parents=True)
-        sitk.WriteImage(made, str(runs / case.name / RECOMBINED), useCompression=True)
+def described(card: ModelCard, count: int, seed: int) -> str:
+    """What `write_phantoms` makes for a model, in a few words."""
+    what = "simulated mammograms" if card.abilities.modality == "MG" else "phantoms"
+    return f"{count} {what} (seeds {seed} to {seed + count - 1})"
 
 
 def data_given(cases: Iterable[Path]) -> str:
@@ -118,17 +99,65 @@ def synthesis_model(model: str | None) -> ModelPackage:
 
 
 def write_phantoms(folder: Path, package: ModelPackage, *, count: int, seed: int) -> None:
-    """Write `count` prepared phantom cases with the phase times of `package`."""
-    times = package.card.outputs.times_s if package.card.outputs is not None else list(SETTINGS.phase_times_s)
-    settings = dataclasses.replace(SETTINGS, phase_times_s=tuple(times))
+    """Write `count` prepared cases that `package` can work on: phantoms at its phase times, or mammograms."""
+    if package.card.abilities.modality == "MG":
+        from ..data.mammogram_phantom import write_phantom_pair
+
+        for number in range(seed, seed + count):
+            write_phantom_pair(number, folder / f"P{number}_L_CC")
+        return
+    settings = dataclasses.replace(SETTINGS, phase_times_s=phase_times(package.card))
     for number in range(seed, seed + count):
         write_phantom(make_phantom(number, settings), folder / f"case_{number:06d}")
 
 
-def write_synthesis(synthesizer: Synthesizer, case: Path, folder: Path) -> Synthesis:
-    """Synthesize the phases of a prepared case's `pre.nrrd` into `<folder>/phases/phase_N.nrrd`."""
-    synthesis = synthesizer.synthesize(sitk.ReadImage(str(case / "pre.nrrd")), Events())
-    (folder / "phases").mkdir(parents=True, exist_ok=True)
-    for number, image in enumerate(synthesis.phases, start=1):
-        sitk.WriteImage(image, str(folder / "phases" / f"phase_{number}.nrrd"), useCompression=True)
+def phase_times(card: ModelCard) -> tuple[float, ...]:
+    """Seconds after injection of the phases that the model reads and makes.
+
+    Acquired phases whose time the card does not tell are spread evenly before the first that the model makes.
+    """
+    if card.outputs is None:
+        return tuple(SETTINGS.phase_times_s)
+    made, acquired = card.outputs.times_s, len(card.inputs.acquired)
+    read = card.inputs.times_s or [made[0] * n / (acquired + 1) for n in range(1, acquired + 1)]
+    return (*read, *made)
+
+
+def study_of(case: Path) -> Study:
+    """A prepared case as the study that a model gets: the first image, and the later ones as acquired phases.
+
+    Raises InputError where the case cannot be read.
+    """
+    try:
+        description = json.loads((case / "case.json").read_text(encoding="utf-8"))
+        images = [sitk.ReadImage(str(case / name)) for name in description["images"]]
+        told = [float(time) for time in description.get("times_s", [])]
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise InputError(f"The prepared case {case} cannot be read: {str(error).splitlines()[0]}") from error
+    if not images or len(told) not in (0, len(images)):
+        raise InputError(f"The case.json of {case} names {len(images)} images and {len(told)} times.")
+    times: Sequence[float | None] = told or [None] * len(images)
+    pre, *real = (
+        Phase(n, image, time, synthetic=False) for n, (image, time) in enumerate(zip(images, times, strict=True))
+    )
+    return Study(pre, Source((case / description["images"][0],), "nrrd", ""), tuple(real))
+
+
+def write_synthesis(synthesizer: StudySynthesizer, card: ModelCard, case: Path, folder: Path) -> Synthesis:
+    """Synthesize a prepared case into `<folder>/phases/phase_N.nrrd`, or `<folder>/recombined.nrrd` of a mammogram.
+
+    A model of free times makes the phases at the times of the case's own. Raises InputError where the case cannot be
+    used.
+    """
+    study = study_of(case)
+    times = None
+    if card.abilities.free_times:
+        times = [phase.time_s for phase in study.real if phase.index >= card.first_phase and phase.time_s is not None]
+    synthesis = synthesizer.synthesize_study(study, Events(), times_s=times or None, perturbations=0, seed=0)
+    for number, image in enumerate(synthesis.phases, start=card.first_phase):
+        place = folder / "phases" / f"phase_{number}.nrrd"
+        if card.abilities.modality == "MG":
+            place = folder / "recombined.nrrd"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        sitk.WriteImage(image, str(place), useCompression=True)
     return synthesis

@@ -20,6 +20,8 @@ LABELS = {
     "ms_ssim": "MS-SSIM",
     "lpips": "LPIPS",
 }
+_WIDE = 8
+"""Tables of more columns are printed smaller."""
 GROUPS = {
     "true": "whole slice",
     "true_in_lesion": "inside lesions",
@@ -28,9 +30,10 @@ GROUPS = {
     "as_published": "as published (artefacts)",
 }
 _STYLE = (
-    "body{font:15px/1.5 sans-serif;margin:2rem auto;max-width:60rem;color:#222}"
+    "body{font:15px/1.5 sans-serif;margin:2rem auto;padding:0 1rem;max-width:72rem;color:#222}"
     "table{border-collapse:collapse;margin:1rem 0;display:block;overflow-x:auto}figure{margin:1rem 0}"
-    "td,th{padding:.25rem .8rem;text-align:right;border-bottom:1px solid #ddd}"
+    "table.wide{font-size:.85em}table.wide td:first-child{white-space:nowrap}"
+    "td,th{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #ddd}"
     "td:first-child,th:first-child{text-align:left}thead th{border-bottom:2px solid #555}img{max-width:100%}"
     ".note{color:#555;font-size:.9em}"
 )
@@ -54,12 +57,13 @@ def write_json(path: Path, value: Any) -> None:
 
 def html_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
     """A table of mappings as HTML; numbers with four significant digits, None as a dash."""
-    head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
+    head = "".join(f"<th>{html.escape(column.replace('_', ' '))}</th>" for column in columns)
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(shown(row.get(column)))}</td>" for column in columns) + "</tr>"
         for row in rows
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    kind = ' class="wide"' if len(columns) > _WIDE else ""
+    return f"<table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def write_page(path: Path, title: str, parts: Sequence[str], notes: Sequence[str] = ()) -> None:
@@ -86,6 +90,8 @@ def interval_figure(rows: Sequence[str], panels: Mapping[str, Sequence[Mapping[s
 
     `data` is printed below, so that a figure taken out of its report still says what it shows.
     """
+    from matplotlib.ticker import MaxNLocator
+
     columns = 2 if len(panels) in (2, 4) else min(3, max(len(panels), 1))
     lines = -(-max(len(panels), 1) // columns)
     figure = new_figure(3.2 * columns + 2, (0.9 + 0.3 * len(rows)) * lines + 0.5)
@@ -97,6 +103,7 @@ def interval_figure(rows: Sequence[str], panels: Mapping[str, Sequence[Mapping[s
                 if found.get("ci95"):
                     axis.plot(found["ci95"], [y, y], color="C0")
         axis.set_title(name, fontsize=10)
+        axis.xaxis.set_major_locator(MaxNLocator(5))
         axis.set_yticks(range(len(rows)), rows)
         axis.set_ylim(len(rows) - 0.5, -0.5)
         axis.grid(axis="x", color="0.9")
@@ -108,10 +115,14 @@ def interval_figure(rows: Sequence[str], panels: Mapping[str, Sequence[Mapping[s
 
 
 def shown(value: Any) -> str:
-    """A cell as people read it."""
+    """A cell as people read it: four significant digits, large numbers whole."""
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+    return str(value)
 
 
 def write_evaluation(report: Mapping[str, Any], folder: Path) -> None:

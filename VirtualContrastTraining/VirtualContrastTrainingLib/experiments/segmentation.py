@@ -55,8 +55,8 @@ def write_segmentation(name: str, title: str, truth: Path, folder: Path, options
     with _scenarios(truth, options) as scenarios:
         if not options.scenarios:
             notes.append(
-                "The paper's scenarios are nnU-Nets trained on real, pre-contrast and synthetic images; here one "
-                "way of finding lesions is used on real and on synthetic phases."
+                "The paper's scenarios are nnU-Nets trained on real, pre-contrast and synthetic images, which the "
+                "command segment does; here one way of finding lesions is used on real and on synthetic phases."
             )
         results = {
             label: measure_scenario(label, true_maps, label_maps(place), options) for label, place in scenarios.items()

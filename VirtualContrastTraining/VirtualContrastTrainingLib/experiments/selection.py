@@ -13,6 +13,7 @@ from VirtualContrastLib.events import InputError
 
 from ..metrics.evaluation import METRICS
 from ..metrics.same import Ranking
+from .outputs import OUTPUTS
 from .reports import html_table, new_figure, write_page, write_table
 
 if TYPE_CHECKING:
@@ -22,22 +23,25 @@ Table = dict[str, dict[str, float]]
 """Checkpoint -> metric -> value."""
 
 
-def write_selection(table: Mapping[str, Mapping[str, float]], ranking: Ranking, folder: Path, data: str) -> None:
-    """Write same.csv, same.json, same.png and report.html; `data` says what the metrics were computed on."""
+def write_selection(
+    table: Mapping[str, Mapping[str, float]], ranking: Ranking, folder: Path, data: str, name: str | None = None
+) -> None:
+    """Write same.csv, same.json, same.png and report.html, or all four under `name`; `data` says what was measured."""
     metrics = list(next(iter(table.values())))
     counted = list(next(iter(ranking.scaled.values())))
     columns = ("checkpoint", "SAMe", *metrics, *(f"scaled {metric}" for metric in counted))
     rows = [
         {
-            "checkpoint": name,
-            "SAMe": ranking.same[name],
+            "checkpoint": checkpoint,
+            "SAMe": ranking.same[checkpoint],
             **values,
-            **{f"scaled {metric}": value for metric, value in ranking.scaled[name].items()},
+            **{f"scaled {metric}": value for metric, value in ranking.scaled[checkpoint].items()},
         }
-        for name, values in table.items()
+        for checkpoint, values in table.items()
     ]
-    write_table(folder, "same", columns, rows)
-    _figure(ranking, data).savefig(folder / "same.png", dpi=150)
+    stem = name or "same"
+    write_table(folder, stem, columns, rows)
+    _figure(ranking, data).savefig(folder / f"{stem}.png", dpi=150)
     parts = [f"<p>Chosen: <b>{html.escape(ranking.winners[0])}</b>.</p>", html_table(columns, rows)]
     notes = [
         f"Data: {data}.",
@@ -46,7 +50,9 @@ def write_selection(table: Mapping[str, Mapping[str, float]], ranking: Ranking, 
     ]
     if ranking.left_out:
         notes.append(f"Left out, equal for all checkpoints: {', '.join(ranking.left_out)}.")
-    write_page(folder / "report.html", "Checkpoint selection", [*parts, '<img src="same.png" alt="SAMe">'], notes)
+    title = "Checkpoint selection" if name is None else f"{name}: {OUTPUTS[name].title}"
+    image = f'<img src="{stem}.png" alt="SAMe and the scaled metrics over the checkpoints">'
+    write_page(folder / f"{name or 'report'}.html", title, [*parts, image], notes)
 
 
 def read_table(path: Path) -> Table:

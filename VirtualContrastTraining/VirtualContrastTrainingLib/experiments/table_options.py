@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..metrics.feature_networks import FeatureNetwork
 from ..metrics.lpips import Lpips
 
 
@@ -15,7 +16,9 @@ class TableOptions:
 
     `data` says where the images come from, None to find out. `scenarios` maps names to folders of predicted label maps.
     `segmentation` is a lesion model for phantoms. `failures` receives a sentence for each case that could not be used;
-    it may name files and is for the terminal only.
+    it may name files and is for the terminal only. `networks` are feature networks by name, for FID and KID;
+    `radiomics` also computes the radiomics distance of the lesions. `systems` maps names of systems to folders of what
+    each synthesized. `classifier_scores` maps a task of MAMA-SYNTH to a table of scores.
     """
 
     lpips: Lpips | None = None
@@ -24,6 +27,10 @@ class TableOptions:
     z_scored: bool = False
     scenarios: Mapping[str, Path] = field(default_factory=dict)
     segmentation: str | None = None
+    networks: Mapping[str, FeatureNetwork] = field(default_factory=dict)
+    radiomics: bool = False
+    systems: Mapping[str, Path] = field(default_factory=dict)
+    classifier_scores: Mapping[str, Path] = field(default_factory=dict)
     repeats: int = 1000
     seed: int = 0
     data: str | None = None

@@ -1,4 +1,4 @@
-"""Tables of the papers by name: the same rows for any data, with true and as-published columns side by side."""
+"""Image-quality tables of the papers: the same rows for any data, true and as-published columns side by side."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from VirtualContrastLib.events import InputError
 
-from ..metrics.evaluation import AS_PUBLISHED_MEANING, METRICS, Evaluation, Settings, evaluate
+from ..metrics.as_published import PROTOCOLS
+from ..metrics.distributions import Preparation, image_distances
+from ..metrics.evaluation import AS_PUBLISHED_MEANING, METRICS, Evaluation, Settings
 from ..metrics.pairs import Pair
+from ..metrics.radiomics_distance import lesion_distance
 from .mama_synth import write_mama_synth
 from .mammography import write_mammography
+from .outputs import OUTPUTS
 from .phantom_cohort import data_given
 from .reports import LABELS, html_table, interval_figure, write_json, write_page, write_table
 from .segmentation import write_segmentation
@@ -22,15 +26,16 @@ from .table_options import TableOptions
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["TABLES", "TableOptions", "write_named_table"]
+__all__ = ["TableOptions", "write_named_table"]
 
-TABLES = {
-    "osuala2025-table2": "Image quality of single-phase synthesis, and of the pre-contrast image as baseline",
-    "osuala2025-table3": "Tumor segmentation by scenario",
-    "osuala2025-table4": "Image quality of multi-phase synthesis, per phase, images and subtraction images",
-    "cem-change": "Contrast-enhanced mammography: contrast-to-noise ratio and change from the low-energy image",
-    "mama-synth": "MAMA-SYNTH 2026 protocol",
-}
+NO_NETWORKS = (
+    "FID and KID need weights of a feature network: --fid imagenet=FILE (or imagenet=download) and --fid "
+    "radimagenet=FILE."
+)
+NO_RADIOMICS = "The radiomics distance (FRD) of the lesions is computed with --radiomics."
+PAPERS_NETWORKS = ("imagenet", "radimagenet")
+FRD = ("frd_v0", "frd_v0_as_published", "frd_v1")
+HALVES = "real against real (patients in halves)"
 
 
 @dataclass(frozen=True)
@@ -47,41 +52,57 @@ def write_named_table(
 ) -> dict[str, Any]:
     """Compute a table by its name and write it as CSV, JSON, PNG and HTML into `folder`; returns what the JSON holds.
 
-    `source` are pairs of images; for osuala2025-table3 the folder of true label maps, or of phantom cases. Raises
+    `source` are pairs of images; for segmentation the folder of true label maps, or of phantom cases. Raises
     InputError where the source lacks what the table needs.
     """
     options = options or TableOptions()
-    title = f"{name}: {TABLES[name]}"
+    kind = OUTPUTS[name].kind
+    title = f"{name}: {OUTPUTS[name].title}"
     if isinstance(source, Path):
         return write_segmentation(name, title, source, folder, options)
     options.data = options.data or data_given(pair.real.parent for pair in source)
-    if name == "mama-synth":
+    if kind == "mama_synth":
         return write_mama_synth(title, source, folder, options)
-    if name == "cem-change":
+    if kind == "mammograms":
         return write_mammography(name, title, source, folder, options)
-    rows = _table2(source) if name == "osuala2025-table2" else _table4(source)
-    protocol = "spie2024" if name == "osuala2025-table2" else "jmi2025-table4"
-    reports = {}
-    for row in rows:
-        settings = Settings(protocol, row.subtraction, options.repeats, options.seed)
-        evaluation = Evaluation(settings, options.lpips, options.lpips_missing)
-        reports[row.label] = evaluate(row.pairs, evaluation)
-        options.failures += [f"{row.label}: {failure.sentence}" for failure in evaluation.failures]
-    return _write(name, title, reports, folder, options.data)
+    rows = _first_phase(source, name) if kind == "quality" else _every_phase(source)
+    protocol = "spie2024" if kind == "quality" else "jmi2025-table4"
+    reports = {row.label: _measure(row, protocol, options) for row in rows}
+    return _write(name, title, reports, folder, options)
 
 
-def _table2(pairs: Sequence[Pair]) -> list[Row]:
+def _measure(row: Row, protocol: str, options: TableOptions) -> dict[str, Any]:
+    """The pairwise report of a row with `distances` and `radiomics` added; those are None where not asked for."""
+    evaluation = Evaluation(
+        Settings(protocol, row.subtraction, options.repeats, options.seed), options.lpips, options.lpips_missing
+    )
+    usable = [pair for pair in row.pairs if evaluation.try_add(pair)]
+    options.failures += [f"{row.label}: {failure.sentence}" for failure in evaluation.failures]
+    report = evaluation.report()
+    own = PROTOCOLS[protocol]
+    preparation = Preparation(size=224 if own.size == 224 else 299, normalize=own.normalize)
+    report["distances"] = {
+        name: image_distances(usable, network, preparation, seed=options.seed, subtract=row.subtraction is not None)
+        for name, network in options.networks.items()
+    }
+    report["radiomics"] = None
+    if options.radiomics and row.subtraction is None:
+        report["radiomics"] = lesion_distance(usable)
+    return report
+
+
+def _first_phase(pairs: Sequence[Pair], name: str) -> list[Row]:
     """Rows of the first phase; images that name no phase all count."""
     pairs = [pair for pair in pairs if _phase_number(pair.real) in (None, 1)]
     if not pairs:
-        raise InputError("osuala2025-table2 is about the first post-contrast phase, of which there is no image.")
+        raise InputError(f"{name} is about the first post-contrast phase, of which there is no image.")
     rows = [Row("synthetic", pairs)]
     if all(pair.pre is not None for pair in pairs):
         rows.append(Row("pre-contrast (baseline)", [_baseline(pair) for pair in pairs]))
     return rows
 
 
-def _table4(pairs: Sequence[Pair]) -> list[Row]:
+def _every_phase(pairs: Sequence[Pair]) -> list[Row]:
     phases: dict[int, list[Pair]] = {}
     for pair in pairs:
         phases.setdefault(_phase_of(pair.real), []).append(pair)
@@ -114,48 +135,60 @@ def _phase_number(path: Path) -> int | None:
     return None if found is None else int(found.group(1))
 
 
-def _write(name: str, title: str, reports: Mapping[str, Mapping[str, Any]], folder: Path, data: str) -> dict[str, Any]:
-    columns = [
-        "row",
-        *(f"{LABELS[m]} {kind}" for m in METRICS for kind in ("true", "as published")),
-        "slices",
-        "patients",
-    ]
-    rows = []
-    for label, report in reports.items():
-        row: dict[str, Any] = {"row": label, "slices": report["slices"], "patients": report["patients"]}
-        for metric in METRICS:
-            row[f"{LABELS[metric]} true"] = report["true"][metric]
-            row[f"{LABELS[metric]} as published"] = report["as_published"][metric]
-        rows.append(row)
+def _write(
+    name: str, title: str, reports: Mapping[str, Mapping[str, Any]], folder: Path, options: TableOptions
+) -> dict[str, Any]:
+    rows = _rows(reports, options)
+    columns = list(dict.fromkeys(column for row in rows for column in row))
     write_table(folder, name, columns, rows)
-    result = {"table": name, "data": data, "rows": dict(reports)}
+    notes = _notes(reports, options)
+    result = {"table": name, "data": options.data, "rows": dict(reports), "notes": notes}
     write_json(folder / f"{name}.json", result)
-    _figure(reports, data).savefig(folder / f"{name}.png", dpi=150)
-    notes = [f"Data: {data}.", f"As published: {AS_PUBLISHED_MEANING}."]
-    notes += sorted({note for report in reports.values() for note in report["notes"].values()})
-    failed = {label: len(report["failed"]) for label, report in reports.items() if report["failed"]}
-    notes += [f"{label}: {count} pairs could not be measured." for label, count in failed.items()]
+    _figure(reports, options.data or "").savefig(folder / f"{name}.png", dpi=150)
     image = f'<img src="{name}.png" alt="true metrics with intervals">'
-    write_page(folder / f"{name}.html", title, [_page_table(reports), image], notes)
+    said = [f"Data: {options.data}.", f"As published: {AS_PUBLISHED_MEANING}.", *notes]
+    shown = [column for column in columns if any(row.get(column) is not None for row in rows)]
+    write_page(folder / f"{name}.html", title, [html_table(shown, rows), image], said)
     return result
 
 
-def _page_table(reports: Mapping[str, Mapping[str, Any]]) -> str:
-    """The table as people read it: a metric that no row has is left out."""
-    kinds = {"true": "", "as_published": ", as published"}
-    columns = [(group, m) for m in METRICS for group in kinds if any(r[group][m] is not None for r in reports.values())]
-    names = {key: f"{LABELS[key[1]]}{kinds[key[0]]}" for key in columns}
-    rows = [
-        {
-            "row": label,
-            **{names[key]: report[key[0]][key[1]] for key in columns},
-            "slices": report["slices"],
-            "patients": report["patients"],
-        }
-        for label, report in reports.items()
-    ]
-    return html_table(["row", *names.values(), "slices", "patients"], rows)
+def _rows(reports: Mapping[str, Mapping[str, Any]], options: TableOptions) -> list[dict[str, Any]]:
+    """A row each: both columns of every metric, FID and KID by network, FRD; None where not computed."""
+    rows = []
+    for label, report in reports.items():
+        row: dict[str, Any] = {"row": label}
+        for metric in METRICS:
+            row[LABELS[metric]] = report["true"][metric]
+            row[f"{LABELS[metric]}, as published"] = report["as_published"][metric]
+        for network in options.networks or PAPERS_NETWORKS:
+            found = report["distances"].get(network, {}).get("synthetic_against_real", {})
+            row |= {f"FID {network}": found.get("fid"), f"KID {network}": found.get("kid")}
+        row |= {f"FRD {kind[4:].replace('_', ' ')}": (report["radiomics"] or {}).get(kind) for kind in FRD}
+        rows.append(row | {"slices": report["slices"], "patients": report["patients"]})
+        halves = {network: found["baseline"] for network, found in report["distances"].items() if found["baseline"]}
+        if halves and "baseline" not in label:
+            row = {"row": f"{label.removesuffix('synthetic')}{HALVES}"}
+            for network, found in halves.items():
+                row |= {f"FID {network}": found["fid"], f"KID {network}": found["kid"]}
+            rows.append(row | {"slices": report["slices"], "patients": report["patients"]})
+    return rows
+
+
+def _notes(reports: Mapping[str, Mapping[str, Any]], options: TableOptions) -> list[str]:
+    notes = sorted({note for report in reports.values() for note in report["notes"].values()})
+    if not options.networks:
+        notes.append(NO_NETWORKS)
+    if not options.radiomics:
+        notes.append(NO_RADIOMICS)
+    of_rows: dict[str, list[str]] = {}
+    for label, report in reports.items():
+        if report["failed"]:
+            of_rows.setdefault(f"{len(report['failed'])} pairs could not be measured.", []).append(label)
+        for network, found in report["distances"].items():
+            of_rows.setdefault(f"FID {network}: {found['synthetic_against_real']['note']}", []).append(label)
+        if report["radiomics"]:
+            of_rows.setdefault(f"FRD: {report['radiomics']['note']}", []).append(label)
+    return notes + [f"{', '.join(labels)}. {note}" for note, labels in of_rows.items() if not note.endswith(": ")]
 
 
 def _figure(reports: Mapping[str, Mapping[str, Any]], data: str) -> Figure:

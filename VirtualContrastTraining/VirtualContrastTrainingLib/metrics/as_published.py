@@ -17,10 +17,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Protocol:
-    """What a paper's scripts did to the 8-bit images first: min-max per image, then a square resize; and
-    the argument order.
+    """What a paper did to its images before it measured them.
+
+    `scale_volumes`: files of other than 8-bit values are min-max scaled to 0..255, each as a whole (data preparation).
+    Then min-max per slice (`normalize`), a square resize to `size` pixels, and the argument order.
     """
 
+    scale_volumes: bool = False
     normalize: bool = False
     size: int | None = None
     real_first: bool = False
@@ -36,12 +39,19 @@ class Protocol:
 
 PROTOCOLS = {
     "files": Protocol(),
-    "spie2024": Protocol(normalize=True, size=512),
-    "jmi2025-table4": Protocol(normalize=True, size=224, real_first=True),
+    "spie2024": Protocol(scale_volumes=True, normalize=True, size=512),
+    "jmi2025-table4": Protocol(scale_volumes=True, normalize=True, size=224, real_first=True),
 }
-"""`files` takes the 8-bit values as they are, synthetic minus real; the others repeat the scripts behind
+"""`files` takes the 8-bit values as they are in the files, synthetic minus real; the others repeat the scripts behind
 the printed tables.
 """
+NOT_EIGHT_BIT = (
+    "The published arithmetic is defined on 8-bit values as they are in the files, and these files hold others; "
+    "--protocol spie2024 or jmi2025-table4 scales each volume to 0..255 first, as the papers prepared theirs."
+)
+SCALED_TO_EIGHT_BIT = (
+    "Volumes without 8-bit values were min-max scaled to 0..255 each on its own, as the papers prepared them."
+)
 
 
 def wrapped_mse(first: np.ndarray, second: np.ndarray) -> float:

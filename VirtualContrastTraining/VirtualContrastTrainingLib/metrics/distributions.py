@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from VirtualContrastLib.events import InputError
 
-from .as_published import as_eight_bit, minmax_eight_bit, resize_linear
+from .as_published import as_eight_bit, minmax_eight_bit, resize_linear, saturating_subtract
 from .feature_networks import FeatureNetwork
 from .frechet import FeatureMoments, frechet_distance, kernel_distance, too_few_note
 from .images import read_stack
@@ -18,6 +18,15 @@ from .pairs import Pair
 
 KID_LIMIT = 2000
 """KID keeps this many feature vectors a side at most (a random sample of the stream), so memory stays bounded."""
+
+DEFINITIONS = {
+    "fid": "squared Frechet distance of Gaussians fitted to the network's features, covariance with N - 1; 0 and up, "
+    "0 is equal, in squared units of the features; grows with small N",
+    "kid": "unbiased squared MMD with a cubic kernel, mean over subsets of 100; about 0 for equal sets at any N, and "
+    "may be slightly negative",
+    "baseline": "real images of one random half of the patients against those of the other half",
+}
+"""What the numbers of a comparison are."""
 
 
 @dataclass(frozen=True)
@@ -70,23 +79,58 @@ def compare_sets(first: FeatureSet, second: FeatureSet, *, seed: int = 0) -> dic
     }
 
 
+@dataclass(frozen=True)
+class FeatureReader:
+    """Features of image files; with `subtract`, of phase minus pre-contrast on 8 bit, negative values at 0."""
+
+    network: FeatureNetwork
+    preparation: Preparation
+    batch: int = 16
+    subtract: bool = False
+
+    def features(self, path: Path, pre: Path | None) -> np.ndarray:
+        """Features [slices, dimension] of one image; volumes without 8-bit values are min-max scaled as a whole.
+
+        Raises InputError where a subtraction has no `pre` of the image's size.
+        """
+        slices, _ = as_eight_bit(read_stack(path).pixels)
+        if self.subtract:
+            if pre is None:
+                raise InputError(f"The subtraction of {path} needs its pre-contrast image; give it with --pre.")
+            before, _ = as_eight_bit(read_stack(pre).pixels)
+            if before.shape != slices.shape:
+                raise InputError(f"{pre} differs in size from {path}.")
+            slices = saturating_subtract(slices, before)
+        found = []
+        for start in range(0, len(slices), self.batch):
+            batch = [self.preparation(slice_) for slice_ in slices[start : start + self.batch]]
+            found.append(self.network.features(np.stack(batch)))
+        return np.concatenate(found)
+
+
 def image_distances(
-    pairs: Sequence[Pair], network: FeatureNetwork, preparation: Preparation, *, batch: int = 16, seed: int = 0
+    pairs: Sequence[Pair],
+    network: FeatureNetwork,
+    preparation: Preparation,
+    *,
+    batch: int = 16,
+    seed: int = 0,
+    subtract: bool = False,
 ) -> dict[str, Any]:
     """FID and KID of synthetic against real, and of one half of the patients' real images against the other half.
 
     The halves (`baseline`) say what distance two samples of one distribution show at that N; it is None for one
-    patient. Streams over the pairs, one file at a time.
+    patient. Streams over the pairs, one file at a time. `subtract` compares subtraction images. Raises InputError for
+    fewer than two slices.
     """
-    patients = sorted({pair.patient for pair in pairs})
-    shuffled = np.random.default_rng(seed).permutation(len(patients))
-    first_half = {patients[n] for n in shuffled[: len(patients) // 2]}
+    reader = FeatureReader(network, preparation, batch, subtract)
+    first_half = _half_of_patients(pairs, seed)
     real, synthetic, halves = FeatureSet(seed), FeatureSet(seed), (FeatureSet(seed), FeatureSet(seed))
     for pair in pairs:
-        vectors = file_features(pair.real, network, preparation, batch)
+        vectors = reader.features(pair.real, pair.pre)
         real.add(vectors)
         halves[pair.patient in first_half].add(vectors)
-        synthetic.add(file_features(pair.synthetic, network, preparation, batch))
+        synthetic.add(reader.features(pair.synthetic, pair.pre))
     if real.moments.n < 2:
         raise InputError("FID and KID compare sets of images; one pair of slices is not enough.")
     enough = all(half.moments.n > 1 for half in halves)
@@ -94,13 +138,12 @@ def image_distances(
         "network": network.kind,
         "synthetic_against_real": compare_sets(real, synthetic, seed=seed),
         "baseline": compare_sets(*halves, seed=seed) if enough else None,
+        "definitions": DEFINITIONS,
     }
 
 
-def file_features(path: Path, network: FeatureNetwork, preparation: Preparation, batch: int) -> np.ndarray:
-    """Features [slices, dimension] of one image file; volumes without 8-bit values are min-max scaled as a whole."""
-    slices, _ = as_eight_bit(read_stack(path).pixels)
-    found = []
-    for start in range(0, len(slices), batch):
-        found.append(network.features(np.stack([preparation(s) for s in slices[start : start + batch]])))
-    return np.concatenate(found)
+def _half_of_patients(pairs: Sequence[Pair], seed: int) -> set[str]:
+    """A random half of the patients; sorted first, so that the seed alone decides."""
+    patients = sorted({pair.patient for pair in pairs})
+    shuffled = np.random.default_rng(seed).permutation(len(patients))
+    return {patients[n] for n in shuffled[: len(patients) // 2]}

@@ -18,13 +18,23 @@ from .slice_metrics import SliceMetrics, Values
 
 METRICS = ("mse", "mae", "psnr", "ssim", "ms_ssim", "lpips")
 DEFINITIONS = {
-    "mse": "mean squared error, squared units of the files",
-    "mae": "mean absolute error, units of the files",
-    "psnr": "10 log10(range^2 / MSE) in dB",
-    "ssim": "Gaussian 11 x 11 window, sigma 1.5, population covariance, windows inside the slice",
-    "ms_ssim": "five scales, torchmetrics' definition",
-    "lpips": "AlexNet, version 0.1, on the data range mapped to [-1, 1]",
+    "mse": "mean squared error, squared units of the files; 0 and up, 0 is equal",
+    "mae": "mean absolute error, units of the files; 0 and up, 0 is equal",
+    "psnr": "10 log10(range^2 / MSE) in dB; higher is closer",
+    "ssim": "Gaussian 11 x 11 window, sigma 1.5, population covariance, windows inside the slice; -1 to 1, 1 is equal",
+    "ms_ssim": "five scales, torchmetrics' definition; 0 to 1, 1 is equal",
+    "lpips": "AlexNet, version 0.1, on the data range mapped to [-1, 1]; 0 and up, 0 is equal",
     "data_range": "255 for 8-bit files, else max - min of the pair's real image or volume",
+    "statistics": "each metric is taken per slice (true_per_volume: per volume) and averaged over slices; std is the "
+    "population standard deviation over slices, ci95 a percentile bootstrap over patients",
+    "true_in_lesion": "over the pixels of lesion masks; SSIM is the mean there of the whole slice's map",
+    "true_in_breast": "over the pixels of breast masks; SSIM is the mean there of the whole slice's map",
+    "as_published.mse": "mean of (a - b)^2 modulo 256; 0 to 249",
+    "as_published.mae": "mean of (a - b) modulo 256; 0 to 255, depends on the order of a and b",
+    "as_published.psnr": "10 log10(peak^2 / as-published MSE) in dB, peak the maximum of b",
+    "as_published.ssim": "torchmetrics: range of each pair of slices, mirrored borders counted; -1 to 1",
+    "as_published.ms_ssim": "torchmetrics: range of each pair of slices; 0 to 1",
+    "as_published.lpips": "of images cut to 0 and 1 at three quarters of their range; 0 and up",
 }
 AS_PUBLISHED_MEANING = (
     "artefacts of the published scripts (8-bit wrap-around, binarized LPIPS), for comparison with the papers only"
@@ -45,7 +55,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Failure:
-    """A pair that could not be measured: its number in the order given, and why. `reason` names no file.
+    """A pair that could not be measured: its number in the order given, and why. `reason` names its files as [real].
 
     `sentence` is the whole one, with the file, for the terminal only: file names may carry patient ids.
     """
@@ -79,11 +89,8 @@ class Evaluation:
         number, self._seen = self._seen, self._seen + 1
         loaded = load_pair(pair, self.settings.subtraction)
         if not loaded.as_in_files:
-            self._note(
-                "as_published",
-                "Volumes without 8-bit values were min-max scaled to 0..255 each on its own, as the "
-                "papers prepared them.",
-            )
+            scaled = as_published.PROTOCOLS[self.settings.protocol].scale_volumes
+            self._note("as_published", as_published.SCALED_TO_EIGHT_BIT if scaled else as_published.NOT_EIGHT_BIT)
         self._measure(pair.patient, number, loaded)
         self._pairs += 1
         self._patients.add(pair.patient)
@@ -94,11 +101,7 @@ class Evaluation:
         try:
             self.add(pair)
         except InputError as error:
-            reason = str(error)
-            for path in (pair.real, pair.synthetic, pair.lesion, pair.breast, pair.pre):
-                if path is not None:
-                    reason = reason.replace(str(path), "a file").replace(path.name, "a file")
-            self.failures.append(Failure(self._seen - 1, reason, str(error)))
+            self.failures.append(Failure(self._seen - 1, _without_names(str(error), pair), str(error)))
             return False
         return True
 
@@ -160,6 +163,17 @@ class Evaluation:
         sentences = self._notes.setdefault(name, [])
         if sentence not in sentences:
             sentences.append(sentence)
+
+
+def _without_names(sentence: str, pair: Pair) -> str:
+    """The sentence with each file of the pair called by its part, as [real]."""
+    parts = ("real", "synthetic", "lesion", "breast", "pre")
+    paths = {part: path for part in parts if (path := getattr(pair, part)) is not None}
+    for part, path in paths.items():
+        sentence = sentence.replace(str(path), f"[{part}]")
+    for part, path in paths.items():
+        sentence = sentence.replace(path.name, f"[{part}]")
+    return sentence
 
 
 def evaluate(pairs: Iterable[Pair], evaluation: Evaluation) -> dict[str, Any]:

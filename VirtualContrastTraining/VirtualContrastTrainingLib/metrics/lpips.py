@@ -1,13 +1,12 @@
 """LPIPS (Zhang et al. 2018, AlexNet, version 0.1) without torchvision: five convolutions, five linear heads.
 
-The backbone is torchvision's `alexnet-owt-7be5be79.pth` (244 MB), given by path or found in
-`$TORCH_HOME/hub/checkpoints`; nothing is downloaded. The linear heads come with torchmetrics.
+The backbone is torchvision's `alexnet-owt-7be5be79.pth` (244 MB), given by path, found in
+`$TORCH_HOME/hub/checkpoints`, or downloaded where asked for. The linear heads come with torchmetrics.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from VirtualContrastLib.events import InputError
 
+from .weights import ALEXNET, DOWNLOAD, cached, fetched, hub_checkpoints
+
 if TYPE_CHECKING:
     import torch
 
-BACKBONE_FILE = "alexnet-owt-7be5be79.pth"
 SMALLEST_SIDE = 32
 _CONVOLUTIONS = (
     (0, 3, 64, 11, 4, 2),
@@ -85,33 +85,35 @@ class Lpips:
 
 
 def load_lpips(backbone: Path | None = None, *, device: str = "cpu") -> Lpips:
-    """Load LPIPS; `backbone` None looks into torch's hub folder.
+    """Load LPIPS; `backbone` None looks into torch's hub folder, "download" also fetches the file.
 
     Raises InputError, in a sentence that says what to put where, when the AlexNet file is missing or is not
     one.
     """
-    path = backbone if backbone is not None else hub_checkpoints() / BACKBONE_FILE
-    if not path.is_file():
-        raise InputError(
-            f"LPIPS needs torchvision's AlexNet weights: put {BACKBONE_FILE} at {path} or name the file with --alexnet."
-        )
+    path = _backbone_file(backbone)
     weights = load_state(path)
     for index, inputs, outputs, kernel, _, _ in _CONVOLUTIONS:
         found = tuple(weights[f"features.{index}.weight"].shape) if f"features.{index}.weight" in weights else None
         if found != (outputs, inputs, kernel, kernel):
             raise InputError(f"{path} is not torchvision's AlexNet: features.{index}.weight has shape {found}.")
     model = Lpips(weights, load_state(_heads_file()), device)
-    if not sha256(path).startswith("7be5be79"):
+    if not sha256(path).startswith(ALEXNET.sha256_start):
         model.note = "LPIPS used AlexNet weights that are not torchvision's (SHA-256 does not begin with 7be5be79)."
     return model
 
 
-def hub_checkpoints() -> Path:
-    """Where torch.hub keeps downloaded weights: $TORCH_HOME/hub/checkpoints, by default under
-    ~/.cache/torch.
-    """
-    home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "torch"
-    return Path(home) / "hub" / "checkpoints"
+def _backbone_file(given: Path | None) -> Path:
+    if given is not None and str(given) != DOWNLOAD:
+        if not given.is_file():
+            raise InputError(f"There is no weight file {given}; give torchvision's {ALEXNET.name}, or 'download'.")
+        return given
+    path = fetched(ALEXNET) if given is not None else cached(ALEXNET)
+    if path is None:
+        raise InputError(
+            f"LPIPS needs torchvision's AlexNet weights: put {ALEXNET.name} at {hub_checkpoints() / ALEXNET.name}, or "
+            "name the file with --alexnet (--alexnet download fetches it)."
+        )
+    return path
 
 
 def load_state(path: Path) -> Mapping[str, torch.Tensor]:

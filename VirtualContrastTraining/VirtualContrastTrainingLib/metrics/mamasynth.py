@@ -2,40 +2,82 @@
 
 Images are z-scored with constants of the pre-contrast training images, the same for pre- and post-contrast. MSE on
 these; LPIPS on values cut at 5 sigma; SSIM (7 x 7 uniform window, range 10) averaged over the tumor; FRD version 1
-over tumors; Dice and HD95 (both directions pooled, in pixels) of masks that the challenge's nnU-Net found on the
-synthetic images. The two AUROCs need the organizers' classifiers, which are published as pickles only.
+over tumors; Dice and HD95 of masks that the challenge's nnU-Net found on the synthetic images; AUROC of its two
+classifiers (`mamasynth_classifiers`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from VirtualContrastLib.events import InputError
 
 from .images import read_mask, read_stack
-from .lpips import Lpips
+from .lpips import SMALLEST_SIDE, Lpips
+from .mamasynth_classifiers import TASKS, Row, as_result, auroc_of_scores, classifier_extractor, rows_of_case
 from .pairs import Pair
 from .pairwise import mse
 from .radiomics_distance import distance_v1, extractor_v1, lesion_features, table_of
-from .segmentation import dice, hd95
+from .segmentation import dice, hd95_of_challenge
+
+if TYPE_CHECKING:
+    from radiomics.featureextractor import RadiomicsFeatureExtractor
 
 MEAN, STD = 107.41193853581365, 219.96180535228203
 """Pre-contrast intensity of the 1506 MAMA-MIA training patients."""
 CLIP_SIGMA = 5.0
-AUROC_NOTE = "The classifiers of the challenge are pickled programs, which are not loaded here."
+AUROC_NOTE = (
+    "The challenge's classifiers are pickled programs, which are not loaded here; give the scores of the rows in "
+    "mama-synth-features-{task}.csv with --classifier-scores {task}=CSV."
+)
+DEFINITIONS = {
+    "mse": f"mean squared error of whole slices in z-scores (value - {MEAN:.2f}) / {STD:.2f}; 0 and up, 0 is equal",
+    "lpips": "LPIPS (AlexNet) of z-scores cut at 5 and divided by 5; 0 and up, 0 is equal",
+    "ssim_tumor": "mean over the tumor of the SSIM map (7 x 7 window) of z-scores, data range 10; -1 to 1, 1 is equal",
+    "frd": "radiomics distance version 1 of the tumors: log of the squared Frechet distance; lower is closer",
+    "auroc_contrast": "how well the challenge's classifier tells synthetic from pre-contrast images; 0 to 1, 1 is best",
+    "auroc_tumor_roi": "how well its classifier tells the tumor from its mirror image in the synthetic image; 0 to 1",
+    "dice": "of the mask found on the synthetic image with the true one; 0 to 1; cases without a mask found left out",
+    "hausdorff_95": "pixels; surface of either mask to the other mask, both directions together; 0 is equal",
+    "std": "population standard deviation over cases",
+}
 
 
 @dataclass(frozen=True)
 class Case:
-    """One pair and, where a network segmented the synthetic image, the mask it found."""
+    """One pair and, where a network segmented the synthetic image, the mask it found. `pair.pre` is for the AUROC."""
 
     pair: Pair
     predicted_mask: Path | None = None
+
+
+@dataclass(frozen=True)
+class Slices:
+    """A case in memory: z-scored slices [j, i]; `pre` and `tumor` None where absent, `tumor` also where empty."""
+
+    real: np.ndarray
+    synthetic: np.ndarray
+    pre: np.ndarray | None
+    tumor: np.ndarray | None
+
+
+@dataclass
+class Gathered:
+    """Values of all cases so far. `rows` are what the classifiers read, by task."""
+
+    values: dict[str, list[float]] = field(
+        default_factory=lambda: {name: [] for name in ("mse", "lpips", "ssim_tumor", "dice", "hausdorff_95")}
+    )
+    tumors: tuple[list[dict[str, float]], list[dict[str, float]]] = field(default_factory=lambda: ([], []))
+    rows: dict[str, list[Row]] = field(default_factory=lambda: {task: [] for task in TASKS})
+    sentences: list[str] = field(default_factory=list)
+    masks: int = 0
+    empty: int = 0
 
 
 def z_score(values: np.ndarray) -> np.ndarray:
@@ -51,96 +93,125 @@ def tumor_ssim(real: np.ndarray, synthetic: np.ndarray, tumor: np.ndarray) -> fl
     return float(full[tumor].mean())
 
 
-def protocol(
-    cases: Iterable[Case],
-    *,
-    lpips: Lpips | None,
-    lpips_missing: str = "",
-    z_scored: bool = False,
-    failures: list[str] | None = None,
-) -> dict[str, Any]:
+def gather(cases: Iterable[Case], *, lpips: Lpips | None, z_scored: bool = False) -> Gathered:
+    """Measure all cases; one that cannot be read gets a sentence. `z_scored`: the images hold z-scores already.
+
+    Raises InputError where no case can be read.
+    """
+    found = Gathered()
+    extractors = extractor_v1(), classifier_extractor()
+    for number, case in enumerate(cases, start=1):
+        try:
+            slices = _load(case.pair, z_scored)
+            predicted = _prediction(case, slices)
+        except InputError as error:
+            found.sentences.append(str(error))
+            continue
+        _add_images(found, slices, lpips)
+        _add_radiomics(found, number, case.pair, slices, extractors)
+        if predicted is not None and slices.tumor is not None:
+            found.masks, found.empty = found.masks + 1, found.empty + (not predicted.any())
+            if predicted.any():
+                found.values["dice"].append(dice(predicted, slices.tumor))
+                found.values["hausdorff_95"].append(hd95_of_challenge(predicted, slices.tumor))
+    if not found.values["mse"]:
+        raise InputError(found.sentences[0] if found.sentences else "There was no case to evaluate.")
+    return found
+
+
+def summarize(found: Gathered, *, lpips_missing: str = "", scores: Mapping[str, Path] | None = None) -> dict[str, Any]:
     """The challenge's aggregates: metric -> {mean, std, n}, or None with a reason in `notes`.
 
-    `z_scored` says that the images hold z-scores already. Like the challenge, Dice and HD95 leave out cases without a
-    predicted lesion; `without_prediction` counts them. A case that cannot be read is counted in `failed` and its
-    sentence added to `failures`.
+    Like the challenge, Dice and HD95 leave out cases without a predicted lesion; `without_prediction` counts them.
+    `scores` maps a task to the table of its classifier's scores. Raises InputError where such a table does not fit.
     """
-    found: dict[str, list[float]] = {name: [] for name in ("mse", "lpips", "ssim_tumor", "dice", "hausdorff_95")}
-    lesions: tuple[list[dict[str, float]], list[dict[str, float]]] = ([], [])
-    extractor, empty, masks = extractor_v1(), 0, 0
-    sentences: list[str] = []
-    for case in cases:
-        try:
-            real, synthetic, tumor = _load(case.pair, z_scored)
-        except InputError as error:
-            sentences.append(str(error))
-            continue
-        found["mse"].append(mse(real, synthetic))
-        if lpips is not None:
-            cut = (np.clip(x, -CLIP_SIGMA, CLIP_SIGMA) / CLIP_SIGMA for x in (real, synthetic))
-            found["lpips"].append(lpips.distance(*cut))
-        if tumor is None:
-            continue
-        found["ssim_tumor"].append(tumor_ssim(real, synthetic, tumor))
-        if tumor.sum() > 1:
-            try:
-                features = [lesion_features(extractor, image[None], tumor[None]) for image in (real, synthetic)]
-            except ValueError:  # one value everywhere: PyRadiomics has nothing to bin
-                sentences.append(f"{case.pair.real} or {case.pair.synthetic} has no radiomics; it is not part of FRD.")
-            else:
-                for rows, row in zip(lesions, features, strict=True):
-                    rows.append(row)
-        if case.predicted_mask is not None:
-            predicted = _one_slice(read_mask(case.predicted_mask), case.predicted_mask)
-            masks, empty = masks + 1, empty + (not predicted.any())
-            if predicted.any():
-                found["dice"].append(dice(predicted, tumor))
-                found["hausdorff_95"].append(hd95(predicted, tumor, pooled=True))
-    if not found["mse"]:
-        raise InputError(sentences[0] if sentences else "There was no case to evaluate.")
-    if failures is not None:
-        failures += sentences
-    return {**_summarized(found, lesions, lpips_missing, masks, empty), "failed": len(sentences)}
-
-
-def _summarized(
-    found: dict[str, list[float]],
-    lesions: tuple[list[dict[str, float]], ...],
-    lpips_missing: str,
-    masks: int,
-    empty: int,
-) -> dict[str, Any]:
-    report: dict[str, Any] = {name: _mean_std(values) for name, values in found.items()}
-    notes = {"auroc_contrast": AUROC_NOTE, "auroc_tumor_roi": AUROC_NOTE}
-    report |= {"frd": None, "auroc_contrast": None, "auroc_tumor_roi": None}
+    report: dict[str, Any] = {name: _mean_std(values) for name, values in found.values.items()}
+    notes: dict[str, str] = {}
+    for task in TASKS:
+        table = (scores or {}).get(task)
+        value = None if table is None else auroc_of_scores(table, found.rows[task])
+        report[f"auroc_{task}"] = as_result(value, found.rows[task])
+        if value is None:
+            notes[f"auroc_{task}"] = AUROC_NOTE.format(task=task) if table is None else "Four rows or more are needed."
     if report["lpips"] is None:
-        notes["lpips"] = lpips_missing
+        notes["lpips"] = lpips_missing or f"No slice has {SMALLEST_SIDE} pixels on a side."
     if report["ssim_tumor"] is None:
         notes["ssim_tumor"] = "No case has a tumor mask."
-    if masks == 0:
+    if found.masks == 0:
         notes["dice"] = notes["hausdorff_95"] = "No masks found on the synthetic images were given."
-    if len(lesions[0]) < 2:
+    report["frd"] = _frd(found, notes)
+    counts = {"cases": len(found.values["mse"]), "without_prediction": found.empty, "failed": len(found.sentences)}
+    return {**report, "notes": notes, "definitions": DEFINITIONS, **counts}
+
+
+def _frd(found: Gathered, notes: dict[str, str]) -> dict[str, Any] | None:
+    if len(found.tumors[0]) < 2:
         notes["frd"] = "FRD needs two tumors or more."
-    else:
-        value = distance_v1(*(table_of(rows) for rows in lesions))
-        report["frd"] = {"mean": value, "n": len(lesions[0])} if math.isfinite(value) else None
-        if report["frd"] is None:
-            notes["frd"] = "The radiomics of both sets are equal, the log of their distance is not finite."
-    return {**report, "notes": notes, "cases": len(found["mse"]), "without_prediction": empty}
+        return None
+    try:
+        value = distance_v1(*(table_of(rows) for rows in found.tumors))
+    except ValueError as error:
+        notes["frd"] = f"FRD is not defined: {error}."
+        return None
+    if math.isfinite(value):
+        return {"mean": value, "n": len(found.tumors[0])}
+    notes["frd"] = "The radiomics of both sets are equal, the log of their distance is not finite."
+    return None
 
 
-def _load(pair: Pair, z_scored: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """(real, synthetic, tumor or None where absent or empty), z-scored slices [j, i]."""
-    images = []
-    for path in (pair.real, pair.synthetic):
+def _add_images(found: Gathered, slices: Slices, lpips: Lpips | None) -> None:
+    found.values["mse"].append(mse(slices.real, slices.synthetic))
+    if lpips is not None and min(slices.real.shape) >= SMALLEST_SIDE:
+        cut = (np.clip(x, -CLIP_SIGMA, CLIP_SIGMA) / CLIP_SIGMA for x in (slices.real, slices.synthetic))
+        found.values["lpips"].append(lpips.distance(*cut))
+    if slices.tumor is not None:
+        found.values["ssim_tumor"].append(tumor_ssim(slices.real, slices.synthetic, slices.tumor))
+
+
+def _add_radiomics(
+    found: Gathered,
+    number: int,
+    pair: Pair,
+    slices: Slices,
+    extractors: tuple[RadiomicsFeatureExtractor, RadiomicsFeatureExtractor],
+) -> None:
+    """Features for FRD and for the classifiers; a case with one value everywhere has none and gets a sentence."""
+    distance, classifiers = extractors
+    try:
+        if slices.tumor is not None and slices.tumor.sum() > 1:
+            images = (slices.real, slices.synthetic)
+            features = [
+                lesion_features(distance, image[None], slices.tumor[None], diagnostics=True) for image in images
+            ]
+            for rows, row in zip(found.tumors, features, strict=True):
+                rows.append(row)
+        for task, own in rows_of_case(classifiers, number, slices.synthetic, slices.pre, slices.tumor).items():
+            found.rows[task] += own
+    except ValueError:
+        found.sentences.append(f"{pair.real} or {pair.synthetic} has no radiomics; it is not part of FRD and AUROC.")
+
+
+def _load(pair: Pair, z_scored: bool) -> Slices:
+    def image(path: Path) -> np.ndarray:
         pixels = _one_slice(read_stack(path).pixels, path)
-        images.append(pixels.astype(np.float64) if z_scored else z_score(pixels))
-    if images[0].shape != images[1].shape:
-        raise InputError(f"{pair.real} and {pair.synthetic} differ in size.")
+        return pixels.astype(np.float64) if z_scored else z_score(pixels)
+
+    real, synthetic = image(pair.real), image(pair.synthetic)
+    pre = None if pair.pre is None else image(pair.pre)
     tumor = None if pair.lesion is None else _one_slice(read_mask(pair.lesion), pair.lesion)
-    if tumor is not None and tumor.shape != images[0].shape:
-        raise InputError(f"The mask {pair.lesion} differs in size from its image.")
-    return images[0], images[1], tumor if tumor is not None and tumor.any() else None
+    for path, array in ((pair.synthetic, synthetic), (pair.pre, pre), (pair.lesion, tumor)):
+        if array is not None and array.shape != real.shape:
+            raise InputError(f"{path} differs in size from {pair.real}.")
+    return Slices(real, synthetic, pre, tumor if tumor is not None and tumor.any() else None)
+
+
+def _prediction(case: Case, slices: Slices) -> np.ndarray | None:
+    if case.predicted_mask is None:
+        return None
+    predicted = _one_slice(read_mask(case.predicted_mask), case.predicted_mask)
+    if predicted.shape != slices.real.shape:
+        raise InputError(f"{case.predicted_mask} differs in size from {case.pair.real}.")
+    return predicted
 
 
 def _one_slice(stack: np.ndarray, path: Path) -> np.ndarray:

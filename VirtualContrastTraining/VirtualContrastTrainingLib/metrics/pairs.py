@@ -16,7 +16,8 @@ from .images import is_image
 _SUFFIXES = re.compile(r"(\.seg)?(\.nii\.gz|\.[A-Za-z0-9]+)$")
 _TOOL_WORDS = re.compile(r"_(synthesized_image|input_label|synthetic|real)(?=_|$)")
 _DUKE_PHASE = re.compile(r"_(000\d|CONCAT)(?=_|$)")
-_SLICE = re.compile(r"[_-]?(slice)?_?\d+$", re.IGNORECASE)
+_SLICE_WORD = re.compile(r"[_-]?slice[_-]?\d+$", re.IGNORECASE)
+_LAST_NUMBER = re.compile(r"[_-]\d+$")
 _COLUMNS = ("real", "synthetic", "patient", "lesion", "breast", "pre")
 
 
@@ -122,19 +123,48 @@ def _pairs_from_folders(real: Path, synthetic: Path, patient_pattern: str | None
     reals, synthetics = images_in(real), images_in(synthetic)
     if not synthetics:
         raise InputError(f"{synthetic} holds no image files.")
-    for key in (_strict_key, _loose_key):
-        left, right = (
-            _by_key(reals, real, key, complain=key is _loose_key),
-            _by_key(synthetics, synthetic, key, complain=key is _loose_key),
-        )
-        if left and left.keys() == right.keys():
-            return [_pair(left[name], right[name], real, patient_pattern) for name in sorted(left)]
+    strict = _by_key(reals, real, _strict_key), _by_key(synthetics, synthetic, _strict_key)
+    strict = _without_what_the_model_read(*strict), strict[1]
+    if strict[0].keys() != strict[1].keys() and strict[0].keys() & strict[1].keys():
+        raise _lonely(*strict, real, synthetic)  # names do fit, some are missing
+    left, right = strict
+    if left.keys() != right.keys():
+        left, right = _by_key(reals, real, _loose_key), _by_key(synthetics, synthetic, _loose_key)
+    if left.keys() != right.keys():
+        raise _lonely(left, right, real, synthetic)
+    return [_pair(left[name], right[name], real, patient_pattern) for name in sorted(left)]
+
+
+def _without_what_the_model_read(real: dict[str, Path], synthetic: dict[str, Path]) -> dict[str, Path]:
+    """Real files but the phases of prepared cases before the first synthetic one: a model such as the iterU-Net reads
+    acquired phases and makes only later ones.
+    """
+    first: dict[str, int] = {}
+    for key in synthetic:
+        case, number = _phase_of_key(key)
+        if number is not None:
+            first[case] = min(number, first.get(case, number))
+
+    def was_read(key: str, path: Path) -> bool:
+        case, number = _phase_of_key(key)
+        return number is not None and number < first.get(case, 0) and (path.parent / "case.json").is_file()
+
+    return {key: path for key, path in real.items() if not was_read(key, path)}
+
+
+def _phase_of_key(key: str) -> tuple[str, int | None]:
+    """(case, N) of case/phase_N; N is None for other names."""
+    case, _, name = key.rpartition("/")
+    found = re.fullmatch(r"phase_(\d+)", name)
+    return case, int(found.group(1)) if found else None
+
+
+def _lonely(left: dict[str, Path], right: dict[str, Path], real: Path, synthetic: Path) -> InputError:
     alone = sorted(left.keys() ^ right.keys())
     where, files = (real, left) if alone[0] in left else (synthetic, right)
-    raise InputError(
+    return InputError(
         f"{len(alone)} of {len(left.keys() | right.keys())} names have no partner, the first is "
-        f"{files[alone[0]].name} in {where}; "
-        "every real image needs one synthetic image of the same name."
+        f"{files[alone[0]].relative_to(where)} in {where}; every real image needs one synthetic image of the same name."
     )
 
 
@@ -174,7 +204,15 @@ def patient_of(relative: Path, pattern: str | None = None) -> str:
     if len(relative.parts) > 1:
         return relative.parts[0]
     stem = _SUFFIXES.sub("", relative.name)
-    return _SLICE.sub("", _DUKE_PHASE.sub("", _TOOL_WORDS.sub("", stem))) or stem
+    return _without_slice(_DUKE_PHASE.sub("", _TOOL_WORDS.sub("", stem))) or stem
+
+
+def _without_slice(name: str) -> str:
+    """P10_slice3 and P10_003 are slices of P10; in case378 and case_378 the only number is the patient's."""
+    if _SLICE_WORD.search(name):
+        return _SLICE_WORD.sub("", name)
+    shorter = _LAST_NUMBER.sub("", name)
+    return shorter if re.search(r"\d", shorter) else name
 
 
 def _strict_key(relative: Path) -> str:
@@ -186,11 +224,11 @@ def _loose_key(relative: Path) -> str:
     return _DUKE_PHASE.sub("", _TOOL_WORDS.sub("", _SUFFIXES.sub("", relative.name)))
 
 
-def _by_key(files: Iterable[Path], root: Path, key: Callable[[Path], str], *, complain: bool = True) -> dict[str, Path]:
+def _by_key(files: Iterable[Path], root: Path, key: Callable[[Path], str]) -> dict[str, Path]:
     table: dict[str, Path] = {}
     for path in files:
         name = key(path.relative_to(root))
-        if name in table and complain:
+        if name in table:
             raise InputError(
                 f"{path} and {table[name]} cannot be told apart by name; pair them in a table with "
                 "columns real, synthetic."

@@ -34,6 +34,26 @@ _V1_GLCM = [
     *("Correlation", "DifferenceAverage", "DifferenceEntropy", "DifferenceVariance", "JointEnergy", "JointEntropy"),
     *("Imc1", "Imc2", "Idm", "Idmn", "Id", "Idn", "InverseVariance", "MaximumProbability", "SumEntropy", "SumSquares"),
 ]
+V1_DIAGNOSTICS = tuple(
+    f"diagnostics_{part}_{name}"
+    for part, names in (
+        ("Image-original", ("Mean", "Minimum", "Maximum")),
+        ("Mask-original", ("VoxelNum", "VolumeNum")),
+        ("Image-interpolated", ("Mean", "Minimum", "Maximum")),
+        ("Mask-interpolated", ("VoxelNum", "VolumeNum", "Mean", "Minimum", "Maximum")),
+    )
+    for name in names
+)
+"""PyRadiomics' numeric diagnostics."""
+DEFINITIONS = {
+    "frd_v0": "version 0: squared Frechet distance of features scaled to 0..7.457 over both sets; 0 and up, 0 is equal",
+    "frd_v0_zscore": "version 0 with z-scores over both sets, times 7.457; 0 and up, 0 is equal",
+    "frd_v0_as_published": "version 0 with each set z-scored by itself, as frd-score 0.0.2 does under --norm_across: "
+    "means never differ; 0 and up",
+    "frd_v1": "version 1: log of the squared Frechet distance of z-scores by the real set; lower is closer. Written "
+    "after the source of frd-score 1.0, which is not a part of this program",
+}
+"""What the numbers of a report are."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +105,17 @@ def extractor_v1(*, two_dimensional: bool = True) -> RadiomicsFeatureExtractor:
 
 
 def lesion_features(
-    extractor: RadiomicsFeatureExtractor, image: np.ndarray, mask: np.ndarray, spacing_mm: Sequence[float] = (1, 1, 1)
+    extractor: RadiomicsFeatureExtractor,
+    image: np.ndarray,
+    mask: np.ndarray,
+    spacing_mm: Sequence[float] = (1, 1, 1),
+    *,
+    diagnostics: bool = False,
 ) -> dict[str, float]:
     """Features of one lesion in a stack [k, j, i] of spacing (k, j, i); one slice is taken as a 2-D image.
 
-    Raises ValueError for a mask of fewer than two pixels.
+    `diagnostics` adds PyRadiomics' own numbers (voxels of the mask, mean of the image ...): version 1 counts them as
+    features, as its authors' code does. Raises ValueError for a mask of fewer than two pixels.
     """
     if image.shape != mask.shape:
         raise ValueError(f"image and mask must have one shape, got {image.shape} and {mask.shape}")
@@ -102,7 +128,10 @@ def lesion_features(
     for volume in volumes:
         volume.SetSpacing(spacing)
     found = extractor.execute(*volumes, label=1)
-    return {name: float(value) for name, value in found.items() if not name.startswith("diagnostics")}
+    features = {name: float(value) for name, value in found.items() if not name.startswith("diagnostics")}
+    if diagnostics:
+        features |= {name: float(found[name]) for name in V1_DIAGNOSTICS if name in found}
+    return features
 
 
 def table_of(rows: Sequence[dict[str, float]]) -> FeatureTable:
@@ -126,15 +155,21 @@ def distance_v0(real: FeatureTable, synthetic: FeatureTable, *, norm: str = "min
 def distance_v1(real: FeatureTable, synthetic: FeatureTable, *, paper_log: bool = False) -> float:
     """Version 1: log of the squared distance of z-scores by the real set; half of it with `paper_log`.
 
-    Lesions with NaN and features that are not finite are dropped; features that are constant in the real set have no
-    z-score and are dropped too. Equal sets give -inf.
+    As in frd-score 1.0, values are float32, lesions with NaN are dropped, then features that are not finite as z-scores
+    (those constant in the real set). Equal sets give -inf. Raises ValueError where fewer than two lesions or no
+    feature remain.
     """
     _check_names(real, synthetic)
-    first, second = (t.values[~np.isnan(t.values).any(axis=1)] for t in (real, synthetic))
-    spread = first.std(axis=0) if len(first) else np.zeros(first.shape[1])
-    usable = np.isfinite(first).all(axis=0) & np.isfinite(second).all(axis=0) & (spread > 0)
-    mean, spread = first.mean(axis=0)[usable], spread[usable]
-    squared = frechet_distance(*(_moments((v[:, usable] - mean) / spread) for v in (first, second)))
+    first, second = (t.values[~np.isnan(t.values).any(axis=1)].astype(np.float32) for t in (real, synthetic))
+    if min(len(first), len(second)) < 2:
+        raise ValueError("the radiomics distance needs two lesions with all features on each side")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean, spread = first.mean(axis=0), first.std(axis=0)
+        scores = [(values - mean) / spread for values in (first, second)]
+    usable = np.isfinite(scores[0]).all(axis=0) & np.isfinite(scores[1]).all(axis=0)
+    if not usable.any():
+        raise ValueError("no feature varies over the real lesions")
+    squared = frechet_distance(*(_moments(values[:, usable]) for values in scores))
     value = math.log(squared) if squared > 0 else -math.inf
     return value / 2 if paper_log else value
 
@@ -148,6 +183,7 @@ def radiomics_report(real: FeatureTable, synthetic: FeatureTable) -> dict[str, A
         "frd_v0_as_published": distance_v0(real, synthetic, norm="zscore", pooled=False),
         "n": [len(real.values), len(synthetic.values)],
         "features": len(real.names),
+        "definitions": DEFINITIONS,
         "note": too_few_note(n, len(real.names)),
     }
 
@@ -172,9 +208,13 @@ def lesion_distance(pairs: Iterable[Pair], groups: Sequence[str] = TEXTURE) -> d
             left_out += 1
     if len(tables["real"]) < 2:
         raise InputError("The radiomics distance needs lesion masks of at least two pairs; give them with --lesions.")
-    v1 = distance_v1(table_of(tables["real v1"]), table_of(tables["synthetic v1"]))
     report = radiomics_report(table_of(tables["real"]), table_of(tables["synthetic"]))
-    return {**report, "frd_v1": v1 if math.isfinite(v1) else None, "left_out": left_out}
+    report |= {"groups": list(groups), "left_out": left_out, "frd_v1": None}
+    try:
+        v1 = distance_v1(table_of(tables["real v1"]), table_of(tables["synthetic v1"]))
+    except ValueError as error:
+        return report | {"note": f"{report['note']} Version 1: {error}.".strip()}
+    return report | {"frd_v1": v1 if math.isfinite(v1) else None}
 
 
 def _features_of(
@@ -188,14 +228,15 @@ def _features_of(
             raise InputError(f"The mask {pair.lesion} differs in size from {path}.")
         spacing = stack.spacing_mm or (1.0, 1.0, 1.0)
         found[side] = lesion_features(simple, stack.pixels, mask, spacing)
-        found[f"{side} v1"] = lesion_features(full, stack.pixels, mask, spacing)
+        found[f"{side} v1"] = lesion_features(full, stack.pixels, mask, spacing, diagnostics=True)
     return found
 
 
 def _scaled(values: np.ndarray, base: np.ndarray, norm: str) -> np.ndarray:
     """Scale columns by the statistics of `base`; constant columns and NaN as frd-score 0.0.2 treats them."""
     if norm == "minmax":
-        low, width = np.nanmin(base, axis=0), np.ptp(base, axis=0)
+        low = np.nanmin(base, axis=0)
+        width = np.nanmax(base, axis=0) - low
         scaled = np.where(width == 0, 0.5, (values - low) / np.where(width == 0, 1, width)) * NORM_RANGE
     elif norm == "zscore":
         mean, spread = np.nanmean(base, axis=0), np.nanstd(base, axis=0)

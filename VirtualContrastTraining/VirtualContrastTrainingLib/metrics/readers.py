@@ -11,6 +11,17 @@ from typing import Any
 import numpy as np
 from VirtualContrastLib.events import InputError
 
+DEFINITIONS = {
+    "accuracy": "share of reads whose lesion yes/no is the truth; 0 to 1",
+    "sensitivity": "share of reads of cases with a lesion in which one was seen; 0 to 1",
+    "specificity": "share of reads of cases without a lesion in which none was seen; 0 to 1",
+    "kappa": "Cohen's kappa of two BPE ratings of the same cases with the weights named; -1 to 1, 0 is chance, 1 is "
+    "equal",
+    "p": "two-sided Wilcoxon signed-rank test of the paired scores; p_adjusted over all tests",
+    "median": "median difference of the paired scores, second minus first, in units of the score",
+}
+"""What the numbers of a report are."""
+BPE = ("a", "b", "c", "d")
 _YES, _NO = ("1", "yes", "true", "y", "present"), ("0", "no", "false", "n", "absent")
 
 
@@ -174,7 +185,7 @@ def reader_report(
         for (reader, condition), values in found.items()
         if values["accuracy"].total
     ]
-    labels = _sorted(r.bpe for r in reads if r.bpe is not None)
+    labels = _scale({r.bpe for r in reads if r.bpe is not None})
     groups = [(r, c) for r in readers for c in conditions]
     pairs = [(a, b) for n, a in enumerate(groups) for b in groups[n + 1 :] if a[0] == b[0] or a[1] == b[1]]
     agreement = []
@@ -185,7 +196,14 @@ def reader_report(
             value = kappa_interval(first, second, labels, weights=weights, repeats=repeats, seed=seed)
             agreement.append({"first": list(a), "second": list(b), **value})
     tests = _tests(reads, [(a, b) for a, b in pairs if a[0] == b[0]])
-    return {"detection": rows, "bpe_labels": labels, "weights": weights, "agreement": agreement, "tests": tests}
+    return {
+        "detection": rows,
+        "bpe_labels": labels,
+        "weights": weights,
+        "agreement": agreement,
+        "tests": tests,
+        "definitions": DEFINITIONS,
+    }
 
 
 def _tests(reads: Sequence[Read], pairs: Sequence[tuple[tuple[str, str], tuple[str, str]]]) -> list[dict[str, Any]]:
@@ -214,6 +232,11 @@ def _paired(reads: Sequence[Read], a: tuple[str, str], b: tuple[str, str], what:
         for group in (a, b)
     )
     return [(first[case], second[case]) for case in first if case in second]
+
+
+def _scale(found: set[str]) -> list[str]:
+    """The grades in order; BPE is graded a to d, and a grade that no one gave still keeps its neighbors apart."""
+    return list(BPE) if found and found <= set(BPE) else sorted(found)
 
 
 def _sorted(values: Any) -> list[str]:

@@ -42,8 +42,9 @@ class SliceMetrics:
         real, synthetic = pair.real[k], pair.synthetic[k]
         similarity = self._similarity(real, synthetic)
         values = self._true(real, synthetic, pair, similarity)
-        published = pair.published_real[k], pair.published_synthetic[k]
-        values |= self._published(*published, similarity if pair.same_pixels else None)
+        if pair.as_in_files or self._protocol.scale_volumes:
+            published = pair.published_real[k], pair.published_synthetic[k]
+            values |= self._published(*published, similarity if pair.same_pixels else None)
         for name, mask in pair.masks.items():
             if mask[k].any():
                 inside = masked_metrics(real, synthetic, mask[k], pair.data_range, similarity)

@@ -24,6 +24,8 @@ from ..data.batches import EpochBatches
 from ..recipe import Checkpoints, DescribedRecipe, write_recipe
 from .checkpoints import AtomicCheckpointIO, DivergedError, ExactCheckpoints
 from .launch import is_launched
+from .samples import SampleImages
+from .watching import Watched
 
 Recipe = TypeVar("Recipe", bound=DescribedRecipe)
 
@@ -104,12 +106,16 @@ def fit(
     output: Path,
     plan: Plan,
     options: RunOptions,
+    *,
+    run: Path | None = None,
 ) -> bool:
     """Train `module`; True in the one process that goes on to export it.
 
-    `output` gets `recipe.yaml` (of `module.recipe`), `checkpoints/last.ckpt` and `logs/version_N/metrics.csv` (one a
-    start). Items of `train_set` are asked for by (epoch, index). Raises DivergedError, CancelledError, or
-    VirtualContrastError for a full disk or a lost process, each of which leaves the last checkpoint whole.
+    `output` gets `recipe.yaml` (of `module.recipe`), `checkpoints/last.ckpt`, `logs/version_N/metrics.csv` (one a
+    start) and pictures of held-out data. `run` (default `output`) is the folder of a run of several stages, of which
+    `output` is one: it gets the `progress.json`, and a file `stop` in it ends the run; see `run_files`. Items of
+    `train_set` are asked for by (epoch, index). Raises DivergedError, CancelledError, or VirtualContrastError for a
+    full disk or a lost process, each of which leaves the last checkpoint whole.
     """
     trainer = _trainer(output, plan, options)
     world_size = trainer.world_size
@@ -128,7 +134,9 @@ def fit(
         every_steps=plan.checkpoints.every_steps,
         keep_every_epochs=plan.checkpoints.keep_every_epochs,
     )
-    trainer.callbacks.append(keeper)  # type: ignore[attr-defined]
+    stage = "" if run is None or run == output else output.name
+    watched = Watched(run or output, stage, keeper.last)
+    trainer.callbacks += [keeper, watched, SampleImages(output, validation_set)]  # type: ignore[attr-defined]
     loaders = (
         DataLoader(train_set, batch_sampler=batches, num_workers=plan.workers),
         DataLoader(validation_set, batch_size=plan.batch_size),

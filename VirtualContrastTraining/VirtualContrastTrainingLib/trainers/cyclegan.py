@@ -22,6 +22,7 @@ from ..losses.cyclegan import Networks, generator_loss, step_terms
 from ..recipe import Checkpoints, DescribedRecipe
 from .base import Plan, RunOptions, Training, train_and_export
 from .checkpoints import DivergedError
+from .samples import Sample
 
 _VALIDATION_PATCHES = 32
 _NOT_TRAINING = {"id", "title", "trained_on_phantoms", "licence", "citation", "intended_use", "generator"}
@@ -148,6 +149,11 @@ class CycleGANTrainer(L.LightningModule):
         """Mean absolute error of the synthetic recombined patches, as a share of the target window."""
         error = (self.to_high(batch["low"]) - batch["high"]).abs() / 2
         self.log("val_mae", error.mean(), on_step=False, on_epoch=True, batch_size=len(error))
+
+    def sample(self, batch: dict[str, Tensor]) -> Sample:
+        """Low-energy patch, and the recombined one as made and as it should be."""
+        made = self.to_high(batch["low"])
+        return Sample(batch["low"][0], made[0], batch["high"][0], ["recombined"], same_scale=False)
 
 
 def train(recipe: CycleGANRecipe, output: Path, options: RunOptions = RunOptions(), *, smoke: bool = False) -> Path:

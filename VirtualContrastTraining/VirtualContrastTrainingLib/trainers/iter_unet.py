@@ -22,9 +22,10 @@ from .checkpoints import DivergedError
 from .iter_unet_package import export_volumetric
 from .iter_unet_recipe import IterUNetRecipe, smoke_recipe
 from .run import load_cases
+from .run_files import WARM_UP
+from .samples import Sample
 from .smoke import smoke_cases
 
-WARM_UP = "warm_up"
 _LEAST_MINUTES = 0.01
 
 
@@ -109,6 +110,13 @@ class IterUNetTrainer(L.LightningModule):
         if voxels := int(inside.sum()):  # a mean over all lesion voxels, not over batches
             self.log_dict(in_lesions, on_step=False, on_epoch=True, batch_size=voxels)
 
+    def sample(self, batch: dict[str, Tensor]) -> Sample:
+        """Pre-contrast and first phase, and each later phase as made and as it should be, where most lesion is."""
+        series, times = batch["series"], batch["times_s"][:, 1:]
+        k = int(batch["lesions"][0].sum(dim=(1, 2)).argmax())
+        made = self.network(series[:, :1], series[:, 1:2], times)
+        return Sample(series[0, :2, k], made[0, :, k], series[0, 2:, k], [f"{time_s:.0f} s" for time_s in times[0]])
+
 
 def train(recipe: IterUNetRecipe, output: Path, options: RunOptions = RunOptions(), *, smoke: bool = False) -> Path:
     """Train `recipe` into `output` and return the exported model package `<output>/model`.
@@ -140,7 +148,7 @@ def train_module(recipe: IterUNetRecipe, output: Path, options: RunOptions) -> t
     if has_warm_up and not in_second:
         module.stage = "warm_up"
         plan = _plan(recipe, recipe.schedule.warm_up_epochs, recipe.schedule.warm_up_batch_size, recipe.seed)
-        exports = fit(module, train_set, held_out, warm_up, plan, options)
+        exports = fit(module, train_set, held_out, warm_up, plan, options, run=output)
         if module.trainer.current_epoch < plan.epochs:  # the time was up
             return module, exports
         options = _rest_of_the_time(options, started)

@@ -14,17 +14,16 @@ from .smoke import smoke_cases
 
 
 def train(recipe: NNUNetRecipe, output: Path, options: RunOptions = RunOptions(), *, smoke: bool = False) -> Path:
-    """Train `recipe` into `output` and return its package; raises InputError for options that nnU-Net has not."""
-    if options.resume:
-        raise InputError("An nnU-Net run cannot be resumed; start it anew in another folder.")
-    if options.max_minutes is not None:
-        raise InputError("nnU-Net recipes take no --max-minutes; set their epochs instead.")
+    """Train `recipe` into `output` and return its package; raises InputError for several processes.
+
+    A resumed run goes on from nnU-Net's last checkpoint; it ends close to an unbroken one, not with the same bits.
+    """
     if options.devices * options.num_nodes > 1:
         raise InputError("nnU-Net recipes train in one process; leave --devices and --num-nodes out.")
     if options.precision is not None:
         recipe = recipe.model_copy(update={"precision": options.precision})
     with tempfile.TemporaryDirectory() as folder:
-        return train_lesion_net(_smoke(recipe, Path(folder)) if smoke else recipe, output)
+        return train_lesion_net(_smoke(recipe, Path(folder)) if smoke else recipe, output, options)
 
 
 def _smoke(recipe: NNUNetRecipe, folder: Path) -> NNUNetRecipe:

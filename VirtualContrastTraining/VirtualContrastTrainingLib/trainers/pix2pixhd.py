@@ -18,6 +18,7 @@ from ..losses.pix2pixhd import lesion_weighted_l1, step_terms, temporal_l1
 from ..losses.vgg import VGGPerceptual, vgg_weights
 from ..recipe import Pix2PixHDRecipe
 from .base import checked_losses
+from .samples import Sample
 
 
 class Pix2PixHDTrainer(L.LightningModule):
@@ -138,6 +139,22 @@ class Pix2PixHDTrainer(L.LightningModule):
             "val_lesion_mae": (error * inside).sum() / inside.sum().clamp(min=1),
         }
         self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(error))
+
+    def sample(self, batch: dict[str, Tensor]) -> Sample:
+        """Pre-contrast slice, and each phase (the mean of its channels) as made and as it should be."""
+        source, channels = batch["source"][0], self.recipe.outputs.channel_phases
+        phases = sorted(set(channels))
+
+        def of_phases(images: Tensor) -> Tensor:
+            return torch.stack([images[[c == phase for c in channels]].mean(0) for phase in phases])
+
+        return Sample(
+            source[len(source) // 2, None],
+            of_phases(self.generator(batch["source"])[0]),
+            of_phases(batch["target"][0]),
+            [f"phase {phase}" for phase in phases],
+            same_scale=self.recipe.data.target_scale == "pre",
+        )
 
 
 def global_parameters(generator: nn.Module) -> list[nn.Parameter]:

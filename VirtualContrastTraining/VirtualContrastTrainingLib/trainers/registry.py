@@ -41,6 +41,9 @@ SYSTEMS = {
     "pix2pixhd": System("recipe:Pix2PixHDRecipe", "trainers.run:train"),
     "nnunet": System("recipe:NNUNetRecipe", "trainers.nnunet_run:train"),
     "subtraction_unet": System("recipe:SubtractionUNetRecipe", "trainers.subtraction_unet:train"),
+    "time_conditioned": System(
+        "trainers.time_conditioned_recipe:TimeConditionedRecipe", "trainers.time_conditioned:train"
+    ),
     "iter_unet": System("trainers.iter_unet_recipe:IterUNetRecipe", "trainers.iter_unet:train"),
     "cyclegan": System("trainers.cyclegan:CycleGANRecipe", "trainers.cyclegan:train"),
 }

@@ -15,6 +15,7 @@ from ..recipe import SubtractionUNetRecipe
 from .base import Plan, RunOptions, Training, checked_losses, train_and_export
 from .export import export_network
 from .run import slice_sets
+from .samples import Sample
 from .smoke import smoke_subtraction_unet
 
 
@@ -48,6 +49,14 @@ class SubtractionUNetTrainer(L.LightningModule):
         inside = batch["lesions"].expand_as(error)
         values = {"val_mae": error.mean(), "val_lesion_mae": (error * inside).sum() / inside.sum().clamp(min=1)}
         self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(error))
+
+    def sample(self, batch: dict[str, Tensor]) -> Sample:
+        """Pre-contrast slice, and each subtraction image as made and as it should be."""
+        source, (output, target) = batch["source"][0], self._images(batch)
+        phases = self.recipe.outputs.channel_phases
+        order = sorted(range(len(phases)), key=lambda channel: phases[channel])
+        names = [f"subtraction {phases[channel]}" for channel in order]
+        return Sample(source[len(source) // 2, None], output[0, order], target[0, order], names, same_scale=False)
 
     def _images(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Subtraction images predicted and true, 0..1."""

@@ -5,5 +5,6 @@ on it have learned the phantom, not breast tissue.
 """
 
 from .phantom import LesionTruth, Phantom, PhantomSettings, make_phantom
+from .phase_times import uneven_settings
 
-__all__ = ["LesionTruth", "Phantom", "PhantomSettings", "make_phantom"]
+__all__ = ["LesionTruth", "Phantom", "PhantomSettings", "make_phantom", "uneven_settings"]

@@ -57,22 +57,22 @@ class LesionShape:
 
 def draw_uptake(
     curve_type: str,
-    phase_times_s: tuple[float, ...],
+    times_s: tuple[float, ...],
     arrival_s: float,
     tr_s: float,
     flip_deg: float,
     rng: np.random.Generator,
 ) -> Uptake:
-    """Draw parameters whose noise-free signal really follows `curve_type` ("I", "II" or "III") at the phase times."""
+    """Draw parameters whose noise-free signal follows `curve_type` ("I", "II" or "III") from first to last time."""
     low, high = LATE_CHANGE_MARGIN[curve_type]
     for _ in range(1000):
         ktrans, ve, vp = (rng.uniform(a, b) for a, b in _UPTAKE_RANGES[curve_type])
         t10 = float(np.clip(rng.normal(*_T10_S[curve_type]), 1.5, 2.8))
-        concentration = tofts_concentration(phase_times_s, ktrans_per_min=ktrans, ve=ve, vp=vp, arrival_s=arrival_s)
+        concentration = tofts_concentration(times_s, ktrans_per_min=ktrans, ve=ve, vp=vp, arrival_s=arrival_s)
         signal = spgr_signal(enhanced_t1_s(t10, concentration), 1.0, tr_s=tr_s, flip_deg=flip_deg)
         if low < signal[-1] / signal[0] - 1 < high:
             return Uptake(float(ktrans), float(ve), float(vp), t10)
-    raise ValueError(f"No uptake of type {curve_type} exists for phases at {phase_times_s} s after injection.")
+    raise ValueError(f"No uptake of type {curve_type} exists for phases at {times_s} s after injection.")
 
 
 def place_lesion(

@@ -19,7 +19,11 @@ _SIGNAL_SCALE = 12000.0  # scanner-like numbers: glandular tissue near 300 befor
 
 @dataclass(frozen=True)
 class PhantomSettings:
-    """Acquisition and difficulty. `size_kji` are slices, rows, columns; phase times are seconds after injection."""
+    """Acquisition and difficulty. `size_kji` are slices, rows, columns; phase times are seconds after injection.
+
+    A lesion's curve type is what its signal does between the two `curve_type_times_s`, by default the first and the
+    last phase.
+    """
 
     size_kji: tuple[int, int, int] = (40, 120, 192)
     spacing_kji_mm: tuple[float, float, float] = (3.0, 1.6, 1.6)
@@ -31,6 +35,7 @@ class PhantomSettings:
     shading: float = 0.15
     lesion_radius_mm: tuple[float, float] = (5.0, 11.0)
     lesion_count_weights: tuple[float, ...] = (0.1, 0.35, 0.35, 0.2)
+    curve_type_times_s: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -106,13 +111,14 @@ def _draw_scene(grid: Grid, settings: PhantomSettings, rng: np.random.Generator)
     scene = _Scene(make_anatomy(grid, rng), [], [], [], [], arrival_s=float(rng.uniform(15, 25)))
     weights = np.asarray(settings.lesion_count_weights) / sum(settings.lesion_count_weights)
     taken = np.zeros(grid.size_kji, dtype=bool)
+    type_times_s = settings.curve_type_times_s or settings.phase_times_s
     for _ in range(rng.choice(len(weights), p=weights)):
         curve_type = str(rng.choice(CURVE_TYPES))
         radius = float(rng.uniform(*settings.lesion_radius_mm))
         shape = place_lesion(scene.anatomy, grid, curve_type, radius, taken, rng)
         if shape is None:
             continue
-        uptake = draw_uptake(curve_type, settings.phase_times_s, scene.arrival_s, settings.tr_s, settings.flip_deg, rng)
+        uptake = draw_uptake(curve_type, type_times_s, scene.arrival_s, settings.tr_s, settings.flip_deg, rng)
         taken |= shape.mask
         scene.shapes.append(shape)
         scene.uptakes.append(uptake)

@@ -1,0 +1,83 @@
+"""Checkpoints of every system become packages that the engine runs, and equal the package made by the training."""
+
+import argparse
+
+import pytest
+import SimpleITK as sitk
+import torch
+from VirtualContrastLib.events import InputError
+from VirtualContrastLib.models.package import load_package
+from VirtualContrastLib.pipeline import RunSettings, run
+from VirtualContrastTrainingLib.commands import export
+from VirtualContrastTrainingLib.data.mammogram_phantom import phantom_pair
+from VirtualContrastTrainingLib.data.phantom import make_phantom
+from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
+from VirtualContrastTrainingLib.recipe import load_recipe
+from VirtualContrastTrainingLib.trainers.export import export_checkpoint
+from VirtualContrastTrainingLib.trainers.registry import SYSTEMS, system_of
+from VirtualContrastTrainingLib.trainers.smoke import PHANTOM
+
+RECIPES = {
+    "pix2pixhd": "phantom-joint-p1-p3",
+    "subtraction_unet": "osuala2025-subtraction-unet",
+    "time_conditioned": "phantom-time-conditioned",
+    "iter_unet": "phantom-iter-unet",
+    "cyclegan": "phantom-cem-cyclegan",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def exported(*arguments):
+    parser = argparse.ArgumentParser()
+    export.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["export", *map(str, arguments)])
+    return args.run(args)
+
+
+def test_every_system_but_nnunet_is_exported_from_checkpoints():
+    assert set(RECIPES) == set(SYSTEMS) - {"nnunet"}
+    assert {load_recipe(name).system for name in RECIPES.values()} == set(RECIPES)
+
+
+@pytest.mark.parametrize("system", ["subtraction_unet", "time_conditioned", "iter_unet", "cyclegan"])  # pix2pixhd: published
+def test_the_last_checkpoint_gives_the_package_of_the_training_and_the_engine_runs_it(system, tmp_path):
+    recipe = load_recipe(RECIPES[system])
+    trained = load_package(system_of(system).train_function()(recipe, tmp_path / "run", smoke=True))
+    assert exported(tmp_path / "run" / "checkpoints" / "last.ckpt", "-o", tmp_path / "package") == 0
+    made = load_package(tmp_path / "package")
+    assert made.card == trained.card
+    assert (made.folder / "MODEL_CARD.md").read_text() == (trained.folder / "MODEL_CARD.md").read_text()
+    assert made.weights_path.read_bytes() == trained.weights_path.read_bytes()
+    result = run(*_study(system, tmp_path), RunSettings(model=str(made.folder), segmentation="none", device="cpu"),
+                 real=[tmp_path / "case" / "phase_1.nrrd"] if system == "iter_unet" else [])  # fmt: skip
+    assert len(result.manifest.phases) == (len(made.card.outputs.times_s) if made.card.outputs else 1)
+
+
+def _study(system, folder):
+    """Input and output of a run of the engine on a phantom that the smoke runs train on."""
+    if system == "cyclegan":
+        sitk.WriteImage(phantom_pair(7, (128, 96))[0], str(folder / "low.nrrd"))
+        return folder / "low.nrrd", folder / "result"
+    return write_phantom(make_phantom(7, PHANTOM), folder / "case") / "pre.nrrd", folder / "result"
+
+
+def test_a_file_that_is_no_checkpoint_of_the_recipe_is_said(tmp_path):
+    recipe = load_recipe(RECIPES["iter_unet"])
+    for name, content in {"text.ckpt": b"no checkpoint", "empty.ckpt": b""}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=r"is no checkpoint of the recipe phantom-iter-unet"):
+            export_checkpoint(recipe, tmp_path / name, tmp_path / "out")
+    torch.save({"state_dict": {"to_high.x": torch.zeros(1)}}, tmp_path / "other.ckpt")
+    with pytest.raises(InputError, match="no checkpoint of the recipe phantom-cem-cyclegan"):
+        export_checkpoint(load_recipe(RECIPES["cyclegan"]), tmp_path / "other.ckpt", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_checkpoint_without_its_recipe_asks_for_it(tmp_path):
+    (tmp_path / "last.ckpt").write_bytes(b"x")
+    with pytest.raises(InputError, match="name the recipe with --recipe"):
+        exported(tmp_path / "last.ckpt", "-o", tmp_path / "out")

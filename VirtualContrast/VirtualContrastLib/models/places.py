@@ -1,0 +1,60 @@
+"""Where models lie: packages shipped with the software and those of the user. Needs the standard library alone.
+
+The panel lists models before any package is installed, so nothing here knows what a card means.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..events import InputError
+
+CARD_NAME = "model.json"
+WEIGHTS_NAME = "weights.safetensors"
+
+
+def resources_dir() -> Path:
+    """Folder `Resources` with Models below it.
+
+    $VIRTUALCONTRAST_RESOURCES, else that of the source tree, else the one installed beside VirtualContrastLib. Raises
+    InputError where there is none.
+    """
+    if own := os.environ.get("VIRTUALCONTRAST_RESOURCES"):
+        candidates = [Path(own)]
+    else:
+        library = Path(__file__).resolve().parents[1]
+        candidates = [library.parents[1] / "Resources", library.parent / "Resources"]
+    for candidate in candidates:
+        if (candidate / "Models").is_dir():
+            return candidate
+    looked = ", ".join(str(candidate) for candidate in candidates)
+    raise InputError(f"The folder Resources/Models was not found; looked in {looked}. Reinstall VirtualContrast.")
+
+
+def cache_dir() -> Path:
+    """The user's cache: $VIRTUALCONTRAST_CACHE, else VirtualContrast below $XDG_CACHE_HOME or ~/.cache."""
+    if own := os.environ.get("VIRTUALCONTRAST_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "VirtualContrast"
+
+
+def downloaded_models_dir() -> Path:
+    """Folder of downloaded and imported packages, one a model id."""
+    return cache_dir() / "Models"
+
+
+def catalog_path() -> Path:
+    """The catalog shipped with the software; raises InputError where there are no resources."""
+    return resources_dir() / "Models" / "catalog.json"
+
+
+def installed_models() -> dict[str, Path]:
+    """Folder of every package on this machine by id; embedded ones win over those of the user's cache."""
+    found: dict[str, Path] = {}
+    for root in (downloaded_models_dir(), resources_dir() / "Models"):
+        if root.is_dir():
+            cards = sorted(root.glob(f"*/{CARD_NAME}"))
+            # A leading dot marks a folder that is being written.
+            found |= {path.parent.name: path.parent for path in cards if path.parent.name[0] != "."}
+    return dict(sorted(found.items()))

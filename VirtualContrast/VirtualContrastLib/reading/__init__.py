@@ -1,0 +1,1 @@
+"""Blinded reader studies: the list of cases, one reader's session, the answers on disk, the table of reads."""

@@ -1,0 +1,145 @@
+"""One call for every kind of synthesis model: a study goes in, the images that the model makes come out.
+
+Which class runs a package is decided here, by the architecture that its card names, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from ..events import Events, InputError
+from ..study import Study
+
+if TYPE_CHECKING:
+    from ..models.package import ModelPackage
+    from .device import DeviceChoice
+    from .mammogram import MammogramSynthesizer
+    from .synthesizer import Synthesis, Synthesizer
+    from .time_conditioned import TimeConditionedSynthesizer
+    from .volumetric import VolumetricSynthesizer
+
+
+class StudySynthesizer(Protocol):
+    """A synthesis model with its weights loaded; serves any number of studies, one at a time."""
+
+    def synthesize_study(
+        self, study: Study, events: Events, *, times_s: Sequence[float] | None, perturbations: int, seed: int
+    ) -> Synthesis:
+        """Make the images that `study` lacks, on exactly its grid, float32.
+
+        The first of them has index `card.first_phase`. `times_s` are the seconds after injection at which a model of
+        free times makes them, None for its own; others leave them unread. `perturbations` passes over changed input
+        give uncertainty where the model can be perturbed; `seed` draws the changes. Raises InputError,
+        CancelledError, VirtualContrastError.
+        """
+
+
+def study_synthesizer(package: ModelPackage, choice: DeviceChoice) -> StudySynthesizer:
+    """The synthesizer of a package on a device.
+
+    Raises:
+        InputError: the package is for something else, or its weights do not fit.
+    """
+    name = package.card.architecture.name
+    make = _MAKERS.get(name)
+    if make is None:
+        raise InputError(f"The model '{package.card.id}' ({name}) does not synthesize images; choose another model.")
+    return make(package, choice)
+
+
+class _FromPre:
+    """All phases at the model's own times from the pre-contrast volume."""
+
+    def __init__(self, synthesizer: Synthesizer) -> None:
+        self._synthesizer = synthesizer
+
+    def synthesize_study(
+        self, study: Study, events: Events, *, times_s: Sequence[float] | None, perturbations: int, seed: int
+    ) -> Synthesis:
+        return self._synthesizer.synthesize(study.pre.image, events, perturbations=perturbations, seed=seed)
+
+
+class _FromPreAtTimes:
+    """Phases at any times from the pre-contrast volume."""
+
+    def __init__(self, synthesizer: TimeConditionedSynthesizer) -> None:
+        self._synthesizer = synthesizer
+
+    def synthesize_study(
+        self, study: Study, events: Events, *, times_s: Sequence[float] | None, perturbations: int, seed: int
+    ) -> Synthesis:
+        return self._synthesizer.synthesize(
+            study.pre.image, events, times_s=times_s, perturbations=perturbations, seed=seed
+        )
+
+
+class _FromPreAndFirst:
+    """Later phases at any times from the pre-contrast volume and the acquired phase 1."""
+
+    def __init__(self, synthesizer: VolumetricSynthesizer) -> None:
+        self._synthesizer = synthesizer
+
+    def synthesize_study(
+        self, study: Study, events: Events, *, times_s: Sequence[float] | None, perturbations: int, seed: int
+    ) -> Synthesis:
+        first = next((phase for phase in study.real if phase.index == 1), None)
+        if first is None:
+            name = self._synthesizer.card.id
+            raise InputError(f"The model '{name}' needs the acquired phase 1; give it with --real.")
+        return self._synthesizer.synthesize(study.pre.image, first.image, events, times_s=times_s)
+
+
+class _FromMammogram:
+    """The recombined image of a low-energy mammogram; it has no time."""
+
+    def __init__(self, synthesizer: MammogramSynthesizer) -> None:
+        self._synthesizer = synthesizer
+
+    def synthesize_study(
+        self, study: Study, events: Events, *, times_s: Sequence[float] | None, perturbations: int, seed: int
+    ) -> Synthesis:
+        from .synthesizer import Synthesis
+
+        spacing_mm = self._synthesizer.spec.spacing_mm
+        if spacing_mm is not None and not study.has_geometry:
+            raise InputError(
+                f"The model '{self._synthesizer.card.id}' works on pixels of {spacing_mm:g} mm and this image does not "
+                "tell its pixel size; give --pixel-spacing."
+            )
+        low_energy = study.pre.image
+        recombined = self._synthesizer.synthesize(low_energy, events)
+        return Synthesis([recombined], times_s=[], uncertainty=None, arbitrary_units=False, pre=low_energy)
+
+
+def _slice_wise(package: ModelPackage, choice: DeviceChoice) -> StudySynthesizer:
+    from .synthesizer import Synthesizer
+
+    return _FromPre(Synthesizer(package, choice))
+
+
+def _time_conditioned(package: ModelPackage, choice: DeviceChoice) -> StudySynthesizer:
+    from .time_conditioned import TimeConditionedSynthesizer
+
+    return _FromPreAtTimes(TimeConditionedSynthesizer(package, choice))
+
+
+def _volumetric(package: ModelPackage, choice: DeviceChoice) -> StudySynthesizer:
+    from .volumetric import VolumetricSynthesizer
+
+    return _FromPreAndFirst(VolumetricSynthesizer(package, choice))
+
+
+def _mammogram(package: ModelPackage, choice: DeviceChoice) -> StudySynthesizer:
+    from .mammogram import MammogramSynthesizer
+
+    return _FromMammogram(MammogramSynthesizer(package, choice))
+
+
+_MAKERS: dict[str, Callable[[ModelPackage, DeviceChoice], StudySynthesizer]] = {
+    "pix2pixhd_generator": _slice_wise,
+    "subtraction_unet": _slice_wise,
+    "time_conditioned_generator": _time_conditioned,
+    "iter_unet": _volumetric,
+    "cyclegan_generator": _mammogram,
+}

@@ -1,0 +1,63 @@
+"""Phases at any seconds after injection from a pre-contrast volume alone, slice by slice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import SimpleITK as sitk
+
+from ..events import Events, InputError
+from ..networks.time_conditioned import AtTimes, build_time_conditioned
+from .slice_network import SliceNetwork
+from .synthesizer import SliceWise, Synthesis
+
+if TYPE_CHECKING:
+    from ..models.package import ModelPackage
+    from .device import DeviceChoice
+
+ARCHITECTURE = "time_conditioned_generator"
+
+
+class TimeConditionedSynthesizer(SliceWise):
+    """A time-conditioned model with its weights loaded; call `synthesize` for as many volumes as needed."""
+
+    def __init__(self, package: ModelPackage, device_choice: DeviceChoice) -> None:
+        """Raises InputError where the package is of another kind or its weights do not fit."""
+        super().__init__(package, [ARCHITECTURE], "phases at any time")
+        state = package.load_state()
+        try:
+            self.network = build_time_conditioned(self.card.architecture.config)
+            self.network.load_state_dict(state, strict=True)
+        except (ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"The weights of '{self.card.id}' do not fit its architecture: {reason}") from error
+        self._choice = device_choice
+
+    def synthesize(
+        self,
+        pre: sitk.Image,
+        events: Events,
+        *,
+        times_s: Sequence[float] | None = None,
+        perturbations: int = 0,
+        seed: int = 0,
+    ) -> Synthesis:
+        """Phases of `pre` at `times_s`: seconds after injection, above 0 and increasing; by default the card's.
+
+        All times together cost one pass over the slices. Times outside those of the training give a warning. Everything
+        else is as in `Synthesizer.synthesize`. Raises InputError, CancelledError, VirtualContrastError.
+        """
+        times = self._checked_times(times_s, events)
+        phases = range(1, len(times) + 1)
+        network = SliceNetwork(AtTimes(self.network, times), self._choice, self._in_plane, phases)
+        return self._synthesize(pre, events, network, times, perturbations, seed)
+
+    def _checked_times(self, times_s: Sequence[float] | None, events: Events) -> list[float]:
+        times = [float(time) for time in (self._outputs.times_s if times_s is None else times_s)]
+        if not times or not all(a < b for a, b in zip([0.0, *times], times, strict=False)):
+            raise InputError("The times of the phases must be seconds after injection, above 0 and increasing.")
+        low, high = self.network.time_range_s
+        if times[0] < low or times[-1] > high:
+            events.warn(f"The model was trained for {low:g} to {high:g} s after injection; other times are guesses.")
+        return times

@@ -1,0 +1,208 @@
+"""`virtual-contrast-training segment`: does synthetic contrast help to segment tumors? Table 3 of the JMI 2025 paper.
+
+nnU-Nets are trained on pre-contrast, acquired and synthetic phase-1 images and their unions, in folds, and tested on
+each of the three. `run` does it all; the other commands are its steps, each of which keeps what is finished, so that a
+killed one is simply started again. Scenarios and folds may be trained by several processes at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from VirtualContrastLib.events import ExitCode, InputError
+
+if TYPE_CHECKING:
+    from ..data.segmentation_cases import FirstPhases
+    from ..experiments.scenarios import Experiment
+    from ..recipe import NNUNetRecipe
+
+_PUBLISHED = "osuala2025-segmentation-as-published-code"
+_PHANTOMS = "phantom-lesion-nnunet"
+_TEST_SHARE = 4
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command's arguments."""
+    parser = subparsers.add_parser(
+        "segment", help="train and compare tumor segmentation by scenario", description=__doc__
+    )
+    steps = parser.add_subparsers(dest="step", required=True)
+    prepare = steps.add_parser("prepare", help="make cases, folds and nnU-Net data sets in FOLDER")
+    _add_preparation(prepare)
+    prepare.set_defaults(run=run_prepare)
+    train = steps.add_parser("train", help="train scenarios")
+    train.add_argument("folder", type=Path, help="folder of the experiment")
+    train.add_argument("scenario", nargs="*", help="scenarios (default: all prepared ones)")
+    train.add_argument("--fold", default="all", metavar="N|all", help="one fold, or all (default)")
+    train.add_argument(
+        "--max-minutes", type=float, metavar="M", help="end each fold after this time, with a checkpoint"
+    )
+    train.set_defaults(run=run_train)
+    predict = steps.add_parser("predict", help="segment the test cases by the ensemble of the trained folds")
+    predict.add_argument("folder", type=Path, help="folder of the experiment")
+    predict.add_argument("scenario", nargs="*", help="scenarios (default: all prepared ones)")
+    _add_prediction(predict)
+    predict.set_defaults(run=run_predict)
+    table = steps.add_parser("table", help="measure the predictions; writes FOLDER/table")
+    table.add_argument("folder", type=Path, help="folder of the experiment")
+    _add_table(table)
+    table.set_defaults(run=run_table)
+    everything = steps.add_parser("run", help="prepare, train, predict and table")
+    _add_preparation(everything)
+    _add_prediction(everything)
+    _add_table(everything)
+    everything.set_defaults(run=run_all)
+
+
+def _add_preparation(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("cases", type=Path, nargs="?", help="prepared cases to train on, for Duke all cases (default: phantoms)")
+    add("-o", "--output", type=Path, required=True, metavar="FOLDER", help="folder of the experiment")
+    add(
+        "--test", type=Path, help="prepared cases to test on; left out, Duke's published folds and test cases are taken"
+    )
+    add("--masks", type=Path, help="tumor masks named by case, instead of the cases' own")
+    add("--model", help="synthesis model, id or path (default: the catalog's)")
+    add("--synthetic", type=Path, help="folder of `virtual-contrast batch` results, instead of --model")
+    add("--scenarios", nargs="+", metavar="NAME", help="such as pre post pre+post+synthetic (default: all six)")
+    add("--folds", type=int, default=5, metavar="N", help="folds of cases that are not Duke's (default 5)")
+    add(
+        "--recipe", help=f"nnU-Net recipe for size and length of training (default {_PUBLISHED}; phantoms: {_PHANTOMS})"
+    )
+    add("--set", action="append", metavar="KEY=VALUE", default=[], help="change one recipe value, as in training")
+    add("--phantoms", type=int, default=24, metavar="N", help="how many phantoms, without CASES (default 24)")
+
+
+def _add_prediction(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-mirroring", action="store_true", help="predict each image once, not in all flips: up to 8 times as fast"
+    )
+
+
+def _add_table(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="bootstrap samples (default 1000)")
+    parser.add_argument("--json", action="store_true", help="print the table as one JSON object")
+
+
+def run_prepare(args: argparse.Namespace) -> int:
+    """Prepare; exit code 4 where a case could not be used."""
+    experiment = _prepare(args)
+    sizes = ", ".join(str(len(fold)) for fold in experiment.folds)
+    print(f"{len(experiment.folds)} folds of {sizes} cases, {len(experiment.test)} test cases -> {experiment.folder}")
+    return ExitCode.SOME_CASES_FAILED if experiment.failed else ExitCode.DONE
+
+
+def run_train(args: argparse.Namespace) -> int:
+    """Train one fold or all."""
+    from ..experiments.scenarios import load_experiment, train_scenario
+
+    experiment = load_experiment(args.folder)
+    if args.fold != "all" and not args.fold.isdigit():
+        raise InputError(f"--fold takes a number or 'all', not '{args.fold}'.")
+    folds = None if args.fold == "all" else [int(args.fold)]
+    for scenario in args.scenario or experiment.scenarios:
+        train_scenario(experiment, scenario, folds, args.max_minutes)
+    return ExitCode.DONE
+
+
+def run_predict(args: argparse.Namespace) -> int:
+    """Predict all test cases."""
+    from ..experiments.scenarios import load_experiment, predict_scenario
+
+    experiment = load_experiment(args.folder)
+    for scenario in args.scenario or experiment.scenarios:
+        predict_scenario(experiment, scenario, mirroring=not args.no_mirroring)
+    return ExitCode.DONE
+
+
+def run_table(args: argparse.Namespace) -> int:
+    """Write and print the table; exit code 4 where a case could not be measured."""
+    from ..experiments.scenarios import load_experiment
+
+    return _table(load_experiment(args.folder), args)
+
+
+def run_all(args: argparse.Namespace) -> int:
+    """All steps one after the other; exit code 4 where a case could not be used."""
+    from ..experiments.scenarios import predict_scenario, train_scenario
+
+    experiment = _prepare(args)
+    for scenario in experiment.scenarios:
+        train_scenario(experiment, scenario)
+        predict_scenario(experiment, scenario, mirroring=not args.no_mirroring)
+    code = _table(experiment, args)
+    return ExitCode.SOME_CASES_FAILED if experiment.failed else code
+
+
+def _prepare(args: argparse.Namespace) -> Experiment:
+    from ..data.cases import case_folders
+    from ..data.nnunet_datasets import SCENARIOS
+    from ..experiments.scenarios import prepare_experiment, sources_of
+
+    recipe = _recipe(args)
+    train, test = (args.cases, args.test) if args.cases else _phantoms(args)
+    experiment = prepare_experiment(
+        sources_of(case_folders(train), args.masks),
+        sources_of(case_folders(test), args.masks) if test else [],
+        args.output,
+        _phases(args),
+        recipe,
+        scenarios=args.scenarios or tuple(SCENARIOS),
+        folds=args.folds,
+    )
+    for state, reasons in (("failed", experiment.failed), ("excluded", experiment.excluded)):
+        for case, reason in reasons.items():
+            print(f"{state}: {case}: {reason}", file=sys.stderr)
+    return experiment
+
+
+def _recipe(args: argparse.Namespace) -> NNUNetRecipe:
+    from ..recipe import NNUNetRecipe, load_recipe
+
+    recipe = load_recipe(args.recipe or (_PUBLISHED if args.cases else _PHANTOMS), args.set)
+    if not isinstance(recipe, NNUNetRecipe):
+        raise InputError(f"The recipe {recipe.id} trains no nnU-Net; choose one of the system nnunet.")
+    return recipe
+
+
+def _phases(args: argparse.Namespace) -> FirstPhases:
+    from ..data.segmentation_cases import FolderPhases, ModelPhases
+    from ..experiments.phantom_cohort import synthesis_model
+
+    if args.synthetic is not None:
+        return FolderPhases(args.synthetic)
+    return ModelPhases(synthesis_model(args.model))
+
+
+def _phantoms(args: argparse.Namespace) -> tuple[Path, Path]:
+    """Phantoms with one lesion each to train on, and a quarter as many more to test on; those there are kept."""
+    from ..data.phantom import PhantomSettings, make_phantom
+    from ..data.phantom.writing import write_phantom
+    from ..experiments.phantom_cohort import FIRST_SEED
+
+    if args.phantoms < 2 or args.test is not None or args.synthetic is not None:
+        raise InputError("Without CASES give --phantoms of at least 2, and neither --test nor --synthetic.")
+    settings = dataclasses.replace(PhantomSettings(), lesion_count_weights=(0.0, 1.0))
+    places = args.output / "phantoms" / "train", args.output / "phantoms" / "test"
+    for number in range(args.phantoms + max(1, args.phantoms // _TEST_SHARE)):
+        folder = places[number >= args.phantoms] / f"case_{FIRST_SEED + number:06d}"
+        if not (folder / "case.json").is_file():
+            write_phantom(make_phantom(FIRST_SEED + number, settings), folder)
+    return places
+
+
+def _table(experiment: Experiment, args: argparse.Namespace) -> int:
+    from ..experiments.scenario_table import as_text, write_scenario_table
+    from ..experiments.table_options import TableOptions
+
+    options = TableOptions(repeats=args.bootstrap)
+    result = write_scenario_table(experiment, options)
+    for failure in options.failures:
+        print(f"left out: {failure}", file=sys.stderr)
+    print(json.dumps(result, indent=2, allow_nan=False) if args.json else as_text(result))
+    return ExitCode.SOME_CASES_FAILED if options.failures else ExitCode.DONE

@@ -1,0 +1,127 @@
+"""Table 3 of the JMI 2025 paper: Dice of each training scenario on pre-contrast, post-contrast and synthetic images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from VirtualContrastLib.events import InputError
+from VirtualContrastLib.models.package import load_package
+
+from ..data.segmentation_cases import DOMAINS, LESIONS, SUFFIX
+from .reports import html_table, interval_figure, write_json, write_page, write_table
+from .scenarios import Experiment
+from .segmentation import DEFINITIONS, MEASURES, measure_scenario
+from .table_options import TableOptions
+
+NAME = "osuala2025-table3"
+TITLE = f"{NAME}: Tumor segmentation by training scenario (rows) and test images (columns)"
+
+Results = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+
+def write_scenario_table(experiment: Experiment, options: TableOptions) -> dict[str, Any]:
+    """Measure all predictions and write the table as CSV, JSON, PNG and HTML into `table/`; returns the JSON's content.
+
+    A scenario without predictions is left out and said in the notes. Raises InputError where none has any.
+    """
+    truth = {case: experiment.cases / case / f"{LESIONS}{SUFFIX}" for case in experiment.test}
+    results: dict[str, dict[str, Any]] = {}
+    for scenario in experiment.scenarios:
+        for domain in DOMAINS:
+            folder = experiment.predictions(scenario, domain)
+            if folder.is_dir():
+                predicted = {path.name.removesuffix(SUFFIX): path for path in sorted(folder.glob(f"*{SUFFIX}"))}
+                measured = measure_scenario(f"{scenario} on {domain}", truth, predicted, options)
+                results.setdefault(scenario, {})[domain] = measured
+    if not results:
+        raise InputError(f"{experiment.folder} holds no predictions; run 'segment train' and 'segment predict' first.")
+    notes = _notes(experiment, results)
+    folder = experiment.folder / "table"
+    write_table(folder, NAME, _columns(), [_row(name, found) for name, found in results.items()])
+    result = {
+        "table": NAME,
+        "data": experiment.data,
+        "synthetic": experiment.synthetic,
+        "scenarios": results,
+        "definitions": DEFINITIONS,
+        "notes": notes,
+    }
+    write_json(folder / f"{NAME}.json", result)
+    panels = {f"Dice on {domain}": [_dice(found, domain) for found in results.values()] for domain in DOMAINS}
+    interval_figure(list(results), panels, experiment.data).savefig(folder / f"{NAME}.png", dpi=150)
+    said = [*notes, "Intervals: 95 %, percentile bootstrap over patients."]
+    said += [f"{MEASURES[key]}: {text}." for key, text in DEFINITIONS.items()]
+    parts = [_page_table(key, results) for key in MEASURES]
+    parts.insert(1, f'<img src="{NAME}.png" alt="Dice with intervals by scenario and test images">')
+    write_page(folder / f"{NAME}.html", TITLE, parts, said)
+    return result
+
+
+def as_text(result: Mapping[str, Any]) -> str:
+    """Dice as mean (standard deviation), scenarios by test images, for the terminal."""
+    width = max(map(len, result["scenarios"]))
+    lines = [f"{'Dice, trained on':{max(width, 16)}s}" + "".join(f"  {'on ' + d:>14s}" for d in DOMAINS)]
+    for scenario, found in result["scenarios"].items():
+        lines.append(f"{scenario:{max(width, 16)}s}" + "".join(f"  {_shown(found, 'dice', d):>14s}" for d in DOMAINS))
+    return "\n".join([*lines, *result["notes"]])
+
+
+def _notes(experiment: Experiment, results: Results) -> list[str]:
+    recipe = experiment.recipe()
+    folds = [len(fold) for fold in experiment.folds]
+    notes = [
+        f"Data: {experiment.data}; {experiment.synthetic}.",
+        f"Trained on {sum(folds)} cases in {len(folds)} folds, tested on {len(experiment.test)} by the ensemble of "
+        "the folds, without post-processing.",
+        f"Training: {recipe.epochs} epochs of {recipe.iterations_per_epoch} steps ({recipe.id}).",
+        "Half of the volume with the tumor, chosen by the true mask as published, in the test cases too.",
+        f"Left out: {len(experiment.excluded)} cases by rule, {len(experiment.failed)} that could not be used.",
+    ]
+    if experiment.cut_lesions:
+        notes.append(f"In {experiment.cut_lesions} cases the tumor reaches into the half that was cut off.")
+    once = [name for name in results if not _has_flips(experiment, name)]
+    if once:
+        notes.append(f"Predicted without the flips of the published way: {', '.join(once)}.")
+    missing = [name for name in experiment.scenarios if name not in results]
+    return notes + ([f"Not predicted yet: {', '.join(missing)}."] if missing else [])
+
+
+def _has_flips(experiment: Experiment, scenario: str) -> bool:
+    folder = experiment.place(scenario) / "model"
+    return not folder.is_dir() or bool(load_package(folder).card.architecture.config["mirroring"])
+
+
+def _columns() -> list[str]:
+    parts = ("mean", "sd", "low", "high")
+    return ["scenario", *(f"{MEASURES[key]} on {d} {p}" for d in DOMAINS for key in MEASURES for p in parts), "cases"]
+
+
+def _row(scenario: str, found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    row: dict[str, Any] = {"scenario": scenario, "cases": max(measured["cases"] for measured in found.values())}
+    for domain, measured in found.items():
+        for key, name in MEASURES.items():
+            if measured[key] is not None:
+                low, high = measured[key]["ci95"] or (None, None)
+                values = {"mean": measured[key]["mean"], "sd": measured[key]["std"], "low": low, "high": high}
+                row |= {f"{name} on {domain} {part}": value for part, value in values.items()}
+    return row
+
+
+def _dice(found: Mapping[str, Mapping[str, Any]], domain: str) -> Mapping[str, Any] | None:
+    return found[domain]["dice"] if domain in found else None
+
+
+def _shown(found: Mapping[str, Mapping[str, Any]], key: str, domain: str) -> str:
+    """Mean (standard deviation), as papers print it."""
+    value = found.get(domain, {}).get(key)
+    return "-" if value is None else f"{value['mean']:.3g} ({value['std']:.2g})"
+
+
+def _page_table(key: str, results: Results) -> str:
+    rows = [
+        {"trained on": name, **{f"on {domain}": _shown(found, key, domain) for domain in DOMAINS}}
+        for name, found in results.items()
+    ]
+    heading = f"<h2>{MEASURES[key]}, mean (standard deviation)</h2>"
+    return heading + html_table(["trained on", *(f"on {domain}" for domain in DOMAINS)], rows)

@@ -1,0 +1,103 @@
+"""Weights of the feature networks: a path, or a download that is checked by the SHA-256 digits in the file's name."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from VirtualContrastLib.events import InputError
+from VirtualContrastLib.models.package import cache_dir, sha256_of_file
+
+DOWNLOAD = "download"
+"""What stands in the place of a path to have the file found in a cache or fetched."""
+
+
+@dataclass(frozen=True)
+class KnownWeights:
+    """A published weight file; `sha256_start` are the digits of its SHA-256 that its name ends with."""
+
+    url: str
+    sha256_start: str
+    what: str
+
+    @property
+    def name(self) -> str:
+        """File name."""
+        return self.url.rpartition("/")[2]
+
+
+ALEXNET = KnownWeights(
+    "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", "7be5be79", "torchvision's AlexNet, for LPIPS"
+)
+FEATURE_NETWORKS = {
+    "imagenet": KnownWeights(
+        "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
+        "6726825d",
+        "the TensorFlow Inception that FID was defined on",
+    ),
+    "inception": KnownWeights(
+        "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth", "0cc3c7bd", "torchvision's Inception-v3"
+    ),
+    "resnet50": KnownWeights(
+        "https://download.pytorch.org/models/resnet50-0676ba61.pth", "0676ba61", "torchvision's ResNet-50"
+    ),
+}
+"""By the NAME in --fid NAME=download. RadImageNet publishes no checksums: its files are given by path."""
+
+
+def feature_weights(name: str, path_or_download: Path) -> Path:
+    """The weight file of a feature network; raises InputError where `download` is asked for an unknown one."""
+    if str(path_or_download) != DOWNLOAD:
+        return path_or_download
+    if name not in FEATURE_NETWORKS:
+        raise InputError(
+            f"There is no download with a published checksum for the feature network '{name}' (there are "
+            f"{', '.join(FEATURE_NETWORKS)}); RadImageNet's InceptionV3.pt or ResNet50.pt, fetched from its authors, "
+            f"is given by path: {name}=FILE."
+        )
+    return fetched(FEATURE_NETWORKS[name])
+
+
+def hub_checkpoints() -> Path:
+    """Where torch.hub keeps downloaded weights: $TORCH_HOME/hub/checkpoints, by default under ~/.cache/torch."""
+    home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "torch"
+    return Path(home) / "hub" / "checkpoints"
+
+
+def cached(weights: KnownWeights) -> Path | None:
+    """The file in torch's hub folder or in our cache, None where it is in neither."""
+    places = (hub_checkpoints() / weights.name, cache_dir() / "weights" / weights.name)
+    return next((path for path in places if path.is_file()), None)
+
+
+def fetched(weights: KnownWeights) -> Path:
+    """The file from a cache, else downloaded into ours.
+
+    Raises InputError, saying where to put the file by hand, where it cannot be had or is not the published one.
+    """
+    here = cached(weights)
+    if here is not None:
+        return here
+    own = cache_dir() / "weights" / weights.name
+    partial = own.with_name(f"{own.name}.{os.getpid()}.partial")
+    try:
+        own.parent.mkdir(parents=True, exist_ok=True)
+        with urllib.request.urlopen(weights.url, timeout=30) as source, partial.open("wb") as target:
+            shutil.copyfileobj(source, target)
+    except (OSError, http.client.HTTPException) as error:
+        partial.unlink(missing_ok=True)
+        raise InputError(
+            f"{weights.name} ({weights.what}) cannot be downloaded from {weights.url} ({error}); put the file at {own} "
+            "or give its path."
+        ) from error
+    if not sha256_of_file(partial).startswith(weights.sha256_start):
+        partial.unlink()
+        raise InputError(
+            f"What came from {weights.url} has not the checksum {weights.sha256_start}...; it was thrown away."
+        )
+    partial.replace(own)
+    return own
