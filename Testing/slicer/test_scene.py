@@ -424,3 +424,30 @@ def test_a_mammogram_s_result_is_two_images_and_a_table(host, mammogram_folder):
     scene.remove_result(result)
     slicer.mrmlScene.RemoveNode(nodes.node(result.input))
     assert {node_id for node_id in node_ids() - before if "Display" not in node_id} == set()
+
+
+def test_editing_a_later_result_keeps_the_acquired_point(later):
+    from VirtualContrastLib.slicer_app import lesion_table
+
+    result, real = later
+    segmentation = nodes.node(result.segmentation)
+    mask = run_samples.make_mask() == 1
+    mask[0] |= mask[1]
+    slicer.util.updateSegmentBinaryLabelmapFromArray(
+        mask.astype(np.uint8), segmentation, "Lesion_1", nodes.node(result.pre)
+    )
+    lesion_table.recompute(result)
+    table = nodes.node(result.tables["curves"])
+    rows = [
+        (
+            tables.column(table, "time_s")[n],
+            tables.column(table, "synthetic")[n],
+            tables.column(table, "signal_mean")[n],
+        )
+        for n in range(4)
+    ]
+    assert [row[:2] for row in rows] == [(0, "false"), (80, "false"), (220, "true"), (350, "true")]
+    assert rows[1][2] == pytest.approx(run_samples.make_real(1)[mask].mean(), rel=1e-4)
+    assert rows[2][2] == pytest.approx(voxels(result.phases[0])[mask].mean(), rel=1e-4)
+    real_table = nodes.node(result.tables["curves_real"])
+    assert tables.column(real_table, "time_s")[:3] == [0, 80, 220]

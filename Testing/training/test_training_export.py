@@ -43,7 +43,8 @@ def test_every_system_but_nnunet_is_exported_from_checkpoints():
     assert {load_recipe(name).system for name in RECIPES.values()} == set(RECIPES)
 
 
-@pytest.mark.parametrize("system", ["subtraction_unet", "time_conditioned", "iter_unet", "cyclegan"])  # pix2pixhd: published
+# pix2pixHD is exported in test_training_published.
+@pytest.mark.parametrize("system", ["subtraction_unet", "time_conditioned", "iter_unet", "cyclegan"])
 def test_the_last_checkpoint_gives_the_package_of_the_training_and_the_engine_runs_it(system, tmp_path):
     recipe = load_recipe(RECIPES[system])
     trained = load_package(system_of(system).train_function()(recipe, tmp_path / "run", smoke=True))

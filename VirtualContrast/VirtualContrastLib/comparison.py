@@ -26,9 +26,9 @@ _WINDOW = 11
 class PairMetrics:
     """How near an image comes to the real phase `phase` in one region.
 
-    `compared` says what was compared with the real phase: "synthetic", or for the baseline of doing
-    nothing "pre" or "phase_N", the last phase that the model read. `mse` is in squared input units, `mae` and `data_range` in input units, `psnr_db` in dB
-    (infinite for equal images), `ssim` in -1..1, NaN where the slice is smaller than the window.
+    `compared` says what was compared with the real phase: "synthetic", or for the baseline of doing nothing "pre" or
+    "phase_N", the last phase that the model read. `mse` is in squared input units, `mae` and `data_range` in input
+    units, `psnr_db` in dB (infinite for equal images), `ssim` in -1..1, NaN where the slice is smaller than the window.
     """
 
     phase: int

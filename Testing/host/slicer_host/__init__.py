@@ -4,6 +4,7 @@
 a ``Host``. What is real and what is not: Testing/host/README.md.
 """
 
+import contextlib
 import os
 import sys
 import time
@@ -85,10 +86,32 @@ def boot(*, main_window: bool = True) -> "Host":
     return _host
 
 
-def _running_s() -> float:
-    """A clock that stands still while this thread is ready to run and waits for a processor (Linux counts that)."""
-    waited_ns = int(Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()[1])
-    return time.monotonic() - waited_ns * 1e-9
+class _LoadFreeClock:
+    """Tells the time of this thread as it would pass on an idle machine, as well as Linux lets one know.
+
+    All threads of the process count as waiting, since the one that is measured may wait for another (Python's lock, a
+    parallel loop), but never less passes than this thread has computed.
+    """
+
+    def __init__(self) -> None:
+        self._wall_s, self._cpu_s, self._waited_ns = time.monotonic(), time.thread_time(), _waited_ns()
+
+    def since_last_s(self) -> float:
+        """Seconds since the last call."""
+        wall_s, cpu_s, waited_ns = time.monotonic(), time.thread_time(), _waited_ns()
+        waited = sum(ns - self._waited_ns.get(thread, 0) for thread, ns in waited_ns.items())
+        passed_s = max(cpu_s - self._cpu_s, wall_s - self._wall_s - waited * 1e-9)
+        self._wall_s, self._cpu_s, self._waited_ns = wall_s, cpu_s, waited_ns
+        return passed_s
+
+
+def _waited_ns() -> dict[str, int]:
+    """How long each thread of the process was ready to run and waited for a processor, in nanoseconds."""
+    waited = {}
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            waited[task.name] = int((task / "schedstat").read_text(encoding="ascii").split()[1])
+    return waited
 
 
 class Host:
@@ -156,21 +179,19 @@ class Host:
     def watch_event_loop(self) -> Iterator[Callable[[], float]]:
         """Yields a function: the longest time in seconds that the event loop has been blocked since.
 
-        Time in which the system let the thread wait for a processor does not count: that is the load of the machine.
+        Time in which threads of this process waited for a processor does not count: that is the load of the machine.
         """
         import qt
 
-        timer, ticks, longest = qt.QTimer(), [_running_s()], [0.0]
+        timer, clock, longest = qt.QTimer(), _LoadFreeClock(), [0.0]
 
         def tick() -> None:
-            now = _running_s()
-            longest[0] = max(longest[0], now - ticks[0])
-            ticks[0] = now
+            longest[0] = max(longest[0], clock.since_last_s())
 
         timer.connect("timeout()", tick)
-        timer.start(2)
+        timer.start(5)
         try:
-            yield lambda: max(longest[0], _running_s() - ticks[0])
+            yield lambda: tick() or longest[0]
         finally:
             timer.stop()
 

@@ -241,8 +241,9 @@ class PlotView(View):
         visible = getattr(chart_node, f"Get{letter}AxisTitleVisibility")()
         axis.SetTitle((visible and getattr(chart_node, f"Get{letter}AxisTitle")()) or "")
         axis.SetGridVisible(bool(chart_node.GetGridVisibility()))
+        axis.SetLogScale(bool(getattr(chart_node, f"Get{letter}AxisLogScale")()))
         if not getattr(chart_node, f"Get{letter}AxisRangeAuto")():
-            axis.SetRange(*getattr(chart_node, f"Get{letter}AxisRange")())
+            axis.SetUnscaledRange(*getattr(chart_node, f"Get{letter}AxisRange")())
             axis.SetBehavior(vtk.vtkAxis.FIXED)
 
     @staticmethod

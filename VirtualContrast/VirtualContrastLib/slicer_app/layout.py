@@ -8,6 +8,7 @@ Without a main window there are no views: every function then does what concerns
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import slicer
@@ -52,7 +53,14 @@ _XML = f"""<layout type="vertical" split="true">
    <property name="viewlabel" action="default">Curves</property></view></item>
  </layout></item>
 </layout>"""
-_MAMMOGRAM_XML = f"""<layout type="horizontal">{"".join(map(_slice_xml, MAMMOGRAM_VIEWS))}</layout>"""
+
+
+def _row_xml(tags: Sequence[str]) -> str:
+    return f"""<layout type="horizontal">{"".join(map(_slice_xml, tags))}</layout>"""
+
+
+_MAMMOGRAM_XML = _row_xml(MAMMOGRAM_VIEWS)
+_PART_LAYOUT_ID = 52920
 
 
 def show(loaded: LoadedResult) -> None:
@@ -68,12 +76,12 @@ def show_steps(loaded: LoadedResult) -> nodes.Steps[None]:
         return
     mammogram = loaded.kind == MAMMOGRAM
     views = MAMMOGRAM_VIEWS if mammogram else SLICE_VIEWS
-    if mammogram or manager.sliceWidget(PHASE) is None:  # making five views at once would take too long
-        _use_layout(manager, MAMMOGRAM_LAYOUT_ID, _MAMMOGRAM_XML)
-        yield
-    if not mammogram:
-        _use_layout(manager, LAYOUT_ID, _XML)
-        yield
+    if manager.sliceWidget(views[-1]) is None:  # one view a step: making five at once would take too long
+        for count in range(1, len(views)):
+            _use_layout(manager, _PART_LAYOUT_ID + count, _row_xml(views[:count]))
+            yield
+    _use_layout(manager, MAMMOGRAM_LAYOUT_ID if mammogram else LAYOUT_ID, _MAMMOGRAM_XML if mammogram else _XML)
+    yield
     for tag, volume_id in ((PRE, loaded.pre), (PHASE, loaded.phases[0]), (SUBTRACTION, loaded.subtraction[0])):
         _set_layer(tag, "Background", volume_id)
         yield

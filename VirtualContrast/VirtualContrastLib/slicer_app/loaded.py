@@ -56,9 +56,9 @@ class LoadedResult:
     `kind` is "synthesis" or "mammogram", whose one "phase" is the recombined image and has no time (NaN). `input` is
     the user's pre-contrast volume, `pre` the same in the units of the phases. phases, real, subtraction and uncertainty
     run parallel to `times_s` (seconds after injection) and `indices` (1, 2, ..., or from 2 on for a model that reads
-    the acquired phase 1); `real` are the user's own volumes to compare with. `acquired` are copies of the real phases that
-    the model read, with `acquired_times_s`: they come before the phases in the sequence. maps, tables and charts are
-    keyed: `curve_type` ...; `lesions`, `curves`, `curves_real`, `comparison`, `agreement`; `all`, `lesion_1` ... .
+    the acquired phase 1); `real` are the user's own volumes to compare with. `acquired` are copies of the real phases
+    that the model read, with `acquired_times_s`: they come before the phases in the sequence. maps, tables and charts
+    are keyed: `curve_type` ...; `lesions`, `curves`, `curves_real`, `comparison`, `agreement`; `all`, `lesion_1` ... .
     `folder_item` is the subject hierarchy item that holds all of it.
     """
 

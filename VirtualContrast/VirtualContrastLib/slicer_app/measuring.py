@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from VirtualContrastLib.export.tables import write_curves_csv, write_lesions_csv
 from VirtualContrastLib.kinetics.curves import LesionCurve, lesion_curves
 from VirtualContrastLib.lesions.measurement import LesionMeasures, measure_lesions
+from VirtualContrastLib.result import acquired_inputs
 from VirtualContrastLib.study import Phase
 
 from . import charts, nodes, segments, tables
@@ -26,12 +27,13 @@ def measure_again(loaded: LoadedResult) -> None:
     """Measure all segments of a result again; tables, charts and `loaded` follow, emptied segments leave them.
 
     A segment that a user added becomes a lesion with the next free number. Nothing happens where the segmentation, a
-    phase or the pre-contrast volume was deleted. Tables that compare with real phases keep the run's numbers and are
-    renamed to say so.
+    phase or the pre-contrast volume was deleted, or an acquired phase that the model read is not in the scene. Tables
+    that compare with real phases keep the run's numbers and are renamed to say so.
     """
     segmentation, pre = nodes.node(loaded.segmentation), nodes.node(loaded.pre)
-    needed = [segmentation, pre, *map(nodes.node, loaded.phases)]
-    if any(node is None for node in needed):
+    needed = [segmentation, pre, *map(nodes.node, (*loaded.acquired, *loaded.phases))]
+    read = acquired_inputs(result_nodes.manifest_of(nodes.node(loaded.run_node))["inputs"])
+    if any(node is None for node in needed) or len(loaded.acquired) < len(read):
         return
     measures, curves, real_curves = [], [], []
     for segment_id, label in sorted(segments.number_segments(segmentation).items(), key=lambda item: item[1]):
@@ -71,22 +73,27 @@ class _Segment:
         return dataclasses.replace(curve, label=self.label)
 
     def real_curves(self) -> list[LesionCurve]:
-        """The real curve, in a list; [] where the scene has no real phases."""
+        """The real curve, in a list; [] where the scene has no real phases to compare with."""
         volumes = [nodes.node(node_id) for node_id in self.loaded.real]
-        phases = [Phase(0, self._image(self.loaded.input or self.loaded.pre), 0.0, synthetic=False)]
-        times = self._real_times()
-        for index, (volume, time_s) in enumerate(zip(volumes, times, strict=True), start=1):
+        phases = [Phase(0, self._image(self.loaded.input or self.loaded.pre), 0.0, synthetic=False), *self._acquired()]
+        read = len(phases)
+        for index, volume, time_s in zip(self.loaded.indices, volumes, self._real_times(), strict=True):
             if volume is not None:
                 phases.append(Phase(index, nodes.image_of(volume, self.box), time_s, synthetic=False))
-        if len(phases) == 1:
+        if len(phases) == read:
             return []
         return [dataclasses.replace(lesion_curves(phases, self._labels())[0], label=self.label)]
+
+    def _acquired(self) -> list[Phase]:
+        """The real phases that the model read."""
+        pairs = zip(self.loaded.acquired, self.loaded.acquired_times_s, strict=True)
+        return [Phase(n, self._image(node_id), time_s, False) for n, (node_id, time_s) in enumerate(pairs, start=1)]
 
     def _real_times(self) -> list[float]:
         """Seconds after injection of the real phases, as the run took them."""
         inputs = result_nodes.manifest_of(nodes.node(self.loaded.run_node))["inputs"]
         given = {entry["role"]: entry["time_s"] for entry in inputs}
-        nominal = enumerate(self.loaded.times_s, start=1)
+        nominal = zip(self.loaded.indices, self.loaded.times_s, strict=True)
         return [float(given.get(f"real_{index}") or time_s) for index, time_s in nominal]
 
     def _image(self, node_id: str) -> Any:
@@ -96,8 +103,8 @@ class _Segment:
         return nodes.to_image(self.mask.astype(np.uint8), nodes.node(self.loaded.pre), self.box)
 
     def _phases(self) -> list[Phase]:
-        phases = [Phase(0, self._image(self.loaded.pre), 0.0, synthetic=False)]
-        for index, (node_id, time_s) in enumerate(zip(self.loaded.phases, self.loaded.times_s, strict=True), start=1):
+        phases = [Phase(0, self._image(self.loaded.pre), 0.0, synthetic=False), *self._acquired()]
+        for index, node_id, time_s in zip(self.loaded.indices, self.loaded.phases, self.loaded.times_s, strict=True):
             phases.append(Phase(index, self._image(node_id), time_s, synthetic=True))
         return phases
 
@@ -114,7 +121,7 @@ def _write_tables(
     with tempfile.TemporaryDirectory() as folder:
         files = {name: Path(folder) / f"{name}.csv" for name in ("lesions", "curves", "curves_real")}
         write_lesions_csv(files["lesions"], measures, curves, reference, unit=unit)
-        write_curves_csv(files["curves"], curves)
+        write_curves_csv(files["curves"], curves, acquired=len(loaded.acquired))
         write_curves_csv(files["curves_real"], real_curves)
         for name, file in files.items():
             table = nodes.node(loaded.tables.get(name, ""))

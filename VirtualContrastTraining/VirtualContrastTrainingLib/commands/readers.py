@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from VirtualContrastLib.events import ExitCode, InputError
+from VirtualContrastLib.reading.reads_table import write_reads
+from VirtualContrastLib.reading.study_list import load_list, make_list, write_list
 
 from ..experiments.readers import detection_rows, write_readers
 from ..experiments.reports import shown
@@ -27,6 +29,28 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add("--seed", type=int, default=0, help="seed of the bootstrap (default 0)")
     add("-o", "--output", type=Path, help="folder for readers.json, tables, figure and report.html")
     add("--json", action="store_true", help="print the result as one JSON object")
+    add("--answers", type=Path, metavar="FOLDER", help="TABLE is the list of a blinded reading: join the answers in "
+        "this folder with it into reads.csv and guesses.csv there, and evaluate the reads")  # fmt: skip
+    add("--make-list", type=Path, nargs="+", metavar="RESULT", help="write TABLE as the list of a blinded reading from "
+        "these result folders, and evaluate nothing")  # fmt: skip
+    add(
+        "--real",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="IMAGE",
+        help="with --make-list: the real image of each result",
+    )
+    add(
+        "--beside",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="IMAGE",
+        help="with --make-list: the image to show beside each",
+    )
+    add("--kind", choices=("phases", "subtraction"), default="phases", help="with --make-list (default phases)")
+    add("--phase", type=int, default=1, metavar="N", help="with --make-list: which phase is read (default 1)")
     parser.set_defaults(run=run)
 
 
@@ -34,11 +58,21 @@ def run(args: argparse.Namespace) -> int:
     """Compute all statistics that the table's columns allow, print them, write the report where --output is given."""
     if args.bootstrap < 1:
         raise InputError("--bootstrap must be at least 1.")
-    reads = load_reads(args.table)
+    if args.make_list:
+        return _make_list(args)
+    table = args.table if args.answers is None else write_reads(load_list(args.table), args.answers, args.answers)[0]
+    reads = load_reads(table)
     report = reader_report(reads, weights=args.weights, repeats=args.bootstrap, seed=args.seed)
     if args.output is not None:
         write_readers(report, args.output)
     print(json.dumps(report, indent=2, allow_nan=False) if args.json else as_text(report))
+    return ExitCode.DONE
+
+
+def _make_list(args: argparse.Namespace) -> int:
+    cases = make_list(args.make_list, args.real, kind=args.kind, phase=args.phase, beside=args.beside, seed=args.seed)
+    made = write_list(args.table, cases)
+    print(f"{made.path}: {len(made.cases)} images. Fill in truth and bpe where known; readers must not open it.")
     return ExitCode.DONE
 
 

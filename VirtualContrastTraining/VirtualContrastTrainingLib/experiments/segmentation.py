@@ -168,7 +168,7 @@ def _scenarios(truth: Path, options: TableOptions) -> Iterator[Mapping[str, Path
         yield options.scenarios
         return
     runs = truth.parent / "runs"
-    if not runs.is_dir():
+    if options.data is None or not runs.is_dir():
         raise InputError("Name the predicted label maps of each scenario with --scenario NAME=FOLDER.")
     net = None
     if options.segmentation is not None:

@@ -50,8 +50,8 @@ DEFINITIONS = {
     "frd_v0_zscore": "version 0 with z-scores over both sets, times 7.457; 0 and up, 0 is equal",
     "frd_v0_as_published": "version 0 with each set z-scored by itself, as frd-score 0.0.2 does under --norm_across: "
     "means never differ; 0 and up",
-    "frd_v1": "version 1: log of the squared Frechet distance of z-scores by the real set; lower is closer. Written "
-    "after the source of frd-score 1.0, which is not a part of this program",
+    "frd_v1": "version 1: log of the squared Frechet distance of z-scores by the real set; lower is closer. Equal to "
+    "frd-score 1.0.1, which is not a part of this program, within 1e-6",
 }
 """What the numbers of a report are."""
 
