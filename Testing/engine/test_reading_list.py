@@ -182,3 +182,11 @@ def test_a_missing_image_is_told_by_its_row_and_not_by_its_name(tmp_path):
     with pytest.raises(InputError, match="row 3 of the reading list is not there") as raised:
         check_present(load_list(tmp_path / "list.csv"), {})
     assert "synthetic" not in str(raised.value)
+
+
+def test_a_list_of_mammograms_names_their_recombined_images(tmp_path):
+    folder = write_result(tmp_path / "one", make_image(size=(1, 24, 32)))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"outputs": {"recombined.nrrd": "0" * 64}}))
+    [case] = make_list([folder], kind="recombined")
+    assert case.image == str(folder / "recombined.nrrd")

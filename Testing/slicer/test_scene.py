@@ -429,7 +429,7 @@ def test_a_mammogram_s_result_is_two_images_and_a_table(host, mammogram_folder):
 def test_editing_a_later_result_keeps_the_acquired_point(later):
     from VirtualContrastLib.slicer_app import lesion_table
 
-    result, real = later
+    result, _real = later
     segmentation = nodes.node(result.segmentation)
     mask = run_samples.make_mask() == 1
     mask[0] |= mask[1]

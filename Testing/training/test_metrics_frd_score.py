@@ -1,7 +1,7 @@
 """The radiomics distances against numbers that frd-score 1.0.1 gave for the same pictures.
 
-That package brings 170 MB of OpenCV, so it is not installed for the tests. To repeat: write `pictures` and `masks` as PNG
-into folders and call `frd_score.compute_frd([A, B], paths_masks=[MASKS_A, MASKS_B], num_workers=1, ...)`.
+That package brings 170 MB of OpenCV, so it is not installed for the tests. To repeat: write pictures and masks as PNG
+files into folders and call `frd_score.compute_frd([A, B], paths_masks=[MASKS_A, MASKS_B], num_workers=1, ...)`.
 """
 
 import numpy as np

@@ -20,6 +20,7 @@ from VirtualContrastTrainingLib.data.phantom import PhantomSettings, make_phanto
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
 from VirtualContrastTrainingLib.recipe import recipes_dir
 from VirtualContrastTrainingLib.trainers.base import RunOptions
+from VirtualContrastTrainingLib.trainers.export import checkpoint_state
 from VirtualContrastTrainingLib.trainers.iter_unet import (
     IterUNetRecipe,
     IterUNetTrainer,
@@ -27,7 +28,7 @@ from VirtualContrastTrainingLib.trainers.iter_unet import (
     smoke_recipe,
     train_module,
 )
-from VirtualContrastTrainingLib.trainers.iter_unet_package import card_fields, checkpoint_state
+from VirtualContrastTrainingLib.trainers.iter_unet_package import card_fields
 from VirtualContrastTrainingLib.trainers.run import load_cases
 
 RECIPES = (

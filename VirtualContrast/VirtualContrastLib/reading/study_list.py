@@ -26,6 +26,8 @@ from ..result import load_result, write_text
 
 REAL, SYNTHETIC = "real", "synthetic"
 BPE = ("a", "b", "c", "d")
+RECOMBINED = "recombined"
+KINDS = ("phases", "subtraction", RECOMBINED)
 NODE = "node:"
 OWN, BESIDE = "own", "beside"
 COLUMNS = ("case", "image", "condition", "truth", "bpe", "beside", "scale")
@@ -137,9 +139,9 @@ def make_list(
 ) -> list[ReadingCase]:
     """The cases of a study from result folders and the real images that belong to them, in the same order.
 
-    `kind` is phases or subtraction, `phase` counts from 1; `real` are images of the same kind; `beside`, `truth` and
-    `bpe` run parallel where given. Phases in the units of the images beside are shown on their gray scale. Case codes
-    are C001 ... in an order shuffled by `seed`, so that they tell nothing.
+    `kind` is one of KINDS (recombined: mammograms, which have no `phase`), `phase` counts from 1; `real` are images of
+    the same kind; `beside`, `truth` and `bpe` run parallel where given. Phases in the units of the images beside are
+    shown on their gray scale. Case codes are C001 ... in an order shuffled by `seed`, so that they tell nothing.
 
     Raises:
         InputError: another number of real images than of results, an image missing in a result, or a real image that
@@ -175,9 +177,10 @@ def make_list(
 def _image_of(folder: str | Path, kind: str, phase: int) -> Path:
     """The file of a synthetic image in a result folder."""
     result = load_result(folder)
-    names = [name for name in result.manifest.outputs if name.startswith(f"{kind}/phase_{phase}.")]
+    wanted = kind if kind == RECOMBINED else f"{kind}/phase_{phase}"
+    names = [name for name in result.manifest.outputs if name.startswith(f"{wanted}.")]
     if not names:
-        raise InputError(f"{result.folder} has no {kind}/phase_{phase}; choose another kind or phase, or make it anew.")
+        raise InputError(f"{result.folder} has no {wanted}; choose another kind or phase, or make it anew.")
     return result.folder / names[0]
 
 

@@ -30,14 +30,14 @@ def run(args: argparse.Namespace) -> int:
     from VirtualContrastLib.lesions.nnunet import LesionNet
     from VirtualContrastLib.models.catalog import resolve_model
     from VirtualContrastLib.synthesis.device import choose_device
-    from VirtualContrastLib.synthesis.synthesizer import Synthesizer
+    from VirtualContrastLib.synthesis.of_study import study_synthesizer
 
     from ..experiments.model_cards import record_metrics
     from ..experiments.phantom_quality import DEFINITIONS, as_metrics, as_rows, measure_case, quality_cases, summarize
 
     device = choose_device("auto")
     packages = resolve_model(args.model, "synthesis"), resolve_model(args.segmentation, "segmentation")
-    synthesizer, net = Synthesizer(packages[0], device), LesionNet(packages[1], device.device)
+    synthesizer, net = study_synthesizer(packages[0], device), LesionNet(packages[1], device.device)
     folders = quality_cases(args.cases)
     cases = [measure_case(folder, synthesizer, net) for folder in progress(folders, len(folders), "phantoms")]
     summary = summarize(cases)

@@ -10,7 +10,7 @@ from typing import Any
 
 from VirtualContrastLib.events import ExitCode, InputError
 from VirtualContrastLib.reading.reads_table import write_reads
-from VirtualContrastLib.reading.study_list import load_list, make_list, write_list
+from VirtualContrastLib.reading.study_list import KINDS, load_list, make_list, write_list
 
 from ..experiments.readers import detection_rows, write_readers
 from ..experiments.reports import shown
@@ -29,29 +29,21 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add("--seed", type=int, default=0, help="seed of the bootstrap (default 0)")
     add("-o", "--output", type=Path, help="folder for readers.json, tables, figure and report.html")
     add("--json", action="store_true", help="print the result as one JSON object")
-    add("--answers", type=Path, metavar="FOLDER", help="TABLE is the list of a blinded reading: join the answers in "
-        "this folder with it into reads.csv and guesses.csv there, and evaluate the reads")  # fmt: skip
-    add("--make-list", type=Path, nargs="+", metavar="RESULT", help="write TABLE as the list of a blinded reading from "
-        "these result folders, and evaluate nothing")  # fmt: skip
-    add(
-        "--real",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="IMAGE",
-        help="with --make-list: the real image of each result",
-    )
-    add(
-        "--beside",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="IMAGE",
-        help="with --make-list: the image to show beside each",
-    )
-    add("--kind", choices=("phases", "subtraction"), default="phases", help="with --make-list (default phases)")
-    add("--phase", type=int, default=1, metavar="N", help="with --make-list: which phase is read (default 1)")
+    _add_blinded_reading(parser)
     parser.set_defaults(run=run)
+
+
+def _add_blinded_reading(parser: argparse.ArgumentParser) -> None:
+    """The arguments for the lists and answers of the blinded reading in Slicer."""
+    group = parser.add_argument_group("blinded reading", "TABLE is then the reading list, not the reads")
+    add = group.add_argument
+    add("--answers", type=Path, metavar="FOLDER", help="write reads.csv and guesses.csv there; evaluate the reads")
+    add("--make-list", type=Path, nargs="+", metavar="RESULT", help="write the list from these result folders instead")
+    images = {"type": Path, "nargs": "+", "default": [], "metavar": "IMAGE"}
+    add("--real", **images, help="with --make-list: the real image of each result")  # type: ignore[arg-type]
+    add("--beside", **images, help="with --make-list: the image to show beside each")  # type: ignore[arg-type]
+    add("--kind", choices=KINDS, default=KINDS[0], help="with --make-list: what is read (default phases)")
+    add("--phase", type=int, default=1, metavar="N", help="with --make-list: which phase is read (default 1)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _make_list(args: argparse.Namespace) -> int:
+    if args.table.exists():
+        raise InputError(f"{args.table} exists; give another file, or remove it if no reading uses it.")
     cases = make_list(args.make_list, args.real, kind=args.kind, phase=args.phase, beside=args.beside, seed=args.seed)
     made = write_list(args.table, cases)
     print(f"{made.path}: {len(made.cases)} images. Fill in truth and bpe where known; readers must not open it.")

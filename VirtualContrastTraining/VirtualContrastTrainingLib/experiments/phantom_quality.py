@@ -19,8 +19,8 @@ from VirtualContrastLib.kinetics.curves import LesionCurve, lesion_curves
 from VirtualContrastLib.lesions.nnunet import LesionNet
 from VirtualContrastLib.lesions.threshold import segment_by_threshold
 from VirtualContrastLib.models.package import Metric
-from VirtualContrastLib.study import Phase
-from VirtualContrastLib.synthesis.synthesizer import Synthesizer
+from VirtualContrastLib.study import Phase, Source, Study
+from VirtualContrastLib.synthesis.of_study import StudySynthesizer
 
 from ..data.cases import case_folders
 
@@ -57,14 +57,18 @@ class CaseQuality:
     dice: float
 
 
-def measure_case(folder: Path, synthesizer: Synthesizer, net: LesionNet) -> CaseQuality:
-    """Synthesize one phantom case (with its `truth_` volumes) from its pre-contrast volume; compare with the truth."""
+def measure_case(folder: Path, synthesizer: StudySynthesizer, net: LesionNet) -> CaseQuality:
+    """Synthesize one phantom case (with its `truth_` volumes) from its pre-contrast volume; compare with the truth.
+
+    Raises InputError where the model needs more than that, or makes phases at other times than the case has.
+    """
     description = json.loads((folder / "case.json").read_text(encoding="utf-8"))
     acquired = [sitk.ReadImage(str(folder / name)) for name in description["images"]]
     truth = [_truth(folder, name) for name in description["images"]]
     labels = sitk.ReadImage(str(folder / "lesions.nrrd"))
     times = description["times_s"]
-    synthesis = synthesizer.synthesize(acquired[0], Events())
+    study = Study(Phase(0, acquired[0], 0.0, synthetic=False), Source((), "nrrd", ""))
+    synthesis = synthesizer.synthesize_study(study, Events(), times_s=times[1:], perturbations=0, seed=0)
     if synthesis.times_s != times[1:]:
         raise InputError(f"{folder} has phases at {times[1:]} s, the model makes them at {synthesis.times_s} s.")
 

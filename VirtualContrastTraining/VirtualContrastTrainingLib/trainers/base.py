@@ -16,13 +16,14 @@ import lightning as L
 import torch
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from VirtualContrastLib.events import CancelledError, InputError, VirtualContrastError
 
 from ..data.batches import EpochBatches
 from ..recipe import Checkpoints, DescribedRecipe, write_recipe
 from .checkpoints import AtomicCheckpointIO, DivergedError, ExactCheckpoints
+from .export import export_state
 from .launch import is_launched
 from .samples import SampleImages
 from .watching import Watched
@@ -56,13 +57,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Training:
-    """A recipe made ready: what is trained on what, and `export(folder)`, which writes the package of the result."""
+    """A recipe made ready: what is trained on what, and the `network` of the module that becomes the package."""
 
     module: L.LightningModule
     train_set: Dataset[Any]
     validation_set: Dataset[Any]
     plan: Plan
-    export: Callable[[Path], Path]
+    network: nn.Module
 
 
 def train_and_export(
@@ -86,7 +87,9 @@ def train_and_export(
         L.seed_everything(recipe.seed, workers=True, verbose=False)
         training = make(recipe)
         exports = fit(training.module, training.train_set, training.validation_set, output, training.plan, options)
-    return training.export(output / "model") if exports else output / "model"
+    if exports:
+        export_state(recipe, training.network.state_dict(), output / "model")
+    return output / "model"
 
 
 def check_output(output: Path, resume: bool) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,18 +9,14 @@ import lightning as L
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
-from VirtualContrastLib.events import VirtualContrastError
-from VirtualContrastLib.models.package import ModelCard, save_package
 from VirtualContrastLib.networks.cyclegan import build_discriminator, build_generator, init_weights
 from VirtualContrastLib.synthesis.mammogram import MammogramSpec
 
-from .. import __version__
 from ..data.mammogram_patches import MammogramPatches, load_breasts
 from ..data.mammogram_phantom import write_phantom_pair
 from ..losses.cyclegan import Networks, generator_loss, step_terms
 from ..recipe import Checkpoints, DescribedRecipe
-from .base import Plan, RunOptions, Training, train_and_export
-from .checkpoints import DivergedError
+from .base import Plan, RunOptions, Training, checked_losses, train_and_export
 from .samples import Sample
 
 _VALIDATION_PATCHES = 32
@@ -139,11 +134,7 @@ class CycleGANTrainer(L.LightningModule):
         return list(self.optimizers())
 
     def _log(self, losses: dict[str, Tensor]) -> None:
-        values = {name: loss.detach() for name, loss in losses.items()}
-        broken = [name for name, value in values.items() if not torch.isfinite(value)]
-        if broken:
-            raise DivergedError(f"{broken[0]} is not finite at epoch {self.current_epoch + 1}")
-        self.log_dict(values, on_step=False, on_epoch=True, sync_dist=self.trainer.world_size > 1)
+        self.log_dict(checked_losses(self, losses), on_step=False, on_epoch=True, batch_size=1)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Mean absolute error of the synthetic recombined patches, as a share of the target window."""
@@ -174,42 +165,7 @@ def _training(recipe: CycleGANRecipe) -> Training:
     plan = Plan(
         recipe.seed, schedule.epochs, schedule.batch_size, recipe.precision, recipe.checkpoints, workers=data.workers
     )
-    return Training(module, train_set, validation_set, plan, lambda folder: export(module, folder))
-
-
-def export(module: CycleGANTrainer, folder: Path) -> Path:
-    """Write the generator of recombined images as a package that `MammogramSynthesizer` runs, and return it."""
-    recipe = module.recipe
-    data = recipe.data
-    spec = data.model_dump(
-        include={"source_window", "target_window", "spacing_mm", "downsample", "margin"}, mode="json"
-    )
-    card = ModelCard.model_validate(
-        {
-            "id": recipe.id,
-            "version": __version__,
-            "title": recipe.title,
-            "architecture": {
-                "name": "cyclegan_generator",
-                "config": {
-                    "generator": recipe.generator,
-                    "mammogram": spec,
-                    "window": data.patch,
-                    "stride": recipe.stride,
-                },
-            },
-            "inputs": {},
-            "training": recipe.model_dump(mode="json", exclude=_NOT_TRAINING),
-            **recipe.model_dump(include={"trained_on_phantoms", "licence", "citation", "intended_use"}),
-        }
-    )
-    state = {name: tensor.detach().cpu().float() for name, tensor in module.to_high.state_dict().items()}
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        save_package(folder, card, state, model_card_md=f"# {recipe.title}\n")
-    except OSError as error:
-        raise VirtualContrastError(f"The model package {folder} could not be written: {error.strerror}.") from error
-    return folder
+    return Training(module, train_set, validation_set, plan, module.to_high)
 
 
 def _shrunk(recipe: CycleGANRecipe, folder: Path) -> CycleGANRecipe:

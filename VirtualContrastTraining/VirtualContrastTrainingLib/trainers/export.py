@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ..recipe import DescribedRecipe
-    from .pix2pixhd import Pix2PixHDTrainer
 
 Fields = dict[str, Any]
 _DESCRIPTION = ("trained_on_phantoms", "licence", "citation", "intended_use")
@@ -51,7 +50,18 @@ def export_state(recipe: DescribedRecipe, state: Mapping[str, Tensor], folder: P
     VirtualContrastError where the folder cannot be written.
     """
     system = _system(recipe)
-    return _write(recipe, system.fields(recipe), system.text(recipe), state, folder)
+    weights = {name: tensor.detach().cpu() for name, tensor in state.items()}
+    weights = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+    described = recipe.model_dump(include=set(_DESCRIPTION))
+    card = ModelCard.model_validate(
+        {"id": recipe.id, "version": __version__, "title": recipe.title, **system.fields(recipe), **described}
+    )
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        save_package(folder, card, weights, model_card_md=system.text(recipe))
+    except OSError as error:
+        raise VirtualContrastError(f"The model package {folder} could not be written: {error.strerror}.") from error
+    return folder
 
 
 def export_checkpoint(recipe: DescribedRecipe, checkpoint: Path, folder: Path) -> Path:
@@ -78,33 +88,6 @@ def checkpoint_state(recipe: DescribedRecipe, checkpoint: Path) -> dict[str, Ten
     except (OSError, EOFError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as error:
         raise _misfit(checkpoint, recipe, error) from error
     return state
-
-
-def export_generator(module: Pix2PixHDTrainer, folder: Path) -> Path:
-    """Write `<folder>` as a model package of the module's generator (float32) and return it."""
-    return export_state(module.recipe, module.generator.state_dict(), folder)
-
-
-def export_network(
-    recipe: DescribedRecipe, architecture: str, config: Mapping[str, Any], state: Mapping[str, Tensor], folder: Path
-) -> Path:
-    """As `export_state`, for a network over slices of a named architecture and its options `config`."""
-    return _write(recipe, _slice_fields(recipe, architecture, config), f"# {recipe.title}\n", state, folder)
-
-
-def _write(recipe: DescribedRecipe, fields: Fields, text: str, state: Mapping[str, Tensor], folder: Path) -> Path:
-    weights = {name: tensor.detach().cpu() for name, tensor in state.items()}
-    weights = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
-    described = recipe.model_dump(include=set(_DESCRIPTION))
-    card = ModelCard.model_validate(
-        {"id": recipe.id, "version": __version__, "title": recipe.title, **fields, **described}
-    )
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        save_package(folder, card, weights, model_card_md=text)
-    except OSError as error:
-        raise VirtualContrastError(f"The model package {folder} could not be written: {error.strerror}.") from error
-    return folder
 
 
 def _misfit(checkpoint: Path, recipe: DescribedRecipe, error: Exception) -> InputError:

@@ -17,9 +17,8 @@ from VirtualContrastLib.networks.iter_unet import IterUNet, build_series_network
 from ..data.patches import PatchSettings, RandomPatches
 from ..losses.iter_unet import enhancement_weight, series_losses
 from ..losses.medicalnet import load_perceptual
-from .base import Plan, RunOptions, check_output, fit
-from .checkpoints import DivergedError
-from .iter_unet_package import export_volumetric
+from .base import Plan, RunOptions, check_output, checked_losses, fit
+from .export import export_state
 from .iter_unet_recipe import IterUNetRecipe, smoke_recipe
 from .run import load_cases
 from .run_files import WARM_UP
@@ -54,10 +53,7 @@ class IterUNetTrainer(L.LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Loss of one batch; raises DivergedError where it is not finite."""
         losses = self.batch_losses(batch)
-        for name, value in losses.items():
-            if not torch.isfinite(value):
-                raise DivergedError(f"{name} is not finite at epoch {self.current_epoch + 1}")
-        values = {f"{self.stage}_{name}": value.detach() for name, value in losses.items()}
+        values = {f"{self.stage}_{name}": value for name, value in checked_losses(self, losses).items()}
         self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(batch["series"]))
         return losses["TOTAL"]
 
@@ -130,7 +126,7 @@ def train(recipe: IterUNetRecipe, output: Path, options: RunOptions = RunOptions
             recipe = smoke_recipe(recipe, smoke_cases(Path(folder)))
         module, exports = train_module(recipe, output, options)
     if exports:
-        export_volumetric(recipe, module.network.state_dict(), output / "model")
+        export_state(recipe, module.network.state_dict(), output / "model")
     return output / "model"
 
 

@@ -7,13 +7,9 @@ from typing import TYPE_CHECKING, Any
 from VirtualContrastLib.synthesis.volumetric import ARCHITECTURE
 
 from .. import __version__
-from .export import checkpoint_state
-from .export import export_state as export_volumetric
 
 if TYPE_CHECKING:
     from .iter_unet_recipe import IterUNetRecipe
-
-__all__ = ["card_fields", "checkpoint_state", "export_volumetric", "model_card_text"]
 
 
 def card_fields(recipe: IterUNetRecipe) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from ..data.mapped import mapped_case
 from ..data.slices import RandomSlices, SliceStyle
 from ..recipe import Pix2PixHDRecipe, SliceData, SubtractionUNetRecipe
 from .base import Plan, RunOptions, Training, train_and_export
-from .export import export_generator
 from .pix2pixhd import Pix2PixHDTrainer
 from .smoke import smoke_pix2pixhd
 
@@ -38,9 +37,7 @@ def _training(recipe: Pix2PixHDRecipe) -> Training:
         shuffle=schedule.slices_per_epoch is None,
         workers=recipe.data.workers,
     )
-    return Training(
-        module, *slice_sets(recipe, schedule.slices_per_epoch), plan, lambda folder: export_generator(module, folder)
-    )
+    return Training(module, *slice_sets(recipe, schedule.slices_per_epoch), plan, module.generator)
 
 
 def slice_sets(

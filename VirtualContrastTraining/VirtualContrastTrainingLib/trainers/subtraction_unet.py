@@ -13,7 +13,6 @@ from VirtualContrastLib.networks.subtraction_unet import build_subtraction_unet
 from ..losses.subtraction_unet import subtraction_losses, subtraction_targets
 from ..recipe import SubtractionUNetRecipe
 from .base import Plan, RunOptions, Training, checked_losses, train_and_export
-from .export import export_network
 from .run import slice_sets
 from .samples import Sample
 from .smoke import smoke_subtraction_unet
@@ -83,8 +82,4 @@ def _training(recipe: SubtractionUNetRecipe) -> Training:
         shuffle=recipe.slices_per_epoch is None,
         workers=recipe.data.workers,
     )
-
-    def export(folder: Path) -> Path:
-        return export_network(recipe, "subtraction_unet", recipe.network, module.network.state_dict(), folder)
-
-    return Training(module, *slice_sets(recipe, recipe.slices_per_epoch), plan, export)
+    return Training(module, *slice_sets(recipe, recipe.slices_per_epoch), plan, module.network)

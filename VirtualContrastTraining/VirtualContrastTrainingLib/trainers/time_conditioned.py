@@ -14,7 +14,6 @@ from VirtualContrastLib.networks.time_conditioned import build_time_conditioned
 from ..data.timed_slices import TimedSlices, TimedSliceSettings
 from ..losses.time_conditioned import series_losses
 from .base import Plan, RunOptions, Training, checked_losses, train_and_export
-from .export import export_state
 from .run import load_cases
 from .samples import Sample
 from .time_conditioned_recipe import TimeConditionedRecipe, smoke_recipe
@@ -106,11 +105,7 @@ def training_of(recipe: TimeConditionedRecipe) -> Training:
         recipe.checkpoints,
         workers=recipe.data.workers,
     )
-
-    def export(folder: Path) -> Path:
-        return export_state(recipe, module.network.state_dict(), folder)
-
-    return Training(module, *timed_sets(recipe), plan, export)
+    return Training(module, *timed_sets(recipe), plan, module.network)
 
 
 def timed_sets(recipe: TimeConditionedRecipe) -> tuple[TimedSlices, TimedSlices]:
