@@ -39,7 +39,7 @@ demo: $(SETUP)
 
 test: $(SETUP)
 	@bash Testing/host/install_system_libraries.sh
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(SETUP)
 	@$(BIN)/python -m pytest -m slow

@@ -6,7 +6,7 @@ import slicer
 
 from .charts import LOSSES, METRICS, Charts
 
-LAYOUT_ID = 52918
+LAYOUT_ID = 52950  # 52917 to 52949 are for Virtual Contrast
 VIEWS = {LOSSES: "VirtualContrastTrainingLosses", METRICS: "VirtualContrastTrainingMetrics"}
 _LABELS = {LOSSES: "Losses", METRICS: "Held-out"}
 
