@@ -152,6 +152,14 @@ def test_an_empty_folder_holds_no_run(tmp_path):
     assert run.model == tmp_path / "model"
 
 
+def test_a_run_of_nnunet_goes_on_from_its_own_checkpoint(tmp_path):
+    fold = tmp_path / "nnunet" / "results" / "Dataset501_Lesions" / "nnUNetTrainer__nnUNetPlans__3d_fullres" / "fold_0"
+    fold.mkdir(parents=True)
+    assert not RunFolder(tmp_path).has_checkpoint
+    (fold / "checkpoint_latest.pth").touch()
+    assert RunFolder(tmp_path).has_checkpoint
+
+
 def test_pictures_come_in_the_order_of_the_stages(tmp_path):
     for name in ("samples/epoch_0001.png", "warm_up/samples/epoch_0002.png", "warm_up/samples/epoch_0001.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

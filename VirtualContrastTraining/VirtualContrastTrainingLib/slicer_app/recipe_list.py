@@ -27,8 +27,8 @@ class RecipeEntry:
     about: str
 
     @property
-    def checkpointed(self) -> bool:
-        """It can be stopped and resumed, and tells curves; nnU-Net's own training does not."""
+    def tells_curves(self) -> bool:
+        """It tells losses and shows held-out images; nnU-Net's own training does not."""
         return self.system != "nnunet"
 
     @property
@@ -40,7 +40,7 @@ class RecipeEntry:
         """What the panel says of it, rich text."""
         data = _("simulated phantoms") if self.phantoms else _("patient images")
         first = _("System {system}, made for {data}.").format(system=self.system, data=data)
-        own = "" if self.checkpointed else " " + _("It tells no curves and cannot be resumed.")
+        own = "" if self.tells_curves else " " + _("It tells no curves and stops between epochs.")
         return f"{self.title}.<br><b>{first}</b>{own}"
 
 

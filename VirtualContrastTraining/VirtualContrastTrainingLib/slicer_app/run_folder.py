@@ -8,7 +8,7 @@ import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..trainers.run_files import PROGRESS, SAMPLES, STOP, Progress, stages
+from ..trainers.run_files import NNUNET_CHECKPOINTS, PROGRESS, SAMPLES, STOP, Progress, stages
 from .metrics_file import HELD_OUT, Curve, StageMetrics, one_after_the_other
 
 START = "panel.json"
@@ -70,7 +70,8 @@ class RunFolder:
     @property
     def has_checkpoint(self) -> bool:
         """There is something to go on from."""
-        return any((stage / "checkpoints" / "last.ckpt").is_file() for stage in stages(self.folder))
+        ours = any((stage / "checkpoints" / "last.ckpt").is_file() for stage in stages(self.folder))
+        return ours or any(self.folder.glob(NNUNET_CHECKPOINTS))
 
     @property
     def progress(self) -> Progress | None:

@@ -65,7 +65,7 @@ class Training:
         """Let a run end with a checkpoint after the step it is in.
 
         A second call ends it at once, and so does the first where there is nothing to keep yet or nothing that stops
-        by itself (phantoms, nnU-Net).
+        by itself (phantoms).
         """
         if not self.busy:
             return

@@ -13,6 +13,8 @@ from pathlib import Path
 
 WARM_UP = "warm_up"
 """Folder below the run of the stage before the last, for the systems that have one."""
+NNUNET_CHECKPOINTS = "nnunet/results/*/*/fold_*/checkpoint_latest.pth"
+"""Below the run of an nnU-Net recipe: what it goes on from. nnU-Net removes it at the end."""
 PROGRESS, STOP, SAMPLES = "progress.json", "stop", "samples"
 
 
