@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 
 import numpy as np
@@ -164,3 +165,18 @@ def test_info_tells_devices_versions_models_and_room(capsys):
     assert any(model["id"] == "medigan-00023-pix2pixhd" for model in info["models"])
     assert main(["info"]) == 0
     assert "Devices (after a real computation)" in capsys.readouterr().out
+
+
+def test_waiting_threads_sleep_unless_the_user_wants_otherwise(monkeypatch):
+    from VirtualContrastLib.threads import let_waiting_threads_sleep
+
+    monkeypatch.setenv("GOMP_SPINCOUNT", "77")
+    let_waiting_threads_sleep()
+    assert os.environ["GOMP_SPINCOUNT"] == "77"
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    let_waiting_threads_sleep()
+    assert "GOMP_SPINCOUNT" not in os.environ
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    let_waiting_threads_sleep()
+    assert os.environ["GOMP_SPINCOUNT"] == "1000"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from . import __version__
 from .console import Reporter, guarded
 from .events import Events, ExitCode
+from .threads import let_waiting_threads_sleep
 
 if TYPE_CHECKING:
     from .result import Result
@@ -35,6 +36,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command with the arguments `argv` (default: those of the process) and return its exit code."""
+    let_waiting_threads_sleep()
     parser = build_parser()
     try:
         arguments = parser.parse_args(argv)

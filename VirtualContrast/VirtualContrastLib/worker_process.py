@@ -35,6 +35,7 @@ from typing import Any, TextIO
 from .events import CancelledError, Events, ExitCode, InputError, Stage, VirtualContrastError
 from .failures import UNFORESEEN, explain
 from .resident import Engine
+from .threads import let_waiting_threads_sleep
 
 GRACE_S = 1.0
 """A cancelled run that has not stopped after this many seconds is ended with its process and all its children."""
@@ -203,6 +204,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--idle", type=float, default=600.0, help="seconds without work after which it ends")
     arguments = parser.parse_args(argv)
     faulthandler.enable()
+    let_waiting_threads_sleep()
     worker = Worker(_private_stdout(), arguments.idle)
     worker.say(event="ready", pid=os.getpid(), group=_lead_a_group())
     threading.Thread(target=worker.read, args=[0], daemon=True).start()

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from VirtualContrastLib.events import ExitCode, VirtualContrastError
+from VirtualContrastLib.threads import let_waiting_threads_sleep
 
 from . import __version__
 
@@ -39,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; a known failure is one sentence on stderr."""
+    let_waiting_threads_sleep()
     args = build_parser().parse_args(argv)
     try:
         return int(args.run(args))
