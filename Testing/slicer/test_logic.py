@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import qt
 import SimpleITK as sitk
 import slicer
 from module_samples import (
@@ -26,7 +27,7 @@ from module_samples import (
 from VirtualContrastLib.events import InputError, VirtualContrastError
 from VirtualContrastLib.models import catalog
 from VirtualContrastLib.settings import RunSettings
-from VirtualContrastLib.slicer_app import model_list, parameters, transfer
+from VirtualContrastLib.slicer_app import logic, model_list, parameters, transfer
 from VirtualContrastLib.slicer_app.logic import Callbacks, Synthesis
 from VirtualContrastLib.slicer_app.transfer import RealPhases
 from VirtualContrastLib.slicer_app.worker import Worker
@@ -244,7 +245,7 @@ def test_real_phases_are_compared_with_and_their_times_taken(host, make_synthesi
     assert roles == ["pre", "real_1", "real_2", "real_3"]
 
 
-@pytest.mark.parametrize(("code", "sentence"), [(CRASHING, "ended unexpectedly"), (None, "is not a model|no such|not")])
+@pytest.mark.parametrize(("code", "sentence"), [(CRASHING, "ended unexpectedly"), (None, "The model package a/b does not exist")])
 def test_a_failed_run_raises_one_sentence_and_leaves_nothing(host, make_synthesis, tmp_path, code, sentence):
     volume, before = add_pre(), node_counts()
     with pytest.raises(VirtualContrastError, match=sentence):
@@ -259,6 +260,24 @@ def test_a_result_that_cannot_be_loaded_is_told_with_its_place(host, make_synthe
     with pytest.raises(VirtualContrastError, match=r"VirtualContrast_.* could not be loaded \(.*no manifest.json"):
         make_synthesis(EMPTY).process(volume, RunSettings(), output_folder=tmp_path)
     assert node_counts() == before
+
+
+@pytest.mark.slicer_errors
+def test_an_error_that_nobody_foresaw_ends_the_run_and_is_shown_in_the_console(
+    host, make_synthesis, monkeypatch, tmp_path
+):
+    def broken(node, path):
+        yield 0.1
+        raise KeyError("nobody foresaw this")
+
+    monkeypatch.setattr(logic, "write_nrrd", broken)
+    synthesis, told = make_synthesis(HANGING), []
+    synthesis.start(add_pre(), RunSettings(), Callbacks(failed=told.append), output_folder=tmp_path)
+    host.wait_until(lambda: told, 3)
+    assert told == ["An unexpected error ended the run; see the Python console."]
+    assert any("nobody foresaw this" in str(error) for error in qt.slotErrors)
+    assert handed_over() == []
+    assert not synthesis.busy
 
 
 def test_the_event_loop_stays_free_while_a_large_volume_goes_in_and_cancel_while_it_does_leaves_nothing(

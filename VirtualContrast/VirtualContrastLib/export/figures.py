@@ -85,7 +85,7 @@ def _projections(given: FigureInput) -> tuple[Any, str] | None:
 
 
 def _curves(given: FigureInput) -> tuple[Any, str] | None:
-    """Percent enhancement over minutes, one color per lesion, synthetic dashed and real solid."""
+    """Percent enhancement over minutes, one color per lesion, synthetic solid and real dashed, as in Slicer."""
     if not given.curves and not given.real_curves:
         return None
     from matplotlib.figure import Figure
@@ -103,10 +103,10 @@ def _curves(given: FigureInput) -> tuple[Any, str] | None:
     if any(curve.synthetic for curve in drawn):
         figure.text(0.99, 0.02, LABEL, fontsize=8, ha="right", color="0.3")
     count = max(len(given.curves), len(given.real_curves))
-    read = " Squares on a dashed curve: acquired phases, which the model read." if given.acquired else ""
+    read = " Squares on a solid curve: acquired phases, which the model read." if given.acquired else ""
     left_out = f" The first {MOST_LESIONS} of {count} lesions are shown." if count > MOST_LESIONS else ""
     return figure, (
-        "Mean percent enhancement of each lesion. Dashed: synthetic; solid: acquired. Band: one standard "
+        "Mean percent enhancement of each lesion. Solid: synthetic; dashed: acquired. Band: one standard "
         f"deviation of the synthesis, where it was estimated (an upper bound for the mean curve).{read}{left_out}"
     )
 
@@ -115,7 +115,7 @@ def _draw_curve(axes: Any, curve: LesionCurve, acquired: int) -> None:
     color = color_of(curve.label)
     minutes = np.asarray(curve.times_s) / 60.0
     kind = "synthetic" if curve.synthetic else "acquired"
-    style: dict[str, Any] = {"linestyle": "--", "marker": "o"} if curve.synthetic else {"marker": "s"}
+    style: dict[str, Any] = {"marker": "o"} if curve.synthetic else {"linestyle": "--", "marker": "s"}
     label = f"Lesion {curve.label}, {kind}: {TYPE_NAMES[curve.curve_type]}"
     axes.plot(minutes, curve.pe_percent, color=color, label=label, markersize=4, **style)
     if curve.synthetic and acquired:

@@ -20,6 +20,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..events import CancelledError, InputError, Stage, VirtualContrastError
+from ..failures import UNFORESEEN
 from ..settings import RunSettings
 from . import install, model_list
 from .protocol import Estimate, RunRequest, told_time
@@ -180,7 +181,7 @@ class Synthesis:
             self._steps_done(job, end.value)
         except (VirtualContrastError, RuntimeError, OSError) as error:
             self._steps_failed(job, error)
-        except BaseException:
+        except UNFORESEEN:
             self._end(lambda: job.callbacks.failed(_("An unexpected error ended the run; see the Python console.")))
             raise
         else:
