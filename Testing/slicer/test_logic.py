@@ -245,7 +245,9 @@ def test_real_phases_are_compared_with_and_their_times_taken(host, make_synthesi
     assert roles == ["pre", "real_1", "real_2", "real_3"]
 
 
-@pytest.mark.parametrize(("code", "sentence"), [(CRASHING, "ended unexpectedly"), (None, "The model package a/b does not exist")])
+@pytest.mark.parametrize(
+    ("code", "sentence"), [(CRASHING, "ended unexpectedly"), (None, "The model package a/b does not exist")]
+)
 def test_a_failed_run_raises_one_sentence_and_leaves_nothing(host, make_synthesis, tmp_path, code, sentence):
     volume, before = add_pre(), node_counts()
     with pytest.raises(VirtualContrastError, match=sentence):
