@@ -18,13 +18,13 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
-from VirtualContrastLib.settings import RunSettings
+from VirtualContrastLib.run.settings import RunSettings
 from VirtualContrastLib.slicer_app import sample_data, self_test
-from VirtualContrastLib.slicer_app.logic import Synthesis
-from VirtualContrastLib.slicer_app.parameters import VirtualContrastParameters
-from VirtualContrastLib.slicer_app.scene import LoadedResult
-from VirtualContrastLib.slicer_app.transfer import RealPhases
-from VirtualContrastLib.slicer_app.widget import Panel
+from VirtualContrastLib.slicer_app.panel import Panel
+from VirtualContrastLib.slicer_app.run.parameters import VirtualContrastParameters
+from VirtualContrastLib.slicer_app.run.synthesis_run import Synthesis
+from VirtualContrastLib.slicer_app.run.transfer import RealPhases
+from VirtualContrastLib.slicer_app.scene.result import LoadedResult
 
 
 class VirtualContrast(ScriptedLoadableModule):
@@ -51,7 +51,7 @@ class VirtualContrast(ScriptedLoadableModule):
 
 
 class VirtualContrastWidget(ScriptedLoadableModuleWidget):
-    """The panel; see `VirtualContrastLib.slicer_app.widget.Panel`."""
+    """The panel; see `VirtualContrastLib.slicer_app.panel.Panel`."""
 
     def setup(self) -> None:
         """Build the panel."""
@@ -101,8 +101,8 @@ class VirtualContrastLogic(ScriptedLoadableModuleLogic):
     ) -> LoadedResult:
         """Synthesize from `inputVolume` and load the result, blocking; returns a `LoadedResult`.
 
-        `settings` is a `VirtualContrastLib.settings.RunSettings`, `real` a `transfer.RealPhases`, `outputFolder` where
-        the result folder is made (default: Slicer's temporary folder). Raises `VirtualContrastError`.
+        `settings` is a `VirtualContrastLib.run.settings.RunSettings`, `real` a `transfer.RealPhases`, `outputFolder`
+        where the result folder is made (default: Slicer's temporary folder). Raises `VirtualContrastError`.
         """
         return self.synthesis.process(inputVolume, settings, real=real, output_folder=outputFolder)
 

@@ -106,7 +106,7 @@ def write_pictures(volume: object, folder: Path) -> list[Path]:
 
 def whole_job() -> list[str]:
     """Timing table of a cold and a warm run, and the peak memory; runs in a process of its own."""
-    from VirtualContrastLib.pipeline import Engine, RunSettings, run
+    from VirtualContrastLib.run.pipeline import Engine, RunSettings, run
     from VirtualContrastTrainingLib.data.phantom import make_phantom
     from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import run_samples
 import SimpleITK as sitk
-from VirtualContrastLib import exporting
-from VirtualContrastLib.cli import main
-from VirtualContrastLib.result import load_result
+from VirtualContrastLib.cli.main import main
+from VirtualContrastLib.results.manifest import load_result
+from VirtualContrastLib.run import write_outputs
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def place(tmp_path_factory):
 def own_cache(tmp_path, monkeypatch):
     """Downloaded and imported models go to a folder of the test."""
     monkeypatch.setenv("VIRTUALCONTRAST_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(exporting, "_figures_and_report", lambda task: None)
+    monkeypatch.setattr(write_outputs, "_figures_and_report", lambda task: None)
 
 
 def rows(path):
@@ -168,7 +168,7 @@ def test_info_tells_devices_versions_models_and_room(capsys):
 
 
 def test_waiting_threads_sleep_unless_the_user_wants_otherwise(monkeypatch):
-    from VirtualContrastLib.threads import let_waiting_threads_sleep
+    from VirtualContrastLib.torch_threads import let_waiting_threads_sleep
 
     monkeypatch.setenv("GOMP_SPINCOUNT", "77")
     let_waiting_threads_sleep()

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import run_samples
-from VirtualContrastLib import exporting
-from VirtualContrastLib.cli import main
-from VirtualContrastLib.console import Reporter
-from VirtualContrastLib.result import load_result, verify_result
+from VirtualContrastLib.cli.console import Reporter
+from VirtualContrastLib.cli.main import main
+from VirtualContrastLib.results.manifest import load_result, verify_result
+from VirtualContrastLib.run import write_outputs
 
 SCRIPT = Path(__file__).resolve().parents[2] / "VirtualContrast" / "VirtualContrastScripts" / "synthesize.py"
 
@@ -38,7 +38,7 @@ def arguments(place, tmp_path):
 
 @pytest.fixture
 def no_pictures(monkeypatch):
-    monkeypatch.setattr(exporting, "_figures_and_report", lambda task: None)
+    monkeypatch.setattr(write_outputs, "_figures_and_report", lambda task: None)
 
 
 def events_of(text):
@@ -74,7 +74,7 @@ def test_json_lines_hold_progress_warnings_and_at_the_end_the_outputs(arguments,
 
 
 def test_prints_of_other_code_do_not_spoil_the_json(arguments, capfd, monkeypatch):
-    monkeypatch.setattr(exporting, "_figures_and_report", lambda task: print("nnU-Net says hello"))
+    monkeypatch.setattr(write_outputs, "_figures_and_report", lambda task: print("nnU-Net says hello"))
     assert main([*arguments, "--json"]) == 0
     out, err = capfd.readouterr()
     assert events_of(out)[-1]["event"] == "done"
@@ -128,7 +128,7 @@ def test_an_unforeseen_error_is_one_sentence_and_1_and_debug_shows_where(argumen
     def broken(task):
         raise ZeroDivisionError("strange\nnumbers")
 
-    monkeypatch.setattr(exporting, "_tables", broken)
+    monkeypatch.setattr(write_outputs, "_tables", broken)
     assert main(arguments) == 1
     err = capfd.readouterr().err
     assert "Error: Unexpected ZeroDivisionError (strange numbers); run again with --debug" in err
@@ -158,7 +158,7 @@ def test_help_and_version_end_with_0(capsys):
 
 def test_the_command_line_starts_without_heavy_packages():
     script = (
-        "import sys, VirtualContrastLib.cli as cli; cli.build_parser();"
+        "import sys, VirtualContrastLib.cli.main as cli; cli.build_parser();"
         "heavy = {'torch', 'nnunetv2', 'matplotlib', 'SimpleITK', 'numpy', 'scipy', 'pydantic', 'rich'};"
         "print(sorted(heavy & set(sys.modules)))"
     )
@@ -231,7 +231,7 @@ def test_in_slicer_the_script_ends_the_application_with_the_exit_code(tmp_path, 
 
 
 def test_on_a_terminal_bars_are_drawn_and_warnings_stay_readable(tmp_path):
-    from VirtualContrastLib.console import BarReporter
+    from VirtualContrastLib.cli.console import BarReporter
     from VirtualContrastLib.events import Stage
 
     with (tmp_path / "err").open("w") as err, (tmp_path / "out").open("w") as out:

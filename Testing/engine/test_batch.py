@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 import run_samples
-from VirtualContrastLib import exporting
-from VirtualContrastLib.batch import Status, run_batch
-from VirtualContrastLib.batch_cases import Case, read_cases
 from VirtualContrastLib.events import Events, ExitCode, InputError, Stage
 from VirtualContrastLib.models.package import ModelPackage
-from VirtualContrastLib.pipeline import Engine, RunSettings
-from VirtualContrastLib.result import verify_result
+from VirtualContrastLib.results.manifest import verify_result
+from VirtualContrastLib.run import write_outputs
+from VirtualContrastLib.run.batch import Status, run_batch
+from VirtualContrastLib.run.batch_cases import Case, read_cases
+from VirtualContrastLib.run.pipeline import Engine, RunSettings
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def study(tmp_path):
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
     """Figures and report are not the subject and take most of the time."""
-    monkeypatch.setattr(exporting, "_figures_and_report", lambda task: None)
+    monkeypatch.setattr(write_outputs, "_figures_and_report", lambda task: None)
 
 
 def summary(out):
@@ -82,7 +82,7 @@ def test_an_error_nobody_foresaw_fails_its_case_only(study, chosen, engine, tmp_
         if len(calls) == 1:
             raise broken
 
-    monkeypatch.setattr(exporting, "_tables", sometimes)
+    monkeypatch.setattr(write_outputs, "_tables", sometimes)
     cases = [Case(name, str(study / "pre.nrrd")) for name in ("a", "b")]
     outcome = run_batch(cases, tmp_path / "out", chosen, engine=engine)
     assert [case.status for case in outcome.cases] == [Status.FAILED, Status.DONE]

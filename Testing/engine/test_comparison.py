@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-from VirtualContrastLib.comparison import WHOLE_IMAGE, compare_images
+from VirtualContrastLib.metrics.image_pairs import WHOLE_IMAGE, compare_images
 
 
 def pair(seed=0, shape=(3, 24, 20)):

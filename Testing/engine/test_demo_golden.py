@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
-from VirtualContrastLib.pipeline import RunSettings, run
-from VirtualContrastLib.result import verify_result
+from VirtualContrastLib.results.manifest import verify_result
+from VirtualContrastLib.run.pipeline import RunSettings, run
 from VirtualContrastTrainingLib.data.phantom import make_phantom
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
 

@@ -10,8 +10,8 @@ import SimpleITK as sitk
 from export_samples import breast_study, run_identity
 from test_export_dicom_series import OBLIQUE, SAGITTAL, errors_of_dciodvfy, reference_series
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.export.dicom_objects import write_measurements, write_segmentation
-from VirtualContrastLib.export.dicom_series import write_dicom_series
+from VirtualContrastLib.export.dicom.seg_and_sr import write_measurements, write_segmentation
+from VirtualContrastLib.export.dicom.series import write_dicom_series
 from VirtualContrastLib.kinetics.curves import lesion_curves
 from VirtualContrastLib.lesions.measurement import measure_lesions
 

@@ -12,8 +12,8 @@ from export_samples import breast_study, grid, run_identity
 from hypothesis import given
 from hypothesis import strategies as st
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.export.dicom_series import check_exportable, write_dicom_series
-from VirtualContrastLib.export.quantization import LEVELS, quantization
+from VirtualContrastLib.export.dicom.quantization import LEVELS, quantization
+from VirtualContrastLib.export.dicom.series import check_exportable, write_dicom_series
 from VirtualContrastLib.study import Phase, Source, Study
 
 OBLIQUE = sitk.Euler3DTransform((0, 0, 0), 0.2, -0.1, 0.4).GetMatrix()

@@ -5,8 +5,8 @@ import pytest
 import SimpleITK as sitk
 from export_samples import FACTORS, breast_study, coordinates, grid, like
 from PIL import Image
-from VirtualContrastLib.export import display, slices
-from VirtualContrastLib.export.figures import FigureInput, write_figures
+from VirtualContrastLib.export.figures import display, slices
+from VirtualContrastLib.export.figures.run_figures import FigureInput, write_figures
 from VirtualContrastLib.kinetics.curves import lesion_curves
 from VirtualContrastLib.study import Phase
 

@@ -6,14 +6,14 @@ from html.parser import HTMLParser
 
 import pytest
 from export_samples import breast_study
-from VirtualContrastLib.comparison import compare_images
 from VirtualContrastLib.export.content import DISCLAIMER, RunIdentity
-from VirtualContrastLib.export.figures import FigureFile
-from VirtualContrastLib.export.report import ReportContent, write_report
+from VirtualContrastLib.export.figures.run_figures import FigureFile
+from VirtualContrastLib.export.report.report import ReportContent, write_report
 from VirtualContrastLib.kinetics.agreement import agreement
 from VirtualContrastLib.kinetics.curves import lesion_curves
 from VirtualContrastLib.lesions.measurement import measure_lesions
-from VirtualContrastLib.result import Manifest
+from VirtualContrastLib.metrics.image_pairs import compare_images
+from VirtualContrastLib.results.manifest import Manifest
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 PNG = base64.b64decode(

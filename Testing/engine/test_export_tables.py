@@ -6,12 +6,12 @@ import math
 
 import pytest
 from export_samples import CENTERS, RADII, breast_study
-from VirtualContrastLib.comparison import PairMetrics
 from VirtualContrastLib.export import tables
 from VirtualContrastLib.export.content import breast_side
 from VirtualContrastLib.kinetics.agreement import agreement
 from VirtualContrastLib.kinetics.curves import lesion_curves
 from VirtualContrastLib.lesions.measurement import measure_lesions
+from VirtualContrastLib.metrics.image_pairs import PairMetrics
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import SimpleITK as sitk
 from io_samples import MrSeries, lps_affine, oblique_image, rotation
 from pydicom.pixels import pixel_array
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.io import dicom
-from VirtualContrastLib.io.reading import load, read_study
+from VirtualContrastLib.io.dicom import series as dicom
+from VirtualContrastLib.io.read import load, read_study
 
 
 def gdcm(folder):

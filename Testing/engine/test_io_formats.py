@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 from io_samples import lps_affine, oblique_image
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.io.reading import load, read_study, read_volume
+from VirtualContrastLib.io.read import load, read_study, read_volume
 
 FORMATS = ["v.nrrd", "v.nhdr", "v.mha", "v.mhd"]
 

@@ -10,8 +10,8 @@ import pytest
 import SimpleITK as sitk
 from io_samples import lps_affine, patched, rotation
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.io import nifti
-from VirtualContrastLib.io.reading import load
+from VirtualContrastLib.io.formats import nifti
+from VirtualContrastLib.io.read import load
 
 AFFINE = np.eye(4)
 AFFINE[:3, :3] = rotation() @ np.diag([0.8, 0.8, 2.0])

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from io_samples import oblique_image
 from VirtualContrastLib.events import CancelledError, Events, InputError
-from VirtualContrastLib.io import gate, volumes
-from VirtualContrastLib.io.reading import load, read_study, read_volume, split_spec
+from VirtualContrastLib.io import validation, volumes
+from VirtualContrastLib.io.read import load, read_study, read_volume, split_spec
 from VirtualContrastLib.study import Source
 
 MEMORY = Source((), "memory", "")
@@ -126,7 +126,7 @@ def test_a_pixel_spacing_for_a_volume_is_ignored_with_a_warning(tmp_path):
 
 def test_a_good_volume_passes_without_a_word():
     events = Events()
-    gate.check_volume(oblique_image(), MR, events=events)
+    validation.check_volume(oblique_image(), MR, events=events)
     assert events.warnings == []
 
 
@@ -135,13 +135,13 @@ def test_one_voxel_that_is_no_number_is_refused(value):
     array = np.random.default_rng(0).normal(size=(9, 18, 20)).astype(np.float32)
     array[8, 17, 19] = value
     with pytest.raises(InputError, match="NaN or infinite"):
-        gate.check_volume(oblique_image(array), MR, events=Events())
+        validation.check_volume(oblique_image(array), MR, events=Events())
 
 
 @pytest.mark.parametrize("value", [0, -5, 1000])
 def test_a_constant_volume_is_refused(value):
     with pytest.raises(InputError, match=f"same value \\({value:g}\\)"):
-        gate.check_volume(oblique_image(np.full((9, 18, 20), value, np.int16)), MR, events=Events())
+        validation.check_volume(oblique_image(np.full((9, 18, 20), value, np.int16)), MR, events=Events())
 
 
 @given(st.floats(min_value=1e-6, max_value=1e4), st.integers(0, 2))
@@ -150,10 +150,10 @@ def test_spacings_pass_exactly_between_the_limits(value, axis):
     spacing[axis] = value
     image = oblique_image(spacing=spacing)
     if 0.05 <= value <= 50.0:
-        gate.check_volume(image, MR, events=Events())
+        validation.check_volume(image, MR, events=Events())
     else:
         with pytest.raises(InputError, match="voxel spacing"):
-            gate.check_volume(image, MR, events=Events())
+            validation.check_volume(image, MR, events=Events())
 
 
 @pytest.mark.parametrize(
@@ -162,16 +162,16 @@ def test_spacings_pass_exactly_between_the_limits(value, axis):
 def test_fewer_than_16_voxels_in_plane_are_refused(shape, passes):
     image = oblique_image(np.random.default_rng(0).integers(0, 900, shape).astype(np.int16))
     if passes:
-        gate.check_volume(image, MR, events=Events())
+        validation.check_volume(image, MR, events=Events())
     else:
         with pytest.raises(InputError, match="in plane"):
-            gate.check_volume(image, MR, events=Events())
+            validation.check_volume(image, MR, events=Events())
 
 
 @pytest.mark.parametrize("modality", ["CT", "US", "PT", "SEG", ""])
 def test_other_modalities_are_refused(modality):
     with pytest.raises(InputError, match="modality"):
-        gate.check_volume(oblique_image(), Source((), "dicom", "", modality), events=Events())
+        validation.check_volume(oblique_image(), Source((), "dicom", "", modality), events=Events())
 
 
 def test_vectors_complex_numbers_4d_and_sheared_axes_are_refused():
@@ -187,7 +187,7 @@ def test_vectors_complex_numbers_4d_and_sheared_axes_are_refused():
         (sheared, "right angles"),
     ]:
         with pytest.raises(InputError, match=words):
-            gate.check_volume(bad, MR, events=Events())
+            validation.check_volume(bad, MR, events=Events())
 
 
 @pytest.mark.parametrize(
@@ -202,13 +202,13 @@ def test_vectors_complex_numbers_4d_and_sheared_axes_are_refused():
 )
 def test_whole_numbers_from_0_to_255_are_warned_of(array, warned):
     events = Events()
-    gate.check_volume(oblique_image(array), MR, events=events)
+    validation.check_volume(oblique_image(array), MR, events=events)
     assert any("8-bit" in text for text in events.warnings) == warned
 
 
 def test_few_slices_and_an_unknown_modality_are_warned_of():
     events = Events()
-    gate.check_volume(oblique_image()[:, :, :3], MEMORY, events=events)
+    validation.check_volume(oblique_image()[:, :, :3], MEMORY, events=events)
     assert any("only 3 slice" in text for text in events.warnings)
     assert any("modality is not told" in text for text in events.warnings)
 

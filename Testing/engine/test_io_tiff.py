@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 from io_samples import MrSeries, oblique_image
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.io.reading import load, read_study
+from VirtualContrastLib.io.read import load, read_study
 
 
 @pytest.fixture

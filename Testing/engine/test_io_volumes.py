@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from io_samples import lps_affine, oblique_image, rotation
 from VirtualContrastLib.events import InputError, VirtualContrastError
 from VirtualContrastLib.io import volumes
-from VirtualContrastLib.io.reading import load
+from VirtualContrastLib.io.read import load
 
 angles = st.tuples(*[st.floats(-180, 180)] * 3)
 flips = st.tuples(*[st.sampled_from((-1.0, 1.0))] * 3)

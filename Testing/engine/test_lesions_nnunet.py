@@ -289,7 +289,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
 def test_a_package_that_stores_each_tensor_once_gives_the_same_labels(tmp_path):
     import torch
     from VirtualContrastLib.lesions.nnunet import _with_aliases
-    from VirtualContrastLib.models.foreign import _without_aliases
+    from VirtualContrastLib.models.import_checkpoint import _without_aliases
 
     class Shared(torch.nn.Module):
         def __init__(self):

@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 from tiny_models import tiny_card, tiny_package
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.models import places as model_places
+from VirtualContrastLib.models import paths as model_places
 from VirtualContrastLib.models.catalog import (
     Catalog,
     installed_models,

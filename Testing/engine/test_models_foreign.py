@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from VirtualContrastLib.events import Events, InputError
-from VirtualContrastLib.models.foreign import import_nnunet, import_pix2pixhd, infer_generator_config
+from VirtualContrastLib.models.import_checkpoint import import_nnunet, import_pix2pixhd, infer_generator_config
 from VirtualContrastLib.models.package import load_package
 from VirtualContrastLib.networks.pix2pixhd import build_generator, meta_shapes
 

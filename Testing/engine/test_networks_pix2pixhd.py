@@ -3,12 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from VirtualContrastLib.networks.pix2pixhd import (
-    build_discriminator,
-    build_generator,
-    init_weights,
-    meta_shapes,
-)
+from VirtualContrastLib.networks.pix2pixhd import build_discriminator, build_generator, init_weights, meta_shapes
 
 TINY = {"input_nc": 3, "output_nc": 2, "ngf": 3, "n_downsample_global": 2, "n_blocks_global": 2}
 

@@ -12,12 +12,12 @@ import pytest
 import run_samples
 import SimpleITK as sitk
 import tiny_models
-from VirtualContrastLib import exporting, job
 from VirtualContrastLib.events import CancelledError, Events, InputError, Stage
 from VirtualContrastLib.io import volumes
 from VirtualContrastLib.models.card import Inputs
-from VirtualContrastLib.pipeline import Engine, RunSettings, run
-from VirtualContrastLib.result import load_result, verify_result
+from VirtualContrastLib.results.manifest import load_result, verify_result
+from VirtualContrastLib.run import plan, write_outputs
+from VirtualContrastLib.run.pipeline import Engine, RunSettings, run
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def done(study, chosen, engine, tmp_path_factory):
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Leave out figures and report where a test is about something else; they take most of the time."""
-    monkeypatch.setattr(exporting, "_figures_and_report", lambda task: None)
+    monkeypatch.setattr(write_outputs, "_figures_and_report", lambda task: None)
 
 
 class Recorder:
@@ -240,11 +240,11 @@ def test_a_full_disk_half_way_leaves_nothing_and_says_so(study, chosen, engine, 
 def test_too_little_disk_or_memory_is_refused_with_numbers_before_the_network_runs(
     study, chosen, engine, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("VirtualContrastLib.preflight.free_bytes", lambda folder: 3 * 2**20)
+    monkeypatch.setattr("VirtualContrastLib.run.preflight.free_bytes", lambda folder: 3 * 2**20)
     with pytest.raises(InputError, match=r"may take \d+ MiB .* 3 MiB free"):
         run(study / "pre.nrrd", tmp_path / "out", chosen, engine=engine)
-    monkeypatch.setattr("VirtualContrastLib.preflight.free_bytes", lambda folder: 2**40)
-    monkeypatch.setattr("VirtualContrastLib.preflight.available_memory", lambda: 2.0**18)
+    monkeypatch.setattr("VirtualContrastLib.run.preflight.free_bytes", lambda folder: 2**40)
+    monkeypatch.setattr("VirtualContrastLib.run.preflight.available_memory", lambda: 2.0**18)
     with pytest.raises(InputError, match=r"needs about \d+ MiB of memory"):
         run(study / "pre.nrrd", tmp_path / "out", chosen, engine=engine)
     assert list(tmp_path.iterdir()) == []
@@ -253,7 +253,7 @@ def test_too_little_disk_or_memory_is_refused_with_numbers_before_the_network_ru
 def test_a_run_killed_half_way_leaves_no_folder_that_looks_whole(study, model, tmp_path):
     script = (
         "import os, sys\n"
-        "from VirtualContrastLib.pipeline import RunSettings, run\n"
+        "from VirtualContrastLib.run.pipeline import RunSettings, run\n"
         "from VirtualContrastLib.events import Events, Stage\n"
         "class Killer:\n"
         "    def progress(self, stage, done, total):\n"
@@ -340,7 +340,7 @@ def test_a_three_dimensional_lesion_model_falls_back_to_the_threshold_for_one_sl
     """The choice is tested alone: a real nnU-Net is the subject of the tests of `lesions`."""
     from types import SimpleNamespace
 
-    from VirtualContrastLib.io.reading import read_study
+    from VirtualContrastLib.io.read import read_study
 
     sitk.WriteImage(run_samples.make_image(run_samples.make_pre()[2:3]), str(tmp_path / "slice.nrrd"))
     sitk.WriteImage(run_samples.make_image(run_samples.make_pre()), str(tmp_path / "volume.nrrd"))
@@ -351,7 +351,7 @@ def test_a_three_dimensional_lesion_model_falls_back_to_the_threshold_for_one_sl
     model = tiny_models.tiny_card()
 
     def choose(name, study, engine, events):
-        return job.choose_segmentation(name, study, model, 3, engine, events)
+        return plan.choose_segmentation(name, study, model, 3, engine, events)
 
     assert choose("net", read_study(tmp_path / "volume.nrrd"), with_net, events) == "net"
     assert events.warnings == []

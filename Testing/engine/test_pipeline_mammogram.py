@@ -12,13 +12,13 @@ import tiny_models
 import torch
 from io_samples import MrSeries
 from skimage.metrics import structural_similarity
-from VirtualContrastLib.batch import run_batch
-from VirtualContrastLib.batch_cases import read_cases
 from VirtualContrastLib.events import Events, InputError
-from VirtualContrastLib.existing import compare_existing
-from VirtualContrastLib.io.reading import load
-from VirtualContrastLib.pipeline import Engine, RunSettings, run
-from VirtualContrastLib.result import verify_result
+from VirtualContrastLib.io.read import load
+from VirtualContrastLib.results.manifest import verify_result
+from VirtualContrastLib.run.batch import run_batch
+from VirtualContrastLib.run.batch_cases import read_cases
+from VirtualContrastLib.run.compare import compare_existing
+from VirtualContrastLib.run.pipeline import Engine, RunSettings, run
 from VirtualContrastLib.synthesis.device import choose_device
 from VirtualContrastLib.synthesis.mammogram import MammogramSynthesizer, breast_mask
 from VirtualContrastTrainingLib.data.mammogram_phantom import phantom_pair

@@ -11,16 +11,16 @@ import run_samples
 import SimpleITK as sitk
 import tiny_models
 import torch
-from VirtualContrastLib import exporting, job
-from VirtualContrastLib.batch import run_batch
-from VirtualContrastLib.batch_cases import read_cases
 from VirtualContrastLib.events import Events, InputError
-from VirtualContrastLib.existing import compare_existing
-from VirtualContrastLib.io.reading import read_study
+from VirtualContrastLib.io.read import read_study
 from VirtualContrastLib.lesions.threshold import segment_by_threshold
 from VirtualContrastLib.models.card import Inputs
-from VirtualContrastLib.pipeline import Engine, RunSettings, run
-from VirtualContrastLib.result import verify_result
+from VirtualContrastLib.results.manifest import verify_result
+from VirtualContrastLib.run import plan, write_outputs
+from VirtualContrastLib.run.batch import run_batch
+from VirtualContrastLib.run.batch_cases import read_cases
+from VirtualContrastLib.run.compare import compare_existing
+from VirtualContrastLib.run.pipeline import Engine, RunSettings, run
 from VirtualContrastLib.synthesis.device import choose_device
 from VirtualContrastLib.synthesis.volumetric import VolumetricSynthesizer
 
@@ -73,7 +73,7 @@ def done(study, real, later, engine, tmp_path_factory):
 
 @pytest.fixture
 def no_pictures(monkeypatch):
-    monkeypatch.setattr(exporting, "_figures_and_report", lambda task: None)
+    monkeypatch.setattr(write_outputs, "_figures_and_report", lambda task: None)
 
 
 def rows(path):
@@ -206,13 +206,13 @@ def test_a_lesion_model_that_needs_a_missing_phase_gives_way_or_is_refused_befor
     net = SimpleNamespace(id="net", architecture=SimpleNamespace(config={}), inputs=Inputs(channels=["phase_4"]))
     engine = SimpleNamespace(package=lambda name, kind: SimpleNamespace(card=net))
     events, read = Events(), read_study(study / "pre.nrrd")
-    assert job.choose_segmentation("auto", read, iter_unet.card, 2, engine, events) == "threshold"
+    assert plan.choose_segmentation("auto", read, iter_unet.card, 2, engine, events) == "threshold"
     assert events.warnings == [
         "The lesion model net reads phase 4, which this run does not have; lesions were found by threshold."
     ]
     with pytest.raises(InputError, match="reads phase 4, which this run does not have; choose another one"):
-        job.choose_segmentation("net", read, iter_unet.card, 2, engine, events)
-    assert job.choose_segmentation("net", read, iter_unet.card, 3, engine, events) == "net"
+        plan.choose_segmentation("net", read, iter_unet.card, 2, engine, events)
+    assert plan.choose_segmentation("net", read, iter_unet.card, 3, engine, events) == "net"
 
 
 def test_a_result_that_begins_with_phase_two_is_compared_with_real_phases_afterwards(done, study, real, tmp_path):
@@ -278,9 +278,9 @@ def test_the_times_of_real_phases_are_those_that_a_time_conditioned_model_makes_
 def test_every_architecture_of_a_card_has_its_abilities_and_its_synthesizer():
     from typing import get_args
 
-    from VirtualContrastLib.models.abilities import ABILITIES
+    from VirtualContrastLib.models.capabilities import ABILITIES
     from VirtualContrastLib.models.card import Architecture
-    from VirtualContrastLib.synthesis.of_study import _MAKERS
+    from VirtualContrastLib.synthesis.study_synthesizer import _MAKERS
 
     names = set(get_args(Architecture.model_fields["name"].annotation))
     assert names == set(ABILITIES) == set(_MAKERS) | {"nnunet"}

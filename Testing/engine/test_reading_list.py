@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.reading.images import blinded, check_present, load_case, own_scale
-from VirtualContrastLib.reading.study_list import ReadingCase, load_list, make_list, write_list
-from VirtualContrastLib.result import Manifest
+from VirtualContrastLib.reader_study.images import blinded, check_present, load_case, own_scale
+from VirtualContrastLib.reader_study.study_list import ReadingCase, load_list, make_list, write_list
+from VirtualContrastLib.results.manifest import Manifest
 
 SHAPE = (8, 24, 32)
 

@@ -5,9 +5,9 @@ import json
 
 import pytest
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.reading import answers
-from VirtualContrastLib.reading.session import draw, open_session
-from VirtualContrastLib.reading.study_list import ReadingCase, ReadingList, load_list, write_list
+from VirtualContrastLib.reader_study import answers
+from VirtualContrastLib.reader_study.session import draw, open_session
+from VirtualContrastLib.reader_study.study_list import ReadingCase, ReadingList, load_list, write_list
 
 START = datetime.datetime(2026, 3, 2, 9, 0, tzinfo=datetime.UTC)
 

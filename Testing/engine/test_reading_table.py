@@ -6,9 +6,9 @@ import json
 
 import pytest
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.reading.reads_table import write_reads
-from VirtualContrastLib.reading.session import open_session
-from VirtualContrastLib.reading.study_list import ReadingCase, write_list
+from VirtualContrastLib.reader_study.reads_table import write_reads
+from VirtualContrastLib.reader_study.session import open_session
+from VirtualContrastLib.reader_study.study_list import ReadingCase, write_list
 from VirtualContrastTrainingLib.cli import main as training
 
 CASES = ("C1", "C2", "C3", "C4", "C5", "C6")

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from VirtualContrastLib import result, result_writer
 from VirtualContrastLib.events import CancelledError, InputError
 from VirtualContrastLib.io import volumes
-from VirtualContrastLib.result import Manifest, load_result, verify_result
-from VirtualContrastLib.result_writer import ResultWriter
+from VirtualContrastLib.results import manifest as result
+from VirtualContrastLib.results import writer as result_writer
+from VirtualContrastLib.results.manifest import Manifest, load_result, verify_result
+from VirtualContrastLib.results.writer import ResultWriter
 
 
 def make_manifest() -> Manifest:
@@ -213,7 +214,7 @@ def test_a_manifest_that_points_outside_its_folder_is_refused(tmp_path):
 def test_what_a_killed_run_left_is_cleared_by_the_next_one(tmp_path):
     script = (
         "import os, sys; from pathlib import Path\n"
-        "from VirtualContrastLib.result_writer import ResultWriter\n"
+        "from VirtualContrastLib.results.writer import ResultWriter\n"
         "writer = ResultWriter(Path(sys.argv[1])).__enter__()\n"
         "writer.path('phases/phase_1.nrrd').write_bytes(b'x')\n"
         "os.kill(os.getpid(), 9)\n"

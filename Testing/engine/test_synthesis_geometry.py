@@ -8,12 +8,7 @@ import SimpleITK as sitk
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from VirtualContrastLib.synthesis.geometry import (
-    AxialView,
-    pad_to_multiple,
-    resampled_size,
-    resize_in_plane,
-)
+from VirtualContrastLib.synthesis.geometry import AxialView, pad_to_multiple, resampled_size, resize_in_plane
 
 CODES = [
     "".join(letters) for axes in itertools.permutations(["LR", "PA", "SI"]) for letters in itertools.product(*axes)

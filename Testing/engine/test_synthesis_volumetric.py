@@ -14,11 +14,7 @@ from VirtualContrastLib.models.package import save_package
 from VirtualContrastLib.networks.iter_unet import build_iter_unet, build_series_network
 from VirtualContrastLib.synthesis.device import choose_device
 from VirtualContrastLib.synthesis.ti_norm import TINorm
-from VirtualContrastLib.synthesis.volumetric import (
-    VolumetricSynthesizer,
-    gaussian_weight,
-    sliding_windows,
-)
+from VirtualContrastLib.synthesis.volumetric import VolumetricSynthesizer, gaussian_weight, sliding_windows
 
 WINDOW = (16, 32, 32)
 FEATURES = (4, 4, 6, 6, 6, 4)

@@ -40,7 +40,7 @@ def make_result(phantom, folder, *, stand_in):
         return result_samples.write_result(
             folder / "result", pre, phantom.noise_free[1:], labels=phantom.labels, real=real, uncertainty=uncertainty
         )
-    from VirtualContrastLib.pipeline import RunSettings, run
+    from VirtualContrastLib.run.pipeline import RunSettings, run
 
     files = []
     for number, image in enumerate(phantom.images):
@@ -52,7 +52,8 @@ def make_result(phantom, folder, *, stand_in):
 
 def take(out, folder, phantom, result):
     """Load the result, show it and write all pictures."""
-    from VirtualContrastLib.slicer_app import layout, scene
+    from VirtualContrastLib.slicer_app.scene import result as scene
+    from VirtualContrastLib.slicer_app.views import layout
 
     pre = result_samples.add_input(phantom.images[0], "Phantom")
     real = [
@@ -86,7 +87,7 @@ def take(out, folder, phantom, result):
 
 def grab_reading(panel, folder, phantom, result, path):
     """Panel and views in the middle of a blinded reading: a synthetic phase beside the pre-contrast volume."""
-    from VirtualContrastLib.reading.study_list import ReadingCase, write_list
+    from VirtualContrastLib.reader_study.study_list import ReadingCase, write_list
 
     pre, real = folder / "reading_pre.nrrd", folder / "reading_real.nrrd"
     sitk.WriteImage(phantom.images[0], str(pre))
@@ -130,7 +131,7 @@ def open_panel(pre):
 
 def grab_slice(loaded, lesion, tag, path):
     """One slice view, large, at a lesion."""
-    from VirtualContrastLib.slicer_app import layout
+    from VirtualContrastLib.slicer_app.views import layout
 
     widget = slicer.app.layoutManager().sliceWidget(tag)
     widget.sliceView().resize(900, 650)

@@ -51,7 +51,7 @@ def worker_command(code):
         "from pathlib import Path",
         "from VirtualContrastLib import worker_process as w",
         code,
-        "sys.modules['VirtualContrastLib.pipeline'] = types.SimpleNamespace(run=run)",
+        "sys.modules['VirtualContrastLib.run.pipeline'] = types.SimpleNamespace(run=run)",
         "sys.exit(w.main())",
     ]
     return [sys.executable, "-c", "\n".join(lines)]
@@ -113,8 +113,8 @@ def run(source, out, settings, real, events, engine):
 
 def make_result(folder):
     """Result folder of the tiny study with three real phases, uncertainty, two given lesions; made in this process."""
-    from VirtualContrastLib.pipeline import run
-    from VirtualContrastLib.settings import RunSettings
+    from VirtualContrastLib.run.pipeline import run
+    from VirtualContrastLib.run.settings import RunSettings
 
     study = run_samples.write_study(folder / "study", phases=3)
     model = run_samples.write_model(folder / "model")

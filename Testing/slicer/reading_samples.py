@@ -7,9 +7,9 @@ import qt
 import SimpleITK as sitk
 import slicer
 from module_samples import MODULE
-from VirtualContrastLib.reading import answers
-from VirtualContrastLib.reading.study_list import ReadingCase, write_list
-from VirtualContrastLib.slicer_app import reading_views
+from VirtualContrastLib.reader_study import answers
+from VirtualContrastLib.reader_study.study_list import ReadingCase, write_list
+from VirtualContrastLib.slicer_app.reader import views
 
 TYPES = {"real": np.int16, "synthetic": np.float32}
 
@@ -99,6 +99,6 @@ def looks(panel):
         "texts": scene_texts(), "panel": panel_texts(panel), "labels": shown_labels(panel),
         "type": volume.GetImageData().GetScalarTypeAsString(), "window": (view.GetWindow(), view.GetLevel()),
         "views": [slicer.app.layoutManager().sliceWidget(tag).mrmlSliceNode().GetLayoutLabel()
-                  for tag in (reading_views.IMAGE, reading_views.BESIDE)],
+                  for tag in (views.IMAGE, views.BESIDE)],
         "title": slicer.util.mainWindow().windowTitle,
     }  # fmt: skip

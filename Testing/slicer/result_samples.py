@@ -9,13 +9,13 @@ import SimpleITK as sitk
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import run_samples
-from VirtualContrastLib import findings
 from VirtualContrastLib.events import Events
-from VirtualContrastLib.exporting import export, phase_entries
-from VirtualContrastLib.findings import Findings
-from VirtualContrastLib.result import Manifest, now_utc
-from VirtualContrastLib.result_writer import ResultWriter
-from VirtualContrastLib.settings import RunSettings
+from VirtualContrastLib.results.manifest import Manifest, now_utc
+from VirtualContrastLib.results.writer import ResultWriter
+from VirtualContrastLib.run import analysis
+from VirtualContrastLib.run.analysis import Findings
+from VirtualContrastLib.run.settings import RunSettings
+from VirtualContrastLib.run.write_outputs import export, phase_entries
 from VirtualContrastLib.study import Phase, Source, Study
 
 TIMES_S = (90.0, 220.0, 350.0)
@@ -34,11 +34,11 @@ def write_result(
     found = Findings(study, own_units, _phases(synthetic, synthetic=True), uncertainty, arbitrary)
     found.real = _phases(real, synthetic=False)
     events, settings = Events(), RunSettings(format=format)
-    findings.subtract_all(found)
+    analysis.subtract_all(found)
     found.labels = labels
-    findings.kinetics(found, events)
+    analysis.kinetics(found, events)
     if real:
-        findings.compare(found, events)
+        analysis.compare(found, events)
     with ResultWriter(folder) as writer:
         manifest = Manifest(
             kind="synthesis",
@@ -56,7 +56,9 @@ def write_result(
             warnings=[],
             summary=found.summary(),
         )
-        with mock.patch("VirtualContrastLib.exporting._figures_and_report"):  # seconds of drawing, and nobody reads it
+        with mock.patch(
+            "VirtualContrastLib.run.write_outputs._figures_and_report"
+        ):  # seconds of drawing, and nobody reads it
             export(found, writer, manifest, settings, events)
         writer.finish(manifest)
     return folder
@@ -105,7 +107,7 @@ def bare_result(folder):
 def add_input(image, name="T1"):
     """The pre-contrast volume as a node of the scene."""
     import slicer
-    from VirtualContrastLib.slicer_app import nodes
+    from VirtualContrastLib.slicer_app.scene import nodes
 
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
     slicer.util.updateVolumeFromArray(node, sitk.GetArrayFromImage(image))

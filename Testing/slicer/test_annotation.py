@@ -5,8 +5,9 @@ import pytest
 import result_samples
 import slicer
 import vtk
-from VirtualContrastLib.slicer_app import layout, nodes, scene
-from VirtualContrastLib.slicer_app.annotation import READING, READING_LABEL, Annotator
+from VirtualContrastLib.slicer_app.scene import nodes, result
+from VirtualContrastLib.slicer_app.views import layout
+from VirtualContrastLib.slicer_app.views.annotation import READING, READING_LABEL, Annotator
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +18,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def loaded(host, folder):
     study = result_samples.small_study()
-    return scene.load_result(folder, result_samples.add_input(study["pre"]))
+    return result.load_result(folder, result_samples.add_input(study["pre"]))
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def test_the_label_goes_with_the_result_and_with_the_annotator(loaded):
     assert yellow(without) == 0
     annotator = Annotator()
     assert np.array_equal(view(layout.PHASE).pixels(), with_label)
-    scene.remove_result(loaded)
+    result.remove_result(loaded)
     assert yellow(view(layout.PHASE).pixels()) == 0
     annotator.cleanup()
 
@@ -127,7 +128,7 @@ def test_the_label_goes_with_the_result_and_with_the_annotator(loaded):
 def test_the_label_survives_closing_the_scene_and_a_new_result(annotator, loaded, folder):
     layout.show(loaded)
     slicer.mrmlScene.Clear(0)
-    again = scene.load_result(folder, result_samples.add_input(result_samples.small_study()["pre"]))
+    again = result.load_result(folder, result_samples.add_input(result_samples.small_study()["pre"]))
     layout.show(again)
     assert yellow(view(layout.PHASE).pixels()) > 100
     assert yellow(view(layout.PRE).pixels()) == 0

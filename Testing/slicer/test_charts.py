@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import result_samples
 import slicer
-from VirtualContrastLib.slicer_app import charts, lesion_table, nodes, scene, segments, tables
+from VirtualContrastLib.slicer_app.scene import nodes, result, segments, tables
+from VirtualContrastLib.slicer_app.views import charts, lesion_table
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +17,7 @@ def folder(tmp_path_factory):
 def loaded(host, folder):
     study = result_samples.small_study()
     real = [result_samples.add_input(image, f"real {number}") for number, image in enumerate(study["real"], 1)]
-    return scene.load_result(folder, result_samples.add_input(study["pre"]), real_nodes=real)
+    return result.load_result(folder, result_samples.add_input(study["pre"]), real_nodes=real)
 
 
 def series_of(loaded, key):
@@ -83,7 +84,7 @@ def test_an_edited_segment_changes_measures_curve_table_and_chart_in_place(loade
     assert row.peak_pe_percent == pytest.approx(max(pe_of(mask, loaded, loaded.phases)), abs=0.01)
     assert loaded.lesion(2).volume_mm3 == 101.25
     assert nodes.node(loaded.tables["comparison"]).GetName().endswith("(before editing)")
-    assert scene.find_results()[0].lesions == loaded.lesions
+    assert result.find_results()[0].lesions == loaded.lesions
 
 
 def test_measuring_unchanged_segments_changes_nothing(loaded):

@@ -10,7 +10,7 @@ import pytest
 import slicer
 import slicer.packaging
 from module_samples import MODULE, REPOSITORY
-from VirtualContrastLib.slicer_app import install
+from VirtualContrastLib.slicer_app.run import install
 from VirtualContrastTrainingLib.slicer_app import packages
 
 SLICER_HAS = {"numpy", "scipy", "SimpleITK", "vtk", "slicer", "qt", "ctk", "SampleData", "PyTorchUtils"} | {

@@ -8,10 +8,11 @@ import result_samples
 import SimpleITK as sitk
 import slicer
 import tiny_models
-from VirtualContrastLib.pipeline import run
-from VirtualContrastLib.settings import RunSettings
-from VirtualContrastLib.slicer_app import flicker as flicker_module
-from VirtualContrastLib.slicer_app import layout, nodes, scene
+from VirtualContrastLib.run.pipeline import run
+from VirtualContrastLib.run.settings import RunSettings
+from VirtualContrastLib.slicer_app.scene import nodes, result
+from VirtualContrastLib.slicer_app.views import flicker as flicker_module
+from VirtualContrastLib.slicer_app.views import layout
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def folder(tmp_path_factory):
 def loaded(host, folder):
     study = result_samples.small_study()
     real = [result_samples.add_input(image, f"real {number}") for number, image in enumerate(study["real"], 1)]
-    return scene.load_result(folder, result_samples.add_input(study["pre"]), real_nodes=real)
+    return result.load_result(folder, result_samples.add_input(study["pre"]), real_nodes=real)
 
 
 @pytest.fixture
@@ -100,12 +101,12 @@ def test_flicker_swaps_synthetic_and_real_and_ends_with_synthetic(shown, host, m
 
 
 def test_flicker_without_real_phases_does_not_start_and_a_removed_result_ends_it(shown, folder, host):
-    other = scene.load_result(folder, nodes.node(shown.input))
+    other = result.load_result(folder, nodes.node(shown.input))
     layout.show(other)
     assert not layout.flicker(other, True)
     layout.show(shown)
     assert layout.flicker(shown, True)
-    scene.remove_result(shown)
+    result.remove_result(shown)
     layout._flicker.swap()
     assert not layout._flicker.running
 
@@ -185,7 +186,7 @@ def test_subtractions_can_be_shown_in_two_colors(shown):
 
 def test_removing_a_shown_result_leaves_nothing_of_it(loaded):
     layout.show(loaded)
-    scene.remove_result(loaded)
+    result.remove_result(loaded)
     names = [node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLVolumePropertyNode")]
     assert names == []
     assert backgrounds()[1:] == [None, None]
@@ -209,7 +210,7 @@ def test_a_mammogram_has_the_low_energy_and_the_recombined_image_side_by_side(ho
     sitk.WriteImage(low, str(tmp_path / "low.nrrd"))
     settings = RunSettings(model=str(tiny_models.tiny_mammogram_model(tmp_path / "model").folder), device="cpu")
     folder = run(tmp_path / "low.nrrd", tmp_path / "result", settings).folder
-    loaded = scene.load_result(folder, result_samples.add_input(low, "L CC"))
+    loaded = result.load_result(folder, result_samples.add_input(low, "L CC"))
     layout.show(loaded)
     description = manager().layoutLogic().GetLayoutNode().GetCurrentLayoutDescription()
     assert description.count("<view ") == 2

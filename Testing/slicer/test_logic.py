@@ -26,11 +26,11 @@ from module_samples import (
 )
 from VirtualContrastLib.events import InputError, VirtualContrastError
 from VirtualContrastLib.models import catalog
-from VirtualContrastLib.settings import RunSettings
-from VirtualContrastLib.slicer_app import logic, model_list, parameters, transfer
-from VirtualContrastLib.slicer_app.logic import Callbacks, Synthesis
-from VirtualContrastLib.slicer_app.transfer import RealPhases
-from VirtualContrastLib.slicer_app.worker import Worker
+from VirtualContrastLib.run.settings import RunSettings
+from VirtualContrastLib.slicer_app.run import model_list, parameters, synthesis_run, transfer
+from VirtualContrastLib.slicer_app.run.engine_process import Worker
+from VirtualContrastLib.slicer_app.run.synthesis_run import Callbacks, Synthesis
+from VirtualContrastLib.slicer_app.run.transfer import RealPhases
 
 tiny_models = run_samples.tiny_models
 
@@ -272,7 +272,7 @@ def test_an_error_that_nobody_foresaw_ends_the_run_and_is_shown_in_the_console(
         yield 0.1
         raise KeyError("nobody foresaw this")
 
-    monkeypatch.setattr(logic, "write_nrrd", broken)
+    monkeypatch.setattr(synthesis_run, "write_nrrd", broken)
     synthesis, told = make_synthesis(HANGING), []
     synthesis.start(add_pre(), RunSettings(), Callbacks(failed=told.append), output_folder=tmp_path)
     host.wait_until(lambda: told, 3)
@@ -327,7 +327,7 @@ def test_the_logic_works_without_a_main_window(model, tmp_path):
         "import slicer_host; slicer_host.boot(main_window=False)\n"
         "import slicer, run_samples\n"
         "from VirtualContrast import VirtualContrastLogic\n"
-        "from VirtualContrastLib.settings import RunSettings\n"
+        "from VirtualContrastLib.run.settings import RunSettings\n"
         "volume = slicer.util.addVolumeFromArray(run_samples.make_pre())\n"
         f"settings = RunSettings(model={model!r}, segmentation='threshold', device='cpu')\n"
         "logic = VirtualContrastLogic()\n"

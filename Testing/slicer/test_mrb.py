@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import result_samples
 import slicer
-from VirtualContrastLib.slicer_app import layout, lesion_table, nodes, scene, tables
+from VirtualContrastLib.slicer_app.scene import nodes, result, tables
+from VirtualContrastLib.slicer_app.views import layout, lesion_table
 
 
 @pytest.fixture(scope="module")
@@ -18,15 +19,15 @@ def folder(tmp_path_factory):
 def loaded(host, folder):
     study = result_samples.small_study()
     real = [result_samples.add_input(image, f"real {number}") for number, image in enumerate(study["real"], 1)]
-    return scene.load_result(folder, result_samples.add_input(study["pre"]), real_nodes=real)
+    return result.load_result(folder, result_samples.add_input(study["pre"]), real_nodes=real)
 
 
 def reload(path):
     slicer.util.saveScene(str(path))
     slicer.mrmlScene.Clear(0)
-    assert scene.find_results() == []
+    assert result.find_results() == []
     slicer.util.loadScene(str(path))
-    (found,) = scene.find_results()
+    (found,) = result.find_results()
     return found
 
 
@@ -89,12 +90,12 @@ def test_a_loaded_result_can_be_shown_and_measured_again(loaded, tmp_path):
 def test_a_result_is_found_beside_another_one_after_importing_a_scene(loaded, folder, tmp_path):
     slicer.util.saveScene(str(tmp_path / "one.mrb"))
     slicer.util.loadScene(str(tmp_path / "one.mrb"))  # into the same scene: every node ID is taken
-    first, second = scene.find_results()
+    first, second = result.find_results()
     assert first.run_id == second.run_id
     assert not set(first.phases) & set(second.phases)
     assert second.folder_item != first.folder_item
-    scene.remove_result(first)
-    assert [one.run_node for one in scene.find_results()] == [second.run_node]
+    result.remove_result(first)
+    assert [one.run_node for one in result.find_results()] == [second.run_node]
     assert all(nodes.node(node_id) is not None for node_id in second.phases)
 
 

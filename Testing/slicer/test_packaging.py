@@ -88,7 +88,7 @@ def test_the_models_are_installed_beside_the_module(flat):
 
 def test_the_installed_commands_run_from_the_flat_folder(flat):
     done = run_python(
-        flat, "from VirtualContrastLib.cli import main; raise SystemExit(main(['models', 'list', '--json']))"
+        flat, "from VirtualContrastLib.cli.main import main; raise SystemExit(main(['models', 'list', '--json']))"
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["event"] == "done"

@@ -7,8 +7,8 @@ import pytest
 import SimpleITK as sitk
 import slicer
 from reading_samples import log_of, open_panel, press, shown_labels, start, wait_for_image, write_volumes
-from VirtualContrastLib.reading.study_list import ReadingCase, write_list
-from VirtualContrastLib.slicer_app import reading_views
+from VirtualContrastLib.reader_study.study_list import ReadingCase, write_list
+from VirtualContrastLib.slicer_app.reader import views
 
 
 @pytest.fixture
@@ -67,14 +67,14 @@ def test_volumes_are_shown_in_three_planes_beside_their_pre_contrast_volume_and_
     start(host, panel, volumes)
     manager = slicer.app.layoutManager()
     names = {tag: manager.sliceWidget(tag).mrmlSliceCompositeNode().GetBackgroundVolumeID() for tag in
-             (reading_views.IMAGE, reading_views.BESIDE, reading_views.SECOND, reading_views.THIRD)}  # fmt: skip
-    assert names[reading_views.IMAGE] == names[reading_views.SECOND] == names[reading_views.THIRD]
-    assert slicer.mrmlScene.GetNodeByID(names[reading_views.BESIDE]).GetName() == "Image beside"
-    logic = manager.sliceWidget(reading_views.IMAGE).sliceLogic()
+             (views.IMAGE, views.BESIDE, views.SECOND, views.THIRD)}  # fmt: skip
+    assert names[views.IMAGE] == names[views.SECOND] == names[views.THIRD]
+    assert slicer.mrmlScene.GetNodeByID(names[views.BESIDE]).GetName() == "Image beside"
+    logic = manager.sliceWidget(views.IMAGE).sliceLogic()
     logic.StartSliceOffsetInteraction()
     logic.SetSliceOffset(14.0)
     logic.EndSliceOffsetInteraction()
-    assert manager.sliceWidget(reading_views.BESIDE).mrmlSliceNode().GetSliceOffset() == pytest.approx(14.0)
+    assert manager.sliceWidget(views.BESIDE).mrmlSliceNode().GetSliceOffset() == pytest.approx(14.0)
     for tag in names:
         assert manager.sliceWidget(tag).sliceView().pixels().std() > 10
 
@@ -83,10 +83,10 @@ def test_a_picture_is_shown_alone_and_upright(host, panel, pictures):
     start(host, panel, pictures)
     manager = slicer.app.layoutManager()
     description = manager.layoutLogic().GetLayoutNode().GetCurrentLayoutDescription()
-    assert description.count("<view ") == description.count(reading_views.IMAGE) == 1
-    view = manager.sliceWidget(reading_views.IMAGE).sliceView()
+    assert description.count("<view ") == description.count(views.IMAGE) == 1
+    view = manager.sliceWidget(views.IMAGE).sliceView()
     view.resize(480, 640)
-    manager.sliceWidget(reading_views.IMAGE).sliceLogic().FitSliceToBackground()
+    manager.sliceWidget(views.IMAGE).sliceLogic().FitSliceToBackground()
     picture = view.pixels()[:, :, 0].astype(float)
     pixels = sitk.GetArrayFromImage(sitk.ReadImage(panel.reading.session.current.image)).astype(float)
     rows, columns = np.arange(64) * 10 + 5, np.arange(48) * 10 + 5

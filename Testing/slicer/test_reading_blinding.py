@@ -7,8 +7,8 @@ import pytest
 import slicer
 from module_samples import add_volume
 from reading_samples import looks, open_panel, press, scene_texts, shown_labels, start, wait_for_image, write_volumes
-from VirtualContrastLib.reading.study_list import ReadingCase, write_list
-from VirtualContrastLib.slicer_app import annotation
+from VirtualContrastLib.reader_study.study_list import ReadingCase, write_list
+from VirtualContrastLib.slicer_app.views import annotation
 
 
 @pytest.fixture

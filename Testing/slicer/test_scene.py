@@ -11,10 +11,12 @@ import SimpleITK as sitk
 import slicer
 import tiny_models
 import vtk
-from VirtualContrastLib import exporting
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.pipeline import RunSettings, run
-from VirtualContrastLib.slicer_app import display, nodes, scene, segments, tables
+from VirtualContrastLib.run import write_outputs
+from VirtualContrastLib.run.pipeline import RunSettings, run
+from VirtualContrastLib.slicer_app.scene import nodes, segments, tables
+from VirtualContrastLib.slicer_app.scene import result as scene
+from VirtualContrastLib.slicer_app.views import display
 
 OBLIQUE = (0.9396926, 0.0, 0.3420201, 0.0, -1.0, 0.0, 0.3420201, 0.0, -0.9396926)
 
@@ -330,7 +332,7 @@ def later_folder(tmp_path_factory):
     )
     real = [study / "phase_1.nrrd", study / "phase_2.nrrd"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporting, "_figures_and_report", lambda task: None)
+        patch.setattr(write_outputs, "_figures_and_report", lambda task: None)
         result = run(study / "pre.nrrd", place / "result", settings, real=real, lesions=study / "mask.nrrd")
     return result.folder
 
@@ -427,7 +429,7 @@ def test_a_mammogram_s_result_is_two_images_and_a_table(host, mammogram_folder):
 
 
 def test_editing_a_later_result_keeps_the_acquired_point(later):
-    from VirtualContrastLib.slicer_app import lesion_table
+    from VirtualContrastLib.slicer_app.views import lesion_table
 
     result, _real = later
     segmentation = nodes.node(result.segmentation)

@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pytest
 import slicer
-from VirtualContrastLib.slicer_app import nodes
-from VirtualContrastLib.slicer_app.sequence import add_sequence, select
+from VirtualContrastLib.slicer_app.scene import nodes
+from VirtualContrastLib.slicer_app.scene.sequence import add_sequence, select
 
 TIMES_S = (0.0, 90.0, 221.5)
 

@@ -4,11 +4,11 @@ import json
 
 import pytest
 import yaml
-from VirtualContrastTrainingLib.recipe import load_recipe, recipe_names
 from VirtualContrastTrainingLib.slicer_app import recipe_list
 from VirtualContrastTrainingLib.slicer_app.metrics_file import MetricsFile, one_after_the_other
 from VirtualContrastTrainingLib.slicer_app.run_folder import RunFolder, Start
-from VirtualContrastTrainingLib.trainers.run_files import Progress
+from VirtualContrastTrainingLib.training.recipe import load_recipe, recipe_names
+from VirtualContrastTrainingLib.training.run_files import Progress
 
 # ---- recipes ------------------------------------------------------------------------------------------------------
 

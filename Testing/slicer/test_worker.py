@@ -9,10 +9,10 @@ import psutil
 import pytest
 from module_samples import CRASHING, HANGING, LEAVING, PATIENT, run_samples, worker_command
 from VirtualContrastLib.events import Stage
-from VirtualContrastLib.result import load_result
-from VirtualContrastLib.settings import RunSettings
-from VirtualContrastLib.slicer_app.protocol import Estimate, LineSplitter, RunRequest, decode, encode, told_time
-from VirtualContrastLib.slicer_app.worker import Worker
+from VirtualContrastLib.results.manifest import load_result
+from VirtualContrastLib.run.settings import RunSettings
+from VirtualContrastLib.slicer_app.run.engine_process import Worker
+from VirtualContrastLib.worker.protocol import Estimate, LineSplitter, RunRequest, decode, encode, told_time
 
 
 class Listener:

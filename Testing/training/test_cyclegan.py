@@ -14,10 +14,10 @@ from VirtualContrastLib.events import Events, InputError
 from VirtualContrastLib.synthesis.mammogram import MammogramSpec
 from VirtualContrastTrainingLib.data.mammogram_patches import MammogramPatches, load_breasts
 from VirtualContrastTrainingLib.data.mammogram_phantom import phantom_pair, write_phantom_pair
-from VirtualContrastTrainingLib.losses.cyclegan import Networks, cycle_loss, generator_loss, step_losses
-from VirtualContrastTrainingLib.recipe import load_recipe
-from VirtualContrastTrainingLib.trainers.base import Plan, RunOptions, fit
-from VirtualContrastTrainingLib.trainers.cyclegan import CycleGANTrainer, train
+from VirtualContrastTrainingLib.systems.cyclegan.losses import Networks, cycle_loss, generator_loss, step_losses
+from VirtualContrastTrainingLib.systems.cyclegan.trainer import CycleGANTrainer, train
+from VirtualContrastTrainingLib.training.base import Plan, RunOptions, fit
+from VirtualContrastTrainingLib.training.recipe import load_recipe
 
 RECIPE = "phantom-cem-cyclegan"
 PUBLISHED = ("zormpas2026-cem-cyclegan-as-published-paper", "zormpas2026-cem-cyclegan-as-ancestor-code")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from VirtualContrastLib.cli import main as engine
+from VirtualContrastLib.cli.main import main as engine
 from VirtualContrastLib.models.package import ModelCard, save_package
 from VirtualContrastLib.networks.pix2pixhd import build_generator
 from VirtualContrastTrainingLib.commands import kinetics as command

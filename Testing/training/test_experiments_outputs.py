@@ -12,12 +12,12 @@ from VirtualContrastLib.models.package import ModelCard, save_package
 from VirtualContrastLib.networks.pix2pixhd import build_generator
 from VirtualContrastTrainingLib.commands import evaluate, kinetics, readers
 from VirtualContrastTrainingLib.data.phantom import PhantomSettings
-from VirtualContrastTrainingLib.experiments import phantom_cohort
-from VirtualContrastTrainingLib.experiments.outputs import OUTPUTS
-from VirtualContrastTrainingLib.experiments.tables import HALVES, TableOptions, write_named_table
 from VirtualContrastTrainingLib.metrics.frechet import FeatureMoments, frechet_distance
 from VirtualContrastTrainingLib.metrics.images import read_stack
 from VirtualContrastTrainingLib.metrics.pairs import find_pairs
+from VirtualContrastTrainingLib.papers import phantom_cohort
+from VirtualContrastTrainingLib.papers.outputs import OUTPUTS
+from VirtualContrastTrainingLib.papers.tables import HALVES, TableOptions, write_named_table
 
 SMALL = PhantomSettings(
     size_kji=(8, 48, 64), spacing_kji_mm=(15.0, 4.0, 4.0), lesion_count_weights=(0, 1), lesion_radius_mm=(10, 14)

@@ -16,8 +16,9 @@ from VirtualContrastTrainingLib.commands import select
 from VirtualContrastTrainingLib.data.mammogram_phantom import write_phantom_pair
 from VirtualContrastTrainingLib.data.phantom import PhantomSettings, make_phantom
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
-from VirtualContrastTrainingLib.recipe import load_recipe
-from VirtualContrastTrainingLib.trainers import cyclegan, iter_unet
+from VirtualContrastTrainingLib.systems.cyclegan import trainer as cyclegan
+from VirtualContrastTrainingLib.systems.iter_unet import trainer as iter_unet
+from VirtualContrastTrainingLib.training.recipe import load_recipe
 
 SETTINGS = PhantomSettings(
     size_kji=(8, 48, 64),

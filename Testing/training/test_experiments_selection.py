@@ -15,8 +15,8 @@ from VirtualContrastLib.synthesis.synthesizer import Synthesizer
 from VirtualContrastTrainingLib.commands import evaluate, select
 from VirtualContrastTrainingLib.data.phantom import PhantomSettings, make_phantom
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
-from VirtualContrastTrainingLib.experiments import phantom_cohort
-from VirtualContrastTrainingLib.experiments.checkpoints import find_candidates
+from VirtualContrastTrainingLib.papers import phantom_cohort
+from VirtualContrastTrainingLib.papers.checkpoints import find_candidates
 
 SMALL = PhantomSettings(
     size_kji=(8, 48, 64), spacing_kji_mm=(15.0, 4.0, 4.0), lesion_count_weights=(0, 1), lesion_radius_mm=(10, 14)
@@ -169,7 +169,7 @@ def test_select_reads_what_evaluate_really_writes(tmp_path, capsys, monkeypatch)
 
 
 def test_a_checkpoint_with_fewer_usable_images_than_the_others_is_not_ranked(run_folder, cases, capsys, monkeypatch):
-    from VirtualContrastTrainingLib.experiments import checkpoint_scores
+    from VirtualContrastTrainingLib.papers import checkpoint_scores
 
     write = checkpoint_scores.write_synthesis
     calls = []

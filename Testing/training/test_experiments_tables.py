@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.models.abilities import ABILITIES
+from VirtualContrastLib.models.capabilities import ABILITIES
 from VirtualContrastLib.models.package import ModelCard, save_package
 from VirtualContrastLib.networks.pix2pixhd import build_generator
 from VirtualContrastLib.synthesis.synthesizer import Synthesis
@@ -18,10 +18,10 @@ from VirtualContrastTrainingLib.commands import evaluate as command
 from VirtualContrastTrainingLib.commands import kinetics
 from VirtualContrastTrainingLib.data.mammogram_phantom import write_phantom_pair
 from VirtualContrastTrainingLib.data.phantom import PhantomSettings
-from VirtualContrastTrainingLib.experiments import phantom_cohort
-from VirtualContrastTrainingLib.experiments.tables import TableOptions, write_named_table
 from VirtualContrastTrainingLib.metrics.mammography import change_agreement, contrast_to_noise, tissue_masks
 from VirtualContrastTrainingLib.metrics.pairs import find_pairs
+from VirtualContrastTrainingLib.papers import phantom_cohort
+from VirtualContrastTrainingLib.papers.tables import TableOptions, write_named_table
 
 SMALL = PhantomSettings(
     size_kji=(8, 48, 64), spacing_kji_mm=(15.0, 4.0, 4.0), lesion_count_weights=(0, 1), lesion_radius_mm=(10, 14)

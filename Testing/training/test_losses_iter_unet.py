@@ -6,9 +6,13 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import nn
 from VirtualContrastLib.events import InputError
-from VirtualContrastTrainingLib.losses.iter_unet import enhancement_weight, gradient_difference, series_losses
-from VirtualContrastTrainingLib.losses.medicalnet import ResNet10Features, VolumePerceptual, load_perceptual
-from VirtualContrastTrainingLib.losses.ssim import volume_ssim
+from VirtualContrastTrainingLib.systems.iter_unet.losses import enhancement_weight, gradient_difference, series_losses
+from VirtualContrastTrainingLib.systems.iter_unet.medicalnet import (
+    ResNet10Features,
+    VolumePerceptual,
+    load_perceptual,
+)
+from VirtualContrastTrainingLib.training.ssim import volume_ssim
 
 
 @pytest.fixture

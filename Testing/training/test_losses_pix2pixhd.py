@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import nn
 from VirtualContrastLib.networks.pix2pixhd import build_discriminator, build_generator
-from VirtualContrastTrainingLib.losses.pix2pixhd import (
+from VirtualContrastTrainingLib.systems.pix2pixhd.losses import (
     feature_matching_loss,
     lesion_weighted_l1,
     lsgan_loss,
     step_losses,
     temporal_l1,
 )
-from VirtualContrastTrainingLib.losses.vgg import vgg19_features
+from VirtualContrastTrainingLib.systems.pix2pixhd.vgg import vgg19_features
 
 
 def test_lsgan_is_summed_over_scales_and_looks_at_the_last_map_only():

@@ -174,7 +174,7 @@ def test_8_bit_volumes_keep_the_files_values_in_both_columns(tmp_path, capsys):
 
 
 def test_a_volume_is_measured_per_slice_and_as_a_whole(tmp_path, capsys):
-    pytest.importorskip("VirtualContrastLib.io.reading", reason="the engine's reader is not built yet")
+    pytest.importorskip("VirtualContrastLib.io.read", reason="the engine's reader is not built yet")
     rng = np.random.default_rng(0)
     real = (rng.random((12, 20, 22)) * 900).astype(np.float32)
     synthetic = real + rng.normal(0, 30, real.shape).astype(np.float32)

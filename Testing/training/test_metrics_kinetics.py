@@ -16,8 +16,8 @@ from VirtualContrastLib.events import InputError
 from VirtualContrastLib.kinetics.curves import lesion_curves
 from VirtualContrastLib.study import Phase
 from VirtualContrastTrainingLib.commands import kinetics as command
-from VirtualContrastTrainingLib.experiments.kinetic_cases import read_curves
 from VirtualContrastTrainingLib.metrics.kinetics import CurvePair, dtw, kinetic_report
+from VirtualContrastTrainingLib.papers.kinetic_cases import read_curves
 
 TIMES = (90.0, 220.0, 350.0)
 TYPES = {"I": (1.6, 1.9, 2.3), "II": (2.2, 2.3, 2.2), "III": (2.6, 2.2, 1.9)}
@@ -183,8 +183,8 @@ def test_missing_times_and_lesions_are_said(tmp_path, capsys):
 
 
 def test_result_folders_of_a_batch_with_real_phases_are_read(tmp_path, capsys):
-    from VirtualContrastLib import result as layout
     from VirtualContrastLib.export.tables import write_curves_csv
+    from VirtualContrastLib.results import manifest as layout
 
     made = partial(pair, TYPES["III"], TYPES["II"])
     for name in ("a", "b"):

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score, confusion_matrix
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.reading.answers import REFERENCE
-from VirtualContrastLib.reading.reads_table import READS
+from VirtualContrastLib.reader_study.answers import REFERENCE
+from VirtualContrastLib.reader_study.reads_table import READS
 from VirtualContrastTrainingLib.commands import readers as command
 from VirtualContrastTrainingLib.metrics.readers import (
     Read,

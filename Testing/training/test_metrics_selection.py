@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from VirtualContrastLib.events import InputError
 from VirtualContrastTrainingLib.commands import select
-from VirtualContrastTrainingLib.metrics.same import lower_is_better, rank
+from VirtualContrastTrainingLib.metrics.same_measure import lower_is_better, rank
 
 TABLE = {
     "ep10": {"ssim": 0.70, "mse": 40.0, "fid_img": 30.0},

@@ -8,8 +8,8 @@ import pytest
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.models.package import ModelCard, load_package, save_package
 from VirtualContrastLib.networks.pix2pixhd import build_generator
-from VirtualContrastTrainingLib.experiments.model_cards import record_metrics
-from VirtualContrastTrainingLib.experiments.phantom_quality import (
+from VirtualContrastTrainingLib.papers.model_cards import record_metrics
+from VirtualContrastTrainingLib.papers.phantom_quality import (
     CaseQuality,
     Detection,
     as_metrics,

@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from VirtualContrastLib.reading.session import open_session
-from VirtualContrastLib.reading.study_list import load_list
-from VirtualContrastLib.result import Manifest
+from VirtualContrastLib.reader_study.session import open_session
+from VirtualContrastLib.reader_study.study_list import load_list
+from VirtualContrastLib.results.manifest import Manifest
 from VirtualContrastTrainingLib.cli import main
 
 

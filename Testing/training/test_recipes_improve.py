@@ -11,9 +11,9 @@ import yaml
 from VirtualContrastTrainingLib.data.mammogram_phantom import write_phantom_pair
 from VirtualContrastTrainingLib.data.phantom import make_phantom
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
-from VirtualContrastTrainingLib.recipe import load_recipe, recipe_names, recipes_dir
-from VirtualContrastTrainingLib.trainers.registry import system_of
-from VirtualContrastTrainingLib.trainers.smoke import PHANTOM
+from VirtualContrastTrainingLib.systems.registry import system_of
+from VirtualContrastTrainingLib.systems.smoke import PHANTOM
+from VirtualContrastTrainingLib.training.recipe import load_recipe, recipe_names, recipes_dir
 
 STILL = 1e-12
 SMALL = {

@@ -11,11 +11,11 @@ import torch
 from segment_samples import TINY, command, rewrite, write_cases
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.lesions.nnunet import LesionNet
-from VirtualContrastLib.models.checkpoints import load_nnunet
 from VirtualContrastLib.models.package import load_package
-from VirtualContrastTrainingLib.experiments.scenarios import load_experiment
-from VirtualContrastTrainingLib.trainers import nnunet_folds
-from VirtualContrastTrainingLib.trainers.checkpoints import DivergedError
+from VirtualContrastLib.models.safe_torch_load import load_nnunet
+from VirtualContrastTrainingLib.papers.scenarios import load_experiment
+from VirtualContrastTrainingLib.systems.nnunet import folds
+from VirtualContrastTrainingLib.training.checkpoints import DivergedError
 
 pytest.importorskip("nnunetv2")
 pytestmark = pytest.mark.slow
@@ -125,7 +125,7 @@ def test_a_loss_that_is_not_finite_ends_the_fold_before_its_weights_are_saved(pr
     shutil.copytree(prepared / "scenarios" / SCENARIO / "nnunet", tmp_path / "nnunet")
     shutil.rmtree(tmp_path / "nnunet" / "results")
     recipe = load_experiment(prepared).recipe()
-    build = nnunet_folds._trainer
+    build = folds._trainer
 
     def with_broken_loss(*arguments, **options):
         trainer = build(*arguments, **options)
@@ -133,9 +133,9 @@ def test_a_loss_that_is_not_finite_ends_the_fold_before_its_weights_are_saved(pr
         trainer.loss = lambda *a: loss(*a) * float("nan")
         return trainer
 
-    monkeypatch.setattr(nnunet_folds, "_trainer", with_broken_loss)
+    monkeypatch.setattr(folds, "_trainer", with_broken_loss)
     with pytest.raises(DivergedError, match="not finite at epoch 1"):
-        nnunet_folds.train_fold(recipe, tmp_path / "nnunet", 0)
+        folds.train_fold(recipe, tmp_path / "nnunet", 0)
     assert not list((tmp_path / "nnunet" / "results").rglob("*.pth"))
 
 
@@ -145,4 +145,4 @@ def test_a_checkpoint_that_holds_code_is_not_loaded(prepared, tmp_path):
     (fold / "checkpoint_final.pth").unlink()
     torch.save({"network_weights": {}, "trainer_name": print, "init_args": {}}, fold / "checkpoint_latest.pth")
     with pytest.raises(InputError, match="checkpoint_latest"):
-        nnunet_folds.train_fold(load_experiment(prepared).recipe(), tmp_path / "nnunet", 0)
+        folds.train_fold(load_experiment(prepared).recipe(), tmp_path / "nnunet", 0)

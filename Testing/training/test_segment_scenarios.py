@@ -31,10 +31,10 @@ from VirtualContrastTrainingLib.data.segmentation_cases import (
     prepare_segmentation_case,
 )
 from VirtualContrastTrainingLib.data.single_breast import count_lesions
-from VirtualContrastTrainingLib.experiments.scenario_table import as_text, write_scenario_table
-from VirtualContrastTrainingLib.experiments.scenarios import Experiment, load_experiment, prepare_experiment, sources_of
-from VirtualContrastTrainingLib.experiments.table_options import TableOptions
-from VirtualContrastTrainingLib.recipe import load_recipe, write_recipe
+from VirtualContrastTrainingLib.papers.scenario_table import as_text, write_scenario_table
+from VirtualContrastTrainingLib.papers.scenarios import Experiment, load_experiment, prepare_experiment, sources_of
+from VirtualContrastTrainingLib.papers.table_options import TableOptions
+from VirtualContrastTrainingLib.training.recipe import load_recipe, write_recipe
 
 PUBLISHED_FILES = {
     "pre": "Dataset205_DukePreHalf/splits_final.json",

@@ -12,7 +12,7 @@ from VirtualContrastLib.synthesis.synthesizer import Synthesis
 from VirtualContrastTrainingLib.data.mammogram_phantom import write_phantom_pair
 from VirtualContrastTrainingLib.data.mammograms import LOW_ENERGY, RECOMBINED
 from VirtualContrastTrainingLib.data.phantom.anatomy import Tissue
-from VirtualContrastTrainingLib.experiments.system_table import (
+from VirtualContrastTrainingLib.papers.system_table import (
     COPY_LOW,
     COPY_PHASE_1,
     COPY_PRE,
@@ -26,7 +26,7 @@ from VirtualContrastTrainingLib.experiments.system_table import (
     measure_mammogram,
     measure_phases,
 )
-from VirtualContrastTrainingLib.experiments.training_cost import peak_memory_mib, step_clock
+from VirtualContrastTrainingLib.papers.training_cost import peak_memory_mib, step_clock
 
 SHAPE = (3, 16, 20)
 LESION = (slice(1, 2), slice(4, 7), slice(5, 9))

@@ -7,15 +7,15 @@ import SimpleITK as sitk
 import torch
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.models.package import load_package
-from VirtualContrastLib.pipeline import RunSettings, run
+from VirtualContrastLib.run.pipeline import RunSettings, run
 from VirtualContrastTrainingLib.commands import export
 from VirtualContrastTrainingLib.data.mammogram_phantom import phantom_pair
 from VirtualContrastTrainingLib.data.phantom import make_phantom
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
-from VirtualContrastTrainingLib.recipe import load_recipe
-from VirtualContrastTrainingLib.trainers.export import export_checkpoint
-from VirtualContrastTrainingLib.trainers.registry import SYSTEMS, system_of
-from VirtualContrastTrainingLib.trainers.smoke import PHANTOM
+from VirtualContrastTrainingLib.systems.export import export_checkpoint
+from VirtualContrastTrainingLib.systems.registry import SYSTEMS, system_of
+from VirtualContrastTrainingLib.systems.smoke import PHANTOM
+from VirtualContrastTrainingLib.training.recipe import load_recipe
 
 RECIPES = {
     "pix2pixhd": "phantom-joint-p1-p3",

@@ -18,18 +18,18 @@ from VirtualContrastTrainingLib.data.cases import Case
 from VirtualContrastTrainingLib.data.patches import PatchSettings, RandomPatches
 from VirtualContrastTrainingLib.data.phantom import PhantomSettings, make_phantom
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
-from VirtualContrastTrainingLib.recipe import recipes_dir
-from VirtualContrastTrainingLib.trainers.base import RunOptions
-from VirtualContrastTrainingLib.trainers.export import checkpoint_state
-from VirtualContrastTrainingLib.trainers.iter_unet import (
+from VirtualContrastTrainingLib.systems.export import checkpoint_state
+from VirtualContrastTrainingLib.systems.iter_unet.packaging import card_fields
+from VirtualContrastTrainingLib.systems.iter_unet.trainer import (
     IterUNetRecipe,
     IterUNetTrainer,
     patch_sets,
     smoke_recipe,
     train_module,
 )
-from VirtualContrastTrainingLib.trainers.iter_unet_package import card_fields
-from VirtualContrastTrainingLib.trainers.run import load_cases
+from VirtualContrastTrainingLib.systems.pix2pixhd.run import load_cases
+from VirtualContrastTrainingLib.training.base import RunOptions
+from VirtualContrastTrainingLib.training.recipe import recipes_dir
 
 RECIPES = (
     "chung2025-iter-unet-as-published-paper",

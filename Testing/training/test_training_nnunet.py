@@ -6,13 +6,13 @@ import pytest
 import torch
 from segment_samples import write_cases
 from VirtualContrastLib.events import CancelledError, InputError
-from VirtualContrastLib.models.checkpoints import load_nnunet
 from VirtualContrastLib.models.package import load_package
-from VirtualContrastTrainingLib.recipe import load_recipe
-from VirtualContrastTrainingLib.trainers.base import RunOptions
-from VirtualContrastTrainingLib.trainers.nnunet_folds import half_precision
-from VirtualContrastTrainingLib.trainers.nnunet_run import train
-from VirtualContrastTrainingLib.trainers.run_files import STOP, Progress
+from VirtualContrastLib.models.safe_torch_load import load_nnunet
+from VirtualContrastTrainingLib.systems.nnunet.folds import half_precision
+from VirtualContrastTrainingLib.systems.nnunet.run import train
+from VirtualContrastTrainingLib.training.base import RunOptions
+from VirtualContrastTrainingLib.training.recipe import load_recipe
+from VirtualContrastTrainingLib.training.run_files import STOP, Progress
 
 RESULTS = "nnunet/results/Dataset501_Lesions/nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0"
 

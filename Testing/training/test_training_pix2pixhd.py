@@ -14,10 +14,10 @@ from VirtualContrastTrainingLib.cli import main
 from VirtualContrastTrainingLib.data.phantom import PhantomSettings, make_phantom
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
 from VirtualContrastTrainingLib.data.slices import RandomSlices
-from VirtualContrastTrainingLib.recipe import load_recipe, recipe_names
-from VirtualContrastTrainingLib.trainers.base import RunOptions
-from VirtualContrastTrainingLib.trainers.pix2pixhd import learning_rate
-from VirtualContrastTrainingLib.trainers.run import load_cases, train
+from VirtualContrastTrainingLib.systems.pix2pixhd.run import load_cases, train
+from VirtualContrastTrainingLib.systems.pix2pixhd.trainer import learning_rate
+from VirtualContrastTrainingLib.training.base import RunOptions
+from VirtualContrastTrainingLib.training.recipe import load_recipe, recipe_names
 
 RECIPE = "phantom-joint-p1-p3"
 SETTINGS = PhantomSettings(

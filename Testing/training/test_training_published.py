@@ -14,14 +14,14 @@ from VirtualContrastTrainingLib.commands import export
 from VirtualContrastTrainingLib.data.cases import Case, load_case
 from VirtualContrastTrainingLib.data.published_size import as_published, shrink_by_area
 from VirtualContrastTrainingLib.data.slices import RandomSlices, SliceStyle
-from VirtualContrastTrainingLib.losses import vgg
-from VirtualContrastTrainingLib.losses.image_pool import ImagePool
-from VirtualContrastTrainingLib.recipe import load_recipe
-from VirtualContrastTrainingLib.trainers.base import RunOptions
-from VirtualContrastTrainingLib.trainers.export import export_checkpoint
-from VirtualContrastTrainingLib.trainers.pix2pixhd import Pix2PixHDTrainer
-from VirtualContrastTrainingLib.trainers.run import load_cases, slice_sets, train
-from VirtualContrastTrainingLib.trainers.smoke import smoke_cases
+from VirtualContrastTrainingLib.systems.cyclegan.image_pool import ImagePool
+from VirtualContrastTrainingLib.systems.export import export_checkpoint
+from VirtualContrastTrainingLib.systems.pix2pixhd import vgg
+from VirtualContrastTrainingLib.systems.pix2pixhd.run import load_cases, slice_sets, train
+from VirtualContrastTrainingLib.systems.pix2pixhd.trainer import Pix2PixHDTrainer
+from VirtualContrastTrainingLib.systems.smoke import smoke_cases
+from VirtualContrastTrainingLib.training.base import RunOptions
+from VirtualContrastTrainingLib.training.recipe import load_recipe
 
 SINGLE, JOINT = "osuala2024-single-as-published", "osuala2025-joint-as-published"
 

@@ -9,13 +9,13 @@ import sys
 import pytest
 import torch
 from VirtualContrastLib.events import CancelledError
-from VirtualContrastTrainingLib.recipe import load_recipe
-from VirtualContrastTrainingLib.trainers import run
-from VirtualContrastTrainingLib.trainers.base import RunOptions
-from VirtualContrastTrainingLib.trainers.checkpoints import AtomicCheckpointIO, DiskFullError, DivergedError
-from VirtualContrastTrainingLib.trainers.pix2pixhd import Pix2PixHDTrainer
-from VirtualContrastTrainingLib.trainers.run import train
-from VirtualContrastTrainingLib.trainers.smoke import smoke_cases
+from VirtualContrastTrainingLib.systems.pix2pixhd import run
+from VirtualContrastTrainingLib.systems.pix2pixhd.run import train
+from VirtualContrastTrainingLib.systems.pix2pixhd.trainer import Pix2PixHDTrainer
+from VirtualContrastTrainingLib.systems.smoke import smoke_cases
+from VirtualContrastTrainingLib.training.base import RunOptions
+from VirtualContrastTrainingLib.training.checkpoints import AtomicCheckpointIO, DiskFullError, DivergedError
+from VirtualContrastTrainingLib.training.recipe import load_recipe
 
 # 8 batches an epoch, a checkpoint after every third; one epoch of L1 alone, one constant, one with a lower rate.
 CHANGES = [

@@ -8,12 +8,12 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import nn
 from VirtualContrastLib.networks.subtraction_unet import PhasesFromSubtraction, build_subtraction_unet
-from VirtualContrastTrainingLib.losses.subtraction_unet import subtraction_losses, subtraction_targets
-from VirtualContrastTrainingLib.recipe import load_recipe
-from VirtualContrastTrainingLib.trainers.base import Plan, RunOptions, fit
-from VirtualContrastTrainingLib.trainers.run import slice_sets
-from VirtualContrastTrainingLib.trainers.smoke import smoke_cases, smoke_subtraction_unet
-from VirtualContrastTrainingLib.trainers.subtraction_unet import SubtractionUNetTrainer
+from VirtualContrastTrainingLib.systems.pix2pixhd.run import slice_sets
+from VirtualContrastTrainingLib.systems.smoke import smoke_cases, smoke_subtraction_unet
+from VirtualContrastTrainingLib.systems.subtraction_unet.losses import subtraction_losses, subtraction_targets
+from VirtualContrastTrainingLib.systems.subtraction_unet.trainer import SubtractionUNetTrainer
+from VirtualContrastTrainingLib.training.base import Plan, RunOptions, fit
+from VirtualContrastTrainingLib.training.recipe import load_recipe
 
 RECIPE = "osuala2025-subtraction-unet"
 

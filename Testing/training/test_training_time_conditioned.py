@@ -18,17 +18,17 @@ from VirtualContrastTrainingLib.data.phantom import PhantomSettings, make_phanto
 from VirtualContrastTrainingLib.data.phantom.phase_times import draw_phase_times
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
 from VirtualContrastTrainingLib.data.timed_slices import TimedSlices, TimedSliceSettings
-from VirtualContrastTrainingLib.losses.pix2pixhd import lesion_weighted_l1
-from VirtualContrastTrainingLib.losses.time_conditioned import series_losses, temporal_l1, weighted_l1
-from VirtualContrastTrainingLib.recipe import load_recipe
-from VirtualContrastTrainingLib.trainers.base import RunOptions
-from VirtualContrastTrainingLib.trainers.checkpoints import DivergedError
-from VirtualContrastTrainingLib.trainers.time_conditioned import (
+from VirtualContrastTrainingLib.systems.pix2pixhd.losses import lesion_weighted_l1
+from VirtualContrastTrainingLib.systems.time_conditioned.losses import series_losses, temporal_l1, weighted_l1
+from VirtualContrastTrainingLib.systems.time_conditioned.trainer import (
     TimeConditionedTrainer,
     learning_rate,
     timed_sets,
     train,
 )
+from VirtualContrastTrainingLib.training.base import RunOptions
+from VirtualContrastTrainingLib.training.checkpoints import DivergedError
+from VirtualContrastTrainingLib.training.recipe import load_recipe
 
 RECIPE = "phantom-time-conditioned"
 SMALL = PhantomSettings(
@@ -256,7 +256,9 @@ def test_a_run_stopped_within_an_epoch_ends_with_the_bits_of_an_unbroken_one(cas
             return super().training_step(batch, batch_idx)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("VirtualContrastTrainingLib.trainers.time_conditioned.TimeConditionedTrainer", StopsAtStep14)
+        patch.setattr(
+            "VirtualContrastTrainingLib.systems.time_conditioned.trainer.TimeConditionedTrainer", StopsAtStep14
+        )
         with pytest.raises(StoppedError):
             train(recipe, tmp_path / "run")
     train(recipe, tmp_path / "run", RunOptions(resume=True))

@@ -14,14 +14,16 @@ import torch
 from PIL import Image
 from test_training_resume import CHANGES, assert_same_bits, checkpoint_of, recipe_of
 from VirtualContrastLib.events import CancelledError
-from VirtualContrastTrainingLib.recipe import load_recipe
-from VirtualContrastTrainingLib.trainers import base, iter_unet, samples, watching
-from VirtualContrastTrainingLib.trainers.base import RunOptions
-from VirtualContrastTrainingLib.trainers.pix2pixhd import Pix2PixHDTrainer
-from VirtualContrastTrainingLib.trainers.run import slice_sets, train
-from VirtualContrastTrainingLib.trainers.run_files import STOP, Progress
-from VirtualContrastTrainingLib.trainers.samples import Sample, SampleImages, picture_of
-from VirtualContrastTrainingLib.trainers.smoke import smoke_cases
+from VirtualContrastTrainingLib.systems.iter_unet import trainer as iter_unet
+from VirtualContrastTrainingLib.systems.pix2pixhd.run import slice_sets, train
+from VirtualContrastTrainingLib.systems.pix2pixhd.trainer import Pix2PixHDTrainer
+from VirtualContrastTrainingLib.systems.smoke import smoke_cases
+from VirtualContrastTrainingLib.training import base, samples
+from VirtualContrastTrainingLib.training import progress as watching
+from VirtualContrastTrainingLib.training.base import RunOptions
+from VirtualContrastTrainingLib.training.recipe import load_recipe
+from VirtualContrastTrainingLib.training.run_files import STOP, Progress
+from VirtualContrastTrainingLib.training.samples import Sample, SampleImages, picture_of
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ def run(arguments: Sequence[str]) -> int:
     if library not in sys.path:
         sys.path.insert(0, library)
     try:
-        from VirtualContrastLib.cli import main
+        from VirtualContrastLib.cli.main import main
     except ImportError as error:
         name = error.name or "VirtualContrastLib"
         print(f"Error: The Python package {name} cannot be imported ({error}); install it.", file=sys.stderr)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from VirtualContrastLib.events import ExitCode, VirtualContrastError
-from VirtualContrastLib.threads import let_waiting_threads_sleep
+from VirtualContrastLib.torch_threads import let_waiting_threads_sleep
 
 from . import __version__
 

@@ -164,14 +164,14 @@ def _run_child(job: str, name: str, work: Path, units: int) -> dict[str, Any]:
 
 def _child(args: argparse.Namespace) -> int:
     """Train one system (for `units` units) and write its costs, and after `train` its measures, as JSON."""
-    from VirtualContrastTrainingLib.experiments.training_cost import (
+    from VirtualContrastTrainingLib.papers.training_cost import (
         parameter_count,
         peak_cuda_mib,
         peak_memory_mib,
         step_clock,
     )
-    from VirtualContrastTrainingLib.recipe import load_recipe
-    from VirtualContrastTrainingLib.trainers.registry import system_of
+    from VirtualContrastTrainingLib.systems.registry import system_of
+    from VirtualContrastTrainingLib.training.recipe import load_recipe
 
     (name,) = args.systems
     system, data = SYSTEMS[name], args.work / "data"
@@ -199,8 +199,8 @@ def _child(args: argparse.Namespace) -> int:
 
 def measure(kind: str, package: Path, cases: Path) -> dict[str, Any]:
     """Measures of the package on the held-out cases, through the engine: `averages` by method, and every `case`."""
-    from VirtualContrastLib.resident import Engine
-    from VirtualContrastTrainingLib.experiments import system_table as table
+    from VirtualContrastLib.run.model_cache import Engine
+    from VirtualContrastTrainingLib.papers import system_table as table
 
     engine, folders = Engine(), sorted((cases / "test").iterdir())
     if kind == "lesions":
@@ -234,7 +234,7 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
 
 def write(folder: Path, reports: dict[str, dict[str, Any]], settings: dict[str, Any]) -> None:
     """Write systems.csv, systems.json, cases.csv and systems.md."""
-    from VirtualContrastTrainingLib.experiments.system_table import DEFINITIONS, MODEL
+    from VirtualContrastTrainingLib.papers.system_table import DEFINITIONS, MODEL
 
     folder.mkdir(parents=True, exist_ok=True)
     rows, cases = [], []

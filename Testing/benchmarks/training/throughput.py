@@ -32,12 +32,12 @@ from VirtualContrastTrainingLib.data.batches import EpochBatches
 from VirtualContrastTrainingLib.data.patches import PatchSettings, RandomPatches
 from VirtualContrastTrainingLib.data.phantom import make_phantom
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
-from VirtualContrastTrainingLib.experiments.training_cost import step_clock
-from VirtualContrastTrainingLib.losses.pix2pixhd import step_losses
-from VirtualContrastTrainingLib.recipe import Pix2PixHDRecipe, load_recipe
-from VirtualContrastTrainingLib.trainers.base import Plan, RunOptions, fit
-from VirtualContrastTrainingLib.trainers.pix2pixhd import Pix2PixHDTrainer
-from VirtualContrastTrainingLib.trainers.run import load_cases, slice_sets
+from VirtualContrastTrainingLib.papers.training_cost import step_clock
+from VirtualContrastTrainingLib.systems.pix2pixhd.losses import step_losses
+from VirtualContrastTrainingLib.systems.pix2pixhd.run import load_cases, slice_sets
+from VirtualContrastTrainingLib.systems.pix2pixhd.trainer import Pix2PixHDTrainer
+from VirtualContrastTrainingLib.training.base import Plan, RunOptions, fit
+from VirtualContrastTrainingLib.training.recipe import Pix2PixHDRecipe, load_recipe
 
 CASES = 4
 PATCH_KJI = (16, 48, 48)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from VirtualContrastLib.kinetics.parameters import CurveType
-from VirtualContrastLib.result import Manifest, acquired_inputs
+from ..kinetics.parameters import CurveType
+from ..results.manifest import Manifest, acquired_inputs
 
 LABEL = "SYNTHETIC · research only"
 """The text in the corner of every synthetic picture."""

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from VirtualContrastLib.export.content import TYPE_NAMES, breast_side
-from VirtualContrastLib.kinetics.agreement import Agreement, BlandAltman
-from VirtualContrastLib.kinetics.curves import LesionCurve
-from VirtualContrastLib.lesions.measurement import LesionMeasures
+from ..kinetics.agreement import Agreement, BlandAltman
+from ..kinetics.curves import LesionCurve
+from ..lesions.measurement import LesionMeasures
+from .content import TYPE_NAMES, breast_side
 
 CURVE_COLUMNS = (
     "lesion", "synthetic", "time_s", "signal_mean", "signal_sd", "signal_uncertainty_sd", "pe_percent",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from VirtualContrastLib.events import InputError
-from VirtualContrastLib.io.volumes import quiet_itk
+from ..events import InputError
+from .volumes import quiet_itk
 
 MAX_VOXELS = 1_000_000_000
 """Refuse larger volumes (1000 x 1000 x 1000): no breast MRI is near, a damaged header often is."""

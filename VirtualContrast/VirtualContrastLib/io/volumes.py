@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from VirtualContrastLib.events import InputError, VirtualContrastError
+from ..events import InputError, VirtualContrastError
 
 SYNTHETIC_COMMENT = "SYNTHETIC - research only"
 SUFFIXES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from VirtualContrastLib.kinetics.curves import LesionCurve
-from VirtualContrastLib.kinetics.parameters import Array, CurveType
+from .curves import LesionCurve
+from .parameters import Array, CurveType
 
 MINIMUM_FOR_INTERVAL = 5
 BOOTSTRAP_SAMPLES = 2000

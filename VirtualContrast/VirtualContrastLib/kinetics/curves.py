@@ -10,9 +10,10 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from VirtualContrastLib.events import InputError
-from VirtualContrastLib.io.volumes import same_geometry, to_array
-from VirtualContrastLib.kinetics.parameters import (
+from ..events import InputError
+from ..io.volumes import same_geometry, to_array
+from ..study import Phase
+from .parameters import (
     Array,
     CurveParameters,
     CurveRules,
@@ -22,7 +23,6 @@ from VirtualContrastLib.kinetics.parameters import (
     percent_enhancement,
     ser_phases,
 )
-from VirtualContrastLib.study import Phase
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import SimpleITK as sitk
 
-from VirtualContrastLib.io.volumes import like
-from VirtualContrastLib.kinetics.curves import stack
-from VirtualContrastLib.kinetics.parameters import (
-    CurveRules,
-    check_times,
-    curve_parameters,
-    percent_enhancement,
-)
-from VirtualContrastLib.study import Phase
+from ..io.volumes import like
+from ..study import Phase
+from .curves import stack
+from .parameters import CurveRules, check_times, curve_parameters, percent_enhancement
 
 
 def kinetic_maps(phases: Sequence[Phase], mask: sitk.Image, rules: CurveRules | None = None) -> dict[str, sitk.Image]:

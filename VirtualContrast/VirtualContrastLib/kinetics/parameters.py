@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from VirtualContrastLib.events import InputError
+from ..events import InputError
 
 Array = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from VirtualContrastLib.events import Events
+from ..events import Events
 
 Mask = NDArray[np.bool_]
 

@@ -13,15 +13,10 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist
 
-from VirtualContrastLib.events import InputError
-from VirtualContrastLib.io.volumes import same_geometry, to_array
-from VirtualContrastLib.kinetics.parameters import (
-    check_times,
-    percent_enhancement,
-    ser_phases,
-    signal_enhancement_ratio,
-)
-from VirtualContrastLib.study import Phase
+from ..events import InputError
+from ..io.volumes import same_geometry, to_array
+from ..kinetics.parameters import check_times, percent_enhancement, ser_phases, signal_enhancement_ratio
+from ..study import Phase
 
 Mask = NDArray[np.bool_]
 

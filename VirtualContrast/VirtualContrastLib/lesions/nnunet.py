@@ -16,15 +16,15 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from VirtualContrastLib.events import CancelledError, Events, InputError, Stage
-from VirtualContrastLib.io.volumes import same_geometry, to_array
-from VirtualContrastLib.lesions.subtraction import subtract
-from VirtualContrastLib.lesions.threshold import instance_labels
+from ..events import CancelledError, Events, InputError, Stage
+from ..io.volumes import same_geometry, to_array
+from .subtraction import subtract
+from .threshold import instance_labels
 
 if TYPE_CHECKING:
     import torch
 
-    from VirtualContrastLib.models.package import ModelPackage
+    from ..models.package import ModelPackage
 
 
 class LesionNet:

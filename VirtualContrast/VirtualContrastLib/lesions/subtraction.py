@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import SimpleITK as sitk
 
-from VirtualContrastLib.events import InputError
-from VirtualContrastLib.io.volumes import like, same_geometry, to_array
+from ..events import InputError
+from ..io.volumes import like, same_geometry, to_array
 
 
 def subtract(post: sitk.Image, pre: sitk.Image) -> sitk.Image:

@@ -9,10 +9,10 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from VirtualContrastLib.events import Events, InputError
-from VirtualContrastLib.io.volumes import like, same_geometry, to_array
-from VirtualContrastLib.lesions.breast_region import breast_region
-from VirtualContrastLib.lesions.measurement import in_plane_diameter, longest_diameter
+from ..events import Events, InputError
+from ..io.volumes import like, same_geometry, to_array
+from .breast_region import breast_region
+from .measurement import in_plane_diameter, longest_diameter
 
 Mask = NDArray[np.bool_]
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from .abilities import ABILITIES, Abilities
+from .capabilities import ABILITIES, Abilities
 
 MODEL_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 CHANNEL_PATTERN = r"^(pre|(phase|subtraction)_[1-9][0-9]*)$"

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ..events import InputError
 from .card import MODEL_ID_PATTERN, ModelCard
 from .package import ModelPackage, first_problem, load_package
-from .places import CARD_NAME, catalog_path, downloaded_models_dir, installed_models, resources_dir
+from .paths import CARD_NAME, catalog_path, downloaded_models_dir, installed_models, resources_dir
 
 __all__ = [
     "Catalog",

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from ..events import InputError
 from .card import Architecture, InPlane, Inputs, IntensitySpec, Metric, ModelCard, Outputs
-from .places import CARD_NAME, WEIGHTS_NAME, cache_dir
+from .paths import CARD_NAME, WEIGHTS_NAME, cache_dir
 
 if TYPE_CHECKING:
     from torch import Tensor

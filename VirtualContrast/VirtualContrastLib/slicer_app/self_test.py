@@ -7,7 +7,8 @@ from typing import Any
 
 import slicer
 
-from . import install, sample_data
+from . import sample_data
+from .run import install
 
 TIMEOUT_S = 900.0
 """The default models need some minutes on a CPU."""

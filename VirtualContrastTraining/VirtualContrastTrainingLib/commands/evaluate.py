@@ -18,16 +18,16 @@ from typing import Any
 from VirtualContrastLib.events import ExitCode, InputError
 
 from ..console import progress
-from ..experiments.outputs import listing
-from ..experiments.phantom_cohort import FIRST_SEED, data_given, phantom_cohort
-from ..experiments.reports import write_evaluation
 from ..metrics.as_published import PROTOCOLS
 from ..metrics.distributions import Preparation, image_distances
 from ..metrics.evaluation import METRICS, Evaluation, Settings
 from ..metrics.pairs import Pair
 from ..metrics.radiomics_distance import ALL_GROUPS, TEXTURE, lesion_distance
+from ..papers.outputs import listing
+from ..papers.phantom_cohort import FIRST_SEED, data_given, phantom_cohort
+from ..papers.reports import write_evaluation
 from .evaluate_options import add_fid, feature_networks, find_lpips, pairs_of
-from .named_output import write_output
+from .paper_tables import write_output
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from VirtualContrastLib.events import ExitCode, InputError
 
-from ..recipe import load_recipe
+from ..training.recipe import load_recipe
 
 _RECIPE = "recipe.yaml"
 _LEVELS = 3  # RUN/checkpoints/last.ckpt, and RUN/warm_up/checkpoints/last.ckpt
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output.is_file() or (args.output.is_dir() and any(args.output.iterdir())):
         raise InputError(f"{args.output} is a file or not empty; choose another folder.")
     recipe = load_recipe(args.recipe or str(_recipe_of(args.checkpoint)))
-    from ..trainers.export import export_checkpoint
+    from ..systems.export import export_checkpoint
 
     print(f"Exported {recipe.id}: {export_checkpoint(recipe, args.checkpoint, args.output)}")
     return ExitCode.DONE

@@ -11,11 +11,11 @@ from typing import Any
 
 from VirtualContrastLib.events import ExitCode, InputError
 
-from ..experiments.kinetic_cases import Curves, curves_of_results, curves_of_volumes
-from ..experiments.kinetics import agreement_rows, write_kinetics
-from ..experiments.phantom_cohort import FIRST_SEED, data_given, phantom_cohort
-from ..experiments.reports import shown
 from ..metrics.kinetics import kinetic_report
+from ..papers.kinetic_cases import Curves, curves_of_results, curves_of_volumes
+from ..papers.kinetics import agreement_rows, write_kinetics
+from ..papers.phantom_cohort import FIRST_SEED, data_given, phantom_cohort
+from ..papers.reports import shown
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:

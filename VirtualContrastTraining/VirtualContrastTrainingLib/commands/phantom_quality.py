@@ -30,10 +30,10 @@ def run(args: argparse.Namespace) -> int:
     from VirtualContrastLib.lesions.nnunet import LesionNet
     from VirtualContrastLib.models.catalog import resolve_model
     from VirtualContrastLib.synthesis.device import choose_device
-    from VirtualContrastLib.synthesis.of_study import study_synthesizer
+    from VirtualContrastLib.synthesis.study_synthesizer import study_synthesizer
 
-    from ..experiments.model_cards import record_metrics
-    from ..experiments.phantom_quality import DEFINITIONS, as_metrics, as_rows, measure_case, quality_cases, summarize
+    from ..papers.model_cards import record_metrics
+    from ..papers.phantom_quality import DEFINITIONS, as_metrics, as_rows, measure_case, quality_cases, summarize
 
     device = choose_device("auto")
     packages = resolve_model(args.model, "synthesis"), resolve_model(args.segmentation, "segmentation")

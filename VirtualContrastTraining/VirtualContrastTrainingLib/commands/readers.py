@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from VirtualContrastLib.events import ExitCode, InputError
-from VirtualContrastLib.reading.reads_table import write_reads
-from VirtualContrastLib.reading.study_list import KINDS, load_list, make_list, write_list
+from VirtualContrastLib.reader_study.reads_table import write_reads
+from VirtualContrastLib.reader_study.study_list import KINDS, load_list, make_list, write_list
 
-from ..experiments.readers import detection_rows, write_readers
-from ..experiments.reports import shown
 from ..metrics.readers import load_reads, reader_report
+from ..papers.readers import detection_rows, write_readers
+from ..papers.reports import shown
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:

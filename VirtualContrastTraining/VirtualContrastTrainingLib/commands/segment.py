@@ -18,8 +18,8 @@ from VirtualContrastLib.events import ExitCode, InputError
 
 if TYPE_CHECKING:
     from ..data.segmentation_cases import FirstPhases
-    from ..experiments.scenarios import Experiment
-    from ..recipe import NNUNetRecipe
+    from ..papers.scenarios import Experiment
+    from ..training.recipe import NNUNetRecipe
 
 _PUBLISHED = "osuala2025-segmentation-as-published-code"
 _PHANTOMS = "phantom-lesion-nnunet"
@@ -99,7 +99,7 @@ def run_prepare(args: argparse.Namespace) -> int:
 
 def run_train(args: argparse.Namespace) -> int:
     """Train one fold or all."""
-    from ..experiments.scenarios import load_experiment, train_scenario
+    from ..papers.scenarios import load_experiment, train_scenario
 
     experiment = load_experiment(args.folder)
     if args.fold != "all" and not args.fold.isdigit():
@@ -112,7 +112,7 @@ def run_train(args: argparse.Namespace) -> int:
 
 def run_predict(args: argparse.Namespace) -> int:
     """Predict all test cases."""
-    from ..experiments.scenarios import load_experiment, predict_scenario
+    from ..papers.scenarios import load_experiment, predict_scenario
 
     experiment = load_experiment(args.folder)
     for scenario in args.scenario or experiment.scenarios:
@@ -122,14 +122,14 @@ def run_predict(args: argparse.Namespace) -> int:
 
 def run_table(args: argparse.Namespace) -> int:
     """Write and print the table; exit code 4 where a case could not be measured."""
-    from ..experiments.scenarios import load_experiment
+    from ..papers.scenarios import load_experiment
 
     return _table(load_experiment(args.folder), args)
 
 
 def run_all(args: argparse.Namespace) -> int:
     """All steps one after the other; exit code 4 where a case could not be used."""
-    from ..experiments.scenarios import predict_scenario, train_scenario
+    from ..papers.scenarios import predict_scenario, train_scenario
 
     experiment = _prepare(args)
     for scenario in experiment.scenarios:
@@ -142,7 +142,7 @@ def run_all(args: argparse.Namespace) -> int:
 def _prepare(args: argparse.Namespace) -> Experiment:
     from ..data.cases import case_folders
     from ..data.nnunet_datasets import SCENARIOS
-    from ..experiments.scenarios import prepare_experiment, sources_of
+    from ..papers.scenarios import prepare_experiment, sources_of
 
     recipe = _recipe(args)
     train, test = (args.cases, args.test) if args.cases else _phantoms(args)
@@ -162,7 +162,7 @@ def _prepare(args: argparse.Namespace) -> Experiment:
 
 
 def _recipe(args: argparse.Namespace) -> NNUNetRecipe:
-    from ..recipe import NNUNetRecipe, load_recipe
+    from ..training.recipe import NNUNetRecipe, load_recipe
 
     recipe = load_recipe(args.recipe or (_PUBLISHED if args.cases else _PHANTOMS), args.set)
     if not isinstance(recipe, NNUNetRecipe):
@@ -172,7 +172,7 @@ def _recipe(args: argparse.Namespace) -> NNUNetRecipe:
 
 def _phases(args: argparse.Namespace) -> FirstPhases:
     from ..data.segmentation_cases import FolderPhases, ModelPhases
-    from ..experiments.phantom_cohort import synthesis_model
+    from ..papers.phantom_cohort import synthesis_model
 
     if args.synthetic is not None:
         return FolderPhases(args.synthetic)
@@ -183,7 +183,7 @@ def _phantoms(args: argparse.Namespace) -> tuple[Path, Path]:
     """Phantoms with one lesion each to train on, and a quarter as many more to test on; those there are kept."""
     from ..data.phantom import PhantomSettings, make_phantom
     from ..data.phantom.writing import write_phantom
-    from ..experiments.phantom_cohort import FIRST_SEED
+    from ..papers.phantom_cohort import FIRST_SEED
 
     if args.phantoms < 2 or args.test is not None or args.synthetic is not None:
         raise InputError("Without CASES give --phantoms of at least 2, and neither --test nor --synthetic.")
@@ -197,8 +197,8 @@ def _phantoms(args: argparse.Namespace) -> tuple[Path, Path]:
 
 
 def _table(experiment: Experiment, args: argparse.Namespace) -> int:
-    from ..experiments.scenario_table import as_text, write_scenario_table
-    from ..experiments.table_options import TableOptions
+    from ..papers.scenario_table import as_text, write_scenario_table
+    from ..papers.table_options import TableOptions
 
     options = TableOptions(repeats=args.bootstrap)
     result = write_scenario_table(experiment, options)

@@ -19,12 +19,12 @@ from VirtualContrastLib.models.package import Metric, ModelPackage
 from VirtualContrastLib.synthesis.device import choose_device
 
 from ..console import progress
-from ..experiments.checkpoint_scores import Scorer, default_metrics, definition
-from ..experiments.checkpoints import export_winner, find_candidates, package_of, without_duplicates
-from ..experiments.phantom_cohort import FIRST_SEED, data_given, described, write_phantoms
-from ..experiments.selection import Table, chosen_metrics, read_table, table_of_evaluations, write_selection
 from ..metrics.lpips import load_lpips
-from ..metrics.same import Ranking, rank
+from ..metrics.same_measure import Ranking, rank
+from ..papers.checkpoint_scores import Scorer, default_metrics, definition
+from ..papers.checkpoints import export_winner, find_candidates, package_of, without_duplicates
+from ..papers.phantom_cohort import FIRST_SEED, data_given, described, write_phantoms
+from ..papers.selection import Table, chosen_metrics, read_table, table_of_evaluations, write_selection
 from .evaluate_options import add_fid, feature_networks
 
 
@@ -149,7 +149,7 @@ def _packages(
     """Packages of all different checkpoints of the run; one that cannot be read goes to `failures`."""
     recipe = None
     if args.recipe is not None:
-        from ..recipe import load_recipe
+        from ..training.recipe import load_recipe
 
         recipe = load_recipe(args.recipe, args.set)
     candidates = find_candidates(args.source)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from VirtualContrastLib.events import ExitCode, InputError
 
-from ..recipe import load_recipe, recipe_names
-from ..trainers.registry import system_of
+from ..systems.registry import system_of
+from ..training.recipe import load_recipe, recipe_names
 
 _PRECISIONS = ("32-true", "bf16-mixed")
 
@@ -41,12 +41,12 @@ def run(args: argparse.Namespace) -> int:
     if args.devices < 1 or args.num_nodes < 1:
         raise InputError("--devices and --num-nodes must be at least 1.")
     recipe = load_recipe(args.recipe, args.set)
-    from ..trainers.launch import launch_ranks, needs_launch
+    from ..training.launch import launch_ranks, needs_launch
 
     if needs_launch(args.devices, args.num_nodes):
         launch_ranks(_arguments(args), args.devices)
         return ExitCode.DONE
-    from ..trainers.base import RunOptions
+    from ..training.base import RunOptions
 
     train = system_of(recipe.system).train_function()
     options = RunOptions(args.resume, args.devices, args.num_nodes, args.precision, args.max_minutes)

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.io.dicom import DicomSeries
-from VirtualContrastLib.io.dicom_headers import DicomFrame
-from VirtualContrastLib.io.dicom_phases import directions
+from VirtualContrastLib.io.dicom.headers import DicomFrame
+from VirtualContrastLib.io.dicom.phases import directions
+from VirtualContrastLib.io.dicom.series import DicomSeries
 
 from .duke_tables import CASE_PATTERN, AnnotationBox, MappedSequence
 from .dynamic_series import read_dicom_dynamic

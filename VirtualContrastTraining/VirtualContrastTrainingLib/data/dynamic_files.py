@@ -17,9 +17,9 @@ from typing import Any
 
 import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.io.dicom_headers import is_dicom
+from VirtualContrastLib.io.dicom.headers import is_dicom
 from VirtualContrastLib.io.loaded import Loaded
-from VirtualContrastLib.io.reading import load, time_after
+from VirtualContrastLib.io.read import load, time_after
 from VirtualContrastLib.io.volumes import quiet_itk, same_geometry, suffix_of
 
 from .duke_tables import table_rows

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.io.dicom import DicomSeries, find_series, read_series
-from VirtualContrastLib.io.dicom_headers import DicomFrame
-from VirtualContrastLib.io.dicom_hints import contrast_warnings
-from VirtualContrastLib.io.dicom_phases import DicomPhase, split_phases
+from VirtualContrastLib.io.dicom.headers import DicomFrame
+from VirtualContrastLib.io.dicom.phases import DicomPhase, split_phases
+from VirtualContrastLib.io.dicom.plausibility import contrast_warnings
+from VirtualContrastLib.io.dicom.series import DicomSeries, find_series, read_series
 from VirtualContrastLib.io.volumes import same_geometry
 
 CLOCKS = ("acquisition", "trigger", "content")

@@ -16,7 +16,7 @@ import numpy as np
 import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.io.loaded import as_three_d, read_with_itk
-from VirtualContrastLib.io.reading import load
+from VirtualContrastLib.io.read import load
 from VirtualContrastLib.io.volumes import suffix_of
 
 from .prepared import PreparedCase

@@ -13,15 +13,7 @@ from typing import Any, Protocol
 
 from VirtualContrastLib.events import VirtualContrastError
 
-from .prepared import (
-    SCHEMA,
-    PreparedCase,
-    damaged_files,
-    fingerprint_of,
-    is_current,
-    read_description,
-    write_case,
-)
+from .prepared import SCHEMA, PreparedCase, damaged_files, fingerprint_of, is_current, read_description, write_case
 from .splits import HoldOut, Split
 
 

@@ -19,7 +19,7 @@ from VirtualContrastLib.io.volumes import same_geometry, sha256_of
 from VirtualContrastLib.models.package import ModelPackage
 from VirtualContrastLib.study import Phase, Source, Study
 from VirtualContrastLib.synthesis.device import choose_device
-from VirtualContrastLib.synthesis.of_study import study_synthesizer
+from VirtualContrastLib.synthesis.study_synthesizer import study_synthesizer
 
 from .bias_field import correct_bias
 from .prepare import Outcome

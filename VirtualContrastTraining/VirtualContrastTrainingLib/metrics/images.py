@@ -62,7 +62,7 @@ def read_stack(path: Path) -> Stack:
         raise InputError(f"There is no file or folder {path}; check the path.")
     if is_picture(path):
         return _read_picture(path)
-    from VirtualContrastLib.io.reading import read_volume
+    from VirtualContrastLib.io.read import read_volume
 
     image, _ = read_volume(path)
     return _stack_of(image)
@@ -94,7 +94,7 @@ def read_labels(path: Path) -> Stack:
     """Read a label map; unlike an image it may be empty or small. Raises InputError where it cannot be read."""
     if is_picture(path) or not path.exists():
         return read_stack(path)
-    from VirtualContrastLib.io.reading import load
+    from VirtualContrastLib.io.read import load
 
     return _stack_of(load(path).image)
 

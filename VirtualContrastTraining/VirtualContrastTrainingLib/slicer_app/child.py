@@ -19,7 +19,7 @@ import time
 import traceback
 from collections.abc import Sequence
 
-from VirtualContrastLib.failures import UNFORESEEN, explain
+from VirtualContrastLib.errors import UNFORESEEN, explain
 
 GRACE_S = 20.0
 

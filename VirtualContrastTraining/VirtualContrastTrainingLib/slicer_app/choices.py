@@ -8,7 +8,7 @@ from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
-from VirtualContrastLib.slicer_app import model_list
+from VirtualContrastLib.slicer_app.run import model_list
 
 from .recipe_list import RecipeEntry
 from .run_folder import RunFolder, Start

@@ -14,8 +14,8 @@ import qt
 import VirtualContrastLib
 from slicer.i18n import tr as _
 from VirtualContrastLib.events import ExitCode
-from VirtualContrastLib.slicer_app.protocol import LineSplitter
-from VirtualContrastLib.slicer_app.worker import kill_tree, python_program
+from VirtualContrastLib.slicer_app.run.engine_process import kill_tree, python_program
+from VirtualContrastLib.worker.protocol import LineSplitter
 
 from .child import child_processes
 

@@ -1,7 +1,7 @@
 """Which recipes there are, for the panel: read as plain text, since the panel must open where no package is installed.
 
-What they mean is decided by `VirtualContrastTrainingLib.recipe`, which needs pydantic and YAML; a test holds the two
-together.
+What they mean is decided by `VirtualContrastTrainingLib.training.recipe`, which needs pydantic and YAML; a test holds
+the two together.
 """
 
 from __future__ import annotations

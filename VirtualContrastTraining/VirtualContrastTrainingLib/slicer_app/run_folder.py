@@ -8,7 +8,7 @@ import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..trainers.run_files import NNUNET_CHECKPOINTS, PROGRESS, SAMPLES, STOP, Progress, stages
+from ..training.run_files import NNUNET_CHECKPOINTS, PROGRESS, SAMPLES, STOP, Progress, stages
 from .metrics_file import HELD_OUT, Curve, StageMetrics, one_after_the_other
 
 START = "panel.json"

@@ -6,8 +6,8 @@ from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
-from VirtualContrastLib.slicer_app import model_list
-from VirtualContrastLib.slicer_app.protocol import told_time
+from VirtualContrastLib.slicer_app.run import model_list
+from VirtualContrastLib.worker.protocol import told_time
 
 from . import choices, layout
 from .charts import Charts, told_name

@@ -14,8 +14,8 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 from VirtualContrastLib.events import ExitCode, VirtualContrastError
-from VirtualContrastLib.slicer_app import install
-from VirtualContrastLib.slicer_app.log_window import LogWindow
+from VirtualContrastLib.slicer_app.run import install
+from VirtualContrastLib.slicer_app.run.log_window import LogWindow
 
 from . import choices, packages
 from .recipe_list import DEFAULT, RecipeEntry, read_recipe, shipped_recipes

@@ -1,0 +1,216 @@
+"""How a command speaks (bars on a terminal, plain lines, JSON lines for programs) and how it stops."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TextIO
+
+from ..errors import UNFORESEEN, explain
+from ..events import Events, ExitCode, Stage, VirtualContrastError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from ..run.batch import CaseOutcome
+
+
+class Reporter:
+    """Plain lines: what is made goes to stdout, progress, warnings and errors to stderr."""
+
+    def __init__(self, out: TextIO, err: TextIO) -> None:
+        self.out = out
+        self.err = err
+        self._stage: Stage | None = None
+        self._told = 0.0
+
+    def progress(self, stage: Stage, done: int, total: int) -> None:
+        """One line at the start of each stage, then at most one every 5 seconds."""
+        now = time.monotonic()
+        if stage is self._stage and now - self._told < 5:
+            return
+        if stage is self._stage:
+            self._say(f"  {stage.value} {done}/{total}")
+        else:
+            self._say(f"{stage.value} ...")
+        self._stage, self._told = stage, now
+
+    def warning(self, message: str) -> None:
+        """One line on stderr."""
+        self._say(f"Warning: {message}")
+
+    def case_started(self, case: str, number: int, total: int) -> None:
+        """A case of a batch begins."""
+        self._stage = None
+        self._say(f"[{number}/{total}] {case}")
+
+    def case_ended(self, outcome: CaseOutcome) -> None:
+        """A case of a batch ended."""
+        note = f": {outcome.message}" if outcome.message else ""
+        self._say(f"  {outcome.case} {outcome.status.value} in {outcome.seconds:.1f} s{note}")
+
+    def done(self, text: str, **fields: Any) -> None:
+        """The last word of a command that went well: `text` for people, `fields` for programs."""
+        self.close()
+        print(text, file=self.out, flush=True)
+
+    def error(self, message: str, code: ExitCode) -> None:
+        """The last word of a command that failed: one sentence."""
+        self.close()
+        self._say(f"Error: {message}")
+
+    def close(self) -> None:
+        """Release the terminal."""
+
+    def _say(self, text: str) -> None:
+        print(text, file=self.err, flush=True)
+
+
+class BarReporter(Reporter):
+    """As `Reporter`, with a progress bar per stage on a terminal."""
+
+    def __init__(self, out: TextIO, err: TextIO) -> None:
+        super().__init__(out, err)
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+
+    def progress(self, stage: Stage, done: int, total: int) -> None:
+        """Move the bar of `stage`; a new stage gets a new bar below."""
+        bars = self._bars()
+        if stage is not self._stage or self._task is None:
+            self._task, self._stage = bars.add_task(stage.value, total=total), stage
+        bars.update(self._task, completed=done, total=total)
+
+    def case_started(self, case: str, number: int, total: int) -> None:
+        """Start with fresh bars for each case."""
+        self.close()
+        super().case_started(case, number, total)
+
+    def case_ended(self, outcome: CaseOutcome) -> None:
+        """A case of a batch ended."""
+        self.close()
+        super().case_ended(outcome)
+
+    def close(self) -> None:
+        """Stop drawing; the bars stay as they are."""
+        if self._progress is not None:
+            self._progress.stop()
+        self._progress = self._task = self._stage = None
+
+    def _bars(self) -> Progress:
+        if self._progress is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+            columns = (
+                TextColumn("{task.description:<12}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+            )
+            self._progress = Progress(*columns, console=Console(file=self.err))
+            self._progress.start()
+        return self._progress
+
+    def _say(self, text: str) -> None:
+        if self._progress is not None:
+            self._progress.console.print(text, markup=False, highlight=False)
+        else:
+            super()._say(text)
+
+
+class JsonReporter(Reporter):
+    """One JSON object a line on stdout: progress, warning, case, done, error."""
+
+    def progress(self, stage: Stage, done: int, total: int) -> None:
+        """{"event": "progress", "stage", "done", "total"}."""
+        self._emit("progress", stage=stage.value, done=done, total=total)
+
+    def warning(self, message: str) -> None:
+        """{"event": "warning", "message"}."""
+        self._emit("warning", message=message)
+
+    def case_started(self, case: str, number: int, total: int) -> None:
+        """{"event": "case", "case", "status": "started", "number", "total"}."""
+        self._emit("case", case=case, status="started", number=number, total=total)
+
+    def case_ended(self, outcome: CaseOutcome) -> None:
+        """{"event": "case", "case", "status", "seconds", "message"}."""
+        self._emit(
+            "case",
+            case=outcome.case,
+            status=outcome.status.value,
+            seconds=outcome.seconds,
+            message=outcome.message,
+        )
+
+    def done(self, text: str, **fields: Any) -> None:
+        """{"event": "done", ...}."""
+        self._emit("done", **fields)
+
+    def error(self, message: str, code: ExitCode) -> None:
+        """{"event": "error", "message", "exit_code"}, and the sentence on stderr."""
+        self._emit("error", message=message, exit_code=int(code))
+        self._say(f"Error: {message}")
+
+    def _emit(self, event: str, **fields: Any) -> None:
+        print(json.dumps({"event": event, **fields}), file=self.out, flush=True)
+
+
+def make_reporter(json_lines: bool) -> Reporter:
+    """JSON lines when asked for, bars on a terminal where rich is installed, else plain lines."""
+    if json_lines:
+        return JsonReporter(sys.stdout, sys.stderr)
+    if sys.stderr is not None and sys.stderr.isatty():
+        with contextlib.suppress(ImportError):
+            import rich.progress  # noqa: F401
+
+            return BarReporter(sys.stdout, sys.stderr)
+    return Reporter(sys.stdout, sys.stderr)
+
+
+def guarded(action: Callable[[Reporter, Events], ExitCode], *, json_lines: bool, debug: bool) -> int:
+    """Run a command's `action` and turn whatever stops it into one sentence and an exit code.
+
+    Prints of third-party code go to stderr, so that stdout holds the command's own words only. With `debug`
+    the traceback of an error follows its sentence.
+    """
+    reporter = make_reporter(json_lines)
+    events = Events([reporter])
+    with contextlib.redirect_stdout(sys.stderr), cancelling_on_signals(events):
+        try:
+            code = action(reporter, events)
+        except (VirtualContrastError, KeyboardInterrupt, *UNFORESEEN) as error:
+            message, code = explain(error)
+            reporter.error(message, code)
+            if debug:
+                traceback.print_exception(error, file=sys.stderr)
+        finally:
+            reporter.close()
+    return int(code)
+
+
+@contextlib.contextmanager
+def cancelling_on_signals(events: Events) -> Iterator[None]:
+    """Make Ctrl-C and a terminate signal ask the run to stop; a second Ctrl-C interrupts at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        events.cancel()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

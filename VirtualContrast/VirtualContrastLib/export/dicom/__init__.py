@@ -1,0 +1,1 @@
+"""DICOM output labeled as synthetic: series, segmentation, structured report."""

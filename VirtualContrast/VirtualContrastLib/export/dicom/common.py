@@ -1,0 +1,152 @@
+"""What every DICOM object of a run shares: its labels, its equipment and its references to its sources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...events import InputError
+from ..content import DISCLAIMER, ModelIdentity, RunIdentity
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+
+def read_reference(files: Sequence[Path]) -> list[Dataset]:
+    """Headers (no pixels) of the DICOM files that the pre-contrast volume was read from.
+
+    Raises InputError when there is none, a file is not DICOM, the modality is not MR, or the files belong to
+    several studies.
+    """
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    headers: list[Dataset] = []
+    for path in files:
+        try:
+            headers.append(pydicom.dcmread(path, stop_before_pixels=True))
+        except (InvalidDicomError, OSError) as error:
+            raise InputError(f"{path.name} cannot be read as DICOM; give the source series of the volume.") from error
+    if not headers:
+        raise InputError("The list of DICOM source files is empty; leave the source out or give its files.")
+    if any(header.get("Modality") != "MR" for header in headers):
+        raise InputError("DICOM export writes MR images, and the source is not MR; export NRRD or NIfTI instead.")
+    if len({header.get("StudyInstanceUID") for header in headers}) > 1:
+        raise InputError("The DICOM source files belong to several studies; give the files of one series.")
+    return headers
+
+
+def label_as_synthetic(dataset: Dataset, model: ModelIdentity, run: RunIdentity, sources: Sequence[Dataset]) -> None:
+    """Add Synthetic Data YES and Contributing Equipment: the model, and the scanner of `sources[0]`.
+
+    pydicom 2 has no keyword for (0008,001C), hence `add_new`.
+    """
+    dataset.add_new(0x0008001C, "CS", "YES")
+    equipment = [synthesizing_equipment(model, run)]
+    if sources:
+        equipment.append(_acquisition_equipment(sources[0]))
+    dataset.ContributingEquipmentSequence = equipment
+
+
+def synthesizing_equipment(model: ModelIdentity, run: RunIdentity) -> Dataset:
+    """Contributing Equipment item of `model`: id, version and the SHA-256 of its weights as serial number."""
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.PurposeOfReferenceCodeSequence = [code_item("109100", "DCM", "Synthesizing Equipment")]
+    item.Manufacturer = "VirtualContrast"
+    item.ManufacturerModelName = model.id[:64]
+    item.SoftwareVersions = model.version[:64]
+    if model.weights_sha256:
+        item.DeviceSerialNumber = model.weights_sha256[:64]
+    item.ContributionDateTime = run.created.strftime("%Y%m%d%H%M%S")
+    phantoms = " Trained on simulated phantoms only." if model.trained_on_phantoms else ""
+    item.ContributionDescription = (
+        f"Model {model.id} version {model.version}, weights SHA-256 {model.weights_sha256 or 'none'}, "
+        f"run {run.run_id}.{phantoms} {DISCLAIMER}"
+    )[:1024]
+    return item
+
+
+def _acquisition_equipment(source: Dataset) -> Dataset:
+    """A Contributing Equipment item for the scanner of the source."""
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.PurposeOfReferenceCodeSequence = [code_item("109101", "DCM", "Acquisition Equipment")]
+    item.Manufacturer = source.get("Manufacturer") or "unknown"
+    copy_attributes(source, item, ["ManufacturerModelName", "SoftwareVersions"])
+    return item
+
+
+def add_equipment(dataset: Dataset, run: RunIdentity) -> None:
+    """General Equipment: this program, not the scanner."""
+    dataset.Manufacturer = "VirtualContrast"
+    dataset.ManufacturerModelName = "VirtualContrast engine"
+    dataset.SoftwareVersions = run.engine_version
+
+
+def source_images(headers: Sequence[Dataset], position: Sequence[float], normal: np.ndarray) -> list[Dataset]:
+    """Source Image Sequence of the slice at `position` (mm, LPS): source files or frames in the same plane.
+
+    A source lies in the same plane when it is within 0.05 mm of it along `normal`.
+    """
+    here = float(np.dot(position, normal))
+    found = []
+    for header in headers:
+        single = header.get("ImagePositionPatient")
+        if single is not None:
+            if abs(float(np.dot([float(v) for v in single], normal)) - here) < 0.05:
+                found.append(_reference(header, None))
+            continue
+        frames = [n for n, at in _frame_positions(header) if abs(float(np.dot(at, normal)) - here) < 0.05]
+        if frames:
+            found.append(_reference(header, frames))
+    return found
+
+
+def _frame_positions(header: Dataset) -> list[tuple[int, list[float]]]:
+    """Frame number (1-based) and position (mm) of each frame of an enhanced multi-frame header."""
+    positions = []
+    for number, frame in enumerate(header.get("PerFrameFunctionalGroupsSequence", []), start=1):
+        for plane in frame.get("PlanePositionSequence", []):
+            positions.append((number, [float(value) for value in plane.ImagePositionPatient]))
+    return positions
+
+
+def _reference(header: Dataset, frames: list[int] | None) -> Dataset:
+    """One item of a Source Image Sequence, with the purpose "source image for image processing operation"."""
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
+    if frames is not None:
+        item.ReferencedFrameNumber = frames
+    item.PurposeOfReferenceCodeSequence = [code_item("121322", "DCM", "Source image for image processing operation")]
+    return item
+
+
+def ds(value: float) -> Any:
+    """`value` as a DICOM decimal string: as exact as 16 characters allow."""
+    from pydicom.valuerep import DSfloat
+
+    return DSfloat(float(value), auto_format=True)
+
+
+def code_item(value: str, scheme: str, meaning: str) -> Dataset:
+    """One item of a code sequence."""
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
+    return item
+
+
+def copy_attributes(source: Dataset, target: Dataset, keywords: Sequence[str]) -> None:
+    """Copy the attributes that `source` has; private attributes are never copied."""
+    for keyword in keywords:
+        if keyword in source:
+            target[keyword] = source[keyword]

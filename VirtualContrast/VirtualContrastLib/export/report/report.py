@@ -1,0 +1,237 @@
+"""report.html: one self-contained page for a reader who was not there; images included, nothing loaded from
+outside.
+
+It holds no patient name, id or path: it takes the manifest, which has none, and figures without patient text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+
+from ...kinetics.agreement import Agreement
+from ...kinetics.curves import LesionCurve
+from ...lesions.measurement import LesionMeasures
+from ...metrics.image_pairs import PairMetrics
+from ...results.manifest import MAMMOGRAM, Manifest
+from ..content import DISCLAIMER, NO_LESIONS, TYPE_NAMES, ModelIdentity, RunIdentity, acquired_phases, breast_side
+from ..figures.run_figures import FigureFile
+from ..tables import agreement_rows, peak_uncertainty_percent
+from . import html as style
+from . import text as words
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """What the report tells.
+
+    `manifest` has its run id filled in. `reference` is the pre-contrast volume, for the side of lesions.
+    `segmented` is False where no lesions were looked for. `agreement` and `metrics` come with real phases.
+    `times_s` are the synthetic phases' seconds after injection, by default the
+    manifest's.
+    """
+
+    manifest: Manifest
+    reference: sitk.Image
+    measures: Sequence[LesionMeasures] = ()
+    curves: Sequence[LesionCurve] = ()
+    figures: Sequence[FigureFile] = ()
+    agreement: Agreement | None = None
+    metrics: Sequence[PairMetrics] = ()
+    segmented: bool = True
+    times_s: Sequence[float | None] = ()
+    run: RunIdentity = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "run", RunIdentity.of(self.manifest))
+
+
+def write_report(path: Path, content: ReportContent) -> None:
+    """Write the report as one HTML file: UTF-8, no script, no outside resource, all text escaped."""
+    dynamic = content.manifest.kind != MAMMOGRAM
+    sections = [
+        _alerts(content),
+        _models(content.run),
+        _inputs(content.manifest),
+        _warnings(content.manifest),
+        _lesions(content) if dynamic else "",
+        _figures(content.figures),
+        _agreement(content) if dynamic else _mammogram_agreement(content),
+        _methods(content),
+        _timing(content.manifest),
+        _provenance(content.manifest),
+    ]
+    title = "Synthetic contrast-enhanced breast MRI" if dynamic else "Synthetic recombined mammogram"
+    path.write_text(style.page(title, DISCLAIMER, [s for s in sections if s]), encoding="utf-8")
+
+
+def _alerts(content: ReportContent) -> str:
+    """What must not be overread: phantom training, arbitrary units."""
+    parts = []
+    phantom = [model.id for model in _used(content.run) if model.trained_on_phantoms]
+    if phantom:
+        parts.append(style.paragraph(words.PHANTOM.format(models=" and ".join(phantom)), "alert"))
+    if content.manifest.arbitrary_units:
+        parts.append(style.paragraph(words.ARBITRARY_UNITS, "alert"))
+    return "\n".join(parts)
+
+
+def _used(run: RunIdentity) -> list[ModelIdentity]:
+    return [run.synthesis, *([run.segmentation] if run.segmentation else [])]
+
+
+def _models(run: RunIdentity) -> str:
+    rows = []
+    for role, model in zip(("Synthesis", "Lesions"), _used(run), strict=False):
+        trained = "simulated phantoms only" if model.trained_on_phantoms else words.trained_on(model)
+        rows.append((role, model.id, model.version, model.short_sha256 or "no weights", trained))
+    return style.section(
+        "Models", style.table(("Role", "Model", "Version", "Weights SHA-256 (first 12)", "Trained on"), rows)
+    )
+
+
+def _inputs(manifest: Manifest) -> str:
+    """Role, format and geometry of each input; the manifest has no names."""
+    rows = []
+    for entry in manifest.inputs:
+        geometry = entry["geometry"]
+        size = " × ".join(str(n) for n in geometry["size"])
+        spacing = " × ".join(f"{value:.3g}" for value in geometry["spacing_mm"])
+        time = "–" if entry["time_s"] is None else f"{entry['time_s']:.0f}"
+        modality = entry["modality"] or "not stated"
+        read = ", read by the model" if entry.get("model_input") else ""
+        rows.append((entry["role"].replace("_", " ") + read, modality, entry["format"], size, spacing, time))
+    header = ("Image", "Modality", "Format", "Size (voxels)", "Spacing (mm)", "Time (s)")
+    return style.section("Input", style.table(header, rows))
+
+
+def _warnings(manifest: Manifest) -> str:
+    if not manifest.warnings:
+        return style.section("Warnings", style.paragraph("The run gave no warning."))
+    return style.section("Warnings", style.bullets(manifest.warnings, "warnings"))
+
+
+def _lesions(content: ReportContent) -> str:
+    """The table of lesions, or the sentence that none was outlined."""
+    if not content.segmented:
+        return style.section("Lesions", style.paragraph(words.NOT_SEGMENTED))
+    if not content.measures:
+        return style.section("Lesions", style.paragraph(words.NO_LESION))
+    curves = {curve.label: curve for curve in content.curves}
+    unit = content.measures[0].unit
+    rows = [_lesion_row(measure, curves.get(measure.label), content.reference) for measure in content.measures]
+    return style.section(
+        "Lesions",
+        style.table(words.lesion_header(unit), rows),
+        style.paragraph(words.LESION_NOTE, "note"),
+    )
+
+
+def _lesion_row(measure: LesionMeasures, curve: LesionCurve | None, reference: sitk.Image) -> list[Any]:
+    """Cells in the order of `report_text.lesion_header`."""
+    millimeters = measure.unit == "mm"
+    volume = [style.rounded(measure.volume_mm3, 0)]
+    if millimeters:
+        volume.append(style.rounded(measure.volume_mm3 / 1000.0, 2))
+    peak, band, kinds = "–", "–", ("–", "–")
+    if curve is not None:
+        peak = style.rounded(float(curve.parameters.peak_pe_percent), 0)
+        uncertainty = peak_uncertainty_percent(curve)
+        band = f"± {uncertainty:.0f}" if uncertainty > 0 else "not estimated"
+        kinds = TYPE_NAMES[curve.curve_type], TYPE_NAMES[curve.hot_spot_type]
+    return [
+        measure.label,
+        breast_side(measure.centroid_mm, reference) if millimeters else "unknown",
+        *volume,
+        " × ".join(style.rounded(value) for value in measure.diameters_mm),
+        style.rounded(measure.longest_diameter_mm),
+        style.rounded(measure.early_pe_percent, 0),
+        peak,
+        band,
+        style.rounded(measure.ser, 2),
+        *kinds,
+        style.rounded(measure.ftv_mm3, 0),
+    ]
+
+
+def _figures(figures: Sequence[FigureFile]) -> str:
+    if not figures:
+        return ""
+    return style.section("Figures", *(style.picture(figure.path, figure.caption) for figure in figures))
+
+
+def _agreement(content: ReportContent) -> str:
+    """Synthetic against real phases, with the definition of every number; empty without real phases."""
+    parts = []
+    if content.metrics:
+        rows = [
+            (
+                f"{m.phase}",
+                m.compared,
+                m.region,
+                style.rounded(m.mae, 3),
+                style.rounded(m.mse, 2),
+                style.rounded(m.psnr_db, 2),
+                style.rounded(m.ssim, 4),
+            )
+            for m in content.metrics
+        ]
+        parts += [style.table(words.METRICS_HEADER, rows), style.paragraph(words.METRICS_NOTE, "note")]
+    if content.agreement is not None:
+        rows = [
+            (name, unit, f"{count}", *(style.rounded(value, 2) for value in values))
+            for name, unit, count, *values in agreement_rows(content.agreement, acquired=len(content.run.acquired))
+        ]
+        parts += [style.table(words.AGREEMENT_HEADER, rows), style.paragraph(words.AGREEMENT_NOTE, "note")]
+    if parts and content.run.acquired:
+        note = words.ACQUIRED_NOTE.format(read=acquired_phases(content.run.acquired))
+        parts.append(style.paragraph(note, "note"))
+    return style.section("Agreement with the acquired phases", *parts) if parts else ""
+
+
+def _mammogram_agreement(content: ReportContent) -> str:
+    """The synthetic against the true recombined image; empty without the latter."""
+    if not content.metrics:
+        return ""
+    rows = [
+        (m.region, *(style.rounded(value, 3) for value in (m.mae, m.mse, m.psnr_db)), style.rounded(m.ssim, 4))
+        for m in content.metrics
+    ]
+    return style.section(
+        "Agreement with the acquired image",
+        style.table(words.METRICS_HEADER[2:], rows),
+        style.paragraph(words.MAMMOGRAM_METRICS_NOTE, "note"),
+    )
+
+
+def _methods(content: ReportContent) -> str:
+    if content.manifest.kind == MAMMOGRAM:
+        return style.section("Methods", *map(style.paragraph, words.mammogram_methods()))
+    method = content.run.segmentation.id if content.run.segmentation else NO_LESIONS
+    times = content.times_s or [phase["time_s"] for phase in content.manifest.phases]
+    parts = [style.paragraph(text) for text in words.methods(method, times, content.run.acquired)]
+    return style.section("Methods", *parts)
+
+
+def _timing(manifest: Manifest) -> str:
+    rows = [(stage, style.rounded(seconds, 2)) for stage, seconds in manifest.timing_s.items()]
+    if not rows:
+        return ""
+    rows.append(("total of these", style.rounded(sum(manifest.timing_s.values()), 2)))
+    return style.section("Time taken", style.table(("Stage", "Seconds"), rows))
+
+
+def _provenance(manifest: Manifest) -> str:
+    """Run id, hashes, device, settings and versions."""
+    rows = [("Run", manifest.run_id), ("Made (UTC)", manifest.created_utc), ("Use", manifest.use)]
+    rows.append(("Fingerprint of the job", manifest.fingerprint))
+    rows += [(f"Input SHA-256, {entry['role']}", entry["sha256"]) for entry in manifest.inputs]
+    rows += [(f"Weights SHA-256, {model['id']}", model["weights_sha256"]) for model in manifest.models]
+    rows += [(f"Device: {name}", value) for name, value in manifest.device.items()]
+    rows += [(f"Setting: {name}", value) for name, value in manifest.settings.items()]
+    rows += [(f"Version: {name}", value) for name, value in manifest.versions.items()]
+    return style.section("Provenance", style.facts(rows))

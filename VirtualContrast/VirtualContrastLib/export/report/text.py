@@ -1,0 +1,136 @@
+"""The words of the report: what every number means and what it does not mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...kinetics.parameters import CurveRules
+from ...lesions.measurement import FTV_PE_PERCENT
+from ...lesions.threshold import ThresholdSettings
+from ..content import GIVEN, NO_LESIONS, THRESHOLD, ModelIdentity, acquired_phases
+
+PHANTOM = (
+    "TRAINED ON SIMULATED PHANTOMS ONLY: {models} has never seen a patient. It shows that the program "
+    "works. What it draws on a patient's images has no meaning."
+)
+ARBITRARY_UNITS = (
+    "The model's output is in arbitrary units, not in those of the input. Enhancement against the "
+    "pre-contrast image is only as good as that mapping."
+)
+NOT_SEGMENTED = "Lesions were not looked for in this run."
+NO_LESION = (
+    "No lesion was outlined. This does not mean that there is none: the synthesis may hide a lesion, and "
+    "the method may miss one."
+)
+LESION_NOTE = (
+    "Diameters: extent left-right × anterior-posterior × superior-inferior. Longest: greatest distance on "
+    "the surface in 3-D. Side: from the patient coordinate of the centroid; check it against the images. "
+    "Early PE: percent enhancement of the mean curve at the early phase. Peak PE: its highest point, with one "
+    "standard deviation of the synthesis (an upper bound for the mean curve; it is sensitivity to small "
+    "disturbances, not a calibrated error). SER: signal enhancement ratio. FTV: functional tumor volume. "
+    "Hot spot: the most enhancing 3 × 3 voxels."
+)
+METRICS_HEADER = ("Phase", "Compared", "Region", "MAE", "MSE", "PSNR (dB)", "SSIM")
+METRICS_NOTE = (
+    "Each image against the acquired phase, on the input's values without rescaling. MAE: mean absolute "
+    "difference, in input units; MSE: mean squared difference; PSNR: 10 log10(L² / MSE) with L the range "
+    "of the acquired volume; SSIM: structural similarity, slice by slice, Gaussian window of sigma 1.5 "
+    "pixels. Rows named pre compare the pre-contrast image itself: what doing nothing would give. A "
+    "synthesis that is no better than these rows has added nothing."
+)
+MAMMOGRAM_METRICS_NOTE = (
+    "The synthetic image against the acquired recombined one, on grey values without rescaling: a difference in scale "
+    "between the two counts as error. MAE: mean absolute difference; MSE: mean squared difference; PSNR: 10 log10(L² / "
+    "MSE) with L the range of the acquired image; SSIM: structural similarity, Gaussian window of sigma 1.5 pixels."
+)
+AGREEMENT_HEADER = ("Quantity", "Unit", "Lesions", "Value", "SD", "Lower", "Upper")
+AGREEMENT_NOTE = (
+    "Differences are synthetic minus acquired in the same outlines. For a bias, lower and upper are the "
+    "limits of agreement (bias ± 1.96 SD); for equal curve type and kappa they are a 95 % bootstrap "
+    "interval over lesions (five lesions or more). A dash: the number of lesions is too small."
+)
+ACQUIRED_NOTE = (
+    "The {read} stands in both curves, so only later phases are compared. Rows of the images named phase_N compare the "
+    "last acquired phase that the model read: what repeating it would give."
+)
+
+
+def trained_on(model: ModelIdentity) -> str:
+    """What is said of a model that was not trained on phantoms."""
+    return "patients; see its model card" if model.weights_sha256 else "not trained"
+
+
+def lesion_header(unit: str) -> list[str]:
+    """Column titles of the lesion table; lengths in `unit` ("mm" or "px")."""
+    volumes = ["Volume (mm³)", "Volume (cm³)"] if unit == "mm" else ["Area or volume (px)"]
+    ftv = "FTV (mm³)" if unit == "mm" else "FTV (px)"
+    return [
+        "No.", "Side", *volumes, f"Diameters ({unit})", f"Longest ({unit})", "Early PE (%)", "Peak PE (%)",
+        "Synthesis SD (%)", "SER", "Curve type", "Hot spot type", ftv,
+    ]  # fmt: skip
+
+
+def methods(segmentation: str, times_s: Sequence[float | None], acquired: Sequence[int] = ()) -> list[str]:
+    """Paragraphs on how the numbers were made, with every threshold.
+
+    `segmentation` is a method or a model's id, `times_s` the synthetic phases' seconds after injection, `acquired` the
+    indices of the real phases that the model read.
+    """
+    rules = CurveRules()
+    times = ", ".join(f"{time_s:.0f}" for time_s in times_s if time_s is not None)
+    synthesis = (
+        "The post-contrast phases were computed by a neural network from the pre-contrast volume alone; no "
+        "contrast agent was given for them. Intensities of all phases were mapped with one set of "
+        "constants, taken from the pre-contrast volume."
+    )
+    if acquired:
+        read = acquired_phases(acquired)
+        synthesis = (
+            f"The post-contrast phases after the {read} were computed by a neural network from the pre-contrast volume "
+            f"and the {read}, for which contrast agent was given. Intensities of all phases were mapped with one set "
+            "of constants. Curves, maps and the functional tumor volume rest on acquired and synthetic phases together."
+        )
+    if times:
+        synthesis += f" They stand for {times} s after injection."
+    kinetics = (
+        "Percent enhancement PE = 100 (S - S0) / S0, S0 before contrast. SER = (S early - S0) / (S late - "
+        f"S0), with the phases nearest to {rules.ser_early_s:.0f} s and {rules.ser_late_s:.0f} s. Curve "
+        f"type: the last phase against the highest signal within {rules.early_limit_s:.0f} s; more than "
+        f"{rules.plateau_percent:.0f} % above is type I (persistent), more than {rules.plateau_percent:.0f} "
+        "% below type III (washout), between them type II (plateau); no type below a peak PE of "
+        f"{rules.minimum_pe_percent:.0f} %, and none without a phase later than {rules.early_limit_s:.0f} "
+        f"s. Functional tumor volume: voxels with early PE of at least {FTV_PE_PERCENT:.0f} % and SER of at "
+        "least 0. Curves are means over all voxels of the outline."
+    )
+    return [synthesis, _segmentation(segmentation, acquired), kinetics]
+
+
+def mammogram_methods() -> list[str]:
+    """Paragraphs on how a recombined image was made, and on what it is not."""
+    return [
+        "The recombined image was computed by a neural network from the low-energy image alone, in overlapping windows "
+        "that were averaged; no high-energy image and no iodine map had a part in it. Outside the breast's bounding "
+        "box it is the darkest value that the model draws.",
+        "Grey values are those of the images that the model was trained on. They have no unit and do not measure "
+        "iodine. The network works on larger pixels than the input's, so the result is smoother than an acquired one.",
+    ]
+
+
+def _segmentation(method: str, acquired: Sequence[int]) -> str:
+    if method == GIVEN:
+        return "The outlines of the lesions were given by the user; the synthetic images had no part in them."
+    if method == NO_LESIONS:
+        return "Lesions were not looked for."
+    if method != THRESHOLD:
+        on = "on the acquired and synthetic phases" if acquired else "on the synthetic phases"
+        return f"Lesions were outlined by the network {method} {on}, unchecked by a reader."
+    rule = ThresholdSettings()
+    on = f"the {acquired_phases(acquired)}" if acquired else "the synthetic phases"
+    return (
+        f"Lesions were outlined by a threshold on {on}, inside the breasts: PE of at least "
+        f"{rule.pe_percent:.0f} % at the phase nearest to {CurveRules().ser_early_s:.0f} s, a signal before "
+        f"contrast of at least {rule.background_fraction:g} times the {rule.background_percentile:.0f}th "
+        f"percentile of the breasts, at least {rule.minimum_volume_mm3:.0f} mm³, and no longer than "
+        f"{rule.maximum_elongation:g} times their thickness (longer parts are taken for vessels). They were "
+        "not checked by a reader."
+    )

@@ -1,0 +1,1 @@
+"""Reading DICOM series: headers, phases, pixels, plausibility."""

@@ -1,0 +1,297 @@
+"""DICOM headers, classic and enhanced multi-frame, as one record per slice. No patient identifiers are read."""
+
+from __future__ import annotations
+
+import logging
+import math
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...events import InputError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_TAGS: list[str] = [
+    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID",
+    "Modality", "SeriesNumber", "SeriesDescription", "InstanceNumber", "ImageType", "Rows", "Columns",
+    "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "ImagePositionPatient",
+    "ImageOrientationPatient", "PixelSpacing", "ImagerPixelSpacing", "SpacingBetweenSlices",
+    "SliceThickness", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "TriggerTime",
+    "TemporalPositionIdentifier", "AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime",
+    "ContentDate", "ContentTime", "SeriesDate", "EchoTime", "DiffusionBValue", "ScanOptions",
+    "ContrastBolusAgent", "SpectrallySelectedSuppression", "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence", "BitsStored", "PixelRepresentation",
+]  # fmt: skip
+_SYNTHETIC_DATA = 0x0008001C  # pydicom 2 does not know its keyword
+
+
+@dataclass(frozen=True)
+class DicomFrame:
+    """One slice: where it lies, when it was taken, how its stored values become grey values.
+
+    `frame` is the 0-based frame of a multi-frame file, None in a single-frame one. `position` (LPS mm),
+    `orientation` (row then column direction) and `pixel_spacing` (between rows, between columns; mm) are None
+    where the header has none. `tags` has the values that can order phases: trigger and acquisition and
+    content in seconds, temporal as an index.
+    """
+
+    path: Path
+    frame: int | None
+    sop_uid: str
+    instance: int | None
+    position: tuple[float, ...] | None
+    orientation: tuple[float, ...] | None
+    pixel_spacing: tuple[float, ...] | None
+    thickness: float | None
+    size: tuple[int, int]
+    slope: float
+    intercept: float
+    kind: tuple[str, ...]
+    tags: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SeriesHeader:
+    """What all images of a series share. `hints` holds words of the header that the pre-contrast checks look at,
+    `stored_range` the smallest and largest stored value that its pixels can have.
+    """
+
+    uid: str
+    study_uid: str
+    frame_of_reference: str
+    modality: str
+    number: str
+    description: str
+    photometric: str
+    samples: int
+    stored_range: tuple[int, int] = (0, 65535)
+    hints: Mapping[str, str] = field(default_factory=dict)
+
+
+def dicom_errors() -> tuple[type[Exception], ...]:
+    """What pydicom raises on damaged files, depending on where the damage is."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    common = (
+        OSError,
+        EOFError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        RuntimeError,
+        ArithmeticError,
+    )
+    return (*common, AssertionError, struct.error, zlib.error, BytesLengthException, InvalidDicomError)
+
+
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Keep pydicom's remarks on odd but readable values off standard error inside the block."""
+    logger = logging.getLogger("pydicom")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+def is_dicom(path: Path) -> bool:
+    """True where the file has the DICOM mark (DICM after 128 bytes)."""
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def read_headers(path: Path) -> tuple[SeriesHeader, list[DicomFrame]] | None:
+    """Series header and one record per frame of a DICOM file; None for an object without an image (SR, RT plan).
+
+    Raises InputError where the file is damaged.
+    """
+    import pydicom
+    from pydicom.datadict import tag_for_keyword
+
+    tags = [tag for tag in map(tag_for_keyword, _TAGS) if tag is not None] + [_SYNTHETIC_DATA]
+    try:
+        with quiet_pydicom():
+            dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
+            if not dataset.get("Rows") or not dataset.get("Columns"):
+                return None
+            return _series_header(dataset), _frames(dataset, path)
+    except dicom_errors() as error:
+        raise InputError(f"{path.name} is a damaged DICOM file: its header cannot be read.") from error
+
+
+def _series_header(dataset: Dataset) -> SeriesHeader:
+    shared = _first(dataset, "SharedFunctionalGroupsSequence")
+    suppression = _text(dataset, "SpectrallySelectedSuppression")
+    group = _first(dataset, "PerFrameFunctionalGroupsSequence")
+    echo = _text(dataset, "EchoTime") or _nested(group, shared, "MREchoSequence", "EffectiveEchoTime")
+    synthetic = dataset.get(_SYNTHETIC_DATA)
+    return SeriesHeader(
+        uid=_text(dataset, "SeriesInstanceUID"),
+        study_uid=_text(dataset, "StudyInstanceUID"),
+        frame_of_reference=_text(dataset, "FrameOfReferenceUID"),
+        modality=_text(dataset, "Modality"),
+        number=_text(dataset, "SeriesNumber"),
+        description=_text(dataset, "SeriesDescription"),
+        photometric=_text(dataset, "PhotometricInterpretation"),
+        samples=int(dataset.get("SamplesPerPixel") or 1),
+        stored_range=_stored_range(dataset),
+        hints={
+            "agent": _text(dataset, "ContrastBolusAgent"),
+            "scan options": _text(dataset, "ScanOptions"),
+            "suppression": suppression,
+            "echo time": str(echo or ""),
+            "b value": _text(dataset, "DiffusionBValue"),
+            "image type": _text(dataset, "ImageType"),
+            "lookup table": "yes" if dataset.get("ModalityLUTSequence") else "",
+            "synthetic": str(synthetic.value) if synthetic is not None else "",
+        },
+    )
+
+
+def _stored_range(dataset: Dataset) -> tuple[int, int]:
+    values = 2 ** int(dataset.get("BitsStored") or 16)
+    signed = int(dataset.get("PixelRepresentation") or 0) == 1
+    return (-values // 2, values // 2 - 1) if signed else (0, values - 1)
+
+
+def _frames(dataset: Dataset, path: Path) -> list[DicomFrame]:
+    """One record per frame: from the functional groups of an enhanced object, else from the top level."""
+    shared = _first(dataset, "SharedFunctionalGroupsSequence")
+    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    count = int(dataset.get("NumberOfFrames") or 1)
+    if per_frame:
+        if len(per_frame) != count:
+            raise InputError(f"{path.name} declares {count} frames but describes {len(per_frame)}; it is damaged.")
+        return [_frame(dataset, path, n, group, shared) for n, group in enumerate(per_frame)]
+    if count == 1:
+        return [_frame(dataset, path, None, None, shared)]
+    return [_frame(dataset, path, n, None, shared) for n in range(count)]
+
+
+def _frame(dataset: Dataset, path: Path, number: int | None, group: Any, shared: Any) -> DicomFrame:
+    def value(sequence: str, keyword: str) -> Any:
+        inside = _nested(group, shared, sequence, keyword)
+        return dataset.get(keyword) if inside is None else inside
+
+    thickness = value("PixelMeasuresSequence", "SpacingBetweenSlices") or value(
+        "PixelMeasuresSequence", "SliceThickness"
+    )
+    kind = value("MRImageFrameTypeSequence", "FrameType") or dataset.get("ImageType") or ()
+    echo = _nested(group, shared, "MREchoSequence", "EffectiveEchoTime") or dataset.get("EchoTime")
+    spacing = value("PixelMeasuresSequence", "PixelSpacing") or dataset.get("ImagerPixelSpacing")
+    slope = value("PixelValueTransformationSequence", "RescaleSlope")
+    intercept = value("PixelValueTransformationSequence", "RescaleIntercept")
+    return DicomFrame(
+        path=path,
+        frame=number,
+        sop_uid=_text(dataset, "SOPInstanceUID"),
+        instance=_integer(dataset.get("InstanceNumber")),
+        position=_numbers(value("PlanePositionSequence", "ImagePositionPatient"), 3),
+        orientation=_numbers(value("PlaneOrientationSequence", "ImageOrientationPatient"), 6),
+        pixel_spacing=_numbers(spacing, 2),
+        thickness=_number(thickness),
+        size=(int(dataset.Columns), int(dataset.Rows)),
+        slope=1.0 if slope is None else float(slope),
+        intercept=0.0 if intercept is None else float(intercept),
+        kind=(*_words(kind), f"echo {float(echo):.1f} ms" if echo is not None else ""),
+        tags=_tags(dataset, group, shared),
+    )
+
+
+def _tags(dataset: Dataset, group: Any, shared: Any) -> dict[str, float]:
+    """Values that may tell phases apart; times in seconds (DICOM's trigger time is in milliseconds)."""
+    trigger = _number(dataset.get("TriggerTime"))
+    if trigger is None:
+        trigger = _number(_nested(group, shared, "CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime"))
+    offset = _number(_nested(group, shared, "TemporalPositionSequence", "TemporalPositionTimeOffset"))
+    temporal = _nested(group, shared, "FrameContentSequence", "TemporalPositionIndex")
+    taken = _nested(group, shared, "FrameContentSequence", "FrameAcquisitionDateTime")
+    found = {
+        "trigger": trigger / 1000.0 if trigger is not None else offset,
+        "temporal": _number(dataset.get("TemporalPositionIdentifier") if temporal is None else temporal),
+        "acquisition": _datetime(taken or dataset.get("AcquisitionDateTime"))
+        or _moment(dataset, "AcquisitionDate", "AcquisitionTime"),
+        "content": _moment(dataset, "ContentDate", "ContentTime"),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _moment(dataset: Dataset, day: str, clock: str) -> float | None:
+    """Seconds from a date and a time element; without a date, the series date or day 0 (only differences count)."""
+    digits = str(dataset.get(clock) or "").replace(":", "").strip()
+    days = str(dataset.get(day) or dataset.get("SeriesDate") or "").replace(".", "").strip()
+    return _datetime((days if len(days) == 8 else "00010101") + digits) if digits else None
+
+
+def _datetime(value: Any) -> float | None:
+    """Seconds of a DICOM DT value (YYYYMMDDHHMMSS.FFFFFF, an optional zone is left out), None if unusable."""
+    text = str(value or "").strip().partition("+")[0].partition("-")[0]
+    whole, _, fraction = text.partition(".")
+    if len(whole) < 10 or not whole.isdigit():
+        return None
+    whole = whole.ljust(14, "0")
+    try:
+        days = date(int(whole[:4]), int(whole[4:6]), int(whole[6:8])).toordinal()
+        seconds = int(whole[8:10]) * 3600 + int(whole[10:12]) * 60 + int(whole[12:14])
+        return days * 86400.0 + seconds + (float(f"0.{fraction}") if fraction else 0.0)
+    except ValueError:
+        return None
+
+
+def _first(dataset: Any, sequence: str) -> Any:
+    items = dataset.get(sequence) if dataset is not None else None
+    return items[0] if items else None
+
+
+def _nested(group: Any, shared: Any, sequence: str, keyword: str) -> Any:
+    """A value of a functional group of this frame, else of the shared ones, else None."""
+    for place in (group, shared):
+        item = _first(place, sequence)
+        if item is not None and item.get(keyword) is not None:
+            return item.get(keyword)
+    return None
+
+
+def _text(dataset: Dataset, keyword: str) -> str:
+    value = dataset.get(keyword)
+    return " ".join(_words(value)) if value is not None else ""
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(str(v) for v in np.atleast_1d(np.asarray(value, dtype=object)))
+
+
+def _number(value: Any) -> float | None:
+    if value is None or value == "":
+        return None
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def _integer(value: Any) -> int | None:
+    return None if value is None or value == "" else int(value)
+
+
+def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
+    """A tuple of `count` finite numbers, None where the element is missing or empty; ValueError for anything else."""
+    if value is None or value == "" or len(value) == 0:
+        return None
+    numbers = tuple(float(v) for v in value)
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
+        raise ValueError("a geometry element has the wrong number of values")
+    return numbers

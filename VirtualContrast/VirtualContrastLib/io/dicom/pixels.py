@@ -1,0 +1,71 @@
+"""Stored DICOM pixels to grey values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from ...events import InputError
+from ..volumes import quiet_itk
+from .headers import DicomFrame, dicom_errors, quiet_pydicom
+
+
+def decode(frames: Sequence[DicomFrame], name: str) -> np.ndarray:
+    """Grey values [k, j, i] of frames in the order given: stored value x slope + intercept of each frame.
+
+    The stored integer type where all slopes are 1 and intercepts 0, else float32. Each file is opened once.
+    Raises InputError where pixels are missing, cut off or compressed in a way that cannot be undone.
+    """
+    if not all(np.isfinite((frame.slope, frame.intercept)).all() and frame.slope != 0 for frame in frames):
+        raise InputError(f"{name} has a rescale slope or intercept that is 0 or not a number.")
+    scaled = any((frame.slope, frame.intercept) != (1.0, 0.0) for frame in frames)
+    slices: list[np.ndarray] = [np.empty(0)] * len(frames)
+    for path in dict.fromkeys(frame.path for frame in frames):
+        wanted = [(n, frame) for n, frame in enumerate(frames) if frame.path == path]
+        for (n, frame), stored in zip(wanted, _stored(path, [f for _, f in wanted]), strict=True):
+            if stored.shape != frame.size[::-1]:
+                raise InputError(f"{path.name} holds pixels of another size than its header declares.")
+            slices[n] = (stored * np.float64(frame.slope) + frame.intercept).astype(np.float32) if scaled else stored
+    return np.stack(slices)
+
+
+def _stored(path: Path, frames: Sequence[DicomFrame]) -> list[np.ndarray]:
+    """Stored values [j, i] of some frames of one file."""
+    import pydicom
+    from pydicom.pixels import pixel_array
+
+    try:
+        with quiet_pydicom():
+            dataset = pydicom.dcmread(path)
+            if "PixelData" not in dataset:
+                raise InputError(f"{path.name} is a DICOM file without pixels; export it again.")
+            if not _decodable(dataset):
+                return _stored_by_gdcm(path, frames)
+            return [pixel_array(dataset, index=frame.frame or 0) for frame in frames]
+    except dicom_errors() as error:
+        raise InputError(f"{path.name} has damaged, cut off or undecodable pixels; export it uncompressed.") from error
+
+
+def _decodable(dataset: Any) -> bool:
+    """True where pydicom can decode the transfer syntax with what is installed."""
+    from pydicom.pixels import get_decoder
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    return not syntax.is_compressed or get_decoder(syntax).is_available
+
+
+def _stored_by_gdcm(path: Path, frames: Sequence[DicomFrame]) -> list[np.ndarray]:
+    """Stored values by SimpleITK's GDCM, which knows JPEG lossless and JPEG-LS; single-frame files only."""
+    if len(frames) != 1 or frames[0].frame is not None:
+        raise InputError(f"{path.name} is compressed in a way that cannot be undone here; export it uncompressed.")
+    try:
+        with quiet_itk():
+            rescaled = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))
+    except RuntimeError as error:
+        raise InputError(f"{path.name} has damaged or undecodable pixels; export it uncompressed.") from error
+    values = (rescaled.reshape(rescaled.shape[-2:]).astype(np.float64) - frames[0].intercept) / frames[0].slope
+    return [np.rint(values).astype(np.int32)]

@@ -1,0 +1,59 @@
+"""What a DICOM header tells of contrast agent, fat suppression and weighting: grounds for a warning."""
+
+from __future__ import annotations
+
+import re
+
+from .headers import SeriesHeader
+
+_POST_WORDS = re.compile(
+    r"(?<![a-z])(post|gad|gd|kontrast|contrast|sub|subtr\w*)(?![a-z])|\+ ?c(?![a-z])|(?<![a-z])c ?\+", re.I
+)
+_PRE_WORDS = re.compile(r"(?<![a-z])(pre|non|no|ohne|without|native?)(?![a-z])", re.I)
+_RECOMBINED_WORDS = re.compile(r"recomb|subtract|iodine|high[ _-]?energy", re.I)
+_SUPPRESSION_WORDS = re.compile(r"fs|fat ?-?sat|spai?r|stir|dixon|water|vibrant|suppress|we(?![a-z])", re.I)
+
+
+def contrast_warnings(header: SeriesHeader, name: str) -> list[str]:
+    """What in a header speaks against a fat-suppressed T1-weighted image before contrast, as sentences."""
+    hints, description = header.hints, header.description
+    found = []
+    if hints["agent"]:
+        found.append(f"{name} names a contrast agent in its header: make sure that it is the pre-contrast phase.")
+    elif _looks_enhanced(header):
+        found.append(f"{name} looks like a post-contrast or subtraction series by its description or image type.")
+    suppressed = "FS" in hints["scan options"].split() or _SUPPRESSION_WORDS.search(description)
+    if header.modality == "MR" and not suppressed and (hints["scan options"] or hints["suppression"] == "NONE"):
+        found.append(f"{name} does not tell of fat suppression in its header, which the models expect.")
+    if _over(hints["echo time"], 20.0) or _over(hints["b value"], 0.0):
+        found.append(
+            f"{name} is not T1-weighted by its header "
+            f"(echo time {hints['echo time'] or '?'} ms or diffusion weighting)."
+        )
+    if hints["synthetic"].upper() == "YES":
+        found.append(f"{name} is marked as synthetic data in its header.")
+    if header.photometric == "MONOCHROME1":
+        found.append(f"{name} is stored with inverted display (MONOCHROME1); its values are used as stored.")
+    return found
+
+
+def mammogram_warnings(header: SeriesHeader, name: str) -> list[str]:
+    """What in a header speaks against an acquired low-energy mammogram, as sentences."""
+    found = []
+    if _RECOMBINED_WORDS.search(f"{header.description} {header.hints['image type']}"):
+        found.append(f"{name} looks like a recombined or high-energy image; the models read the low-energy one.")
+    if header.hints["synthetic"].upper() == "YES":
+        found.append(f"{name} is marked as synthetic data in its header.")
+    return found
+
+
+def _looks_enhanced(header: SeriesHeader) -> bool:
+    described = _POST_WORDS.search(header.description) and not _PRE_WORDS.search(header.description)
+    return bool(described) or "SUB" in header.hints["image type"]
+
+
+def _over(text: str, limit: float) -> bool:
+    try:
+        return float(text) > limit
+    except ValueError:
+        return False

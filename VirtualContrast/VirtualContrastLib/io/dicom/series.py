@@ -1,0 +1,262 @@
+"""DICOM folders and files as volumes, classic and enhanced multi-frame, one phase at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ...events import InputError
+from ..loaded import Loaded, check_size, choose_time_point
+from ..validation import MODALITIES
+from .headers import DicomFrame, SeriesHeader, is_dicom, read_headers
+from .phases import DicomPhase, directions, slice_normal, split_phases
+from .pixels import decode
+from .plausibility import contrast_warnings, mammogram_warnings
+
+_MAX_FILES = 50_000
+_LISTED = 6
+
+
+@dataclass(frozen=True)
+class DicomSeries:
+    """Images that belong together: one SeriesInstanceUID and, where images repeat, one kind (image type and
+    echo).
+    """
+
+    header: SeriesHeader
+    frames: tuple[DicomFrame, ...]
+
+    @property
+    def label(self) -> str:
+        """Series number, description and number of images, for messages; no patient data."""
+        kind = f", {self.header.description}" if self.header.description else ""
+        return f"{self.header.number or '?'} ({self.header.modality}{kind}, {len(self.frames)} images)"
+
+
+def find_series(folder: Path) -> list[DicomSeries]:
+    """All image series in a folder (in its subfolders where it has no DICOM itself), or of one DICOM file.
+
+    Sorted by series number. Raises InputError where there is no DICOM image, one is damaged or one is there
+    twice.
+    """
+    files = [folder] if folder.is_file() else _dicom_files(folder)
+    headers: dict[str, SeriesHeader] = {}
+    frames: dict[str, list[DicomFrame]] = {}
+    seen: dict[str, Path] = {}
+    for path in files:
+        found = read_headers(path)
+        if found is None:
+            continue
+        header, images = found
+        uid = images[0].sop_uid
+        if uid and uid in seen:
+            raise InputError(f"{folder.name} holds the same image twice ({seen[uid].name}, {path.name}); remove one.")
+        seen[uid] = path
+        headers.setdefault(header.uid, header)
+        frames.setdefault(header.uid, []).extend(images)
+    if not frames:
+        what = "holds no image" if folder.is_file() else "has DICOM files but no image among them"
+        raise InputError(f"{folder.name} {what}; give a breast MR series or a mammogram.")
+    series = [DicomSeries(headers[uid], tuple(part)) for uid in frames for part in _kinds(frames[uid])]
+    return sorted(series, key=lambda s: (int(s.header.number) if s.header.number.isdigit() else 0, s.header.uid))
+
+
+def phases_of(series: Sequence[DicomSeries], name: str) -> list[tuple[DicomSeries, DicomPhase]]:
+    """All phases in order of time, with their series.
+
+    Several series count as phases of one examination only where they have the same study, frame of reference,
+    image type, echo time and slices, and an acquisition (else content) time each. Raises InputError naming
+    the series otherwise.
+    """
+    for one in series:
+        _check_usable(one, name)
+    if len(series) == 1:
+        return [(series[0], phase) for phase in split_phases(series[0].frames, name)]
+    listing = _shorten([one.label for one in series])
+    different = InputError(f"{name} holds {len(series)} different series: {listing}; give a folder with one of them.")
+    if any(_place_key(one) != _place_key(series[0]) for one in series):
+        raise different
+    pairs = [(one, phase) for one in series for phase in split_phases(one.frames, name)]
+    first = np.array([frame.position for frame in pairs[0][1].frames])
+    for _, phase in pairs:
+        here = np.array([frame.position for frame in phase.frames])
+        if here.shape != first.shape or not np.allclose(here, first, atol=0.05):
+            raise different
+    for clock in ("acquisition", "content"):
+        times = [phase.times.get(clock) for _, phase in pairs]
+        if None not in times and len(set(times)) == len(times):
+            return sorted(pairs, key=lambda pair: pair[1].times[clock])
+    raise different
+
+
+def read_series(series: DicomSeries, phase: int | None = None) -> sitk.Image:
+    """One volume of a series as a 3-D image with the grey values of its rescale slope and intercept.
+
+    `phase` counts from 0 and may be left out where there is one only. Stored integers are kept where no
+    rescaling is asked for; rescaled values are float32, computed in double precision slice by slice. Raises
+    InputError.
+    """
+    name = series.frames[0].path.parent.name
+    pairs = phases_of([series], name)
+    return _volume(pairs[choose_time_point(phase, len(pairs), name, "phases")][1], series.header, name)
+
+
+def read(path: Path, index: int | None) -> Loaded:
+    """Phase `index` of a DICOM folder, or a DICOM file; raises InputError."""
+    series = find_series(path)
+    if any(one.header.modality == "MG" for one in series):
+        _check_one_mammogram(series, path.name)
+        return _mammogram(series[0], path.name)
+    pairs = phases_of(series, path.name)
+    if index is None and len(pairs) > 1:
+        raise InputError(
+            f"{path.name} holds {len(pairs)} phases ({_phase_list(pairs)}); choose one, as in {path.name}@0."
+        )
+    chosen, phase = pairs[choose_time_point(index, len(pairs), path.name, "phases")]
+    warnings = []
+    if phase.separated_by in ("instance number", "frame number"):
+        warnings.append(
+            f"{path.name}: no time tag tells its {len(pairs)} volumes apart; they were taken by {phase.separated_by}."
+        )
+    if path.is_file() and len(phase.frames) == 1:
+        warnings.append(f"{path.name} is a single slice; give its folder to read the whole series.")
+    clocks = {f"trigger {chosen.header.uid}" if tag == "trigger" else tag: t for tag, t in phase.times.items()}
+    return Loaded(
+        _volume(phase, chosen.header, path.name),
+        tuple(dict.fromkeys(frame.path for frame in phase.frames)),
+        "dicom",
+        modality=chosen.header.modality,
+        warnings=tuple(warnings),
+        contrast_warnings=tuple(contrast_warnings(chosen.header, path.name)),
+        clocks=clocks,
+    )
+
+
+def _dicom_files(folder: Path) -> list[Path]:
+    """DICOM files directly in a folder, sorted by name; where there are none, those in its subfolders."""
+    for found in (folder.iterdir(), folder.rglob("*")):
+        files = []
+        for path in found:
+            if path.is_file() and path.name.upper() != "DICOMDIR" and is_dicom(path):
+                files.append(path)
+            if len(files) > _MAX_FILES:
+                raise InputError(f"{folder.name} holds more than {_MAX_FILES} DICOM files; give one series.")
+        if files:
+            return sorted(files)
+    raise InputError(f"{folder.name} is a folder without DICOM files; give a DICOM series or a volume file.")
+
+
+def _kinds(frames: list[DicomFrame]) -> list[list[DicomFrame]]:
+    """Frames of one series apart by kind (image type, echo time) where the same place comes more than
+    once.
+    """
+    if len({(frame.position, frame.orientation) for frame in frames}) == len(frames):
+        return [frames]
+    groups: dict[tuple[str, ...], list[DicomFrame]] = {}
+    for frame in frames:
+        groups.setdefault(frame.kind, []).append(frame)
+    return list(groups.values())
+
+
+def _check_usable(series: DicomSeries, name: str) -> None:
+    """Raise InputError where a series is no grey MR or mammography image with a known place."""
+    header = series.header
+    if header.modality not in MODALITIES:
+        raise InputError(f"{name} has the modality {header.modality or '(none)'}; give breast MR or mammography (MG).")
+    if header.samples != 1 or not header.photometric.startswith("MONOCHROME"):
+        raise InputError(f"{name} holds color images ({header.photometric}); give grey ones.")
+    if header.hints["lookup table"]:
+        raise InputError(f"{name} maps its values by a lookup table; export it with plain grey values.")
+    if "MOSAIC" in header.hints["image type"].split():
+        raise InputError(f"{name} is a Siemens mosaic; convert it to one image per slice first.")
+    for frame in series.frames:
+        if frame.position is None or frame.orientation is None or frame.pixel_spacing is None:
+            raise InputError(f"{name} has no place in space (ImagePositionPatient and others) in {frame.path.name}.")
+
+
+def _place_key(series: DicomSeries) -> tuple:
+    header, first = series.header, series.frames[0]
+    geometry = np.round((*(first.orientation or ()), *(first.pixel_spacing or ())), 4).tolist()
+    return header.study_uid, header.frame_of_reference, header.modality, first.kind, first.size, geometry
+
+
+def _volume(phase: DicomPhase, header: SeriesHeader, name: str) -> sitk.Image:
+    """Sorted slices as a 3-D image: row, column and slice normal are the directions of i, j and k."""
+    first, last = phase.frames[0], phase.frames[-1]
+    check_size((*first.size, len(phase.frames)), name)
+    image = sitk.GetImageFromArray(decode(phase.frames, name), isVector=False)
+    row, column = (v / np.linalg.norm(v) for v in directions(first))
+    normal = slice_normal(first)
+    extent = float((np.array(last.position) - np.array(first.position)) @ normal)
+    between_rows, between_columns = first.pixel_spacing or (1.0, 1.0)
+    thickness = first.thickness if first.thickness and first.thickness > 0 else 1.0
+    if between_rows <= 0 or between_columns <= 0:
+        raise InputError(f"{name} declares a pixel spacing that is not positive.")
+    image.SetSpacing((between_columns, between_rows, extent / (len(phase.frames) - 1) if extent else thickness))
+    image.SetOrigin(first.position)
+    image.SetDirection(np.column_stack((row, column, normal)).ravel().tolist())
+    return image
+
+
+def _check_one_mammogram(series: Sequence[DicomSeries], name: str) -> None:
+    count = sum(len(one.frames) for one in series)
+    if count > 1:
+        listing = _shorten([one.label for one in series])
+        raise InputError(f"{name} holds {count} images of mammography ({listing}); give one file: one low-energy view.")
+
+
+def _mammogram(series: DicomSeries, name: str) -> Loaded:
+    """One mammogram: a projection, placed at the origin with the pixel spacing at the detector; tissue is bright."""
+    frame, header = series.frames[0], series.header
+    placed = replace(
+        frame,
+        position=(0.0, 0.0, 0.0),
+        orientation=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
+        pixel_spacing=frame.pixel_spacing or (1.0, 1.0),
+    )
+    _check_usable(DicomSeries(header, (placed,)), name)
+    image = _volume(DicomPhase((placed,), {}, ""), header, name)
+    warnings = [] if frame.pixel_spacing else [f"{name} tells no pixel spacing: measures are in pixels."]
+    if header.photometric == "MONOCHROME1":
+        image = _inverted(image, [frame.slope * value + frame.intercept for value in header.stored_range])
+        warnings.append(f"{name} is stored with inverted display (MONOCHROME1); it was inverted, so tissue is bright.")
+    return Loaded(
+        image,
+        (frame.path,),
+        "dicom",
+        modality="MG",
+        has_geometry=frame.pixel_spacing is not None,
+        warnings=tuple(warnings),
+        contrast_warnings=tuple(mammogram_warnings(header, name)),
+    )
+
+
+def _inverted(image: sitk.Image, ends: Sequence[float]) -> sitk.Image:
+    """The image with its range of possible values (between `ends`) turned round; the type of its numbers stays."""
+    array = sitk.GetArrayFromImage(image)
+    turned = sitk.GetImageFromArray((sum(ends) - array.astype(np.float64)).astype(array.dtype))
+    turned.CopyInformation(image)
+    return turned
+
+
+def _phase_list(pairs: Sequence[tuple[DicomSeries, DicomPhase]]) -> str:
+    """`0: 0 s, 1: 90 s, ...` with times after the first phase where known; descriptions where series
+    differ.
+    """
+    several = len({series.header.uid for series, _ in pairs}) > 1
+    clock = next((c for c in ("trigger", "acquisition", "content") if all(c in p.times for _, p in pairs)), None)
+    texts = []
+    for n, (series, phase) in enumerate(pairs):
+        text = f"{n}"
+        if clock:
+            text += f": {phase.times[clock] - pairs[0][1].times[clock]:g} s"
+        texts.append(f"{text} {series.header.description}".strip() if several else text)
+    return _shorten(texts)
+
+
+def _shorten(texts: list[str]) -> str:
+    return ", ".join(texts if len(texts) <= _LISTED else [*texts[: _LISTED - 1], "...", texts[-1]])

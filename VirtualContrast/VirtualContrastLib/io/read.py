@@ -1,0 +1,168 @@
+"""From a path to a checked volume, and from paths to a study."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from ..events import Events, InputError
+from ..study import Phase, Source, Study
+from .dicom import series
+from .dicom.headers import is_dicom
+from .formats import metaimage, nifti, nrrd, picture
+from .loaded import Loaded
+from .validation import check_volume
+from .volumes import same_geometry, sha256_of, suffix_of
+
+_READERS: dict[str, Callable[[Path, int | None], Loaded]] = {
+    ".nii": nifti.read,
+    ".nii.gz": nifti.read,
+    ".nrrd": nrrd.read,
+    ".nhdr": nrrd.read,
+    ".mha": metaimage.read,
+    ".mhd": metaimage.read,
+}
+_LONGEST_SERIES_S = 3600.0
+
+
+def read_study(
+    pre: str | Path,
+    real: Sequence[str | Path] = (),
+    *,
+    times_s: Sequence[float] | None = None,
+    pixel_spacing_mm: float | None = None,
+    expected: str | None = None,
+    events: Events | None = None,
+) -> Study:
+    """Read a pre-contrast volume and the real post-contrast phases given with it, in order.
+
+    Every volume is a spec as in `read_volume`. The times of the real phases are `times_s` (seconds after
+    injection, one per real phase, increasing) where given, else their distance to the pre-contrast phase by
+    DICOM trigger, acquisition or content time or by the frame times of a NRRD series, else None.
+    `pixel_spacing_mm` gives a picture its millimetres. `expected` is the modality that the model reads, "MR" or "MG",
+    see `gate.check_volume`; None takes both. Raises InputError with one sentence where something cannot
+    be used; warns through `events`.
+    """
+    events = events or Events()
+    _check_times(times_s, len(real))
+    loaded, source = _checked(pre, pixel_spacing_mm, events, expected)
+    for warning in loaded.contrast_warnings:
+        events.warn(warning)
+    phases, sources = [], []
+    for number, spec in enumerate(real, start=1):
+        other, other_source = _checked(spec, pixel_spacing_mm, events, expected)
+        difference = same_geometry(loaded.image, other.image)
+        if difference:
+            raise InputError(
+                f"{_label(spec)} does not lie on the voxels of {_label(pre)}; resample it to them first: {difference}"
+            )
+        time = times_s[number - 1] if times_s is not None else time_after(loaded, other)
+        phases.append(Phase(number, other.image, time, synthetic=False))
+        sources.append(other_source)
+    return Study(
+        pre=Phase(0, loaded.image, 0.0, synthetic=False),
+        source=source,
+        real=tuple(phases),
+        real_sources=tuple(sources),
+        has_geometry=loaded.has_geometry,
+    )
+
+
+def read_volume(
+    spec: str | Path, *, pixel_spacing_mm: float | None = None, events: Events | None = None
+) -> tuple[sitk.Image, Source]:
+    """Read and check one volume. Returns a 3-D scalar image (a single slice has size 1 along k) and its
+    source.
+
+    `spec` is the path of a NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd), PNG, TIFF or
+    DICOM file or of a folder with a DICOM series; `PATH@N` picks time point N, counted from 0, of a 4-D file or of
+    a folder with several phases. Raises InputError with one sentence.
+    """
+    loaded, source = _checked(spec, pixel_spacing_mm, events or Events())
+    return loaded.image, source
+
+
+def load(spec: str | Path, pixel_spacing_mm: float | None = None) -> Loaded:
+    """Read one volume with all that its header tells, without the gate; raises InputError."""
+    try:
+        path, index = split_spec(spec)
+        if path.is_dir():
+            return series.read(path, index)
+        if not path.is_file():
+            raise InputError(f"{path} does not exist or is not a file; check the path.")
+        if path.stat().st_size == 0:
+            raise InputError(f"{path.name} is empty (0 bytes); copy or export it again.")
+        return _read_file(path, index, pixel_spacing_mm)
+    except OSError as error:
+        raise InputError(f"{Path(spec).name} cannot be opened; check its name and permissions.") from error
+
+
+def split_spec(spec: str | Path) -> tuple[Path, int | None]:
+    """Path and time point of `PATH` or `PATH@N`; a path that exists as written has no time point."""
+    text = str(spec)
+    path = Path(text)
+    match = re.fullmatch(r"(.+)@(\d{1,6})", text, re.DOTALL)
+    if match and not path.exists():
+        return Path(match[1]), int(match[2])
+    return path, None
+
+
+def time_after(pre: Loaded, post: Loaded) -> float | None:
+    """Seconds from `pre` to `post` on the first clock that both have.
+
+    None where no clock runs forward between them, or by more than an hour: that is no dynamic series.
+    """
+    for clock, start in pre.clocks.items():
+        if clock in post.clocks and 0 < post.clocks[clock] - start <= _LONGEST_SERIES_S:
+            return post.clocks[clock] - start
+    return None
+
+
+def _read_file(path: Path, index: int | None, pixel_spacing_mm: float | None) -> Loaded:
+    with path.open("rb") as file:
+        start = file.read(8)
+    if is_dicom(path):  # first: a DICOM file may look like TIFF too (PS3.10 7.1)
+        return series.read(path, index)
+    if picture.is_picture(start):
+        if index not in (None, 0):
+            raise InputError(f"{path.name}@{index} does not exist: a picture holds one image.")
+        return picture.read(path, pixel_spacing_mm)
+    reader = _READERS.get(suffix_of(path))
+    if reader is None:
+        raise InputError(f"{path.name} is of an unknown format; give NIfTI, NRRD, MetaImage, DICOM, PNG or TIFF.")
+    return reader(path, index)
+
+
+def _checked(
+    spec: str | Path, pixel_spacing_mm: float | None, events: Events, expected: str | None = None
+) -> tuple[Loaded, Source]:
+    """Load one volume, hash its files, pass the gate and report warnings."""
+    events.check_cancelled()
+    loaded = load(spec, pixel_spacing_mm)
+    source = Source(loaded.files, loaded.format, sha256_of(loaded.files), loaded.modality)
+    check_volume(loaded.image, source, expected=expected, events=events)
+    about_measures_only = expected == "MG" and loaded.format in picture.PICTURES  # a mammogram is not measured
+    for warning in () if about_measures_only else loaded.warnings:
+        events.warn(warning)
+    if pixel_spacing_mm is not None and loaded.format not in picture.PICTURES:
+        events.warn("The pixel spacing given is for pictures only; the spacing of the file itself was used.")
+    return loaded, source
+
+
+def _check_times(times_s: Sequence[float] | None, count: int) -> None:
+    if times_s is None:
+        return
+    if len(times_s) != count:
+        raise InputError(f"{len(times_s)} times are given for {count} real phases; give one time for each.")
+    if not all(math.isfinite(b) and a < b for a, b in pairwise((0.0, *times_s))):
+        raise InputError("The times of the real phases must be seconds after injection, above 0 and increasing.")
+
+
+def _label(spec: str | Path) -> str:
+    path, index = split_spec(spec)
+    return path.name if index is None else f"{path.name}@{index}"

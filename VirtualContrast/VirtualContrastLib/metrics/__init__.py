@@ -1,0 +1,1 @@
+"""Image similarity metrics shared by runs and evaluation."""

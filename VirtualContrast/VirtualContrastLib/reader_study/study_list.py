@@ -1,0 +1,190 @@
+"""The reading list of a reader study: which images there are, which are synthetic, what the truth is.
+
+A CSV with one row for each image: `case` (a code of the study, never a patient's name or id), `image` (a file or folder
+that `virtual-contrast` reads, or `node:NAME` for a volume of the Slicer scene), `condition` (real or synthetic) and any
+of `truth` (lesion: yes or no), `bpe` (the reference, a to d) and `beside` (the low-energy or pre-contrast image to show
+beside it). `scale` is own (default: each image on its own gray scale) or beside (both on that of the image beside, so
+that enhancement is seen, for images in its units); one value for the whole list, since a mixture would tell real from
+synthetic. Paths are relative to the list. The list is the key of the blinding: readers must not open it.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..events import InputError
+from ..io.read import read_volume
+from ..io.volumes import same_geometry
+from ..results.manifest import load_result, write_text
+
+REAL, SYNTHETIC = "real", "synthetic"
+BPE = ("a", "b", "c", "d")
+RECOMBINED = "recombined"
+KINDS = ("phases", "subtraction", RECOMBINED)
+NODE = "node:"
+OWN, BESIDE = "own", "beside"
+COLUMNS = ("case", "image", "condition", "truth", "bpe", "beside", "scale")
+_FLAGS = {"yes": True, "no": False, "1": True, "0": False, "": None}
+_CODE = re.compile(r"[A-Za-z0-9._-]{1,40}")
+
+
+@dataclass(frozen=True)
+class ReadingCase:
+    """One image to read. `image` and `beside` are paths (absolute once loaded) or `node:NAME`; "" for none."""
+
+    case: str
+    image: str
+    condition: str
+    truth: bool | None = None
+    bpe: str | None = None
+    beside: str = ""
+    scale: str = OWN
+
+
+@dataclass(frozen=True)
+class ReadingList:
+    """The images of a study in the list's order; a case has at most one real and one synthetic image."""
+
+    path: Path
+    cases: tuple[ReadingCase, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over cases and conditions in order: what answers refer to. Moved files do not change it."""
+        return hashlib.sha256("\n".join(f"{c.case},{c.condition}" for c in self.cases).encode()).hexdigest()
+
+
+def load_list(path: str | Path) -> ReadingList:
+    """Read a reading list; raises InputError with the row number for what cannot be understood."""
+    path = Path(path).expanduser().absolute()
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as a reading list; give a CSV file in UTF-8.") from error
+    table = csv.DictReader(io.StringIO(text, newline=""))
+    if table.fieldnames is None or not {"case", "image", "condition"} <= set(table.fieldnames):
+        raise InputError(f"{path.name} is no reading list: it needs the columns case, image and condition.")
+    cases = tuple(_case_of(row, number, path) for number, row in enumerate(table, start=2))
+    if not cases:
+        raise InputError(f"{path.name} lists no image; add a row for each.")
+    seen = set()
+    for number, one in enumerate(cases, start=2):
+        if (one.case, one.condition) in seen:
+            raise InputError(f"{path.name}, row {number}: case {one.case} has two {one.condition} images; keep one.")
+        seen.add((one.case, one.condition))
+    if len({one.scale for one in cases}) > 1:
+        raise InputError(f"{path.name}: scale must be the same in every row, or the gray scale tells the images apart.")
+    return ReadingList(path, cases)
+
+
+def _case_of(row: Mapping[str | None, str | None], number: int, path: Path) -> ReadingCase:
+    values = {name: (row.get(name) or "").strip() for name in COLUMNS}
+    where = f"{path.name}, row {number}"
+    if not _CODE.fullmatch(values["case"]):
+        raise InputError(f"{where}: case must be a code of letters, digits, '.', '_' and '-', up to 40.")
+    if not values["image"]:
+        raise InputError(f"{where}: there is no image.")
+    condition, bpe, truth = (values[name].lower() for name in ("condition", "bpe", "truth"))
+    if condition not in (REAL, SYNTHETIC):
+        raise InputError(f"{where}: condition must be real or synthetic, not '{values['condition']}'.")
+    if truth not in _FLAGS:
+        raise InputError(f"{where}: truth must be yes or no (a lesion is there) or empty, not '{values['truth']}'.")
+    if bpe and bpe not in BPE:
+        raise InputError(f"{where}: bpe must be a, b, c or d or empty, not '{values['bpe']}'.")
+    scale = values["scale"].lower() or OWN
+    if scale not in (OWN, BESIDE) or (scale == BESIDE and not values["beside"]):
+        raise InputError(f"{where}: scale must be own, or beside where there is an image beside.")
+    image, beside = (_resolved(values[name], path.parent) for name in ("image", "beside"))
+    return ReadingCase(values["case"], image, condition, _FLAGS[truth], bpe or None, beside, scale)
+
+
+def _resolved(place: str, folder: Path) -> str:
+    return place if not place or place.startswith(NODE) else str(folder / Path(place).expanduser())
+
+
+def write_list(path: str | Path, cases: Sequence[ReadingCase]) -> ReadingList:
+    """Write a reading list with absolute paths, and read it back as a check; raises InputError."""
+    path = Path(path).expanduser().absolute()
+    out = io.StringIO(newline="")
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for one in cases:
+        truth = "" if one.truth is None else "yes" if one.truth else "no"
+        places = [_resolved(place, Path.cwd()) for place in (one.image, one.beside)]
+        table.writerow([one.case, places[0], one.condition, truth, one.bpe or "", places[1], one.scale])
+    try:
+        write_text(path, out.getvalue())
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror or error}); choose another place.") from error
+    return load_list(path)
+
+
+def make_list(
+    results: Sequence[str | Path],
+    real: Sequence[str | Path] = (),
+    *,
+    kind: str = "phases",
+    phase: int = 1,
+    beside: Sequence[str | Path] = (),
+    truth: Sequence[bool | None] = (),
+    bpe: Sequence[str | None] = (),
+    seed: int = 0,
+) -> list[ReadingCase]:
+    """The cases of a study from result folders and the real images that belong to them, in the same order.
+
+    `kind` is one of KINDS (recombined: mammograms, which have no `phase`), `phase` counts from 1; `real` are images of
+    the same kind; `beside`, `truth` and `bpe` run parallel where given. Phases in the units of the images beside are
+    shown on their gray scale. Case codes are C001 ... in an order shuffled by `seed`, so that they tell nothing.
+
+    Raises:
+        InputError: another number of real images than of results, an image missing in a result, or a real image that
+            does not lie on the voxels of its synthetic one.
+    """
+    given = {"real images": real, "images to show beside": beside, "truths": truth, "BPE grades": bpe}
+    for what, values in given.items():
+        if values and len(values) != len(results):
+            raise InputError(f"{len(values)} {what} are given for {len(results)} results; give one for each.")
+    if not results:
+        raise InputError("No result folder was given, so there is nothing to read.")
+    same_units = kind == "phases" and not any(load_result(folder).manifest.arbitrary_units for folder in results)
+    scale = BESIDE if beside and same_units else OWN
+    order = list(range(len(results)))
+    random.Random(seed).shuffle(order)
+    cases = []
+    for number, n in enumerate(order, start=1):
+        common = {
+            "truth": truth[n] if truth else None,
+            "bpe": bpe[n] if bpe else None,
+            "beside": str(Path(beside[n]).absolute()) if beside else "",
+            "scale": scale,
+        }
+        synthetic = _image_of(results[n], kind, phase)
+        cases.append(ReadingCase(f"C{number:03d}", str(synthetic), SYNTHETIC, **common))  # type: ignore[arg-type]
+        if real:
+            _check_pair(synthetic, real[n])
+            place = str(Path(real[n]).absolute())
+            cases.append(ReadingCase(f"C{number:03d}", place, REAL, **common))  # type: ignore[arg-type]
+    return cases
+
+
+def _image_of(folder: str | Path, kind: str, phase: int) -> Path:
+    """The file of a synthetic image in a result folder."""
+    result = load_result(folder)
+    wanted = kind if kind == RECOMBINED else f"{kind}/phase_{phase}"
+    names = [name for name in result.manifest.outputs if name.startswith(f"{wanted}.")]
+    if not names:
+        raise InputError(f"{result.folder} has no {wanted}; choose another kind or phase, or make it anew.")
+    return result.folder / names[0]
+
+
+def _check_pair(synthetic: Path, real: str | Path) -> None:
+    difference = same_geometry(read_volume(synthetic)[0], read_volume(real)[0])
+    if difference:
+        raise InputError(f"{real} does not belong to {synthetic}: {difference} Give the real images in the same order.")

@@ -1,0 +1,1 @@
+"""The result folder: manifest, atomic writing, checksums."""

@@ -1,0 +1,166 @@
+"""The result folder: its layout and its manifest; reading and verifying one.
+
+A folder with a manifest is whole: `result_writer` puts the manifest in last and the folder in its place by
+one rename.
+
+    manifest.json
+    phases/phase_1.nrrd ...   subtraction/phase_1.nrrd ...   uncertainty/phase_1.nrrd ...
+    lesions.seg.nrrd  lesions.csv  curves.csv  maps/*.nrrd  figures/*.png  report.html  dicom/...
+    comparison.csv  agreement.csv  curves_real.csv      (only where real phases were given)
+
+Phases are numbered as in the study: a model that reads the acquired phase 1 makes phases/phase_2.nrrd ... . The result
+of a mammogram has recombined.nrrd in place of phases, subtractions, lesions, curves and maps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+
+from ..events import InputError
+from ..study import Phase
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+RESEARCH_ONLY = "research only"
+SYNTHESIS, MAMMOGRAM, COMPARISON = "synthesis", "mammogram", "comparison"
+"""Kinds of results: phases in time, one recombined mammogram, metrics of volumes that existed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What is known of a run. Holds hashes and geometry of the inputs, never names, paths or patient data.
+
+    `kind` is "synthesis", "mammogram" or "comparison". An input that is a real phase and was read by the model has
+    "model_input": true. `fingerprint` is the SHA-256 over everything that decides the
+    numbers (input bytes, weights, settings); two runs with one fingerprint are the same job. `phases` lists
+    the synthetic phases: index, time_s (seconds after injection, None for a mammogram) and file. `outputs`
+    maps each file, as a path inside the folder with forward slashes, to its SHA-256. `timing_s` is seconds
+    per stage.
+    """
+
+    kind: str
+    run_id: str
+    created_utc: str
+    fingerprint: str
+    inputs: list[dict[str, Any]]
+    models: list[dict[str, Any]]
+    settings: dict[str, Any]
+    device: dict[str, str]
+    versions: dict[str, str]
+    phases: list[dict[str, Any]]
+    arbitrary_units: bool
+    timing_s: dict[str, float]
+    warnings: list[str]
+    summary: dict[str, Any]
+    outputs: dict[str, str] = dataclasses.field(default_factory=dict)
+    synthetic: bool = True
+    use: str = RESEARCH_ONLY
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A whole result folder. `kept`: `--resume` found it there and nothing was computed."""
+
+    folder: Path
+    manifest: Manifest
+    kept: bool = False
+
+    @property
+    def outputs(self) -> list[Path]:
+        """Every file of the folder, the manifest first."""
+        return [self.folder / MANIFEST, *(self.folder / name for name in sorted(self.manifest.outputs))]
+
+    def phases(self) -> list[Phase]:
+        """Read the synthetic phases, in order of their index."""
+        phases = []
+        for entry in sorted(self.manifest.phases, key=lambda entry: int(entry["index"])):
+            image = sitk.ReadImage(str(self.folder / entry["file"]))
+            phases.append(Phase(int(entry["index"]), image, entry["time_s"], synthetic=True))
+        return phases
+
+
+def acquired_inputs(inputs: list[dict[str, Any]]) -> dict[int, float | None]:
+    """Index and seconds after injection of the real phases among a manifest's `inputs` that the model read."""
+    read = [entry for entry in inputs if entry.get("model_input")]
+    return {int(entry["role"].removeprefix("real_")): entry["time_s"] for entry in read}
+
+
+def load_result(folder: str | Path) -> Result:
+    """Read the manifest of a result folder.
+
+    Raises:
+        InputError: no manifest, not ours, made by a newer version, or naming files outside the folder.
+    """
+    folder = Path(folder).expanduser().absolute()
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise InputError(f"{folder} is not a result folder: it has no {MANIFEST}.")
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        version = int(fields["schema_version"])
+        if version > SCHEMA_VERSION:
+            raise InputError(f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}; update it.")
+        manifest = Manifest(**fields)
+        names = [*manifest.outputs, *(entry["file"] for entry in manifest.phases)]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{path} is not a manifest of VirtualContrast or is damaged; make the result anew.") from error
+    if any(not (folder / name).resolve().is_relative_to(folder.resolve()) for name in names):
+        raise InputError(f"{path} names files outside its folder; do not use this result.")
+    return Result(folder, manifest)
+
+
+def verify_result(folder: str | Path) -> list[str]:
+    """One sentence for each output that is missing or differs from its SHA-256; [] when whole."""
+    result = load_result(folder)
+    problems = []
+    for name, digest in sorted(result.manifest.outputs.items()):
+        path = result.folder / name
+        if not path.is_file():
+            problems.append(f"{name} is missing.")
+        elif sha256_file(path) != digest:
+            problems.append(f"{name} was changed since it was made.")
+    return problems
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(parts: object) -> str:
+    """SHA-256 over the canonical JSON form of `parts`."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def write_json(path: Path, data: object) -> None:
+    """Write JSON so that `path` holds either its old content or all of the new one, also after a crash."""
+    write_text(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text so that `path` holds either its old content or all of the new one."""
+    temporary = path.with_name(f"{path.name}.tmp-{secrets.token_hex(3)}")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def now_utc() -> datetime.datetime:
+    """The time now, in UTC."""
+    return datetime.datetime.now(datetime.UTC)

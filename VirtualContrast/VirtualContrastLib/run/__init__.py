@@ -1,0 +1,1 @@
+"""One run from input to result folder: plan, analysis, writing; batches and comparisons of existing volumes."""

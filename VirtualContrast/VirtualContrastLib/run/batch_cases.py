@@ -1,0 +1,169 @@
+"""What a batch works on: the cases of a table or of a folder, checked before the first one starts."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..events import InputError
+
+VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".png", ".tif", ".tiff", ".dcm")
+_REAL_COLUMN = re.compile(r"real[1-9][0-9]*")
+_UNSAFE = re.compile(r'[/\\:*?"<>|\x00-\x1f]|^[.\s]|[.\s]$')
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case: its name (also its folder's name), the input as `io` takes it, and what it is compared with.
+
+    `times_s` are seconds after injection of the phases to make, None for the model's own; `real_times_s` those of the
+    real phases, None for those of their headers.
+    """
+
+    name: str
+    input: str
+    real: tuple[str, ...] = ()
+    lesions: str | None = None
+    times_s: tuple[float, ...] | None = None
+    real_times_s: tuple[float, ...] | None = None
+
+
+def read_cases(source: str | Path) -> list[Case]:
+    """The cases of a table or a folder.
+
+    A table is a CSV file (comma or semicolon) with the columns case, input and optionally real1, real2 ...,
+    lesions, times, real_times (seconds, separated by spaces); relative paths start at the table's folder. In a folder
+    every volume file is a case, and every subfolder: one holding a volume called `pre` (its `phase_1`,
+    `phase_2` ... are the real phases) or a mammogram called `low_energy` (its `recombined` is the true one), one
+    holding a single volume, or a DICOM series.
+
+    Raises:
+        InputError: nothing to do, a wrong column, or a case name that is missing, double or no folder name.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        cases = _from_folder(path)
+    elif path.is_file():
+        cases = _from_table(path)
+    else:
+        raise InputError(f"{path} does not exist; give a CSV table or a folder of cases.")
+    if not cases:
+        raise InputError(f"{path} holds no cases; a table needs rows, a folder needs volumes or subfolders.")
+    _check_names(cases, path)
+    return cases
+
+
+def _from_table(path: Path) -> list[Case]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a readable UTF-8 table: {error}.") from error
+    header = text.partition("\n")[0]
+    delimiter = ";" if ";" in header and "," not in header else ","
+    rows = csv.DictReader(text.splitlines(), delimiter=delimiter, strict=True)
+    try:
+        columns = [(name or "").strip() for name in rows.fieldnames or []]
+        rows.fieldnames = columns
+        _check_columns(columns, path)
+        return [_case(row, path, rows.line_num) for row in rows if any((value or "") for value in _cells(row))]
+    except csv.Error as error:
+        raise InputError(f"{path} line {rows.line_num} is not valid CSV: {error}.") from error
+
+
+def _cells(row: dict[str, str]) -> Iterable[str]:
+    return (value for value in row.values() if isinstance(value, str))
+
+
+def _check_columns(columns: list[str], path: Path) -> None:
+    allowed = {"case", "input", "lesions", "times", "real_times"}
+    wrong = [name for name in columns if name not in allowed and not _REAL_COLUMN.fullmatch(name)]
+    missing = [name for name in ("case", "input") if name not in columns]
+    if wrong or missing or len(set(columns)) != len(columns):
+        raise InputError(
+            f"{path} has the columns {', '.join(columns)}; needed are case and input, and allowed are real1, "
+            "real2 ..., lesions, times and real_times, each once."
+        )
+
+
+def _case(row: dict[str, str], path: Path, line: int) -> Case:
+    values = {key: (value or "").strip() for key, value in row.items() if key is not None}
+    if None in row:
+        raise InputError(f"{path} line {line} has more cells than the header; quote cells that hold a comma.")
+    if not values["case"] or not values["input"]:
+        raise InputError(f"{path} line {line} lacks the case name or the input.")
+    reals = sorted((int(key[4:]), value) for key, value in values.items() if _REAL_COLUMN.fullmatch(key) and value)
+    if [number for number, _ in reals] != list(range(1, len(reals) + 1)):
+        raise InputError(f"{path} line {line} skips a real phase; fill real1, real2 ... without gaps.")
+    return Case(
+        name=values["case"],
+        input=_located(values["input"], path.parent),
+        real=tuple(_located(value, path.parent) for _, value in reals),
+        lesions=_located(values["lesions"], path.parent) if values.get("lesions") else None,
+        times_s=_times(values.get("times", ""), path, line),
+        real_times_s=_times(values.get("real_times", ""), path, line),
+    )
+
+
+def _located(value: str, folder: Path) -> str:
+    """A path of the table made absolute; a `@N` at its end stays."""
+    return str(folder.absolute() / Path(value).expanduser())
+
+
+def _times(cell: str, path: Path, line: int) -> tuple[float, ...] | None:
+    try:
+        times = tuple(float(part) for part in re.split(r"[\s;|]+", cell) if part)
+    except ValueError as error:
+        raise InputError(f"{path} line {line}: times must be seconds separated by spaces, not {cell!r}.") from error
+    return times or None
+
+
+def _from_folder(folder: Path) -> list[Case]:
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    files = [Case(_stem(entry), str(entry)) for entry in entries if entry.is_file() and _is_volume(entry)]
+    return files + [_from_subfolder(entry) for entry in entries if entry.is_dir()]
+
+
+def _from_subfolder(folder: Path) -> Case:
+    """A subfolder is taken as it is (DICOM), or by its volume files; an unclear one fails when it is read."""
+    volumes = {_stem(file): file for file in sorted(folder.iterdir()) if _is_volume(file) and not _is_dicom(file)}
+    if "pre" in volumes:
+        real: list[str] = []
+        while (name := f"phase_{len(real) + 1}") in volumes:
+            real.append(str(volumes[name]))
+        return Case(folder.name, str(volumes["pre"]), tuple(real))
+    if "low_energy" in volumes:
+        truth = (str(volumes["recombined"]),) if "recombined" in volumes else ()
+        return Case(folder.name, str(volumes["low_energy"]), truth)
+    if len(volumes) == 1:
+        return Case(folder.name, str(next(iter(volumes.values()))))
+    return Case(folder.name, str(folder))
+
+
+def _is_volume(path: Path) -> bool:
+    return path.name.lower().endswith(VOLUME_SUFFIXES)
+
+
+def _is_dicom(path: Path) -> bool:
+    return path.suffix.lower() == ".dcm"
+
+
+def _stem(path: Path) -> str:
+    name = path.name
+    for suffix in sorted(VOLUME_SUFFIXES, key=len, reverse=True):
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def _check_names(cases: list[Case], path: Path) -> None:
+    seen: set[str] = set()
+    for case in cases:
+        if _UNSAFE.search(case.name) or _RESERVED.fullmatch(case.name) or len(case.name) > 100:
+            raise InputError(f"{path}: the case name {case.name!r} cannot be a folder name; rename it.")
+        if case.name.casefold() in seen:
+            raise InputError(f"{path}: the case name {case.name!r} occurs twice; every case needs its own.")
+        seen.add(case.name.casefold())

@@ -1,0 +1,197 @@
+"""Metrics and kinetic agreement of volumes that exist already: the road of `virtual-contrast compare`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from ..events import Events, InputError, Stage
+from ..io.volumes import same_geometry
+from ..kinetics.curves import lesion_curves
+from ..lesions.breast_region import breast_region
+from ..metrics.image_pairs import PairMetrics, compare_images
+from ..results.manifest import (
+    COMPARISON,
+    MAMMOGRAM,
+    MANIFEST,
+    Manifest,
+    Result,
+    acquired_inputs,
+    fingerprint,
+    load_result,
+    now_utc,
+)
+from ..results.writer import ResultWriter, check_target
+from ..study import Phase, Source, Study
+from . import provenance
+from .analysis import LESIONS, Findings, compare, lesion_labels
+
+
+@dataclasses.dataclass(frozen=True)
+class _Given:
+    """What was read. `lesions` are labels on the phases' grid, `acquired` the real phases that the model read."""
+
+    synthetic: list[Phase]
+    real: list[Phase]
+    pre: sitk.Image | None
+    lesions: sitk.Image | None
+    acquired: list[int]
+    sources: list[tuple[str, sitk.Image, Source]]
+
+
+def compare_existing(
+    synthetic: str | Path,
+    real: Sequence[str | Path],
+    out: str | Path,
+    *,
+    pre: str | Path | None = None,
+    lesions: str | Path | None = None,
+    times_s: Sequence[float] | None = None,
+    overwrite: bool = False,
+    events: Events | None = None,
+) -> tuple[Result, list[PairMetrics]]:
+    """Compare synthetic with real phases 1, 2, ... into comparison.csv; with `pre` and lesions also curves.
+
+    `synthetic` is a result folder of ours or one volume, then phase 1. `lesions` defaults to those of the
+    result folder. `times_s` are seconds after injection of the real phases, by default those of the
+    synthetic ones.
+
+    Raises:
+        InputError: something cannot be read, has another geometry, or times are missing for curves.
+    """
+    out = Path(out).expanduser().absolute()
+    events = events or Events()
+    check_target(out, overwrite=overwrite)
+    events.progress(Stage.READ, 0, 1)
+    given = _read(synthetic, real, pre, lesions, times_s)
+    events.progress(Stage.COMPARE, 0, 1)
+    found = _compare(given, events)
+    events.progress(Stage.EXPORT, 0, 1)
+    with ResultWriter(out, overwrite=overwrite) as writer:
+        _write(found, writer)
+        places = [synthetic, *real, *[place for place in (pre, lesions) if place]]
+        result = writer.finish(_manifest(given, found, writer.run_id, events, places))
+    return result, found.metrics
+
+
+def table(metrics: Sequence[PairMetrics]) -> str:
+    """The metrics as lines of text with aligned columns."""
+    lines = [f"{'phase':>5} {'image':<10} {'region':<12} {'MSE':>12} {'MAE':>12} {'PSNR dB':>8} {'SSIM':>7}"]
+    for m in metrics:
+        numbers = f"{m.mse:>12.5g} {m.mae:>12.5g} {m.psnr_db:>8.2f} {m.ssim:>7.4f}"
+        lines.append(f"{m.phase:>5} {m.compared:<10} {m.region:<12} {numbers}")
+    return "\n".join(lines)
+
+
+def _read(
+    synthetic: str | Path,
+    real: Sequence[str | Path],
+    pre: str | Path | None,
+    lesions: str | Path | None,
+    times_s: Sequence[float] | None,
+) -> _Given:
+    from ..io.read import read_volume
+
+    if times_s is not None and len(times_s) != len(real):
+        raise InputError(f"{len(times_s)} times were given for {len(real)} real phases; give one for each.")
+    sources: list[tuple[str, sitk.Image, Source]] = []
+
+    def read(place: str | Path, role: str) -> sitk.Image:
+        image, source = read_volume(place)
+        if sources and (difference := same_geometry(image, sources[0][1])):
+            raise InputError(f"{Path(place).name} does not lie on the grid of the synthetic phase: {difference}")
+        sources.append((role, image, source))
+        return image
+
+    folder = Path(synthetic).expanduser()
+    ours = load_result(folder) if (folder / MANIFEST).is_file() else None
+    if ours is not None and ours.manifest.kind == MAMMOGRAM and (pre or lesions):
+        raise InputError(
+            f"{folder.name} is the result of a mammogram, which has no curves; leave --pre and --lesions out."
+        )
+    if ours is None:
+        phases = [Phase(1, read(synthetic, "synthetic_1"), times_s[0] if times_s else None, synthetic=True)]
+    else:
+        phases = [
+            Phase(
+                entry["index"],
+                read(ours.folder / entry["file"], f"synthetic_{entry['index']}"),
+                entry["time_s"],
+                True,
+            )
+            for entry in ours.manifest.phases
+        ]
+        if lesions is None and ours.manifest.summary.get("lesions"):
+            lesions = ours.folder / "lesions.seg.nrrd"
+    acquired = acquired_inputs(ours.manifest.inputs) if ours is not None else {}
+    nominal = {phase.index: phase.time_s for phase in phases} | acquired
+    times = dict(enumerate(times_s, start=1)) if times_s else nominal
+    truth = [Phase(n, read(place, f"real_{n}"), times.get(n), synthetic=False) for n, place in enumerate(real, start=1)]
+    pre_image = read(pre, "pre") if pre else None
+    mask = lesion_labels(read(lesions, "lesions"), phases[0].image, Path(lesions).name) if lesions else None
+    return _Given(phases, truth, pre_image, mask, [n for n in acquired if n <= len(truth)], sources)
+
+
+def _compare(given: _Given, events: Events) -> Findings:
+    """Findings with metrics; with curves and agreement where a pre-contrast volume and lesions are there."""
+    if given.pre is None:
+        return _metrics_only(given)
+    sources = {role: source for role, _, source in given.sources}
+    study = Study(Phase(0, given.pre, 0.0, synthetic=False), sources["pre"], tuple(given.real))
+    found = Findings(study, given.pre, given.synthetic, labels=given.lesions, real=list(given.real))
+    found.acquired = [phase for phase in given.real if phase.index in given.acquired]
+    if given.lesions is not None:
+        found.curves = lesion_curves(found.series, given.lesions)
+    found.region = breast_region(given.pre, events)
+    compare(found, events)
+    return found
+
+
+def _metrics_only(given: _Given) -> Findings:
+    first = given.synthetic[0].image
+    study = Study(Phase(0, first, 0.0, synthetic=True), given.sources[0][2])
+    found = Findings(study, first, given.synthetic)
+    regions: dict[str, NDArray[np.bool_]] = {}
+    if given.lesions is not None:
+        regions[LESIONS] = sitk.GetArrayFromImage(given.lesions) > 0
+    real = {phase.index: phase.image for phase in given.real}
+    for phase in given.synthetic:
+        if phase.index in real:
+            found.metrics += compare_images(phase.image, real[phase.index], regions, phase=phase.index)
+    return found
+
+
+def _write(found: Findings, writer: ResultWriter) -> None:
+    from ..export import tables
+    from .write_outputs import PAIR_COLUMNS
+
+    tables.write_records_csv(writer.path("comparison.csv"), found.metrics, PAIR_COLUMNS)
+    if found.agreement is not None:
+        tables.write_curves_csv(writer.path("curves.csv"), found.curves, acquired=len(found.acquired))
+        tables.write_curves_csv(writer.path("curves_real.csv"), found.real_curves)
+        tables.write_agreement_csv(writer.path("agreement.csv"), found.agreement, acquired=len(found.acquired))
+
+
+def _manifest(given: _Given, found: Findings, run_id: str, events: Events, places: Sequence[str | Path]) -> Manifest:
+    inputs = [provenance.describe(role, source, image, None) for role, image, source in given.sources]
+    return Manifest(
+        kind=COMPARISON,
+        run_id=run_id,
+        created_utc=now_utc().isoformat(timespec="seconds"),
+        fingerprint=fingerprint({"engine": provenance.__version__, "inputs": inputs}),
+        inputs=inputs,
+        models=[],
+        settings={"times_s": [phase.time_s for phase in given.real]},
+        device={},
+        versions=provenance.versions(),
+        phases=[],
+        arbitrary_units=False,
+        timing_s={},
+        warnings=provenance.without_names(events.warnings, [source for _, _, source in given.sources], places),
+        summary={"pairs": len(found.metrics)},
+    )

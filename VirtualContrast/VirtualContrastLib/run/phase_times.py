@@ -1,0 +1,113 @@
+"""Which phases a run makes and when they are: from the model's card, the user's settings and the real phases."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from ..events import Events, InputError
+from ..study import Phase, Study
+from .settings import RunSettings
+
+if TYPE_CHECKING:
+    from ..models.card import ModelCard
+
+
+def times_for_reading(settings: RunSettings, card: ModelCard, real_count: int) -> tuple[float, ...] | None:
+    """Seconds after injection that the user gave for the `real_count` real phases; None for those of their files.
+
+    A model of fixed times shares its `times_s` with as many real phases.
+    """
+    if settings.real_times_s is not None:
+        return settings.real_times_s
+    shared = not card.abilities.free_times and settings.times_s and len(settings.times_s) == real_count
+    return settings.times_s if shared else None
+
+
+def with_acquired_times(study: Study, card: ModelCard, events: Events) -> Study:
+    """The study with a known time for every acquired phase that the model reads; the model's own where none is told.
+
+    Raises:
+        InputError: such a phase is missing, or nobody knows its time.
+    """
+    present = {phase.index: phase for phase in study.real}
+    own = dict(zip(card.inputs.acquired, card.inputs.times_s, strict=False))
+    for index in card.inputs.acquired:
+        if index not in present:
+            raise InputError(
+                f"The model '{card.id}' makes phase {card.first_phase} and later from the pre-contrast volume and the "
+                f"acquired phase {index}; give that phase with --real."
+            )
+        if present[index].time_s is not None:
+            continue
+        if index not in own:
+            raise InputError(f"The time of the acquired phase {index} is unknown; give it with --real-times.")
+        events.warn(
+            f"The time of the acquired phase {index} is unknown; {own[index]:g} s was taken, as in the model's "
+            "training. Give it with --real-times."
+        )
+        present[index] = dataclasses.replace(present[index], time_s=own[index])
+    return dataclasses.replace(study, real=tuple(present[phase.index] for phase in study.real))
+
+
+def planned_times(study: Study, card: ModelCard, settings: RunSettings) -> list[float | None]:
+    """Seconds after injection of the images that the model will make, in order; [None] for one without time.
+
+    The user's; else, for a model of free times that reads no acquired phase, those of the real phases where all are
+    known; else the model's own.
+
+    Raises:
+        InputError: the user's times do not fit the model or its acquired phases.
+    """
+    if card.outputs is None:
+        if settings.times_s or settings.real_times_s:
+            raise InputError("A mammogram has no time after injection; leave the times out.")
+        return [None]
+    own: list[float | None] = list(card.outputs.times_s)
+    if not card.abilities.free_times:
+        return _fixed_times(own, study, settings)
+    real = [phase.time_s for phase in study.real]
+    if settings.times_s is not None:
+        times: list[float | None] = list(settings.times_s)
+    elif real and None not in real and not card.inputs.acquired:
+        times = real
+    else:
+        times = own
+    _check_after_acquired(times, study, card)
+    return times
+
+
+def _fixed_times(own: list[float | None], study: Study, settings: RunSettings) -> list[float | None]:
+    wanted = settings.times_s
+    if wanted and len(wanted) not in (len(own), len(study.real)):
+        raise InputError(f"{len(wanted)} times were given, but the model makes {len(own)} phases; give {len(own)}.")
+    return list(wanted) if wanted and len(wanted) == len(own) else own
+
+
+def _check_after_acquired(times: list[float | None], study: Study, card: ModelCard) -> None:
+    for phase in study.real:
+        first = times[0]
+        if phase.index in card.inputs.acquired and first is not None and not first > (phase.time_s or 0.0):
+            raise InputError(
+                f"Phase {card.first_phase} was to be made for {first:g} s, but the acquired phase {phase.index} is of "
+                f"{phase.time_s:g} s; give later --times."
+            )
+
+
+def real_with_times(study: Study, made: list[Phase], card: ModelCard, events: Events) -> list[Phase]:
+    """The real phases, those of unknown time with the time of the synthetic phase of the same index.
+
+    Warns where a time was taken so, and where a model of free times made a phase for another time than the real one's.
+    """
+    nominal = {phase.index: phase.time_s for phase in made}
+    if any(phase.time_s is None for phase in study.real) and card.dynamic:
+        events.warn("The times of the real phases are unknown; those of the synthetic ones were taken.")
+    timed = []
+    for phase in study.real:
+        time_s, made_for = phase.time_s, nominal.get(phase.index)
+        if card.abilities.free_times and time_s is not None and made_for is not None and time_s != made_for:
+            events.warn(
+                f"Phase {phase.index} was made for {made_for:g} s and is compared with the real one of {time_s:g} s."
+            )
+        timed.append(dataclasses.replace(phase, time_s=time_s if time_s is not None else made_for))
+    return timed

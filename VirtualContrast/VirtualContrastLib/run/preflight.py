@@ -1,0 +1,66 @@
+"""Is there room for a run? Answers with numbers before any work starts."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from ..events import InputError
+from ..results.writer import free_bytes
+
+_MIB = 2**20
+# Float32 copies of the input volume alive at the peak. Measured on 1.5 and 4.4 million voxels, 3 phases: a
+# run's resident memory grows by 38 copies, 39 with uncertainty, mostly temporaries of segmentation and maps.
+_WORKING_COPIES = 20
+_COPIES_PER_PHASE = 6
+_FIGURES_AND_REPORT = 20 * _MIB
+
+
+def needed_disk_bytes(image: sitk.Image, phases: int, *, uncertainty: bool, dicom: bool) -> int:
+    """Bytes a result takes at most: all volumes as if compression gained nothing.
+
+    Per phase the phase, its subtraction and a percent enhancement map (float32), an uncertainty map and a
+    16-bit DICOM series where asked for; besides four float32 maps, two label volumes, and figures.
+    """
+    voxels = image.GetNumberOfPixels()
+    per_phase = 3 * 4 + (4 if uncertainty else 0) + (2 if dicom else 0)
+    return voxels * (phases * per_phase + 4 * 4 + 2) + _FIGURES_AND_REPORT
+
+
+def needed_memory_bytes(image: sitk.Image, phases: int, *, uncertainty: bool) -> int:
+    """Bytes of volumes held at once; weights and the network's own working memory come on top."""
+    copies = _WORKING_COPIES + phases * (_COPIES_PER_PHASE + (1 if uncertainty else 0))
+    return 4 * image.GetNumberOfPixels() * copies
+
+
+def check_room(out: Path, image: sitk.Image, phases: int, *, uncertainty: bool, dicom: bool) -> None:
+    """Raise InputError with the numbers when the disk of `out` or the memory cannot hold the run."""
+    disk = needed_disk_bytes(image, phases, uncertainty=uncertainty, dicom=dicom)
+    free = free_bytes(out.parent)
+    if disk > free:
+        raise InputError(
+            f"The result may take {_mib(disk)} MiB and the disk of {out.parent} has {_mib(free)} MiB free; "
+            "make room or name another folder with -o."
+        )
+    memory = needed_memory_bytes(image, phases, uncertainty=uncertainty)
+    available = available_memory()
+    if memory > available:
+        raise InputError(
+            f"This volume needs about {_mib(memory)} MiB of memory and {_mib(int(available))} MiB are free; "
+            "close other programs or crop the volume."
+        )
+
+
+def available_memory() -> float:
+    """Free memory in bytes, infinite where it cannot be told."""
+    try:
+        import psutil
+    except ImportError:
+        return math.inf
+    return float(psutil.virtual_memory().available)
+
+
+def _mib(count: int) -> int:
+    return math.ceil(count / _MIB)

@@ -1,0 +1,90 @@
+"""What the manifest tells of inputs, models and versions, without a name or a path of the user's."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import SimpleITK as sitk
+
+from .. import __version__
+from ..study import Source, Study
+
+if TYPE_CHECKING:
+    from ..models.package import ModelPackage
+
+_PACKAGES = ("numpy", "scipy", "SimpleITK", "torch", "nnunetv2", "pydicom", "highdicom", "scikit-image")
+
+
+def describe_inputs(
+    study: Study, lesions: tuple[sitk.Image, Source] | None, *, acquired: Sequence[int] = ()
+) -> list[dict[str, Any]]:
+    """Role, hash, format, modality, geometry and time of every image that went in.
+
+    Real phases whose index is in `acquired` were read by the model; they carry "model_input": true.
+    """
+    entries = [describe("pre", study.source, study.pre.image, 0.0)]
+    for phase, source in zip(study.real, study.real_sources, strict=True):
+        entry = describe(f"real_{phase.index}", source, phase.image, phase.time_s)
+        entries.append(entry | {"model_input": True} if phase.index in acquired else entry)
+    if lesions is not None:
+        entries.append(describe("lesions", lesions[1], lesions[0], None))
+    return entries
+
+
+def describe_model(package: ModelPackage, role: str) -> dict[str, Any]:
+    """Which weights were used for `role`; the hash says it exactly."""
+    card = package.card
+    return {
+        "role": role,
+        "id": card.id,
+        "version": card.version,
+        "weights_sha256": card.weights_sha256,
+        "trained_on_phantoms": card.trained_on_phantoms,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of the engine, Python, the system and the packages whose numbers enter the result."""
+    found = {
+        "virtual-contrast": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+    }
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def without_names(messages: Iterable[str], sources: Iterable[Source], places: Iterable[str | Path]) -> list[str]:
+    """The messages with the user's paths and file names, which may hold a patient's name, replaced."""
+    words: set[str] = set()
+    for path in [*(file for source in sources for file in source.files), *(Path(place) for place in places)]:
+        words |= {str(path), str(path.absolute()), str(path.parent.absolute()), path.name, path.parent.name}
+    hidden = sorted((word for word in words if len(word) > 2), key=len, reverse=True)
+    pattern = re.compile("|".join(rf"(?<![\w-]){re.escape(word)}(?![\w-])" for word in hidden) or r"(?!)")
+    return [pattern.sub("(input)", message) for message in messages]
+
+
+def describe(role: str, source: Source, image: sitk.Image, time_s: float | None) -> dict[str, Any]:
+    """The manifest's entry for one image that went in."""
+    return {
+        "role": role,
+        "sha256": source.sha256,
+        "format": source.format,
+        "modality": source.modality,
+        "time_s": time_s,
+        "geometry": {
+            "size": list(image.GetSize()),
+            "spacing_mm": list(image.GetSpacing()),
+            "origin_mm": list(image.GetOrigin()),
+            "direction": list(image.GetDirection()),
+        },
+    }

@@ -1,0 +1,1 @@
+"""Blinded reading in Slicer's views."""

@@ -1,0 +1,140 @@
+"""Which models there are, for the panel: read as plain JSON, since the panel must open where no package is installed.
+
+Places and abilities are those of `VirtualContrastLib.models`, of which only parts without other packages are used.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from ...events import InputError
+from ...models import paths
+from ...models.capabilities import ABILITIES, Abilities
+from ...models.paths import CARD_NAME, WEIGHTS_NAME
+from ...run.settings import RunSettings
+
+SEGMENTATION = "nnunet"
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One synthesis model on this machine. `name` is its id, or its path where it is in no known place.
+
+    `times_s` are its own seconds after injection, () for mammography; `acquired` the indices of the real phases that it
+    reads beside the pre-contrast one.
+    """
+
+    name: str
+    title: str
+    phantoms: bool
+    times_s: tuple[float, ...] = ()
+    licence: str = ""
+    version: str = ""
+    abilities: Abilities = field(default_factory=Abilities)
+    acquired: tuple[int, ...] = ()
+
+    @property
+    def is_mammography(self) -> bool:
+        """It reads one low-energy mammogram and makes one recombined image."""
+        return self.abilities.modality == "MG"
+
+    def card_line(self) -> str:
+        """The card in one line of rich text, what it was trained on first."""
+        trained = (
+            _("<b>TRAINED ON SIMULATED PHANTOMS ONLY, not on patients.</b>")
+            if self.phantoms
+            else _("Trained on patient images.")
+        )
+        parts = [trained, self._makes()]
+        if self.acquired:
+            numbers = ", ".join(map(str, self.acquired))
+            parts.append(_("<b>Needs the real phase {numbers}.</b>").format(numbers=numbers))
+        parts.append(_("Version {version}, license {licence}.").format(version=self.version, licence=self.licence))
+        return " ".join(parts)
+
+    def _makes(self) -> str:
+        if self.is_mammography:
+            return _("Recombined image from a low-energy mammogram.")
+        times = ", ".join(f"{time_s:g}" for time_s in self.times_s)
+        return _("{count} phases at {times} s.").format(count=len(self.times_s), times=times)
+
+
+def installed_models() -> list[ModelEntry]:
+    """Synthesis models on this machine, the catalog's default first."""
+    try:
+        folders = paths.installed_models()
+    except InputError:  # the resources of an incomplete installation; the engine says so when it is asked to run
+        return []
+    entries = [entry for name, folder in folders.items() if (entry := _read(folder, name)) is not None]
+    default = default_id()
+    return sorted(entries, key=lambda entry: (entry.name != default, entry.name))
+
+
+def find_model(name: str) -> ModelEntry | None:
+    """The installed model of id `name` ("" is the default), or the model package folder at the path `name`."""
+    wanted = name or default_id()
+    for entry in installed_models():
+        if entry.name == wanted:
+            return entry
+    folder = Path(wanted).expanduser()
+    return _read(folder, wanted) if wanted and (folder / CARD_NAME).is_file() else None
+
+
+def default_id() -> str:
+    """Id of the catalog's default synthesis model, "" where there is none."""
+    try:
+        catalog = _json(paths.catalog_path())
+    except InputError:
+        return ""
+    models = catalog.get("models", [])
+    return next((m["id"] for m in models if m.get("default") and m.get("kind") == "synthesis"), "")
+
+
+def with_real_times(settings: RunSettings, times_s: tuple[float, ...] | None) -> RunSettings:
+    """The settings with the seconds after injection of the real phases, unless times were chosen already.
+
+    A model of fixed times writes them beside its phases too; one of free times makes its phases for them, or for its
+    own, as the engine decides.
+    """
+    if times_s is None or settings.times_s is not None or settings.real_times_s is not None:
+        return settings
+    entry = find_model(settings.model)
+    if entry is not None and entry.abilities.free_times:
+        return replace(settings, real_times_s=times_s)
+    return replace(settings, times_s=times_s)
+
+
+def _read(folder: Path, name: str) -> ModelEntry | None:
+    """The entry of a package folder; None for a lesion model, a damaged card or missing weights."""
+    card = _json(folder / CARD_NAME)
+    architecture = _part(card, "architecture").get("name")
+    if architecture not in ABILITIES or architecture == SEGMENTATION or not (folder / WEIGHTS_NAME).is_file():
+        return None
+    return ModelEntry(
+        name,
+        str(card.get("title", name)),
+        bool(card.get("trained_on_phantoms", True)),
+        tuple(float(time_s) for time_s in _part(card, "outputs").get("times_s", ())),
+        str(card.get("licence", "")),
+        str(card.get("version", "")),
+        ABILITIES[architecture],
+        tuple(int(phase) for phase in _part(card, "inputs").get("phases", ()) if int(phase) > 0),
+    )
+
+
+def _part(card: dict[str, Any], name: str) -> dict[str, Any]:
+    value = card.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}

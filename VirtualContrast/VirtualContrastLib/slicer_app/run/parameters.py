@@ -1,0 +1,140 @@
+"""What a user chooses in the panel: typed, with ranges, kept in the scene by Slicer's parameter node wrapper."""
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSequenceNode
+from slicer.i18n import tr as _
+from slicer.parameterNodeWrapper import Default, WithinRange, parameterNodeWrapper
+
+from ...run.settings import RunSettings
+from . import model_list
+from .transfer import RealPhases, problem_with, real_phases
+
+
+class Lesions(Enum):
+    """What finds the lesions; the values are those of `RunSettings.segmentation`."""
+
+    AUTO = "auto"
+    THRESHOLD = "threshold"
+    NONE = "none"
+
+    def label(self) -> str:
+        """Text of the combo box."""
+        return {
+            "auto": _("Lesion network (threshold where there is none)"),
+            "threshold": _("Enhancement threshold"),
+            "none": _("Do not look for lesions"),
+        }[self.value]
+
+
+class Device(Enum):
+    """Where to compute; the values are those of `RunSettings.device`."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+    def label(self) -> str:
+        """Text of the combo box."""
+        return {"auto": _("Automatic"), "cpu": "CPU", "cuda": "CUDA (NVIDIA)", "mps": "MPS (Apple)"}[self.value]
+
+
+@parameterNodeWrapper
+class VirtualContrastParameters:
+    """Parameters of the module.
+
+    model: id of an installed model or path of a package folder, "" for the catalog's default. uncertaintyPasses:
+    perturbed syntheses behind the uncertainty maps, 0 for none. outputFolder: where result folders are made, "."
+    (unset) for Slicer's temporary folder. idleMinutes: how long the worker keeps the weights in memory.
+    """
+
+    inputVolume: vtkMRMLScalarVolumeNode
+    realVolumes: list[vtkMRMLScalarVolumeNode]
+    realSequence: vtkMRMLSequenceNode
+    model: str = ""
+    lesions: Lesions = Lesions.AUTO
+    uncertaintyPasses: Annotated[int, WithinRange(0, 100), Default(0)]
+    device: Device = Device.AUTO
+    dicom: bool = False
+    outputFolder: Path = Path()
+    idleMinutes: Annotated[int, WithinRange(1, 240), Default(10)]
+
+
+def chosen_real_phases(parameters: VirtualContrastParameters) -> RealPhases:
+    """The real phases to compare with; volumes that have left the scene are dropped."""
+    volumes = [node for node in parameters.realVolumes if node is not None and node.GetScene() is not None]
+    return real_phases(volumes, parameters.realSequence)
+
+
+def run_settings(parameters: VirtualContrastParameters) -> RunSettings:
+    """The engine's settings for these parameters; InputError where they do not go together."""
+    settings = RunSettings(
+        model=parameters.model,
+        segmentation=parameters.lesions.value,
+        device=parameters.device.value,
+        uncertainty=parameters.uncertaintyPasses,
+        dicom=parameters.dicom,
+    )
+    return model_list.with_real_times(settings, chosen_real_phases(parameters).times_s)
+
+
+def why_not(parameters: VirtualContrastParameters) -> str:
+    """Why a run cannot start with these parameters, in one sentence; "" where it can."""
+    node = parameters.inputVolume
+    if node is None:
+        return _("Select a pre-contrast volume first.")
+    if problem := problem_with(node):
+        return problem
+    if node.GetAttribute("VirtualContrast.Synthetic") == "1":
+        return _("This volume is synthetic; select a real pre-contrast volume.")
+    if problem := _why_not_real(node, chosen_real_phases(parameters)):
+        return problem
+    if parameters.uncertaintyPasses == 1:
+        return _("Uncertainty needs at least 2 passes; choose 0 for none.")
+    model = model_list.find_model(parameters.model)
+    if model is None:
+        name = parameters.model or model_list.default_id()
+        return _("The model {name} is not installed; select another or import it.").format(name=name or _("(none)"))
+    if problem := _why_not_model(parameters, model):
+        return problem
+    folder = parameters.outputFolder
+    if folder != Path() and not folder.is_dir():
+        return _("The output folder does not exist; choose another under Advanced.")
+    return ""
+
+
+def _why_not_model(parameters: VirtualContrastParameters, model: model_list.ModelEntry) -> str:
+    """Why this model cannot do what was asked for."""
+    count = len(chosen_real_phases(parameters).nodes)
+    if model.acquired and count < max(model.acquired):
+        return _("This model needs the real phase {number}; choose it under real phases.").format(number=count + 1)
+    if parameters.uncertaintyPasses and not model.abilities.perturbs:
+        return _("This model gives no uncertainty; choose 0 passes.")
+    if not model.is_mammography:
+        return ""
+    slices = parameters.inputVolume.GetImageData().GetDimensions()[2]
+    if slices != 1:
+        return _("This model reads a mammogram, and the volume has {count} slices; select a mammogram.").format(
+            count=slices
+        )
+    if count > 1:
+        return _("A mammogram has one true recombined image; choose one real volume at most.")
+    if parameters.dicom:
+        return _("Mammograms are not written as DICOM; untick it under Advanced.")
+    return ""
+
+
+def _why_not_real(node: vtkMRMLScalarVolumeNode, real: RealPhases) -> str:
+    for other in real.nodes:
+        if other is node:
+            return _("The pre-contrast volume cannot be one of the real phases; untick it.")
+        if problem := problem_with(other):
+            return problem
+        if other.GetImageData().GetDimensions() != node.GetImageData().GetDimensions():
+            return _("The real phase {name} has another size than the pre-contrast volume; resample it.").format(
+                name=other.GetName()
+            )
+    return ""

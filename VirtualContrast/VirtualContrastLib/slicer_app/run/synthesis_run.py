@@ -1,0 +1,295 @@
+"""One synthesis after another from a volume node to nodes in the scene; no widget is needed.
+
+A run: hand the volumes over as files (piece by piece), let the worker process make a result folder, load the folder.
+Whatever goes wrong on the way leaves no node, no file and one sentence.
+"""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ...errors import UNFORESEEN
+from ...events import CancelledError, InputError, Stage, VirtualContrastError
+from ...run.settings import RunSettings
+from ...worker.protocol import Estimate, RunRequest, told_time
+from . import install, model_list
+from .engine_process import Worker
+from .transfer import RealPhases, write_nrrd
+
+if TYPE_CHECKING:
+    from ..scene.result import LoadedResult
+
+HAND_OVER_SHARE, LOADING_SHARE = 0.02, 0.03
+"""Shares of the progress bar for handing the volumes over and for loading the result."""
+
+
+@dataclass
+class Callbacks:
+    """What a run tells: progress (fraction 0..1, sentence), warnings, and one of three ends.
+
+    `done` gets the loaded result and its folder.
+    """
+
+    progress: Callable[[float, str], None] = lambda fraction, text: None
+    warning: Callable[[str], None] = lambda sentence: None
+    done: Callable[[LoadedResult, Path], None] = lambda loaded, folder: None
+    failed: Callable[[str], None] = lambda sentence: None
+    cancelled: Callable[[], None] = lambda: None
+
+
+@dataclass
+class _Job:
+    """A run under way. `steps` hands the volumes over; `request` is what the worker gets then; after its end `steps`
+    loads the result folder, which then is `loading`.
+
+    `real_nodes` are the real phases: nodes of the scene, or items of a sequence. `by_slices`: the model's progress
+    counts slices.
+    """
+
+    input_id: str
+    real_nodes: list[Any]
+    folder: Path
+    request: RunRequest
+    callbacks: Callbacks
+    steps: Generator[float, None, Any]
+    by_slices: bool = True
+    loading: Path | None = None
+
+
+class Synthesis:
+    """Runs one synthesis at a time in the resident worker process."""
+
+    def __init__(self, worker: Worker | None = None) -> None:
+        self.worker = worker or Worker()
+        self.estimate = Estimate()
+        self._job: _Job | None = None
+        self._timer = qt.QTimer()
+        self._timer.setInterval(0)
+        self._timer.connect("timeout()", self._step)
+
+    @property
+    def busy(self) -> bool:
+        """A run is under way or being cancelled."""
+        return self._job is not None
+
+    def process(
+        self,
+        input_volume: Any,
+        settings: RunSettings | None = None,
+        *,
+        real: RealPhases | None = None,
+        output_folder: Path | None = None,
+    ) -> LoadedResult:
+        """Synthesize and load, blocking until done; for scripts and tests.
+
+        Raises:
+            InputError, VirtualContrastError: one sentence; nothing was made.
+            CancelledError: the run was cancelled.
+        """
+        if missing := install.missing_packages():
+            raise VirtualContrastError(install.explanation(missing))
+        ends: list[Any] = []
+        callbacks = Callbacks(
+            done=lambda loaded, folder: ends.append(loaded),
+            failed=lambda sentence: ends.append(VirtualContrastError(sentence)),
+            cancelled=lambda: ends.append(CancelledError("Cancelled; nothing was made.")),
+        )
+        self.start(input_volume, settings, callbacks, real=real, output_folder=output_folder)
+        while self.busy:
+            self._timer.stop()
+            if self.worker.busy:
+                self.worker.wait()
+            else:
+                self._step()
+        if isinstance(ends[0], VirtualContrastError):
+            raise ends[0]
+        return ends[0]
+
+    def start(
+        self,
+        input_volume: Any,
+        settings: RunSettings | None,
+        callbacks: Callbacks,
+        *,
+        real: RealPhases | None = None,
+        output_folder: Path | None = None,
+    ) -> None:
+        """Start a run and return; `callbacks` are called from the event loop.
+
+        `output_folder` is where the result folder is made, None for Slicer's temporary folder.
+
+        Raises:
+            InputError: a run is under way, or the output folder cannot be used.
+        """
+        if self.busy:
+            raise InputError(_("A run is under way; wait for its end or cancel it."))
+        real, settings = real or RealPhases(), settings or RunSettings()
+        settings = model_list.with_real_times(settings, real.times_s)
+        folder = Path(tempfile.mkdtemp(prefix="VirtualContrast_", dir=slicer.app.temporaryPath))
+        files = [folder / "pre.nrrd", *(folder / f"real_{n}.nrrd" for n in range(1, len(real.nodes) + 1))]
+        nodes = [input_volume, *real.nodes]
+        request = RunRequest(files[0], _new_folder(output_folder), settings, files[1:])
+        steps = _write_all(nodes, files)
+        model = model_list.find_model(settings.model)
+        by_slices = model is None or model.abilities.by_slices
+        self._job = _Job(input_volume.GetID(), list(real.nodes), folder, request, callbacks, steps, by_slices)
+        self.estimate.begin(time.monotonic(), real=bool(real.nodes))
+        callbacks.progress(0.0, _("Handing the volume over"))
+        self._timer.start()
+
+    def cancel(self) -> None:
+        """Stop the run; `callbacks.cancelled` comes within 2 seconds, and nothing is left of it."""
+        if self._job is None:
+            return
+        if self.worker.busy:
+            self.worker.cancel()
+            return
+        if self._job.loading is not None:
+            shutil.rmtree(self._job.loading, ignore_errors=True)
+        self._end(self._job.callbacks.cancelled)
+
+    def shutdown(self) -> None:
+        """End everything now: the run without a word, and the worker process."""
+        self._timer.stop()
+        self.worker.shutdown()
+        if self._job is not None:
+            self._end(lambda: None)
+
+    # ---- a run -----------------------------------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        """Hand over the next piece of the volumes, or load the next piece of the result; after the last, go on."""
+        job = self._job
+        if job is None:
+            self._timer.stop()
+            return
+        try:
+            fraction = next(job.steps)
+        except StopIteration as end:
+            self._timer.stop()
+            self._steps_done(job, end.value)
+        except (VirtualContrastError, RuntimeError, OSError) as error:
+            self._steps_failed(job, error)
+        except UNFORESEEN:
+            self._end(lambda: job.callbacks.failed(_("An unexpected error ended the run; see the Python console.")))
+            raise
+        else:
+            if job.loading is None:
+                job.callbacks.progress(HAND_OVER_SHARE * fraction, _("Handing the volume over"))
+            else:
+                job.callbacks.progress(1.0 - LOADING_SHARE * (1.0 - fraction), _("Loading the result"))
+
+    def _steps_done(self, job: _Job, value: Any) -> None:
+        """The volumes are handed over, or the result is loaded and is `value`."""
+        folder = job.loading
+        if folder is None:
+            self.worker.run(job.request, self)
+        else:
+            self._end(lambda: job.callbacks.done(value, folder))
+
+    def _steps_failed(self, job: _Job, error: Exception) -> None:
+        sentence = str(error)
+        if job.loading is not None:
+            text = _("The result in {folder} could not be loaded ({reason}).")
+            sentence = text.format(folder=job.loading, reason=error)
+        self._end(lambda: job.callbacks.failed(sentence))
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """From the worker."""
+        if self._job is None:
+            return
+        fraction = self.estimate.update(Stage(stage), done, total)
+        perturbations = self._job.request.settings.uncertainty
+        text = _stage_text(Stage(stage), done, total, perturbations, by_slices=self._job.by_slices)
+        left = self.estimate.seconds_left(time.monotonic())
+        if left is not None:
+            text += " · " + _("about {time} left").format(time=told_time(left))
+        share = 1.0 - HAND_OVER_SHARE - LOADING_SHARE
+        self._job.callbacks.progress(HAND_OVER_SHARE + share * fraction, text)
+
+    def warning(self, message: str) -> None:
+        """From the worker."""
+        if self._job is not None:
+            self._job.callbacks.warning(message)
+
+    def failed(self, sentence: str) -> None:
+        """From the worker."""
+        if self._job is not None:
+            callbacks = self._job.callbacks
+            self._end(lambda: callbacks.failed(sentence))
+
+    def cancelled(self) -> None:
+        """From the worker."""
+        if self._job is not None:
+            self._end(self._job.callbacks.cancelled)
+
+    def done(self, message: dict[str, Any]) -> None:
+        """From the worker: load the result folder into the scene, step by step."""
+        job = self._job
+        if job is None:
+            return
+        self.estimate.learn(message["timing_s"])
+        job.loading = Path(message["out"])
+        node = slicer.mrmlScene.GetNodeByID(job.input_id)
+        if node is None:
+            text = _("The input volume was removed meanwhile; the result is in {folder}.")
+            self._end(lambda: job.callbacks.failed(text.format(folder=job.loading)))
+            return
+        from ..scene import result
+
+        job.steps = result.load_steps(job.loading, node, real_nodes=job.real_nodes)
+        job.callbacks.progress(1.0 - LOADING_SHARE, _("Loading the result"))
+        self._timer.start()
+
+    def _end(self, tell: Callable[[], None]) -> None:
+        """The run is over: remove the handed over files, then tell."""
+        job, self._job = self._job, None
+        self._timer.stop()
+        if job is not None:
+            job.steps.close()  # an open file, or the nodes of a half loaded result
+            shutil.rmtree(job.folder, ignore_errors=True)
+        tell()
+
+
+def _write_all(nodes: list[Any], files: list[Path]) -> Generator[float, None, None]:
+    """Write every node to its file; yields the fraction of all after each piece."""
+    for number, (node, path) in enumerate(zip(nodes, files, strict=True)):
+        for fraction in write_nrrd(node, path):
+            yield (number + fraction) / len(nodes)
+
+
+def _new_folder(parent: Path | None) -> Path:
+    """Path of a result folder that does not exist yet; its name tells the time and nothing of the patient."""
+    parent = parent or Path(slicer.app.temporaryPath) / "VirtualContrast"
+    stem = f"VirtualContrast_{datetime.datetime.now():%Y%m%d_%H%M%S}"
+    candidates = (parent / (stem + (f"_{n}" if n else "")) for n in range(1000))
+    return next(path for path in candidates if not path.exists())
+
+
+def _stage_text(stage: Stage, done: int, total: int, perturbations: int, *, by_slices: bool) -> str:
+    names = {
+        Stage.READ: _("Checking the volume"),
+        Stage.MODEL: _("Loading the model"),
+        Stage.SYNTHESIZE: _("Synthesizing the phases"),
+        Stage.SEGMENT: _("Finding lesions"),
+        Stage.KINETICS: _("Measuring curves"),
+        Stage.COMPARE: _("Comparing with the real phases"),
+        Stage.EXPORT: _("Writing the result"),
+    }
+    if stage is Stage.SYNTHESIZE and total > 1:
+        passes = 1 + perturbations  # every slice is counted once per pass
+        slices, count = done // passes, total // passes
+        text = _("{stage}, slice {done} of {total}") if by_slices else _("{stage}, window {done} of {total}")
+        return text.format(stage=names[stage], done=slices, total=count)
+    return names[stage]

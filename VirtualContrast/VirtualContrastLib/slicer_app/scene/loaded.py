@@ -1,0 +1,263 @@
+"""A result in the scene: which node is what, and its lesions. The scene itself is the only store.
+
+The run node (a text node with the manifest) refers to every other node by a role, so that a result is found again
+after the scene was saved and loaded, whatever IDs its nodes then have.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from ...results.manifest import SYNTHESIS, acquired_inputs
+from . import nodes
+from .tables import column
+
+INPUT, RUN, PRE = "input", "run", "pre"
+PHASE, REAL, SUBTRACTION, UNCERTAINTY, MAP = "phase", "real", "subtraction", "uncertainty", "map"
+ACQUIRED = "acquired"
+SEQUENCE, BROWSER, PROXY, SEGMENTATION = "sequence", "browser", "proxy", "segmentation"
+TABLE, CHART, SERIES, POINTS = "table", "chart", "series", "points"
+COLORS, RENDERING = "colors", "rendering"
+"""Roles of nodes in a result."""
+
+ALL_LESIONS = "all"
+"""Key of the chart with the curves of all lesions; those of one lesion have `lesion_<label>`."""
+
+
+@dataclass(frozen=True)
+class LesionRow:
+    """One lesion as the panel lists it. `unit` is mm, or px for pictures (volume_mm3 then counts pixels).
+
+    `centroid_ras` is in the scene's millimetres. `peak_pe_percent` and `curve_type` belong to the mean curve;
+    they are None and "" where there is no curve.
+    """
+
+    label: int
+    name: str
+    segment_id: str
+    centroid_ras: tuple[float, float, float]
+    volume_mm3: float
+    longest_diameter_mm: float
+    side: str
+    curve_type: str
+    peak_pe_percent: float | None
+    unit: str = "mm"
+
+
+@dataclass
+class LoadedResult:
+    """Node IDs of a result, "" for what it does not have or what was deleted.
+
+    `kind` is "synthesis" or "mammogram", whose one "phase" is the recombined image and has no time (NaN). `input` is
+    the user's pre-contrast volume, `pre` the same in the units of the phases. phases, real, subtraction and uncertainty
+    run parallel to `times_s` (seconds after injection) and `indices` (1, 2, ..., or from 2 on for a model that reads
+    the acquired phase 1); `real` are the user's own volumes to compare with. `acquired` are copies of the real phases
+    that the model read, with `acquired_times_s`: they come before the phases in the sequence. maps, tables and charts
+    are keyed: `curve_type` ...; `lesions`, `curves`, `curves_real`, `comparison`, `agreement`; `all`, `lesion_1` ... .
+    `folder_item` is the subject hierarchy item that holds all of it.
+    """
+
+    run_node: str
+    run_id: str
+    model_id: str
+    folder_item: int
+    input: str
+    pre: str
+    times_s: list[float]
+    phases: list[str]
+    real: list[str]
+    subtraction: list[str]
+    uncertainty: list[str]
+    sequence: str
+    browser: str
+    proxy: str
+    segmentation: str
+    maps: dict[str, str] = field(default_factory=dict)
+    tables: dict[str, str] = field(default_factory=dict)
+    charts: dict[str, str] = field(default_factory=dict)
+    colors: dict[str, str] = field(default_factory=dict)
+    lesions: list[LesionRow] = field(default_factory=list)
+    kind: str = SYNTHESIS
+    indices: list[int] = field(default_factory=list)
+    acquired: list[str] = field(default_factory=list)
+    acquired_times_s: list[float] = field(default_factory=list)
+
+    @property
+    def captions(self) -> list[str]:
+        """What each of `phases` is called, as `phase 2 (220 s)`."""
+        return [caption_of(index, time_s) for index, time_s in zip(self.indices, self.times_s, strict=True)]
+
+    @property
+    def first_item(self) -> int:
+        """Item of the sequence that shows the first of `phases`; before it stand pre-contrast and acquired phases."""
+        return 1 + len(self.acquired)
+
+    def lesion(self, label: int) -> LesionRow:
+        """The lesion with this label; KeyError where there is none."""
+        for row in self.lesions:
+            if row.label == label:
+                return row
+        raise KeyError(f"there is no lesion {label}")
+
+    @property
+    def arbitrary_units(self) -> bool:
+        """The phases are not in the units of the input."""
+        return bool(manifest_of(nodes.node(self.run_node))["arbitrary_units"])
+
+    @property
+    def has_geometry(self) -> bool:
+        """False for a picture, whose pixels have no millimetres."""
+        return not any(row.unit == "px" for row in self.lesions)
+
+
+def caption_of(index: int, time_s: float) -> str:
+    """`phase 2 (220 s)`; `recombined` for the image of a mammogram, which has no time (NaN)."""
+    if time_s != time_s:
+        return _("recombined")
+    return _("phase {index} ({time_s:g} s)").format(index=index, time_s=time_s)
+
+
+def seconds(entry: dict[str, Any]) -> float:
+    """Seconds after injection of an entry of the manifest; NaN where it has no time."""
+    return float("nan") if entry["time_s"] is None else float(entry["time_s"])
+
+
+def manifest_of(run_node: Any) -> dict[str, Any]:
+    """The manifest that a run node holds."""
+    manifest: dict[str, Any] = json.loads(run_node.GetText())
+    return manifest
+
+
+def refer(run_node: Any, role: str, referred: Any) -> None:
+    """Let the run node refer to a node of the scene by a role."""
+    run_node.AddNodeReferenceID(role, referred.GetID())
+
+
+def adopt(run_node: Any, node: Any, role: str, key: str = "", *, synthetic: bool = True, caption: str = "") -> None:
+    """Make a node a part of a result: attributes, reference by role, place in the folder."""
+    for name in (nodes.MODEL_ID, nodes.WEIGHTS_SHA256, nodes.RUN_ID):
+        node.SetAttribute(name, run_node.GetAttribute(name))
+    node.SetAttribute(nodes.SYNTHETIC, "1" if synthetic else "0")
+    node.SetAttribute(nodes.ROLE, role)
+    node.SetAttribute(nodes.KEY, key)
+    if caption:
+        node.SetAttribute(nodes.CAPTION, caption)
+    refer(run_node, role, node)
+    hierarchy = nodes.subject_hierarchy()
+    hierarchy.CreateItem(hierarchy.GetItemParent(hierarchy.GetItemByDataNode(run_node)), node)
+
+
+def referred(run_node: Any, role: str) -> dict[str, str]:
+    """IDs of the nodes to which a run node refers by a role, by their keys; deleted ones are left out."""
+    found = {}
+    for number in range(run_node.GetNumberOfNodeReferences(role)):
+        node = run_node.GetNthNodeReference(role, number)
+        if node is not None:
+            found[node.GetAttribute(nodes.KEY) or ""] = node.GetID()
+    return found
+
+
+def parts(run_node: Any) -> list[str]:
+    """IDs of all nodes of a result that are still there, without the user's own volumes."""
+    roles = [PRE, ACQUIRED, PHASE, SUBTRACTION, UNCERTAINTY, MAP, SEQUENCE, BROWSER, PROXY, SEGMENTATION, TABLE, CHART,
+             SERIES, POINTS, COLORS, RENDERING]  # fmt: skip
+    return [node_id for role in roles for node_id in referred(run_node, role).values()] + [run_node.GetID()]
+
+
+def of_run(run_node: Any) -> LoadedResult:
+    """The result that belongs to a run node, as it is in the scene now."""
+    manifest = manifest_of(run_node)
+    entries = sorted(manifest["phases"], key=lambda entry: int(entry["index"]))
+    indices = [str(entry["index"]) for entry in entries]
+    copies = referred(run_node, ACQUIRED)
+    read = acquired_inputs(manifest["inputs"])
+    acquired = {index: time_s for index, time_s in read.items() if str(index) in copies}
+
+    def one(role: str) -> str:
+        return next(iter(referred(run_node, role).values()), "")
+
+    def by_phase(role: str) -> list[str]:
+        found = referred(run_node, role)
+        return [found.get(index, "") for index in indices]
+
+    hierarchy = nodes.subject_hierarchy()
+    found = LoadedResult(
+        run_node=run_node.GetID(),
+        run_id=run_node.GetAttribute(nodes.RUN_ID),
+        model_id=run_node.GetAttribute(nodes.MODEL_ID),
+        folder_item=hierarchy.GetItemParent(hierarchy.GetItemByDataNode(run_node)),
+        input=one(INPUT),
+        pre=one(PRE),
+        times_s=[seconds(entry) for entry in entries],
+        phases=by_phase(PHASE),
+        real=[one(f"{REAL}_{index}") for index in indices],
+        subtraction=by_phase(SUBTRACTION),
+        uncertainty=by_phase(UNCERTAINTY),
+        sequence=one(SEQUENCE),
+        browser=one(BROWSER),
+        proxy=one(PROXY),
+        segmentation=one(SEGMENTATION),
+        maps=referred(run_node, MAP),
+        tables=referred(run_node, TABLE),
+        charts=referred(run_node, CHART),
+        colors=referred(run_node, COLORS),
+        kind=str(manifest["kind"]),
+        indices=[int(index) for index in indices],
+        acquired=[copies[str(index)] for index in acquired],
+        acquired_times_s=[float(time_s or 0.0) for time_s in acquired.values()],
+    )
+    found.lesions = lesion_rows(found)
+    return found
+
+
+def lesion_rows(loaded: LoadedResult) -> list[LesionRow]:
+    """The lesions as the lesion table of the scene has them now."""
+    table = nodes.node(loaded.tables.get("lesions", ""))
+    if table is None or table.GetNumberOfRows() == 0:
+        return []
+    unit = "mm" if table.GetColumnIndex("volume_mm3") >= 0 else "px"
+    volume_name = "volume_mm3" if unit == "mm" else "volume_px"
+    segments = _segments(nodes.node(loaded.segmentation))
+    place = nodes.node(loaded.pre)
+    names = (
+        "lesion", f"centroid_left_{unit}", f"centroid_posterior_{unit}", f"centroid_superior_{unit}", volume_name,
+        f"longest_diameter_{unit}", "side", "curve_type", "curve_peak_pe_percent",
+    )  # fmt: skip
+    rows = []
+    for label, left, posterior, superior, volume, diameter, side, kind, peak in zip(
+        *(column(table, name) for name in names), strict=True
+    ):
+        segment_id, name = segments.get(int(label), ("", f"Lesion {int(label)}"))
+        point = (-float(left), -float(posterior), float(superior))
+        rows.append(
+            LesionRow(
+                label=int(label),
+                name=name,
+                segment_id=segment_id,
+                centroid_ras=nodes.to_world(point, place) if place is not None else point,
+                volume_mm3=float(volume),
+                longest_diameter_mm=float(diameter),
+                side=str(side),
+                curve_type=str(kind) if kind == kind else "",
+                peak_pe_percent=float(peak) if peak == peak else None,
+                unit=unit,
+            )
+        )
+    return rows
+
+
+def _segments(segmentation: Any) -> dict[int, tuple[str, str]]:
+    """Segment ID and name by lesion label."""
+    from .segments import labels_by_segment
+
+    if segmentation is None:
+        return {}
+    content = segmentation.GetSegmentation()
+    return {
+        label: (segment_id, content.GetSegment(segment_id).GetName())
+        for segment_id, label in labels_by_segment(segmentation).items()
+    }

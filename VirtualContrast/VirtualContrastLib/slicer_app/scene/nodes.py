@@ -1,0 +1,257 @@
+"""MRML nodes of a result: making them in steps and all or none, marking them, and images to nodes and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+import SimpleITK as sitk
+import slicer
+import vtk
+from vtk.util import numpy_support
+
+from ...io.volumes import affine_of, same_geometry
+
+PREFIX = "VirtualContrast."
+SYNTHETIC = PREFIX + "Synthetic"
+MODEL_ID = PREFIX + "ModelId"
+WEIGHTS_SHA256 = PREFIX + "WeightsSha256"
+RUN_ID = PREFIX + "RunId"
+ROLE = PREFIX + "Role"
+KEY = PREFIX + "Key"
+CAPTION = PREFIX + "Caption"
+"""Node attributes. Role and key say what a node is in its result; the caption is shown in the views."""
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+SCALAR_VOLUME = "vtkMRMLScalarVolumeNode"
+PIECE_BYTES = 8 << 20
+POLL_S = 0.01
+Box = tuple[slice, slice, slice]
+T = TypeVar("T")
+Steps = Generator[None, None, T]
+"""Work in small steps, between which the application's events are handled; it returns a T."""
+
+
+def node(node_id: str) -> Any:
+    """The node of the scene with this ID; None for "" and for one that was deleted."""
+    return slicer.mrmlScene.GetNodeByID(node_id) if node_id else None
+
+
+def subject_hierarchy() -> Any:
+    """The scene's subject hierarchy node."""
+    return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+
+
+def is_synthetic(data_node: Any) -> bool:
+    """True for a node that rests on synthetic images."""
+    return data_node is not None and data_node.GetAttribute(SYNTHETIC) == "1"
+
+
+class Made:
+    """What a loading made so far: the nodes, and the items of the subject hierarchy without a node.
+
+    Nodes are kept themselves, not by ID: after the scene was closed another node may have the same ID.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.items: list[int] = []
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Whatever nodes come into the scene inside the block, and stay, count as made."""
+        new: list[Any] = []
+
+        @vtk.calldata_type(vtk.VTK_OBJECT)
+        def added(_scene: Any, _event: str, one: Any) -> None:
+            new.append(one)
+
+        observer = slicer.mrmlScene.AddObserver(slicer.vtkMRMLScene.NodeAddedEvent, added)
+        try:
+            yield
+        finally:
+            slicer.mrmlScene.RemoveObserver(observer)
+            self.nodes = [one for one in (*self.nodes, *new) if in_scene(one)]
+
+    @property
+    def intact(self) -> bool:
+        """Nothing of it has left the scene."""
+        return all(map(in_scene, self.nodes))
+
+    def remove(self) -> None:
+        """Take all of it out of the scene, the last first; a scene that is being closed does it by itself."""
+        if slicer.mrmlScene.IsClosing():
+            return
+        remove_nodes([one.GetID() for one in reversed(self.nodes) if in_scene(one)])
+        present = vtk.vtkIdList()
+        subject_hierarchy().GetItemChildren(subject_hierarchy().GetSceneItemID(), present, True)
+        for item in reversed(self.items):
+            if present.IsId(item) >= 0:
+                subject_hierarchy().RemoveItem(item, False, True)
+
+
+def in_scene(data_node: Any) -> bool:
+    """This very node is in the scene."""
+    return data_node.GetID() is not None and node(data_node.GetID()) is data_node
+
+
+def remove_nodes(node_ids: Iterable[str]) -> None:
+    """Remove the nodes that are still in the scene, each with its display and storage nodes.
+
+    Sequence browsers go first: one that is left makes a removed proxy volume anew.
+    """
+    ids = list(node_ids)
+    browsers = [node_id for node_id in ids if (found := node(node_id)) and found.IsA("vtkMRMLSequenceBrowserNode")]
+    for node_id in [*browsers, *ids]:
+        found = node(node_id)
+        if found is not None:
+            companions = companion_ids(found)
+            slicer.mrmlScene.RemoveNode(found)
+            for companion in filter(None, map(node, companions)):
+                slicer.mrmlScene.RemoveNode(companion)
+
+
+def companion_ids(data_node: Any) -> list[str]:
+    """IDs of the display and storage nodes of a node; the scene does not remove them with it."""
+    ids = []
+    if data_node.IsA("vtkMRMLDisplayableNode"):
+        ids += [data_node.GetNthDisplayNodeID(number) for number in range(data_node.GetNumberOfDisplayNodes())]
+    if data_node.IsA("vtkMRMLStorableNode"):
+        ids += [data_node.GetNthStorageNodeID(number) for number in range(data_node.GetNumberOfStorageNodes())]
+    return [node_id for node_id in ids if node_id]
+
+
+def add_volume(array: np.ndarray, name: str, reference: Any, class_name: str = SCALAR_VOLUME) -> Steps[Any]:
+    """A volume node with voxels [k, j, i] and exactly the geometry and parent transform of `reference`, in steps.
+
+    Its gray window is left to the caller: Slicer's automatic one would look at every voxel at once.
+    """
+    volume = slicer.mrmlScene.AddNewNodeByClass(class_name, name)
+    volume.CopyOrientation(reference)
+    volume.SetAndObserveTransformNodeID(reference.GetTransformNodeID())
+    volume.CreateDefaultDisplayNodes()
+    if class_name == SCALAR_VOLUME:
+        volume.GetDisplayNode().SetAutoWindowLevel(False)
+    image = vtk.vtkImageData()
+    image.SetDimensions(*array.shape[::-1])
+    image.AllocateScalars(numpy_support.get_vtk_array_type(array.dtype), 1)
+    voxels = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(array.shape)
+    slices = max(1, PIECE_BYTES // max(1, array[0].nbytes))
+    for start in range(0, len(array), slices):
+        voxels[start : start + slices] = array[start : start + slices]
+        yield
+    volume.SetAndObserveImageData(image)
+    yield
+    return volume
+
+
+def in_thread(work: Callable[[], T]) -> Steps[T]:
+    """What `work` returns, computed in a thread that is looked after in steps.
+
+    For work on voxels or files alone, in NumPy or SimpleITK, which let the main thread go on; MRML is not for threads.
+    """
+    executor = ThreadPoolExecutor(1)
+    try:
+        future = executor.submit(work)
+        while not future.done():
+            wait((future,), POLL_S)
+            yield
+        return future.result()
+    finally:
+        executor.shutdown(wait=False)
+
+
+def drain(steps: Generator[Any, None, T]) -> T:
+    """Do all steps at once; what they return."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
+def ijk_to_ras(volume: Any) -> np.ndarray:
+    """4 x 4 matrix from voxel index (i, j, k, 1) to RAS millimetres, without parent transforms."""
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def to_image(array: np.ndarray, volume: Any, box: Box | None = None) -> sitk.Image:
+    """A SimpleITK image of `array` [k, j, i], which lies on the voxels `box` (default all) of a volume node."""
+    return _placed(sitk.GetImageFromArray(np.ascontiguousarray(array)), volume, box)
+
+
+def _placed(image: sitk.Image, volume: Any, box: Box | None = None) -> sitk.Image:
+    """The image, after it was given the place of the voxels `box` (default all) of a volume node."""
+    lps = LPS_TO_RAS @ ijk_to_ras(volume)
+    start = [part.start for part in reversed(box)] if box else [0, 0, 0]
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin((lps @ [*start, 1.0])[:3].tolist())
+    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    return image
+
+
+def image_of(volume: Any, box: Box | None = None) -> sitk.Image:
+    """The voxels of a volume node, or those in `box` [k, j, i], as an image in its own place."""
+    array = slicer.util.arrayFromVolume(volume)
+    return to_image(array[box] if box else array, volume, box)
+
+
+def difference(image: sitk.Image, volume: Any) -> str:
+    """How the voxels of an image and of a volume node lie apart, in one sentence; "" where they do not."""
+    size = volume.GetImageData().GetDimensions() if volume.GetImageData() else (0, 0, 0)
+    if image.GetSize() != size:
+        return f"{image.GetSize()} and {size} voxels."
+    return same_geometry(image, _placed(sitk.Image(size, sitk.sitkUInt8), volume))
+
+
+def image_to_ras(image: sitk.Image) -> np.ndarray:
+    """4 x 4 matrix from voxel index (i, j, k, 1) of an image to RAS millimetres."""
+    return LPS_TO_RAS @ affine_of(image)
+
+
+def to_world(point_ras: Iterable[float], volume: Any) -> tuple[float, float, float]:
+    """A point given in the volume's own RAS in the RAS of the scene, through the parent transforms."""
+    world = [0.0, 0.0, 0.0]
+    volume.TransformPointToWorld(list(point_ras), world)
+    return world[0], world[1], world[2]
+
+
+class _Housekeeper:
+    """Removes display and storage nodes of a deleted result node.
+
+    Deleting a folder of the subject hierarchy leaves them: storage nodes of texts, tables and sequences, and
+    display nodes where there are several.
+    """
+
+    def __init__(self) -> None:
+        self._companions: dict[str, list[str]] = {}
+        scene = slicer.mrmlScene
+        scene.AddObserver(scene.NodeAboutToBeRemovedEvent, self._about_to_be_removed)
+        scene.AddObserver(scene.NodeRemovedEvent, self._removed)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _about_to_be_removed(self, scene: Any, _event: str, leaving: Any) -> None:
+        if leaving.GetAttribute(RUN_ID) and not scene.IsClosing():
+            self._companions[leaving.GetID()] = companion_ids(leaving)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _removed(self, _scene: Any, _event: str, gone: Any) -> None:
+        for companion in filter(None, map(node, self._companions.pop(gone.GetID(), []))):
+            slicer.mrmlScene.RemoveNode(companion)
+
+
+_housekeeper: _Housekeeper | None = None
+
+
+def keep_house() -> None:
+    """See to it, from now on, that deleted result nodes take their display and storage nodes with them."""
+    global _housekeeper
+    if _housekeeper is None:
+        _housekeeper = _Housekeeper()

@@ -1,0 +1,1 @@
+"""Layouts, charts, labels and the panel of a result."""

@@ -1,0 +1,185 @@
+"""How the volumes of a result look: gray windows, color tables, legends, the MIP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+
+from ...export.content import TYPE_NAMES
+from ...export.figures import display as figures
+from ...kinetics.parameters import CurveType
+
+Window = tuple[float, float]
+
+# Blue, yellow, vermilion and gray of Okabe and Ito: apart for every color vision, and washout the most alarming.
+TYPE_COLORS = {
+    CurveType.PERSISTENT: (0.0, 0.447, 0.698),
+    CurveType.PLATEAU: (0.941, 0.894, 0.259),
+    CurveType.WASHOUT: (0.835, 0.369, 0.0),
+    CurveType.UNASSESSED: (0.6, 0.6, 0.6),
+}
+# Value from -1 to 1 and color: losses blue, gains orange to white, none black, so that the breast stays dark.
+_DIVERGING = (
+    (-1.0, (0.55, 0.80, 1.0)), (-0.5, (0.10, 0.35, 0.85)), (0.0, (0.0, 0.0, 0.0)), (0.5, (0.85, 0.40, 0.05)),
+    (1.0, (1.0, 0.90, 0.65)),
+)  # fmt: skip
+# Lightness rises evenly from dark blue to pale yellow.
+_HEAT = (
+    (0.0, (0.05, 0.03, 0.20)), (0.25, (0.35, 0.08, 0.45)), (0.5, (0.72, 0.22, 0.40)), (0.75, (0.96, 0.52, 0.25)),
+    (1.0, (0.99, 0.95, 0.70)),
+)  # fmt: skip
+_SAMPLE_VOXELS = 2_000_000
+
+
+def sample(volume: Any) -> np.ndarray:
+    """Every n-th voxel of a volume node, at most about two million: enough for percentiles."""
+    return _thin(slicer.util.arrayFromVolume(volume))
+
+
+def _thin(array: np.ndarray) -> np.ndarray:
+    return array.ravel()[:: max(1, array.size // _SAMPLE_VOXELS)]
+
+
+def common_window(pre: Any) -> Window:
+    """The gray window (low, high) of the pre-contrast volume and all phases, from the pre-contrast volume alone."""
+    return figures.common_window(sample(pre))
+
+
+def set_window(volume: Any, window: Window) -> None:
+    """Show a volume node in gray from low to high."""
+    display = volume.GetDisplayNode()
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevelMinMax(*window)
+
+
+def subtraction_high(subtraction: Any, phases: Window, lesions: np.ndarray) -> float:
+    """Upper end of the gray window of a subtraction map, as in the figures; `lesions` is a mask [k, j, i]."""
+    return figures.subtraction_window(sample(subtraction), _thin(lesions), phases)[1]
+
+
+def show_subtraction(volume: Any, high: float, diverging: Any = None) -> None:
+    """Show a signed subtraction in gray from 0 to `high`, or from -high to high with a diverging color table."""
+    display = volume.GetDisplayNode()
+    color = diverging.GetID() if diverging is not None else "vtkMRMLColorTableNodeGrey"
+    display.SetAndObserveColorNodeID(color)
+    set_window(volume, (-high if diverging is not None else 0.0, high))
+
+
+def show_map(volume: Any, colors: Any) -> None:
+    """Show a map of positive values over an image: the 99.5th percentile is the brightest.
+
+    Below a tenth of it the map is transparent, so that the image is seen where there is little to tell.
+    """
+    values = sample(volume)
+    positive = values[values > 0]
+    high = float(np.percentile(positive, 99.5)) if positive.size else 1.0
+    display = volume.GetDisplayNode()
+    display.SetAndObserveColorNodeID(colors.GetID())
+    set_window(volume, (0.0, high))
+    display.SetApplyThreshold(True)
+    display.SetLowerThreshold(high * 0.1)
+    display.SetUpperThreshold(max(float(values.max()), high) * 1.01)
+
+
+def mark_sides(slice_node: Any, *, on: bool = True) -> None:
+    """Show the patient's directions and a ruler in a slice view (no side is taken for the other), or hide them."""
+    slice_node.SetOrientationMarkerType(
+        slice_node.OrientationMarkerTypeAxes if on else slice_node.OrientationMarkerTypeNone
+    )
+    slice_node.SetOrientationMarkerSize(slice_node.OrientationMarkerSizeSmall)
+    slice_node.SetRulerType(slice_node.RulerTypeThin if on else slice_node.RulerTypeNone)
+
+
+def add_type_colors(name: str) -> Any:
+    """A color table node that names the curve types; no enhancement is transparent."""
+    colors = _color_table(name, len(CurveType))
+    colors.SetColor(int(CurveType.NO_ENHANCEMENT), TYPE_NAMES[CurveType.NO_ENHANCEMENT], 0.0, 0.0, 0.0, 0.0)
+    for kind, rgb in TYPE_COLORS.items():
+        colors.SetColor(int(kind), TYPE_NAMES[kind], *rgb, 1.0)
+    return colors
+
+
+def add_diverging_colors(name: str) -> Any:
+    """A color table node for signed values: blue below zero, black at zero, orange above."""
+    return _ramp(name, _DIVERGING)
+
+
+def add_heat_colors(name: str) -> Any:
+    """A color table node of evenly rising lightness for positive values."""
+    return _ramp(name, _HEAT)
+
+
+def _color_table(name: str, count: int) -> Any:
+    colors = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLColorTableNode", name)
+    colors.SetTypeToUser()
+    colors.HideFromEditorsOff()
+    colors.SetNumberOfColors(count)
+    return colors
+
+
+def _ramp(name: str, anchors: Sequence[tuple[float, tuple[float, float, float]]], count: int = 256) -> Any:
+    colors = _color_table(name, count)
+    places = np.linspace(anchors[0][0], anchors[-1][0], count)
+    channels = [np.interp(places, [a[0] for a in anchors], [a[1][c] for a in anchors]) for c in range(3)]
+    for number, (place, red, green, blue) in enumerate(zip(places, *channels, strict=True)):
+        colors.SetColor(number, f"{place:.3f}", float(red), float(green), float(blue), 1.0)
+    return colors
+
+
+def add_legend(volume: Any, title: str, *, named: bool = False) -> Any:
+    """A color legend of a volume node, with the names of the colors where `named`; None where Slicer has none."""
+    if not slicer.mrmlScene.IsNodeClassRegistered("vtkMRMLColorLegendDisplayNode"):
+        return None
+    legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(volume)
+    legend.SetTitleText(title)
+    legend.SetPosition(0.98, 0.5)
+    if named:
+        legend.SetSize(0.2, 0.5)
+        legend.SetUseColorNamesForLabels(True)
+        legend.SetMaxNumberOfColors(len(CurveType))
+        legend.SetNumberOfLabels(len(CurveType))
+    else:
+        legend.SetSize(0.06, 0.2)  # numbers and title are as large as fits, other than names
+        legend.SetLabelFormat("%.0f")
+    for text in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
+        text.SetFontSize(12)
+        text.SetColor(1.0, 1.0, 1.0)
+    return legend
+
+
+def renew_legend(volume: Any) -> None:
+    """Make the legend of a volume anew where it has one: views made after a legend do not show it."""
+    if not slicer.mrmlScene.IsNodeClassRegistered("vtkMRMLColorLegendDisplayNode"):
+        return
+    old = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(volume)
+    if old is not None:
+        title, named = old.GetTitleText(), bool(old.GetUseColorNamesForLabels())
+        slicer.mrmlScene.RemoveNode(old)
+        add_legend(volume, title, named=named)
+
+
+def add_mip(volume: Any, high: float) -> Any:
+    """A volume rendering display node for the maximum intensity projection of a subtraction, black up to white.
+
+    The projection itself is a property of the 3-D view (its raycast technique). The logic's default nodes are not used:
+    they look at every voxel for colors that a MIP does not keep.
+    """
+    display = slicer.modules.volumerendering.logic().CreateVolumeRenderingDisplayNode()
+    if display.GetScene() is None:
+        slicer.mrmlScene.AddNode(display)
+    opacity, colors = vtk.vtkPiecewiseFunction(), vtk.vtkColorTransferFunction()
+    for value, fraction in ((0.1 * high, 0.0), (high, 1.0)):
+        opacity.AddPoint(value, fraction)
+        colors.AddRGBPoint(value, fraction, fraction, fraction)
+    surface = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVolumePropertyNode", f"{volume.GetName()}: MIP")
+    surface.GetVolumeProperty().SetInterpolationTypeToLinear()
+    surface.SetScalarOpacity(opacity)
+    surface.SetColor(colors)
+    display.SetAndObserveVolumePropertyNodeID(surface.GetID())
+    volume.AddAndObserveDisplayNodeID(display.GetID())
+    display.SetVisibility(True)
+    return display

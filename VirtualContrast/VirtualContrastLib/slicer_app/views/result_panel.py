@@ -1,0 +1,205 @@
+"""The lower part of the panel: look at a result, go through its phases and lesions, remove it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import qt
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
+
+from ...events import VirtualContrastError
+from ...results.manifest import MAMMOGRAM
+from ..scene import result as scene
+from . import layout
+from .annotation import Annotator
+from .lesion_table import LesionTable
+
+if TYPE_CHECKING:
+    from ..scene.result import LoadedResult
+
+_END = object()
+RECOMPUTE_DELAY_MS = 700
+"""After the last change of a segment, so that a brush stroke is measured once."""
+
+
+class ResultPanel(VTKObservationMixin):
+    """Shows one result of the scene; `tell` writes the panel's status line."""
+
+    def __init__(self, ui: Any, tell: Callable[[str], None]) -> None:
+        VTKObservationMixin.__init__(self)
+        self.ui, self._tell = ui, tell
+        self.loaded: LoadedResult | None = None
+        self.report: Path | None = None
+        self._overlays: list[str] = []
+        self._folders: dict[str, Path] = {}  # by run id; only here, since a scene must not hold the user's paths
+        self.table: LesionTable | None = None
+        self.annotator = Annotator()
+        self._showing: Iterator[None] = iter(())
+        self._show_timer = qt.QTimer()
+        self._show_timer.setInterval(0)
+        self._show_timer.connect("timeout()", self._show_step)
+        self._edit_timer = qt.QTimer()
+        self._edit_timer.setSingleShot(True)
+        self._edit_timer.setInterval(RECOMPUTE_DELAY_MS)
+        self._edit_timer.connect("timeout()", self._recompute)
+        ui.phaseSlider.connect("valueChanged(int)", self._on_phase)
+        ui.flickerCheckBox.connect("toggled(bool)", self._on_flicker)
+        ui.overlayComboBox.connect("currentIndexChanged(int)", self._on_overlay)
+        ui.reportButton.connect("clicked(bool)", self._on_report)
+        ui.removeButton.connect("clicked(bool)", self._on_remove)
+        self.clear()
+
+    def cleanup(self) -> None:
+        """The module goes away."""
+        self.clear()
+        self.annotator.cleanup()
+
+    def show(self, loaded: LoadedResult, folder: Path | None = None) -> None:
+        """Show a result in the panel, and in the views step by step, so that the application is not held up.
+
+        `folder` is its result folder where that is known.
+        """
+        self.clear()
+        if folder is not None:
+            self._folders[loaded.run_id] = folder
+        self.loaded = loaded
+        self.table = LesionTable(self.ui.lesionsTable, loaded)
+        self._observe_segments(loaded)
+        self._set_up_controls(loaded)
+        self._showing = layout.show_steps(loaded)
+        self._show_timer.start()
+
+    @property
+    def showing(self) -> bool:
+        """The views are still being set up."""
+        return bool(self._show_timer.active)
+
+    def _show_step(self) -> None:
+        """Set up the next part of the views."""
+        if next(self._showing, _END) is _END:
+            self._show_timer.stop()
+
+    def find(self) -> None:
+        """Take up the last result that the scene holds (it was loaded with the scene), and let go of a removed one."""
+        found = scene.find_results()
+        known = [result.run_node for result in found]
+        if self.loaded is not None and self.loaded.run_node not in known:
+            self.clear()
+        if self.loaded is None and found:
+            self.show(found[-1])
+
+    def remove(self) -> None:
+        """Remove the result's nodes from the scene and show the next one, if there is one."""
+        if self.loaded is not None:
+            loaded = self.loaded
+            self.clear()
+            scene.remove_result(loaded)
+            self.find()
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self._edit_timer.stop()
+        self._show_timer.stop()
+        self.removeObservers()
+        if self.loaded is not None and self.ui.flickerCheckBox.checked:
+            self.ui.flickerCheckBox.checked = False
+        if self.table is not None:
+            self.table.cleanup()
+        self.loaded = self.report = self.table = None
+        self.ui.resultButton.enabled = False
+        self.ui.resultButton.collapsed = True
+        self.ui.resultLabel.text = ""
+
+    def _set_up_controls(self, loaded: LoadedResult) -> None:
+        ui, count = self.ui, len(loaded.phases)
+        ui.resultButton.enabled = True
+        ui.resultButton.collapsed = False
+        lesions = len(loaded.lesions)
+        text = _("Model {model}: {phases} synthetic phases, lesions found: {lesions}.")
+        if loaded.kind == MAMMOGRAM:
+            text = _("Model {model}: a synthetic recombined image.")
+        ui.resultLabel.text = text.format(model=loaded.model_id, phases=count, lesions=lesions)
+        ui.phaseSlider.minimum, ui.phaseSlider.maximum = 1, max(1, count)
+        ui.phaseSlider.value = 1
+        ui.phaseSlider.enabled = count > 1
+        self._on_phase(1)
+        self._fill_overlays(loaded)
+        has_real = any(loaded.real)
+        ui.flickerCheckBox.enabled = has_real
+        ui.flickerCheckBox.toolTip = (
+            _("Show the synthetic and the real phase in turn in the same view.")
+            if has_real
+            else _("There are no real phases to compare with.")
+        )
+        report = self._folders.get(loaded.run_id, Path()) / "report.html"
+        self.report = report if report.is_file() else None
+        ui.reportButton.enabled = self.report is not None
+        there = _("Open the report in the web browser.")
+        ui.reportButton.toolTip = there if self.report else _("The result folder of this run is no longer there.")
+
+    def _on_phase(self, number: int) -> None:
+        if self.loaded is not None and 1 <= number <= len(self.loaded.phases):
+            layout.set_phase(self.loaded, number - 1)
+            self._on_overlay()
+            self.ui.phaseLabel.text = self.loaded.captions[number - 1]
+
+    def _on_flicker(self, on: bool) -> None:
+        if self.loaded is not None:
+            layout.flicker(self.loaded, on)
+
+    def _fill_overlays(self, loaded: LoadedResult) -> None:
+        """Offer the maps that the result has."""
+        names = {
+            "curve_type": _("Curve types"), "wash_in": _("Wash-in"), "wash_out": _("Wash-out"), "ser": _("SER"),
+            "time_to_peak": _("Time to peak"), "uncertainty": _("Uncertainty"),
+        }  # fmt: skip
+        keys = ["", *loaded.maps, *(["uncertainty"] if any(loaded.uncertainty) else [])]
+        self._overlays = []  # nothing is shown while the list is filled
+        self.ui.overlayComboBox.clear()
+        self.ui.overlayComboBox.addItems([names.get(key, key) or _("None") for key in keys])
+        self._overlays = keys
+
+    def _on_overlay(self) -> None:
+        index = self.ui.overlayComboBox.currentIndex
+        if self.loaded is not None and 0 <= index < len(self._overlays):
+            layout.set_overlay(self.loaded, self._overlays[index])
+
+    def _on_report(self) -> None:
+        if self.report is not None:
+            qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self.report)))
+
+    def _on_remove(self) -> None:
+        self.remove()
+        self._tell(_("The result was removed from the scene."))
+
+    # ---- edited segments -------------------------------------------------------------------------------------------
+
+    def _observe_segments(self, loaded: LoadedResult) -> None:
+        node = slicer.mrmlScene.GetNodeByID(loaded.segmentation) if loaded.segmentation else None
+        if node is not None:
+            segmentation = node.GetSegmentation()
+            for event in (slicer.vtkSegmentation.SourceRepresentationModified, slicer.vtkSegmentation.SegmentRemoved):
+                self.addObserver(segmentation, event, self._on_segments_changed)
+        self.addObserver(slicer.mrmlScene, slicer.vtkMRMLScene.NodeRemovedEvent, self._on_node_removed)
+
+    def _on_segments_changed(self, caller: Any, event: Any) -> None:
+        self._edit_timer.start()
+
+    def _recompute(self) -> None:
+        if self.loaded is not None and self.table is not None:
+            try:
+                self.table.recompute()
+            except VirtualContrastError as error:
+                self._tell(str(error))
+                return
+            self._tell(_("Curves and measures follow the edited segments."))
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _on_node_removed(self, caller: Any, event: Any, node: Any) -> None:
+        if self.loaded is not None and node.GetID() == self.loaded.run_node:
+            self.clear()

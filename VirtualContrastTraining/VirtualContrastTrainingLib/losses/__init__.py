@@ -1,1 +1,0 @@
-"""Training losses, one file a published system; plain functions on tensors."""

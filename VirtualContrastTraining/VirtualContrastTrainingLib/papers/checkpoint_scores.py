@@ -1,0 +1,161 @@
+"""Scores a model package on validation cases: the figures of merit that SAMe takes together."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+from VirtualContrastLib.events import InputError
+from VirtualContrastLib.models.package import ModelCard, ModelPackage
+from VirtualContrastLib.synthesis.device import DeviceChoice
+from VirtualContrastLib.synthesis.study_synthesizer import StudySynthesizer, study_synthesizer
+
+from ..data.cases import case_folders
+from ..data.mammograms import LOW_ENERGY, RECOMBINED
+from ..metrics.distributions import DEFINITIONS as DISTANCE_DEFINITIONS
+from ..metrics.distributions import Preparation, image_distances
+from ..metrics.evaluation import DEFINITIONS as METRIC_DEFINITIONS
+from ..metrics.evaluation import METRICS, Evaluation, Settings
+from ..metrics.feature_networks import FeatureNetwork
+from ..metrics.kinetics import kinetic_report
+from ..metrics.lpips import Lpips
+from ..metrics.pairs import Pair
+from .kinetic_cases import curves_of_volumes
+from .mammography import measure
+from .phantom_cohort import write_synthesis
+
+_IMAGE = {name: f"{METRIC_DEFINITIONS[name]}; mean over slices" for name in METRICS}
+_LESION = {f"lesion_{name}": f"inside lesions: {METRIC_DEFINITIONS[name]}" for name in ("mse", "mae", "psnr", "ssim")}
+DEFINITIONS = {
+    **_IMAGE,
+    **_LESION,
+    "change_mae": "mean absolute error of the change from the low-energy mammogram, units of the files; 0 is equal",
+    "change_ssim": "SSIM of the change from the low-energy mammogram, in the breast; -1 to 1, 1 is equal",
+    "enhancement_error": "mean absolute error of percent enhancement of lesions, percentage points; 0 is equal",
+}
+
+
+def definition(metric: str) -> str:
+    """What a metric of a checkpoint is, its range and unit; for those that the user gave, that they were given."""
+    if metric.startswith(("fid_", "kid_")):
+        return DISTANCE_DEFINITIONS[metric[:3]]
+    return DEFINITIONS.get(metric, "as given")
+
+
+PAPERS_METRICS = ("ssim", "mse", "mae")
+"""SAMe of the papers takes these, FID on ImageNet features and FID on RadImageNet features."""
+LESION_TERMS = ("lesion_ssim", "lesion_mae", "enhancement_error")
+CHANGE_TERMS = ("change_mae", "change_ssim")
+"""Of mammograms: how well the change from the low-energy image is met."""
+
+
+@dataclass
+class Scorer:
+    """Synthesizes all cases below `cases` with a package and measures the images that the cases have.
+
+    `failures` receives a sentence a pair or case that could not be measured, once. `measured` is how many pairs the
+    last package's metrics rest on.
+    """
+
+    cases: Path
+    device: DeviceChoice
+    lpips: Lpips | None = None
+    lpips_missing: str = ""
+    networks: Mapping[str, FeatureNetwork] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    measured: int = 0
+
+    def __call__(self, package: ModelPackage) -> dict[str, float]:
+        """Metric values by name; raises InputError where nothing could be measured."""
+        synthesizer = study_synthesizer(package, self.device)
+        with tempfile.TemporaryDirectory(prefix="virtual-contrast-checkpoint-") as place:
+            runs = Path(place)
+            pairs: list[Pair] = []
+            for case in case_folders(self.cases):
+                pairs += self._synthesize(synthesizer, package.card, case, runs / case.name)
+            evaluation = Evaluation(Settings(repeats=1), self.lpips)
+            usable = [pair for pair in pairs if evaluation.try_add(pair)]
+            self.measured = len(usable)
+            for failure in evaluation.failures:
+                self._note(failure.sentence.replace(str(runs), "synthetic"))
+            scores = _means(evaluation.report())
+            for name, network in self.networks.items():
+                found = image_distances(usable, network, Preparation())["synthetic_against_real"]
+                scores |= {f"fid_{name}": found["fid"], f"kid_{name}": found["kid"]}
+            if package.card.abilities.modality == "MG":
+                return scores | self._change_error(usable)
+            return scores | self._enhancement_error(runs)
+
+    def _synthesize(self, synthesizer: StudySynthesizer, card: ModelCard, case: Path, folder: Path) -> list[Pair]:
+        """Pairs of the case's images and the synthetic ones; an unusable case is a failure."""
+        try:
+            synthesis = write_synthesis(synthesizer, card, case, folder)
+        except (InputError, RuntimeError) as error:
+            self._note(f"{case}: {str(error).splitlines()[0]}")
+            return []
+        if card.abilities.modality == "MG":
+            real, made = case / RECOMBINED, folder / RECOMBINED
+            return [Pair(real, made, case.name.partition("_")[0], pre=case / LOW_ENERGY)] if real.is_file() else []
+        if synthesis.arbitrary_units:
+            sitk.WriteImage(synthesis.pre, str(folder / "pre.nrrd"))
+        lesion = case / "lesions.nrrd"
+        pairs = []
+        for number in range(card.first_phase, card.first_phase + len(synthesis.phases)):
+            real = case / f"phase_{number}.nrrd"
+            if not real.is_file():
+                continue
+            if synthesis.arbitrary_units:
+                real = _eight_bit_range(real, folder / f"real_{number}.nrrd")
+            made = folder / "phases" / f"phase_{number}.nrrd"
+            pairs.append(Pair(real, made, case.name, lesion=lesion if lesion.is_file() else None))
+        return pairs
+
+    def _note(self, sentence: str) -> None:
+        if sentence not in self.failures:
+            self.failures.append(sentence)
+
+    def _enhancement_error(self, runs: Path) -> dict[str, float]:
+        curves = curves_of_volumes(self.cases, runs)
+        if not curves.pairs:
+            return {}
+        found = kinetic_report(curves.pairs, repeats=1)["statistics"]["enhancement_error"]
+        return {} if found is None else {"enhancement_error": found["mean"]}
+
+    def _change_error(self, pairs: Sequence[Pair]) -> dict[str, float]:
+        """Mean error and similarity of the change from the low-energy mammogram, over the pairs that have one."""
+        found: dict[str, list[float]] = {}
+        for pair in pairs:
+            try:
+                values = measure(pair)
+            except InputError as error:
+                self._note(str(error))
+                continue
+            for name in CHANGE_TERMS:
+                value = values[name]
+                if value is not None:
+                    found.setdefault(name, []).append(value)
+        return {name: sum(values) / len(values) for name, values in found.items()}
+
+
+def default_metrics(names: Sequence[str], *, lesion_terms: bool) -> list[str]:
+    """Those of the papers among `names`, with the lesion-level ones where wished."""
+    own = (*PAPERS_METRICS, *CHANGE_TERMS, "lpips")
+    chosen = [name for name in names if name in own or name.startswith("fid_")]
+    return chosen + [name for name in names if lesion_terms and name in LESION_TERMS]
+
+
+def _means(report: Mapping[str, Any]) -> dict[str, float]:
+    scores = {name: value for name, value in report["true"].items() if value is not None}
+    inside = report["statistics"].get("true_in_lesion", {})
+    return scores | {f"lesion_{name}": found["mean"] for name, found in inside.items()}
+
+
+def _eight_bit_range(path: Path, target: Path) -> Path:
+    """The volume scaled to 0..255 by its own minimum and maximum, as the models of that scale were trained."""
+    image = sitk.RescaleIntensity(sitk.Cast(sitk.ReadImage(str(path)), sitk.sitkFloat32), 0.0, 255.0)
+    sitk.WriteImage(image, str(target))
+    return target

@@ -1,0 +1,163 @@
+"""Phantoms in the place of patients: where no real images are given, every table and figure runs on these."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import SimpleITK as sitk
+from VirtualContrastLib.events import Events, InputError
+from VirtualContrastLib.models.catalog import load_catalog, resolve_model
+from VirtualContrastLib.models.package import ModelCard, ModelPackage
+from VirtualContrastLib.study import Phase, Source, Study
+from VirtualContrastLib.synthesis.device import choose_device
+from VirtualContrastLib.synthesis.study_synthesizer import StudySynthesizer, study_synthesizer
+from VirtualContrastLib.synthesis.synthesizer import Synthesis
+
+from ..data.phantom import PhantomSettings, make_phantom
+from ..data.phantom.writing import write_phantom
+
+SETTINGS = PhantomSettings(lesion_count_weights=(0.0, 0.4, 0.4, 0.2))
+"""Every phantom has a lesion, as otherwise most tables have nothing to say of it."""
+FIRST_SEED = 700_001
+"""Seeds from here on are not those of the phantoms that the embedded models were trained on."""
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Prepared cases in `truth`, and what a model made of them in `runs/<case>`, as `write_synthesis` writes it.
+
+    `data` says in a few words what this is, for every output.
+    """
+
+    truth: Path
+    runs: Path
+    data: str
+
+
+@contextlib.contextmanager
+def phantom_cohort(model: str | None = None, *, count: int = 6, seed: int = FIRST_SEED) -> Iterator[Cohort]:
+    """Phantoms and what a model makes of them in a temporary folder, gone after the block.
+
+    `model` is an id or path, by default the catalog's; a mammogram model gets simulated mammograms. The phantoms are
+    acquired at the model's own phase times. Raises InputError where there is no such model or `count` is below 1.
+    """
+    if count < 1:
+        raise InputError("--phantoms must be at least 1.")
+    package = synthesis_model(model)
+    with tempfile.TemporaryDirectory(prefix="virtual-contrast-phantoms-") as place:
+        truth, runs = Path(place) / "truth", Path(place) / "runs"
+        write_phantoms(truth, package, count=count, seed=seed)
+        synthesizer = study_synthesizer(package, choose_device("auto"))
+        for case in sorted(truth.iterdir()):
+            write_synthesis(synthesizer, package.card, case, runs / case.name)
+        made = described(package.card, count, seed)
+        yield Cohort(truth, runs, f"{made}, synthesis by {package.card.id}; no patient data")
+
+
+def mammogram_cohort(
+    model: str | None, *, count: int = 6, seed: int = FIRST_SEED
+) -> contextlib.AbstractContextManager[Cohort]:
+    """As `phantom_cohort`, for tables about mammograms; raises InputError where no mammogram model is named."""
+    if model is None:
+        raise InputError("The catalog has no mammogram model to run on phantoms; name one with --model.")
+    if resolve_model(model, "synthesis").card.abilities.modality != "MG":
+        raise InputError(f"The model {model} makes no mammograms; name one that does with --model.")
+    return phantom_cohort(model, count=count, seed=seed)
+
+
+def described(card: ModelCard, count: int, seed: int) -> str:
+    """What `write_phantoms` makes for a model, in a few words."""
+    what = "simulated mammograms" if card.abilities.modality == "MG" else "phantoms"
+    return f"{count} {what} (seeds {seed} to {seed + count - 1})"
+
+
+def data_given(cases: Iterable[Path]) -> str:
+    """What the case folders hold: "phantoms" where the case.json of every one says so, else "images given"."""
+    return "phantoms" if all(_is_phantom(case) for case in set(cases)) else "images given"
+
+
+def _is_phantom(case: Path) -> bool:
+    try:
+        description = json.loads((case / "case.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(description, dict) and description.get("kind") == "phantom"
+
+
+def synthesis_model(model: str | None) -> ModelPackage:
+    """The model of an id or path, by default the catalog's; raises InputError where it is not on this machine."""
+    name = model or load_catalog().default_id("synthesis")
+    if name is None:
+        raise InputError("The catalog has no synthesis model to run on phantoms; name one with --model.")
+    return resolve_model(name, "synthesis")
+
+
+def write_phantoms(folder: Path, package: ModelPackage, *, count: int, seed: int) -> None:
+    """Write `count` prepared cases that `package` can work on: phantoms at its phase times, or mammograms."""
+    if package.card.abilities.modality == "MG":
+        from ..data.mammogram_phantom import write_phantom_pair
+
+        for number in range(seed, seed + count):
+            write_phantom_pair(number, folder / f"P{number}_L_CC")
+        return
+    settings = dataclasses.replace(SETTINGS, phase_times_s=phase_times(package.card))
+    for number in range(seed, seed + count):
+        write_phantom(make_phantom(number, settings), folder / f"case_{number:06d}")
+
+
+def phase_times(card: ModelCard) -> tuple[float, ...]:
+    """Seconds after injection of the phases that the model reads and makes.
+
+    Acquired phases whose time the card does not tell are spread evenly before the first that the model makes.
+    """
+    if card.outputs is None:
+        return tuple(SETTINGS.phase_times_s)
+    made, acquired = card.outputs.times_s, len(card.inputs.acquired)
+    read = card.inputs.times_s or [made[0] * n / (acquired + 1) for n in range(1, acquired + 1)]
+    return (*read, *made)
+
+
+def study_of(case: Path) -> Study:
+    """A prepared case as the study that a model gets: the first image, and the later ones as acquired phases.
+
+    Raises InputError where the case cannot be read.
+    """
+    try:
+        description = json.loads((case / "case.json").read_text(encoding="utf-8"))
+        images = [sitk.ReadImage(str(case / name)) for name in description["images"]]
+        told = [float(time) for time in description.get("times_s", [])]
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise InputError(f"The prepared case {case} cannot be read: {str(error).splitlines()[0]}") from error
+    if not images or len(told) not in (0, len(images)):
+        raise InputError(f"The case.json of {case} names {len(images)} images and {len(told)} times.")
+    times: Sequence[float | None] = told or [None] * len(images)
+    pre, *real = (
+        Phase(n, image, time, synthetic=False) for n, (image, time) in enumerate(zip(images, times, strict=True))
+    )
+    return Study(pre, Source((case / description["images"][0],), "nrrd", ""), tuple(real))
+
+
+def write_synthesis(synthesizer: StudySynthesizer, card: ModelCard, case: Path, folder: Path) -> Synthesis:
+    """Synthesize a prepared case into `<folder>/phases/phase_N.nrrd`, or `<folder>/recombined.nrrd` of a mammogram.
+
+    A model of free times makes the phases at the times of the case's own. Raises InputError where the case cannot be
+    used.
+    """
+    study = study_of(case)
+    times = None
+    if card.abilities.free_times:
+        times = [phase.time_s for phase in study.real if phase.index >= card.first_phase and phase.time_s is not None]
+    synthesis = synthesizer.synthesize_study(study, Events(), times_s=times or None, perturbations=0, seed=0)
+    for number, image in enumerate(synthesis.phases, start=card.first_phase):
+        place = folder / "phases" / f"phase_{number}.nrrd"
+        if card.abilities.modality == "MG":
+            place = folder / "recombined.nrrd"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        sitk.WriteImage(image, str(place), useCompression=True)
+    return synthesis

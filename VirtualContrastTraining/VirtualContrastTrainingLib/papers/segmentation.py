@@ -1,0 +1,201 @@
+"""Tumor segmentation by scenario (Table 3 of the JMI paper): predicted against true label maps of the same cases."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+from VirtualContrastLib.events import InputError
+from VirtualContrastLib.lesions.nnunet import LesionNet
+from VirtualContrastLib.lesions.threshold import segment_by_threshold
+from VirtualContrastLib.models.catalog import resolve_model
+from VirtualContrastLib.run.analysis import early_phase
+from VirtualContrastLib.study import Phase
+from VirtualContrastLib.synthesis.device import choose_device
+
+from ..data.cases import case_folders
+from ..metrics.bootstrap import PatientSums
+from ..metrics.images import is_image, mask_of, read_labels
+from ..metrics.pairs import name_without_suffix, patient_of
+from ..metrics.segmentation import dice, hd95, lesion_counts
+from .phantom_cohort import data_given
+from .reports import html_table, interval_figure, write_json, write_page, write_table
+from .table_options import TableOptions
+
+MEASURES = {
+    "dice": "Dice",
+    "hd95": "HD95 (mm)",
+    "sensitivity": "lesion sensitivity",
+    "false_positives": "false positives per case",
+}
+DEFINITIONS = {
+    "dice": "mean over cases, 1 where truth and prediction are both empty; no component is removed before",
+    "hd95": "larger of the two directed 95th percentiles between surface voxels, mean over cases in which both have "
+    "voxels",
+    "sensitivity": "share of true lesions (connected components) that the prediction touches",
+    "false_positives": "predicted components that touch no true lesion, mean over cases",
+}
+
+
+def write_segmentation(name: str, title: str, truth: Path, folder: Path, options: TableOptions) -> dict[str, Any]:
+    """Write the table as CSV, JSON, PNG and HTML.
+
+    `truth` holds label maps, or prepared cases with lesions. Without `options.scenarios` it must hold phantoms, with
+    what a model made of them beside it in `runs`; lesions are then found on the real and on the synthetic phases.
+    Cases that cannot be used go to `options.failures`. Raises InputError where no case can be.
+    """
+    true_maps = label_maps(truth)
+    notes = []
+    with _scenarios(truth, options) as scenarios:
+        if not options.scenarios:
+            notes.append(
+                "The paper's scenarios are nnU-Nets trained on real, pre-contrast and synthetic images, which the "
+                "command segment does; here one way of finding lesions is used on real and on synthetic phases."
+            )
+        results = {
+            label: measure_scenario(label, true_maps, label_maps(place), options) for label, place in scenarios.items()
+        }
+    data = options.data or data_given(path.parent for path in true_maps.values())
+    columns = [
+        "scenario",
+        *(f"{label}{part}" for label in MEASURES.values() for part in ("", " low", " high")),
+        "cases",
+    ]
+    rows = [_row(label, found) for label, found in results.items()]
+    write_table(folder, name, columns, rows)
+    result = {"table": name, "data": data, "scenarios": results, "definitions": DEFINITIONS, "notes": notes}
+    write_json(folder / f"{name}.json", result)
+    panels = {label: [found[key] for found in results.values()] for key, label in MEASURES.items()}
+    interval_figure(list(results), panels, data).savefig(folder / f"{name}.png", dpi=150)
+    said = [f"Data: {data}.", *notes, "Intervals: 95 %, percentile bootstrap over patients."]
+    said += [f"{MEASURES[key]}: {text}." for key, text in DEFINITIONS.items()]
+    failed = {label: found["failed"] for label, found in results.items() if found["failed"]}
+    said += [f"{label}: {count} cases could not be used." for label, count in failed.items()]
+    image = f'<img src="{name}.png" alt="measures with intervals by scenario">'
+    write_page(folder / f"{name}.html", title, [_page_table(results), image], said)
+    return result
+
+
+def label_maps(folder: Path) -> dict[str, Path]:
+    """Label maps by case: files by name without suffix, `lesions` of prepared cases and of result folders."""
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {folder}; give a folder of label maps.")
+    found = {name_without_suffix(path): path for path in sorted(folder.iterdir()) if path.is_file() and is_image(path)}
+    for path in sorted(folder.glob("*/lesions*")):
+        if path.is_file() and is_image(path) and name_without_suffix(path) == "lesions":
+            found.setdefault(path.parent.name, path)
+    if not found:
+        raise InputError(f"{folder} holds no label maps: neither files named by case, nor case folders with lesions.")
+    return found
+
+
+def measure_scenario(
+    label: str, truth: Mapping[str, Path], predicted: Mapping[str, Path], options: TableOptions
+) -> dict[str, Any]:
+    """Statistics of one scenario over all cases of `truth`; a case without prediction counts as failed."""
+    sums = {key: PatientSums() for key in MEASURES}
+    failed, cases = 0, 0
+    for case, path in truth.items():
+        try:
+            if case not in predicted:
+                raise InputError(f"{label}: there is no predicted label map for {path}.")
+            values = _measure(path, predicted[case])
+        except InputError as error:
+            options.failures.append(str(error))
+            failed += 1
+            continue
+        cases += 1
+        patient = patient_of(Path(case) / path.name)
+        for key, own in values.items():
+            for value in own:
+                sums[key].add(patient, value)
+    if cases == 0:
+        raise InputError(options.failures[-1])
+    result: dict[str, Any] = {"cases": cases, "failed": failed}
+    for key, found in sums.items():
+        summary = found.summary(repeats=options.repeats, seed=options.seed)
+        result[key] = None if summary is None else summary.as_dict()
+    return result
+
+
+def _measure(truth: Path, predicted: Path) -> dict[str, list[float]]:
+    """Samples of one case: one a measure, one a lesion for the sensitivity."""
+    a, b = read_labels(predicted), read_labels(truth)
+    if a.pixels.shape != b.pixels.shape or not a.lies_on(b):
+        raise InputError(f"{predicted} does not lie on the grid of {truth}; resample it first.")
+    made, true = mask_of(a), mask_of(b)
+    counts = lesion_counts(made, true)
+    distance = hd95(made, true, b.spacing_mm) if made.any() and true.any() else math.inf
+    return {
+        "dice": [dice(made, true)],
+        "hd95": [distance] if math.isfinite(distance) else [],
+        "sensitivity": [1.0] * counts.found + [0.0] * (counts.lesions - counts.found),
+        "false_positives": [float(counts.false_positives)],
+    }
+
+
+def _row(label: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    row: dict[str, Any] = {"scenario": label, "cases": found["cases"]}
+    for key, name in MEASURES.items():
+        if found[key] is not None:
+            low, high = found[key]["ci95"] or (None, None)
+            row |= {name: found[key]["mean"], f"{name} low": low, f"{name} high": high}
+    return row
+
+
+def _page_table(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Mean and interval in one cell, as papers print it."""
+    rows = []
+    for label, found in results.items():
+        row: dict[str, Any] = {"scenario": label, "cases": found["cases"]}
+        for key, name in MEASURES.items():
+            if found[key] is not None:
+                interval = "" if found[key]["ci95"] is None else " ({:.3g} to {:.3g})".format(*found[key]["ci95"])
+                row[name] = f"{found[key]['mean']:.3g}{interval}"
+        rows.append(row)
+    return html_table(["scenario", *MEASURES.values(), "cases"], rows)
+
+
+@contextmanager
+def _scenarios(truth: Path, options: TableOptions) -> Iterator[Mapping[str, Path]]:
+    if options.scenarios:
+        yield options.scenarios
+        return
+    runs = truth.parent / "runs"
+    if options.data is None or not runs.is_dir():
+        raise InputError("Name the predicted label maps of each scenario with --scenario NAME=FOLDER.")
+    net = None
+    if options.segmentation is not None:
+        net = LesionNet(resolve_model(options.segmentation, "segmentation"), choose_device("auto").device)
+    ways = {"by threshold": None} if net is None else {"by threshold": None, "by network": net}
+    with tempfile.TemporaryDirectory(prefix="virtual-contrast-lesions-") as place:
+        found = {}
+        for way, network in ways.items():
+            for kind, root in (("real", truth), ("synthetic", runs)):
+                label = f"{kind} phases, {way}"
+                found[label] = Path(place) / label.replace(" ", "-").replace(",", "")
+                found[label].mkdir()
+                for case in case_folders(truth):
+                    folder = case if kind == "real" else root / case.name / "phases"
+                    labels = _find_lesions(case, folder, network)
+                    sitk.WriteImage(labels, str(found[label] / f"{case.name}.nrrd"), useCompression=True)
+        yield found
+
+
+def _find_lesions(case: Path, folder: Path, net: LesionNet | None) -> sitk.Image:
+    """Lesions from the pre-contrast volume of a phantom case and the phases in `folder`."""
+    times = json.loads((case / "case.json").read_text(encoding="utf-8"))["times_s"]
+    pre = sitk.ReadImage(str(case / "pre.nrrd"))
+    phases = [
+        Phase(n, sitk.ReadImage(str(folder / f"phase_{n}.nrrd")), times[n], folder != case)
+        for n in range(1, len(times))
+    ]
+    if net is None:
+        return segment_by_threshold(pre, early_phase(phases).image)
+    return net.segment({0: pre, **{phase.index: phase.image for phase in phases}})

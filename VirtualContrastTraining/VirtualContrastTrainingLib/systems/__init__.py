@@ -1,0 +1,1 @@
+"""One folder a trainable system: recipe, losses, trainer and packaging."""

@@ -1,0 +1,1 @@
+"""CycleGAN: low-energy to recombined contrast-enhanced mammograms."""

@@ -1,0 +1,134 @@
+"""Recipe of an iterU-Net training: everything that decides the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from VirtualContrastLib.networks.iter_unet import IterUNet, build_series_network
+from VirtualContrastLib.networks.unet_3d import check_sides
+
+from ...data.patches import Label
+from ...training.recipe import Checkpoints, DescribedRecipe
+from ..smoke import PHANTOM
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PatchData(_Strict):
+    """Folders of prepared cases, and how patches are cut from them; see `data.patches.PatchSettings`."""
+
+    train: str
+    validation: str
+    patch_kji: tuple[int, int, int] = (48, 96, 96)
+    patches_per_case: int = Field(default=2, ge=1)
+    label: Label = "lesion"
+    augmentation: Literal["published", "geometric", "none"] = "published"
+    ti_norm_region: Literal["volume", "foreground"] = "volume"
+    workers: int = Field(default=0, ge=0)
+
+
+class VolumeLosses(_Strict):
+    """Weights of the terms, as published by default.
+
+    `perceptual_weights`: path of MedicalNet's ResNet-10 file, without which there is no perceptual term.
+    `ssim_data_range`: "case", the width of the case's intensity scale in TI-norm units, or a number; the published code
+    has 255 there, which makes the term nearly inert. `enhancement_weighting`: output and target are multiplied by
+    sqrt(|last phase - first phase|), as in the published code and not in the paper.
+    """
+
+    l1: float = Field(default=0.1, ge=0)
+    ssim: float = Field(default=1.0, ge=0)
+    perceptual: float = Field(default=1.0, ge=0)
+    gdl: float = Field(default=0.1, ge=0)
+    perceptual_weights: str | None = None
+    ssim_data_range: Literal["case"] | float = "case"
+    enhancement_weighting: bool = False
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> Self:
+        if not (self.l1 or self.ssim or self.gdl):
+            raise ValueError("at least one of l1, ssim and gdl must be above 0")
+        return self
+
+
+class StageSchedule(_Strict):
+    """AdamW at a constant rate, anew for each stage; batches are patches over all processes.
+
+    The warm-up is teacher-forced (0 epochs: none). `optimization`: "recursive" starts every step from the network's own
+    output; "forced_and_recursive" is the published code's: all steps teacher-forced, then again from the first output,
+    with the ConvLSTM's state carried over unless `carry_state` is false.
+    """
+
+    learning_rate: float = Field(default=1e-4, gt=0)
+    weight_decay: float = Field(default=1e-3, ge=0)
+    warm_up_epochs: int = Field(default=40, ge=0)
+    warm_up_batch_size: int = Field(default=4, ge=1)
+    epochs: int = Field(default=40, ge=1)
+    batch_size: int = Field(default=2, ge=1)
+    optimization: Literal["recursive", "forced_and_recursive"] = "recursive"
+    carry_state: bool = True
+
+
+class IterUNetRecipe(DescribedRecipe):
+    """One training run. `times_s`: seconds after injection of the post-contrast phases, the first of which is input.
+
+    `network`: options of `networks.iter_unet.build_series_network`; with `recursive: false` (the single-time-point
+    baseline) `time_points` follows from `times_s`.
+    """
+
+    system: Literal["iter_unet"]
+    network: dict[str, Any] = Field(default_factory=dict)
+    times_s: list[float] = Field(min_length=2)
+    data: PatchData
+    losses: VolumeLosses = VolumeLosses()
+    schedule: StageSchedule = StageSchedule()
+    window_overlap: float = Field(default=0.5, ge=0, lt=1)
+    checkpoints: Checkpoints = Checkpoints()
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+
+    @property
+    def network_options(self) -> dict[str, Any]:
+        """All options that the network is built from."""
+        if self.network.get("recursive", True):
+            return dict(self.network)
+        return {**self.network, "time_points": len(self.times_s) - 1}
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if any(a >= b for a, b in zip([0.0, *self.times_s], self.times_s, strict=False)):
+            raise ValueError("times_s must be seconds after injection, above 0 and increasing")
+        check_sides(self.data.patch_kji)
+        with torch.device("meta"):
+            network = build_series_network(self.network_options)
+        if not isinstance(network, IterUNet) and self.schedule.warm_up_epochs:
+            raise ValueError("schedule.warm_up_epochs must be 0: networks without recursion have nothing to warm up")
+        return self
+
+
+def smoke_recipe(recipe: IterUNetRecipe, cases: Path) -> IterUNetRecipe:
+    """The recipe with a small network, one short epoch a stage, the phantoms `cases`, and no files from elsewhere."""
+    schedule = recipe.schedule
+    data = {
+        "train": str(cases),
+        "validation": str(cases),
+        "patch_kji": (16, 32, 32),
+        "patches_per_case": 2,
+        "workers": 0,
+    }
+    short = {"warm_up_epochs": min(1, schedule.warm_up_epochs), "epochs": 1, "warm_up_batch_size": 2, "batch_size": 2}
+    return recipe.model_copy(
+        update={
+            "title": recipe.title + " (smoke test: a few steps on small phantoms, of no use)",
+            "trained_on_phantoms": True,
+            "network": {**recipe.network, "features": [4, 4, 8, 8, 8, 4]},
+            "times_s": list(PHANTOM.phase_times_s),
+            "data": recipe.data.model_copy(update=data),
+            "losses": recipe.losses.model_copy(update={"perceptual_weights": None}),
+            "schedule": schedule.model_copy(update=short),
+        }
+    )

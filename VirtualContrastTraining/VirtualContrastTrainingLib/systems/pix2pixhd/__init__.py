@@ -1,0 +1,1 @@
+"""Pix2PixHD: pre-contrast to one or three post-contrast phases."""

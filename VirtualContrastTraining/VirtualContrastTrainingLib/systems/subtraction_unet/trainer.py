@@ -1,0 +1,85 @@
+"""Trains the subtraction U-Net baseline: three subtraction images from the pre-contrast slice, no adversary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+from VirtualContrastLib.networks.subtraction_unet import build_subtraction_unet
+
+from ...training.base import Plan, RunOptions, Training, checked_losses, train_and_export
+from ...training.recipe import SubtractionUNetRecipe
+from ...training.samples import Sample
+from ..pix2pixhd.run import slice_sets
+from ..smoke import smoke_subtraction_unet
+from .losses import subtraction_losses, subtraction_targets
+
+
+class SubtractionUNetTrainer(L.LightningModule):
+    """Adam on SSIM and MAE of the subtraction images; the batch is that of `Pix2PixHDTrainer`."""
+
+    def __init__(self, recipe: SubtractionUNetRecipe) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.network = build_subtraction_unet(recipe.network)
+
+    def configure_optimizers(self) -> Any:
+        """Adam with torch's defaults; `on_train_epoch_start` sets the rate."""
+        return torch.optim.Adam(self.network.parameters(), lr=self.recipe.learning_rate)
+
+    def on_train_epoch_start(self) -> None:
+        """Set the epoch's learning rate."""
+        for group in self.optimizers().optimizer.param_groups:  # type: ignore[union-attr]
+            group["lr"] = self.recipe.learning_rate * self.recipe.gamma**self.current_epoch
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """The loss of one batch."""
+        losses = subtraction_losses(*self._images(batch), self.recipe.lambda_mae)
+        self.log_dict(checked_losses(self, losses), on_step=False, on_epoch=True, batch_size=1)
+        return torch.stack(list(losses.values())).sum()
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Mean absolute error of the subtraction on held-out slices, whole and in lesions, in the 0..1 range."""
+        output, target = self._images(batch)
+        error = (output - target).abs()
+        inside = batch["lesions"].expand_as(error)
+        values = {"val_mae": error.mean(), "val_lesion_mae": (error * inside).sum() / inside.sum().clamp(min=1)}
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(error))
+
+    def sample(self, batch: dict[str, Tensor]) -> Sample:
+        """Pre-contrast slice, and each subtraction image as made and as it should be."""
+        source, (output, target) = batch["source"][0], self._images(batch)
+        phases = self.recipe.outputs.channel_phases
+        order = sorted(range(len(phases)), key=lambda channel: phases[channel])
+        names = [f"subtraction {phases[channel]}" for channel in order]
+        return Sample(source[len(source) // 2, None], output[0, order], target[0, order], names, same_scale=False)
+
+    def _images(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Subtraction images predicted and true, 0..1."""
+        source = batch["source"]
+        middle = source.shape[1] // 2
+        return self.network((source + 1) / 2), subtraction_targets(source[:, middle, None], batch["target"])
+
+
+def train(
+    recipe: SubtractionUNetRecipe, output: Path, options: RunOptions = RunOptions(), *, smoke: bool = False
+) -> Path:
+    """Train `recipe` into `output` and return its package; folder, smoke test and errors as `trainers.run.train`."""
+    return train_and_export(recipe, output, options, _training, smoke_subtraction_unet if smoke else None)
+
+
+def _training(recipe: SubtractionUNetRecipe) -> Training:
+    module = SubtractionUNetTrainer(recipe)
+    plan = Plan(
+        recipe.seed,
+        recipe.epochs,
+        recipe.batch_size,
+        recipe.precision,
+        recipe.checkpoints,
+        shuffle=recipe.slices_per_epoch is None,
+        workers=recipe.data.workers,
+    )
+    return Training(module, *slice_sets(recipe, recipe.slices_per_epoch), plan, module.network)

@@ -1,0 +1,1 @@
+"""The generator that makes the phase at any requested time."""

@@ -1,1 +1,0 @@
-"""One trainer a published system, each a LightningModule."""

@@ -1,0 +1,1 @@
+"""What all systems share in training: recipes, exact resume, run folders, progress."""

@@ -1,0 +1,232 @@
+"""What the slice-wise trainers share: Lightning set up for exact resume, and failures told in one sentence."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import lightning as L
+import torch
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from VirtualContrastLib.events import CancelledError, InputError, VirtualContrastError
+
+from ..data.batches import EpochBatches
+from ..systems.export import export_state
+from .checkpoints import AtomicCheckpointIO, DivergedError, ExactCheckpoints
+from .launch import is_launched
+from .progress import Watched
+from .recipe import Checkpoints, DescribedRecipe, write_recipe
+from .samples import SampleImages
+
+Recipe = TypeVar("Recipe", bound=DescribedRecipe)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run, as opposed to what: nothing here changes the result beyond rounding, but `precision`."""
+
+    resume: bool = False
+    devices: int = 1
+    num_nodes: int = 1
+    precision: str | None = None
+    max_minutes: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The parts of a recipe that decide the loop. `shuffle`: items in random order, else the data set draws."""
+
+    seed: int
+    epochs: int
+    batch_size: int
+    precision: str
+    checkpoints: Checkpoints
+    shuffle: bool = False
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class Training:
+    """A recipe made ready: what is trained on what, and the `network` of the module that becomes the package."""
+
+    module: L.LightningModule
+    train_set: Dataset[Any]
+    validation_set: Dataset[Any]
+    plan: Plan
+    network: nn.Module
+
+
+def train_and_export(
+    recipe: Recipe,
+    output: Path,
+    options: RunOptions,
+    make: Callable[[Recipe], Training],
+    shrink: Callable[[Recipe, Path], Recipe] | None = None,
+) -> Path:
+    """Train what `make` makes of `recipe` into `output` and return the exported model package `<output>/model`.
+
+    `output` holds what `fit` writes and the package. With `options.resume` the run goes on from its last checkpoint and
+    ends, on a CPU in float32, with the bits of an unbroken one. `shrink(recipe, folder)` gives the recipe of a smoke
+    test, whose cases it writes into `folder`. Raises InputError where the output exists without `resume`, or where
+    there is nothing to resume.
+    """
+    check_output(output, options.resume)
+    with tempfile.TemporaryDirectory() as folder:
+        if shrink is not None:
+            recipe = shrink(recipe, Path(folder))
+        L.seed_everything(recipe.seed, workers=True, verbose=False)
+        training = make(recipe)
+        exports = fit(training.module, training.train_set, training.validation_set, output, training.plan, options)
+    if exports:
+        export_state(recipe, training.network.state_dict(), output / "model")
+    return output / "model"
+
+
+def check_output(output: Path, resume: bool) -> Path:
+    """The path of `output`'s last checkpoint; raises InputError where it is there, or missing, against `resume`."""
+    last = output / "checkpoints" / "last.ckpt"
+    if resume and not last.is_file():
+        raise InputError(f"{output} has no checkpoint to resume from ({last} is missing).")
+    if not resume and last.is_file():
+        raise InputError(f"{output} already holds a run; give --resume to go on with it, or another folder.")
+    return last
+
+
+def fit(
+    module: L.LightningModule,
+    train_set: Dataset[Any],
+    validation_set: Dataset[Any],
+    output: Path,
+    plan: Plan,
+    options: RunOptions,
+    *,
+    run: Path | None = None,
+) -> bool:
+    """Train `module`; True in the one process that goes on to export it.
+
+    `output` gets `recipe.yaml` (of `module.recipe`), `checkpoints/last.ckpt`, `logs/version_N/metrics.csv` (one a
+    start) and pictures of held-out data. `run` (default `output`) is the folder of a run of several stages, of which
+    `output` is one: it gets the `progress.json`, and a file `stop` in it ends the run; see `run_files`. Items of
+    `train_set` are asked for by (epoch, index). Raises DivergedError, CancelledError, or VirtualContrastError for a
+    full disk or a lost process, each of which leaves the last checkpoint whole.
+    """
+    trainer = _trainer(output, plan, options)
+    world_size = trainer.world_size
+    rank = trainer.strategy.cluster_environment.global_rank() if world_size > 1 else 0  # type: ignore[attr-defined]
+    batches = EpochBatches(
+        len(train_set),  # type: ignore[arg-type]
+        plan.batch_size,
+        shuffle_seed=plan.seed if plan.shuffle else None,
+        rank=rank,
+        world_size=world_size,
+    )
+    keeper = ExactCheckpoints(
+        output / "checkpoints",
+        batches,
+        seed=plan.seed,
+        every_steps=plan.checkpoints.every_steps,
+        keep_every_epochs=plan.checkpoints.keep_every_epochs,
+    )
+    stage = "" if run is None or run == output else output.name
+    watched = Watched(run or output, stage, keeper.last)
+    trainer.callbacks += [keeper, watched, SampleImages(output, validation_set)]  # type: ignore[attr-defined]
+    loaders = (
+        DataLoader(train_set, batch_sampler=batches, num_workers=plan.workers),
+        DataLoader(validation_set, batch_size=plan.batch_size),
+    )
+    if rank == 0:
+        write_recipe(module.recipe, output / "recipe.yaml")  # type: ignore[arg-type]
+    try:
+        with warnings.catch_warnings():
+            # Cases are in memory, so that no workers is often best; the place in the data is kept by our own sampler.
+            warnings.filterwarnings("ignore", ".*does not have many workers.*")
+            warnings.filterwarnings("ignore", ".*dataloader is not resumable.*")
+            # Every process validates on all held-out slices, so that there is nothing to average.
+            warnings.filterwarnings("ignore", ".*sync_dist=True.*")
+            trainer.fit(module, *loaders, ckpt_path=keeper.last if options.resume else None, weights_only=True)
+    except DivergedError as error:
+        raise DivergedError(f"Training diverged: {error}; {_kept(keeper.last)} with a lower learning rate.") from error
+    except SystemExit as error:
+        raise CancelledError(f"Stopped; {_kept(keeper.last)}.") from error
+    except RuntimeError as error:
+        if world_size == 1 or not _is_lost_peer(error):
+            raise
+        raise VirtualContrastError(
+            f"Process {rank} lost another one of the {world_size} training processes (it ended or its network failed); "
+            f"{_kept(keeper.last)}."
+        ) from error
+    return trainer.is_global_zero
+
+
+def checked_losses(module: L.LightningModule, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Named losses (scalars) without their graphs, averaged over all processes; raises DivergedError in all of them.
+
+    Averaged here and not by Lightning's sync_dist: its progress bar, in one process only, would wait for the others.
+    """
+    values = torch.stack([loss.detach().float() for loss in losses.values()])
+    if module.trainer.world_size > 1:
+        torch.distributed.all_reduce(values)
+        values = values / module.trainer.world_size
+    for name, value in zip(losses, values, strict=True):
+        if not torch.isfinite(value):
+            raise DivergedError(f"{name} is not finite at epoch {module.current_epoch + 1}")
+    return dict(zip(losses, values, strict=True))
+
+
+def _kept(last: Path) -> str:
+    if not last.is_file():
+        return "there is no checkpoint yet, start anew"
+    return f"the last good checkpoint {last} is kept, go on from it with --resume"
+
+
+def _is_lost_peer(error: RuntimeError) -> bool:
+    text = str(error).lower()
+    return any(sign in text for sign in ("gloo", "nccl", "connection closed by peer", "connection reset", "timed out"))
+
+
+def _trainer(output: Path, plan: Plan, options: RunOptions) -> L.Trainer:
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    processes = options.devices * options.num_nodes
+    if processes > 1 and not is_launched():
+        raise InputError(
+            f"{processes} training processes need a launcher: use the train command, torchrun, or srun (see the README "
+            "of VirtualContrastTraining)."
+        )
+    loggers: list[Any] = [CSVLogger(output, name="logs")]
+    if importlib.util.find_spec("tensorboard") is not None:
+        loggers.append(TensorBoardLogger(output, name="tensorboard"))
+    return L.Trainer(
+        max_epochs=plan.epochs,
+        max_time=timedelta(minutes=options.max_minutes) if options.max_minutes else None,
+        precision=options.precision or plan.precision,  # type: ignore[arg-type]
+        devices=options.devices,
+        num_nodes=options.num_nodes,
+        strategy=_strategy(processes),
+        use_distributed_sampler=False,
+        sync_batchnorm=processes > 1 and torch.cuda.is_available(),  # torch has none for the CPU
+        default_root_dir=output,
+        logger=loggers,
+        plugins=[AtomicCheckpointIO()],
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+    )
+
+
+def _strategy(processes: int) -> Any:
+    if processes == 1:
+        return "auto"
+    # A GAN's steps touch one network at a time, so that the other's parameters are unused in each backward pass.
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    return DDPStrategy(find_unused_parameters=True, process_group_backend=backend, timeout=timedelta(minutes=10))
