@@ -73,6 +73,16 @@ def test_a_failing_case_is_recorded_with_its_sentence_and_harms_no_other(study, 
     ]
 
 
+def test_cases_with_names_like_those_of_staging_folders_all_survive(study, chosen, engine, tmp_path):
+    names = ["A.old-2019", "A.partial-x", "A.old-20260101T000000-abcdef", "A", "A.old-2020"]
+    for settings in (chosen, replace(chosen, overwrite=True)):
+        outcome = run_batch(
+            [Case(n, str(study / "pre.nrrd")) for n in names], tmp_path / "out", settings, engine=engine
+        )
+        assert outcome.exit_code is ExitCode.DONE
+        assert [verify_result(tmp_path / "out" / name) for name in names] == [[]] * len(names)
+
+
 def test_an_error_nobody_foresaw_fails_its_case_only(study, chosen, engine, tmp_path, monkeypatch):
     broken = ZeroDivisionError("strange\nnumbers")
     calls = []

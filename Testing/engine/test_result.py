@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import SimpleITK as sitk
 from VirtualContrastLib.events import CancelledError, InputError
 from VirtualContrastLib.io import volumes
 from VirtualContrastLib.results import manifest as result
+from VirtualContrastLib.results import staging
 from VirtualContrastLib.results import writer as result_writer
 from VirtualContrastLib.results.manifest import Manifest, load_result, verify_result
 from VirtualContrastLib.results.writer import ResultWriter
@@ -227,20 +229,119 @@ def test_what_a_killed_run_left_is_cleared_by_the_next_one(tmp_path):
     assert leftovers(tmp_path) == ["out"]
 
 
-def test_the_staging_folder_of_a_living_run_is_left_alone(tmp_path):
-    with ResultWriter(tmp_path / "out") as other:
-        other.path("x").write_text("x")
-        write_result(tmp_path / "out")
-        assert other.path("x").read_text() == "x"
-    assert verify_result(tmp_path / "out") == []
-
-
-def test_a_run_that_died_while_swapping_gives_the_old_result_back(tmp_path):
-    write_result(tmp_path / "out")
-    (tmp_path / "out").rename(tmp_path / "out.old-20260101T000000-abcdef")
-    result_writer.recover(tmp_path / "out")
+def test_a_second_run_into_one_folder_is_refused_at_once_and_the_first_goes_on(tmp_path):
+    with ResultWriter(tmp_path / "out") as first:
+        first.path("x").write_text("x")
+        with pytest.raises(InputError, match="Another run is making"):
+            write_result(tmp_path / "out", overwrite=True)
+        first.finish(make_manifest())
     assert verify_result(tmp_path / "out") == []
     assert leftovers(tmp_path) == ["out"]
+
+
+def test_of_two_runs_that_did_not_see_each_other_the_later_one_is_refused_at_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(staging, "_refuse_second_run", lambda out, own: None)
+    with pytest.raises(InputError, match="made by someone else"), ResultWriter(tmp_path / "out") as later:
+        won = write_result(tmp_path / "out")
+        later.path("x").write_text("x")
+        later.finish(make_manifest())
+    assert load_result(tmp_path / "out").manifest.run_id == won.manifest.run_id
+    assert leftovers(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_a_user_puts_in_the_place_while_the_run_computes_stays(tmp_path, overwrite):
+    with (
+        pytest.raises(InputError, match=r"made by someone else .* -o"),
+        ResultWriter(tmp_path / "out", overwrite=overwrite) as writer,
+    ):
+        writer.path("x").write_text("x")
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "user.txt").write_text("only copy")
+        writer.finish(make_manifest())
+    assert (tmp_path / "out" / "user.txt").read_text() == "only copy"
+    assert leftovers(tmp_path) == ["out"]
+
+
+def test_a_folder_made_between_the_last_look_and_the_rename_stays(tmp_path, monkeypatch):
+    """The rename itself refuses to replace what is there."""
+    monkeypatch.setattr(result_writer, "check_target", lambda out, overwrite: None)
+    with pytest.raises(InputError, match="made by someone else"), ResultWriter(tmp_path / "out") as writer:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "user.txt").write_text("only copy")
+        writer.finish(make_manifest())
+    assert leftovers(tmp_path) == ["out"]
+    assert leftovers(tmp_path / "out") == ["user.txt"]
+
+
+OLD_ID = "20260101T000000-abcdef"
+
+
+@pytest.mark.parametrize("name", ["out.old-2019", "out.partial-masks", f"out.old-{OLD_ID}", f"out.partial-{OLD_ID}"])
+@pytest.mark.parametrize("content", ["notes", "result"])
+@pytest.mark.parametrize("there", [False, True])
+def test_folders_beside_it_that_the_writer_did_not_make_stay(tmp_path, name, content, there):
+    other = tmp_path / name
+    if content == "result":
+        write_result(other)
+    else:
+        other.mkdir()
+        (other / "notes.txt").write_text("only copy")
+    os.utime(other, (0, 0))
+    before = leftovers(other)
+    if there:
+        write_result(tmp_path / "out")
+    write_result(tmp_path / "out", overwrite=there)
+    assert leftovers(other) == before
+    assert leftovers(tmp_path) == sorted([name, "out"])
+
+
+def test_a_place_that_was_reserved_keeps_its_permissions(tmp_path):
+    (tmp_path / "out").mkdir(mode=0o700)
+    with ResultWriter(tmp_path / "out") as writer:
+        assert writer.staging.stat().st_mode & 0o777 == 0o700
+        writer.path("x").write_text("x")
+        writer.finish(make_manifest())
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o700
+    assert leftovers(tmp_path / "out") == ["manifest.json", "x"]
+
+
+DYING = """
+import os, sys
+from pathlib import Path
+from VirtualContrastLib.results.writer import ResultWriter
+sys.path.insert(0, sys.argv[2])
+from test_result import make_manifest
+
+rename = Path.rename
+
+def dying(self, target):
+    done = rename(self, target)
+    if ("old" if sys.argv[3] == "aside" else "partial") in (target if sys.argv[3] == "aside" else self).name:
+        os.kill(os.getpid(), 9)
+    return done
+
+Path.rename = dying
+with ResultWriter(Path(sys.argv[1]), overwrite=True) as writer:
+    writer.path("new").write_text("x")
+    writer.finish(make_manifest())
+"""
+
+
+@pytest.mark.parametrize(("moment", "kept"), [("aside", "lesions.csv"), ("in place", "new")])
+def test_a_run_killed_while_it_swaps_leaves_the_old_or_the_new_result_and_the_next_run_clears_up(
+    tmp_path, moment, kept
+):
+    write_result(tmp_path / "out")
+    line = [sys.executable, "-c", DYING, str(tmp_path / "out"), str(Path(__file__).parent), moment]
+    assert subprocess.run(line, check=False).returncode == -9
+    assert len(leftovers(tmp_path)) == 2
+    staging.recover(tmp_path / "out")
+    assert verify_result(tmp_path / "out") == []
+    assert kept in load_result(tmp_path / "out").manifest.outputs
+    assert leftovers(tmp_path) == ["out"]
+    write_result(tmp_path / "out", overwrite=True)
+    assert leftovers(tmp_path / "out") == ["lesions.csv", "manifest.json", "phases"]
 
 
 def test_json_is_replaced_whole_or_not_at_all(tmp_path):

@@ -50,6 +50,7 @@ def worker_command(code):
         "import os, shutil, signal, subprocess, sys, time, types",
         "from pathlib import Path",
         "from VirtualContrastLib import worker_process as w",
+        "from VirtualContrastLib.results.staging import Staging",
         code,
         "sys.modules['VirtualContrastLib.run.pipeline'] = types.SimpleNamespace(run=run)",
         "sys.exit(w.main())",
@@ -62,9 +63,9 @@ def instant(result):
     return f"""
 def run(source, out, settings, real, events, engine):
     from VirtualContrastLib.events import Stage
-    from VirtualContrastLib.result import load_result
+    from VirtualContrastLib.results.manifest import load_result
     events.progress(Stage.SYNTHESIZE, 1, 2)
-    shutil.copytree({str(result)!r}, out)
+    shutil.copytree({str(result)!r}, out, dirs_exist_ok=True)
     manifest = Path(out, "manifest.json")
     text = manifest.read_text(encoding="utf-8")
     manifest.write_text(text.replace(load_result(out).manifest.run_id, Path(out).name), encoding="utf-8")
@@ -75,15 +76,15 @@ def run(source, out, settings, real, events, engine):
 HANGING = """
 def run(source, out, settings, real, events, engine):
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    Path(out + ".partial-x").mkdir(parents=True)
-    Path(out + ".partial-x/child").write_text(str(child.pid))
+    staging = Staging(Path(out))
+    (staging.folder / "child").write_text(str(child.pid))
     time.sleep(600)
 """
 """A run that starts a child, writes something, and hears of no cancel."""
 
 CRASHING = """
 def run(source, out, settings, real, events, engine):
-    Path(out + ".partial-x").mkdir(parents=True)
+    staging = Staging(Path(out))
     print("about to crash: Grüße", file=sys.stderr, flush=True)
     os.kill(os.getpid(), signal.SIGSEGV)
 """
@@ -95,8 +96,8 @@ def run(source, out, settings, real, events, engine):
 
 EMPTY = """
 def run(source, out, settings, real, events, engine):
-    Path(out).mkdir(parents=True)
-    told = types.SimpleNamespace(timing_s={}, device={}, warnings=[])
+    Path(out).mkdir(parents=True, exist_ok=True)
+    told = types.SimpleNamespace(run_id="x", timing_s={}, device={}, warnings=[])
     return types.SimpleNamespace(folder=Path(out), manifest=told)
 """
 """A run that says it is done and has made an empty folder."""

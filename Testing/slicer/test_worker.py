@@ -3,7 +3,6 @@
 import contextlib
 import os
 import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -66,9 +65,12 @@ def gone(pid):
 
 def wait_for_partial(host, out):
     """Until the run has written something; returns the pid of the child it started."""
-    file = Path(f"{out}.partial-x/child")
-    host.wait_until(lambda: file.is_file() and file.read_text(), 60)
-    return int(file.read_text())
+
+    def written():
+        return "".join(file.read_text() for file in out.parent.glob(f"{out.name}.partial-*/child"))
+
+    host.wait_until(written, 60)
+    return int(written())
 
 
 # ---- words --------------------------------------------------------------------------------------------------------

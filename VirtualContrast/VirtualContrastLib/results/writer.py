@@ -1,8 +1,8 @@
 """Writes a result folder that comes to be whole or not at all.
 
-A run writes into a staging folder `<out>.partial-<run id>` beside the target, puts the manifest there last,
-flushes every file to the disk and renames the folder once. A failed, cancelled or killed run leaves nothing
-under the target's name; what a killed run left beside it is cleared by the next run.
+A run writes into a staging folder beside the target, puts the manifest there last, flushes every file to the disk and
+renames the folder once. A failed, cancelled or killed run leaves nothing under the target's name; what a killed run
+left beside it is cleared by the next run. See `staging` for what tells these folders from a user's own.
 """
 
 from __future__ import annotations
@@ -10,23 +10,19 @@ from __future__ import annotations
 import dataclasses
 import errno
 import gzip
-import json
 import os
-import secrets
 import shutil
-import socket
-import time
 from pathlib import Path
 from types import TracebackType
 
 import SimpleITK as sitk
 
 from ..events import InputError, VirtualContrastError
-from .manifest import MANIFEST, Manifest, Result, now_utc, sha256_file, write_json
+from .manifest import MANIFEST, Manifest, Result, sha256_file, write_json
+from .staging import OWNER, Staging, recover
 
-_OWNER = ".owner.json"
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
-_FINISHING_S = 3600.0
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 _NIFTI_HEADER_BYTES = 352
 
 
@@ -34,17 +30,20 @@ class ResultWriter:
     """Writes one result folder; use as a context manager and call `finish` at the end.
 
     Leaving the context without `finish` (an error, a cancel) removes all that was written. With `overwrite`
-    an existing result folder stays in place until the new one is whole.
+    an existing result folder stays in place until the new one is whole. `run_id` and `staging`, the folder that is
+    written into, are there inside the context.
 
     Raises:
-        InputError: the target exists or cannot be written, or the disk is full.
+        InputError: the target exists, at the start or at the end, or cannot be written; another run is writing it; or
+            the disk is full.
     """
+
+    run_id: str
+    staging: Path
 
     def __init__(self, out: str | Path, *, overwrite: bool = False) -> None:
         self.out = Path(out).expanduser().absolute()
         self.overwrite = overwrite
-        self.run_id = f"{now_utc():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-        self.staging = self.out.with_name(f"{self.out.name}.partial-{self.run_id}")
         self._finished = False
 
     def __enter__(self) -> ResultWriter:
@@ -52,11 +51,10 @@ class ResultWriter:
         try:
             self.out.parent.mkdir(parents=True, exist_ok=True)
             recover(self.out)
-            self.staging.mkdir()
-            write_json(self.staging / _OWNER, {"pid": os.getpid(), "host": socket.gethostname()})
+            self._own = Staging(self.out)
         except OSError as error:
-            shutil.rmtree(self.staging, ignore_errors=True)
             raise _unwritable(self.out, error) from error
+        self.run_id, self.staging = self._own.run_id, self._own.folder
         return self
 
     def __exit__(
@@ -67,7 +65,7 @@ class ResultWriter:
         full = isinstance(error, OSError) and error.errno in _FULL_DISK
         # SimpleITK has no error number for a full disk, and `volumes.write` makes a sentence of its error.
         full = full or (type(error) is VirtualContrastError and free_bytes(self.out.parent) < 2**20)
-        shutil.rmtree(self.staging, ignore_errors=True)
+        self._own.remove()
         if full:
             raise _disk_full(self.out.parent) from error
         if isinstance(error, OSError) and self.staging.name in str(error.filename):
@@ -89,19 +87,27 @@ class ResultWriter:
         return path
 
     def finish(self, manifest: Manifest) -> Result:
-        """Write the manifest with all hashes, flush all to the disk and put the folder in its place."""
-        (self.staging / _OWNER).unlink(missing_ok=True)
-        files = sorted(path for path in self.staging.rglob("*") if path.is_file())
+        """Write the manifest with all hashes, flush all to the disk and put the folder in its place.
+
+        Raises:
+            InputError: meanwhile something else came to be there.
+        """
+        files = sorted(path for path in self.staging.rglob("*") if path.is_file() and path.name != OWNER)
         outputs = {path.relative_to(self.staging).as_posix(): sha256_file(path) for path in files}
         for path in files:
             _sync(path)
         whole = dataclasses.replace(manifest, run_id=self.run_id, outputs=outputs)
         write_json(self.staging / MANIFEST, dataclasses.asdict(whole))
+        _sync_folders(self.staging)
         try:
-            _swap_in(self.staging, self.out, self.run_id)
+            check_target(self.out, overwrite=self.overwrite)
+            self._own.place(self.out, replace=self.overwrite)
+        except InputError as error:
+            raise _appeared(self.out) from error
         except OSError as error:
-            raise _unwritable(self.out, error) from error
+            raise _appeared(self.out) if error.errno in _TAKEN else _unwritable(self.out, error) from error
         self._finished = True
+        _sync_folder(self.out.parent)
         return Result(self.out, whole)
 
 
@@ -121,43 +127,11 @@ def check_target(out: Path, *, overwrite: bool) -> None:
         raise InputError(f"The result folder {out} exists; use --resume to keep it or --overwrite to replace it.")
 
 
-def recover(out: Path) -> None:
-    """Clear what a killed run left beside `out`: its staging folder, or the old result it was replacing.
-
-    A staging folder is removed only when the process that owned it ran on this machine and has ended.
-    """
-    for old in out.parent.glob(f"{_glob_escape(out.name)}.old-*"):
-        if out.exists():
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            old.rename(out)
-    for partial in out.parent.glob(f"{_glob_escape(out.name)}.partial-*"):
-        if _abandoned(partial):
-            shutil.rmtree(partial, ignore_errors=True)
-
-
 def free_bytes(folder: Path) -> int:
     """Free bytes on the disk of `folder`, or of its nearest existing parent."""
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
-
-
-def _swap_in(staging: Path, out: Path, run_id: str) -> None:
-    """Rename `staging` to `out`; an old result there is set aside first and removed after."""
-    _sync_folders(staging)
-    old = out.with_name(f"{out.name}.old-{run_id}")
-    had_old = out.is_dir()
-    if had_old:
-        out.rename(old)
-    try:
-        staging.rename(out)
-    except OSError:
-        if had_old:
-            old.rename(out)
-        raise
-    _sync_folder(out.parent)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _check_whole(path: Path, image: sitk.Image) -> None:
@@ -205,21 +179,11 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _abandoned(partial: Path) -> bool:
-    """True when the owner of a staging folder has ended; without a note of its owner, when it is old."""
-    try:
-        import psutil
-
-        if not (partial / _OWNER).exists():  # between the last write and the rename, normally a second
-            return time.time() - partial.stat().st_mtime > _FINISHING_S
-        owner = json.loads((partial / _OWNER).read_text(encoding="utf-8"))
-        return bool(owner["host"] == socket.gethostname() and not psutil.pid_exists(int(owner["pid"])))
-    except (ImportError, OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _glob_escape(name: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+def _appeared(out: Path) -> InputError:
+    return InputError(
+        f"{out} was made by someone else while this run computed, so its result was not put there; "
+        "name another folder with -o."
+    )
 
 
 def _disk_full(folder: Path) -> InputError:

@@ -19,6 +19,7 @@ from ..results.manifest import (
     now_utc,
     verify_result,
 )
+from ..results.staging import recover
 from ..results.writer import ResultWriter, check_target
 from ..study import Phase
 from . import analysis, phase_times, provenance
@@ -63,6 +64,7 @@ def run(
     events = events or Events()
     engine = engine or Engine()
     clock = Clock(events)
+    recover(out)
     check_target(out, overwrite=settings.overwrite or settings.resume)
     with clock(Stage.READ):
         model = model_of(settings)

@@ -10,7 +10,7 @@ To the worker:    {"command": "run", "run": N, "source", "out", "real": [...], "
 From the worker:  {"event": "ready", "pid", "group"}   group: the pid leads a process group of its own
                   {"event": "device", "wanted", "device", "precision", "reason", "usable"}
                   {"event": "progress", "run", "stage", "done", "total"}    {"event": "warning", "run", "message"}
-                  {"event": "done", "run", "out", "timing_s", "device", "warnings"}
+                  {"event": "done", "run", "out", "run_id", "timing_s", "device", "warnings"}
                   {"event": "error", "run", "message", "exit_code"}    {"event": "bye", "reason"}
 """
 
@@ -19,11 +19,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import faulthandler
-import glob
 import json
 import os
 import queue
-import shutil
 import sys
 import threading
 import time
@@ -34,6 +32,7 @@ from typing import Any, TextIO
 
 from ..errors import UNFORESEEN, explain
 from ..events import CancelledError, Events, ExitCode, InputError, Stage, VirtualContrastError
+from ..results.staging import remove_partial
 from ..run.model_cache import Engine
 from ..torch_threads import let_waiting_threads_sleep
 
@@ -92,7 +91,7 @@ class Worker:
         """End this process and its children at once, and remove what the run had written."""
         kill_children()
         if self._target is not None:
-            remove_partial(self._target)
+            remove_partial(self._target, os.getpid())
         os._exit(int(ExitCode.CANCELLED))
 
     # ---- the main thread -------------------------------------------------------------------------------------------
@@ -146,6 +145,7 @@ class Worker:
         return {
             "event": "done",
             "out": str(result.folder),
+            "run_id": told.run_id,
             "timing_s": told.timing_s,
             "device": told.device,
             "warnings": told.warnings,
@@ -190,12 +190,6 @@ def kill_children() -> None:
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
             child.kill()
-
-
-def remove_partial(out: Path) -> None:
-    """Remove the staging folders of the result folder `out`."""
-    for partial in out.parent.glob(f"{glob.escape(out.name)}.partial-*"):
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

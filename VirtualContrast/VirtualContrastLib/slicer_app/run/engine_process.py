@@ -19,7 +19,7 @@ import qt
 from slicer.i18n import tr as _
 
 from ...events import ExitCode
-from ...worker.process import remove_partial
+from ...results.staging import remove_partial
 from ...worker.protocol import LineSplitter, RunRequest, decode, encode
 
 KILL_AFTER_MS = 1500
@@ -37,7 +37,7 @@ class RunListener(Protocol):
         """A sentence the user should read."""
 
     def done(self, message: dict[str, Any]) -> None:
-        """The result folder is whole; the worker's message has `out`, `timing_s`, `device`, `warnings`."""
+        """The result folder is whole; the worker's message has `out`, `run_id`, `timing_s`, `device`, `warnings`."""
 
     def failed(self, sentence: str) -> None:
         """Nothing was made."""
@@ -75,6 +75,11 @@ class Worker:
         """There is a process (its weights take memory)."""
         return self._process is not None
 
+    @property
+    def _pid(self) -> int | None:
+        """Of the process, once it has told it; it writes nothing before."""
+        return self._child[0] if self._child else None
+
     def log_text(self) -> str:
         """What the processes printed, the last 5000 lines."""
         return "\n".join(self._log)
@@ -110,7 +115,7 @@ class Worker:
 
     def shutdown(self) -> None:
         """End the process and its run now; the listener is not told."""
-        request = self._run[1] if self._run else None
+        request, pid = self._run[1] if self._run else None, self._pid
         self._run = None
         self._device_callbacks.clear()
         if self._process is not None:
@@ -118,8 +123,8 @@ class Worker:
             self._kill()
             process.waitForFinished(1000)
             self._forget(process)
-        if request is not None:
-            remove_partial(request.out)
+        if request is not None and pid is not None:
+            remove_partial(request.out, pid)
 
     def wait(self) -> None:
         """Block until the run has ended (for scripts; the event loop does not run meanwhile)."""
@@ -195,7 +200,6 @@ class Worker:
         self._run = None
         self._kill_timer.stop()
         if self._cancelling:
-            remove_partial(request.out)
             shutil.rmtree(request.out, ignore_errors=True)  # it was finished a moment before it heard of the cancel
             tell = listener.cancelled
         self.state_changed()
@@ -209,14 +213,15 @@ class Worker:
         self._on_errors()
         for line in (*self._splitter.flush(), *self._errors.flush()):
             self._note(line)
-        crashed = status == qt.QProcess.CrashExit
+        crashed, pid = status == qt.QProcess.CrashExit, self._pid
         if self._run is not None and self._child is not None and self._child[1]:
             kill_tree(*self._child)  # what it had started outlives it otherwise
         self._forget(process)
         self._note(_("The worker process ended ({how}).").format(how=_how(code, crashed)))
         if self._run is not None:
             _number, request, listener = self._run
-            remove_partial(request.out)
+            if pid is not None:
+                remove_partial(request.out, pid)
             sentence = _("The computation ended unexpectedly ({how}), nothing was made; the log tells more.")
             self._end(lambda: listener.failed(sentence.format(how=_how(code, crashed))))
         self.state_changed()
