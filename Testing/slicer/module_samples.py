@@ -49,7 +49,7 @@ def worker_command(code):
     lines = [
         "import os, shutil, signal, subprocess, sys, time, types",
         "from pathlib import Path",
-        "from VirtualContrastLib import worker_process as w",
+        "from VirtualContrastLib.worker import process as w",
         "from VirtualContrastLib.results.staging import Staging",
         code,
         "sys.modules['VirtualContrastLib.run.pipeline'] = types.SimpleNamespace(run=run)",

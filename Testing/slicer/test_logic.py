@@ -19,6 +19,7 @@ from module_samples import (
     add_pre,
     add_real,
     add_volume,
+    make_result,
     read_nrrd,
     run_samples,
     worker_command,
@@ -26,11 +27,14 @@ from module_samples import (
 )
 from VirtualContrastLib.events import InputError, VirtualContrastError
 from VirtualContrastLib.models import catalog
+from VirtualContrastLib.results.manifest import load_result
 from VirtualContrastLib.run.settings import RunSettings
 from VirtualContrastLib.slicer_app.run import model_list, parameters, synthesis_run, transfer
 from VirtualContrastLib.slicer_app.run.engine_process import Worker
 from VirtualContrastLib.slicer_app.run.synthesis_run import Callbacks, Synthesis
 from VirtualContrastLib.slicer_app.run.transfer import RealPhases
+from VirtualContrastLib.slicer_app.scene import nodes
+from VirtualContrastLib.slicer_app.scene import result as scene_result
 
 tiny_models = run_samples.tiny_models
 
@@ -305,6 +309,55 @@ def test_the_event_loop_stays_free_while_a_large_volume_goes_in_and_cancel_while
     assert ends == ["cancelled", "cancelled"]
     assert handed_over() == []
     assert not synthesis.busy
+
+
+@pytest.mark.slow
+def test_two_slicers_in_the_same_second_with_one_temporary_folder_never_mix_two_patients(tmp_path):
+    rounds, values = 20, (100, 200)
+    script = str(Path(__file__).with_name("two_slicers.py"))
+    both = [
+        subprocess.Popen(
+            [sys.executable, script, f"slicer{value}", str(value), str(rounds), str(tmp_path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for value in values
+    ]
+    for value, process in zip(values, both, strict=True):
+        told, errors = process.communicate(timeout=300)
+        assert told.splitlines() == [f"{value + 1} {value + 2} {value + 3}"] * rounds, errors
+    made = list((tmp_path / "VirtualContrast").iterdir())
+    assert len(made) == 2 * rounds
+    assert {folder.stat().st_mode & 0o777 for folder in made} == {0o700}
+
+
+def test_a_result_folder_is_made_when_its_name_is_chosen_and_for_the_user_alone(host, tmp_path):
+    one, other = synthesis_run._new_folder(tmp_path / "out"), synthesis_run._new_folder(tmp_path / "out")
+    assert one != other
+    assert one.is_dir() and other.is_dir()
+    assert one.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_result_of_another_run_is_not_loaded(host, tmp_path):
+    result, volume, before = make_result(tmp_path), add_pre(), node_counts()
+    run_id = load_result(result).manifest.run_id
+    with pytest.raises(InputError, match="another run"):
+        nodes.drain(scene_result.load_steps(result, volume, run_id="20260101T000000-000000"))
+    steps = scene_result.load_steps(result, volume, run_id=run_id)
+    next(steps)
+    manifest = result / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(run_id, "20260101T000000-000000"))
+    with pytest.raises(InputError, match="another run"):
+        nodes.drain(steps)
+    assert node_counts() == before
+
+
+def test_an_output_folder_that_cannot_be_made_is_told_in_one_sentence(host, make_synthesis, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match=r"No result folder can be made in .*file"):
+        make_synthesis(HANGING).start(add_pre(), RunSettings(), Callbacks(), output_folder=tmp_path / "file")
+    assert handed_over() == []
 
 
 def test_a_second_run_meanwhile_is_refused(host, make_synthesis, tmp_path):

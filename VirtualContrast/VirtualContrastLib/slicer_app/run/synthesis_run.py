@@ -6,6 +6,7 @@ Whatever goes wrong on the way leaves no node, no file and one sentence.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import shutil
 import tempfile
@@ -136,10 +137,11 @@ class Synthesis:
             raise InputError(_("A run is under way; wait for its end or cancel it."))
         real, settings = real or RealPhases(), settings or RunSettings()
         settings = model_list.with_real_times(settings, real.times_s)
+        out = _new_folder(output_folder)
         folder = Path(tempfile.mkdtemp(prefix="VirtualContrast_", dir=slicer.app.temporaryPath))
         files = [folder / "pre.nrrd", *(folder / f"real_{n}.nrrd" for n in range(1, len(real.nodes) + 1))]
         nodes = [input_volume, *real.nodes]
-        request = RunRequest(files[0], _new_folder(output_folder), settings, files[1:])
+        request = RunRequest(files[0], out, settings, files[1:])
         steps = _write_all(nodes, files)
         model = model_list.find_model(settings.model)
         by_slices = model is None or model.abilities.by_slices
@@ -248,17 +250,19 @@ class Synthesis:
             return
         from ..scene import result
 
-        job.steps = result.load_steps(job.loading, node, real_nodes=job.real_nodes)
+        job.steps = result.load_steps(job.loading, node, real_nodes=job.real_nodes, run_id=message["run_id"])
         job.callbacks.progress(1.0 - LOADING_SHARE, _("Loading the result"))
         self._timer.start()
 
     def _end(self, tell: Callable[[], None]) -> None:
-        """The run is over: remove the handed over files, then tell."""
+        """The run is over: remove the handed over files and a place that stayed empty, then tell."""
         job, self._job = self._job, None
         self._timer.stop()
         if job is not None:
             job.steps.close()  # an open file, or the nodes of a half loaded result
             shutil.rmtree(job.folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                job.request.out.rmdir()
         tell()
 
 
@@ -270,11 +274,18 @@ def _write_all(nodes: list[Any], files: list[Path]) -> Generator[float, None, No
 
 
 def _new_folder(parent: Path | None) -> Path:
-    """Path of a result folder that does not exist yet; its name tells the time and nothing of the patient."""
+    """Make a folder for a result, empty and private to the user; its name tells the time and nothing of the patient.
+
+    Making it is what reserves its name: another Slicer may ask for one in the same second.
+    """
     parent = parent or Path(slicer.app.temporaryPath) / "VirtualContrast"
-    stem = f"VirtualContrast_{datetime.datetime.now():%Y%m%d_%H%M%S}"
-    candidates = (parent / (stem + (f"_{n}" if n else "")) for n in range(1000))
-    return next(path for path in candidates if not path.exists())
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        stem = f"VirtualContrast_{datetime.datetime.now():%Y%m%d_%H%M%S}_"
+        return Path(tempfile.mkdtemp(prefix=stem, dir=parent))
+    except OSError as error:
+        text = _("No result folder can be made in {folder} ({reason}); choose another one.")
+        raise InputError(text.format(folder=parent, reason=error.strerror)) from error
 
 
 def _stage_text(stage: Stage, done: int, total: int, perturbations: int, *, by_slices: bool) -> str:

@@ -10,7 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ...events import InputError
-from ...results.manifest import MAMMOGRAM, SYNTHESIS
+from ...results.manifest import MAMMOGRAM, SYNTHESIS, Result
 from ...results.manifest import load_result as read_result
 from . import loaded, nodes
 from .loaded import LoadedResult
@@ -37,16 +37,23 @@ def load_result(
 
 
 def load_steps(
-    folder: Path, input_node: Any, *, real_nodes: Sequence[Any] = (), maps: Sequence[str] = MAPS
+    folder: Path,
+    input_node: Any,
+    *,
+    real_nodes: Sequence[Any] = (),
+    maps: Sequence[str] = MAPS,
+    run_id: str | None = None,
 ) -> Generator[float, None, LoadedResult]:
     """As `load_result`, in steps that are short enough to handle the application's events between them.
 
-    Yields the fraction done, 0..1. Closing the generator takes everything out of the scene that was made so far.
+    `run_id` is the run whose result it must be, from the first file to the last; None for any. Yields the fraction
+    done, 0..1. Closing the generator takes everything out of the scene that was made so far.
 
     Raises:
-        InputError: as `load_result`; or the scene was closed, or the input or a node made so far removed, meanwhile.
+        InputError: as `load_result`; or it is the result of another run; or the scene was closed, or the input or a
+            node made so far removed, meanwhile.
     """
-    result = read_result(folder)
+    result = _result_of(folder, run_id)
     if result.manifest.kind not in (SYNTHESIS, MAMMOGRAM) or not result.manifest.phases:
         raise InputError(f"{result.folder} holds no synthetic phases; choose the result folder of a synthesis.")
     nodes.keep_house()
@@ -58,14 +65,24 @@ def load_steps(
             if not (made.intact and nodes.in_scene(input_node)):
                 raise InputError(_("the scene was changed while the result was being loaded"))
             with made.recording():
-                done = next(steps, _END) is _END
-            if not done:
+                ended = next(steps, _END) is _END
+            if not ended:
                 yield loader.fraction
+                continue
+            _result_of(folder, result.manifest.run_id)
+            done = True
         return loaded.of_run(loader.run_node)
     finally:
         steps.close()
         if not done:
             made.remove()
+
+
+def _result_of(folder: Path, run_id: str | None) -> Result:
+    result = read_result(folder)
+    if run_id is not None and result.manifest.run_id != run_id:
+        raise InputError(_("another run has put its result there meanwhile"))
+    return result
 
 
 def find_results() -> list[LoadedResult]:
