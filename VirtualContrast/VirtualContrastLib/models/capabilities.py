@@ -23,6 +23,7 @@ ABILITIES = {
     "pix2pixhd_generator": Abilities(perturbs=True, by_slices=True),
     "subtraction_unet": Abilities(perturbs=True, by_slices=True),
     "time_conditioned_generator": Abilities(free_times=True, perturbs=True, by_slices=True),
+    "residual_enhancement": Abilities(perturbs=True, by_slices=True),
     "iter_unet": Abilities(free_times=True),
     "cyclegan_generator": Abilities(modality="MG"),
     "nnunet": Abilities(),

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from .calibration import Calibration
 from .capabilities import ABILITIES, Abilities
 
 MODEL_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
@@ -16,6 +17,7 @@ _INTENSITY_CONSTANTS: dict[str, dict[str, Any]] = {
     "pre_percentile": {"percentile": 99.0, "max_ratio": ...},
     "minmax_8bit": {},
     "zscore": {"max_sd": ..., "mean": None, "std": None},
+    "tissue_percentile": {},
 }
 
 
@@ -45,6 +47,7 @@ class Architecture(_Strict):
         "pix2pixhd_generator",
         "subtraction_unet",
         "time_conditioned_generator",
+        "residual_enhancement",
         "iter_unet",
         "cyclegan_generator",
         "nnunet",
@@ -114,10 +117,10 @@ class IntensitySpec(_Strict):
     """Recipe that maps input units to the network's -1..1 and back; formulas in `synthesis.intensity`.
 
     Constants: pre_percentile: percentile (0-100, default 99), max_ratio; minmax_8bit: none; zscore: max_sd,
-    and mean with std where they are fixed.
+    and mean with std where they are fixed; tissue_percentile: none (its range is not -1..1).
     """
 
-    recipe: Literal["pre_percentile", "minmax_8bit", "zscore"]
+    recipe: Literal["pre_percentile", "minmax_8bit", "zscore", "tissue_percentile"]
     constants: dict[str, float] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -178,6 +181,7 @@ class ModelCard(_Strict):
     in_plane: InPlane | None = None
     training: dict[str, Any] = Field(default_factory=dict)
     metrics: list[Metric] = Field(default_factory=list)
+    calibration: Calibration | None = None
     trained_on_phantoms: bool
     licence: str
     citation: str = ""

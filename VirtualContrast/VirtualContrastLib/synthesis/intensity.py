@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..events import InputError
+from ..metrics.tissue import scale_of
 
 if TYPE_CHECKING:
     from ..models.card import IntensitySpec
@@ -56,6 +57,8 @@ def make_recipe(intensity: IntensitySpec | Mapping[str, Any]) -> IntensityRecipe
         return PrePercentile(constants["percentile"], constants["max_ratio"])
     if intensity.recipe == "minmax_8bit":
         return MinMax8Bit()
+    if intensity.recipe == "tissue_percentile":
+        return TissuePercentile()
     return ZScore(constants["max_sd"], constants.get("mean"), constants.get("std"))
 
 
@@ -153,6 +156,33 @@ class ZScore:
     def inverse(self, array: NDArray[Any], constants: Constants) -> Float32:
         """Network range to input units."""
         return _float32(_float32(array) * (constants["std"] * self.max_sd) + constants["mean"])
+
+    def to_output_units(self, array: NDArray[Any], constants: Constants) -> Float32:
+        """The array as it is: outputs are in input units."""
+        return _float32(array)
+
+
+@dataclass(frozen=True)
+class TissuePercentile:
+    """Units of the input over the study's scale q, the 90th percentile of its tissue (`metrics.tissue`), not clipped.
+
+    For networks that work on ratios: 0 stays 0, and the range is not -1..1.
+    """
+
+    arbitrary_units: bool = False
+
+    def fit(self, pre: NDArray[Any]) -> dict[str, float]:
+        """Constant `scale`, in input units."""
+        _check_range(pre)
+        return {"scale": scale_of(pre)}
+
+    def forward(self, array: NDArray[Any], constants: Constants) -> Float32:
+        """Input units to multiples of the scale."""
+        return _float32(_float32(array) / np.float32(constants["scale"]))
+
+    def inverse(self, array: NDArray[Any], constants: Constants) -> Float32:
+        """Multiples of the scale to input units."""
+        return _float32(_float32(array) * np.float32(constants["scale"]))
 
     def to_output_units(self, array: NDArray[Any], constants: Constants) -> Float32:
         """The array as it is: outputs are in input units."""

@@ -124,6 +124,12 @@ def _time_conditioned(package: ModelPackage, choice: DeviceChoice) -> StudySynth
     return _FromPreAtTimes(TimeConditionedSynthesizer(package, choice))
 
 
+def _enhancement(package: ModelPackage, choice: DeviceChoice) -> StudySynthesizer:
+    from .enhancement import EnhancementSynthesizer
+
+    return EnhancementSynthesizer(package, choice)
+
+
 def _volumetric(package: ModelPackage, choice: DeviceChoice) -> StudySynthesizer:
     from .volumetric import VolumetricSynthesizer
 
@@ -140,6 +146,7 @@ _MAKERS: dict[str, Callable[[ModelPackage, DeviceChoice], StudySynthesizer]] = {
     "pix2pixhd_generator": _slice_wise,
     "subtraction_unet": _slice_wise,
     "time_conditioned_generator": _time_conditioned,
+    "residual_enhancement": _enhancement,
     "iter_unet": _volumetric,
     "cyclegan_generator": _mammogram,
 }

@@ -35,7 +35,9 @@ class Synthesis:
     Units are those of the input, or arbitrary ones (`arbitrary_units`); `pre` is the pre-contrast volume in
     the units of the phases, for subtraction and curves. `times_s` are seconds after injection. `uncertainty`
     holds the standard deviation of each phase over perturbed passes: sensitivity to perturbations, not a
-    calibrated error.
+    calibrated error, unless the model tells its own. `bands` holds a lower and an upper image of each phase, whose
+    means over a lesion bound its real mean signal in as many patients as the model's calibration says; None where
+    unknown.
     """
 
     phases: list[sitk.Image]
@@ -43,6 +45,7 @@ class Synthesis:
     uncertainty: list[sitk.Image] | None
     arbitrary_units: bool
     pre: sitk.Image
+    bands: list[tuple[sitk.Image, sitk.Image]] | None = None
 
 
 class SliceWise:

@@ -12,6 +12,7 @@ from pathlib import Path
 from VirtualContrastLib.events import ExitCode, InputError
 
 from ..console import progress
+from ..data.crops import find_crops
 from ..data.duke import find_duke_cases
 from ..data.duke_tables import read_boxes, read_clinical, read_mapping
 from ..data.dynamic_files import find_dynamic_folders, read_times
@@ -41,6 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     dynamic.add_argument("--lesions", type=Path, metavar="DIR", help="folder with a label file CASE.nii.gz a case")
     pairs = _kind(kinds, "mammograms", "pairs of low-energy and recombined mammograms", run_mammograms)
     pairs.add_argument("--pixel-spacing", type=float, metavar="MM", help="of pictures, which do not tell it")
+    _kind(kinds, "crops", "a table of slices of several phases (CSV), as of BreastDCEDL crops", run_crops)
     simulated = kinds.add_parser("phantom-mammograms", help="simulate pairs of mammograms as prepared cases")
     simulated.add_argument("-o", "--output", type=Path, required=True, help="folder for the pairs")
     simulated.add_argument("-n", "--count", type=int, default=1, help="how many (default 1)")
@@ -94,6 +96,11 @@ def run_dynamic(args: argparse.Namespace) -> int:
         raise InputError(f"{args.lesions} is no folder.")
     cases = find_dynamic_folders(args.input, pattern=args.pattern, times=times, lesions=args.lesions)
     return _prepare(cases, args)
+
+
+def run_crops(args: argparse.Namespace) -> int:
+    """Prepare the slices of a table, one case a patient."""
+    return _prepare(find_crops(args.input), args)
 
 
 def run_mammograms(args: argparse.Namespace) -> int:

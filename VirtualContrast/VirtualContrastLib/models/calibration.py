@@ -1,0 +1,65 @@
+"""What was measured of a model on patients that it had not seen, and the numbers that its output is shown by."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Display(_Strict):
+    """How the enhancement that is shown follows from what the network predicts; see `synthesis.calibration`.
+
+    `background` shrinks the careful prediction everywhere; `lesion` is the share of the median prediction that is shown
+    where the network is sure that a pixel enhances; the logit `threshold` is where it is half sure.
+    """
+
+    background: float = Field(ge=0, le=1)
+    lesion: float = Field(ge=0, le=2)
+    threshold: float
+
+
+class Band(_Strict):
+    """Conformal factors on the distances of the 10 % and the 90 % quantile from the median of a lesion's mean.
+
+    `coverage` is the share of held-out patients whose real enhancement lay in the band.
+    """
+
+    factor: float = Field(gt=0)
+    coverage: float = Field(ge=0, le=1)
+
+
+class Grade(_Strict):
+    """When a lesion found on synthetic images counts as likely to enhance.
+
+    `threshold`: least mean probability over the lesion. `false_positive_rate`: share of the lesions so graded on
+    held-out patients whose real enhancement was below 70 %; `share`: of all lesions found, those so graded.
+    """
+
+    threshold: float = Field(ge=0, le=1)
+    false_positive_rate: float = Field(ge=0, le=1)
+    share: float = Field(ge=0, le=1)
+
+
+class BaselineSpec(_Strict):
+    """`metrics.baselines.Baselines` of one phase, fitted on the training patients."""
+
+    gain: float = Field(gt=0)
+    signals: list[float] = Field(min_length=2)
+    enhancements: list[float] = Field(min_length=2)
+
+
+class Calibration(_Strict):
+    """Of a model that predicts enhancement; lists hold one entry a phase, in order.
+
+    `patients`: held-out patients that display, bands and grade rest on. `data`: which they were.
+    """
+
+    display: list[Display] = Field(min_length=1)
+    bands: list[Band] = Field(min_length=1)
+    grade: Grade | None = None
+    baselines: list[BaselineSpec] = Field(min_length=1)
+    patients: int = Field(ge=1)
+    data: str

@@ -1,0 +1,145 @@
+"""From a pre-contrast study to its early and late phase by predicted relative enhancement (`residual_enhancement`).
+
+Slices are taken as they are stored: the network was trained on axial and sagittal crops in every orientation, and the
+stored plane is the one with the finest pixels. What is predicted is the change; the study's own image stays under it
+in every detail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from numpy.typing import NDArray
+
+from ..events import Events, InputError, Stage, VirtualContrastError
+from ..io.volumes import like, to_array
+from ..networks.residual_enhancement import HEADS, PHASES, build_residual_enhancement
+from .calibration import Enhancement, enhancement
+from .geometry import resampled_size, resize_in_plane
+from .intensity import make_recipe
+from .slice_network import SliceNetwork
+from .synthesizer import Synthesis
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..models.package import ModelPackage
+    from ..study import Study
+    from .device import DeviceChoice
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The volume [k, j, i] over its scale, at the network's pixel size, and the slices that show tissue."""
+
+    stack: Float32
+    todo: NDArray[np.intp]
+    size: tuple[int, int]
+
+
+class EnhancementSynthesizer:
+    """A package with its weights loaded; serves any number of studies, one at a time."""
+
+    def __init__(self, package: ModelPackage, device_choice: DeviceChoice) -> None:
+        """Raises InputError where the package lacks a part or its weights do not fit."""
+        card = package.card
+        if card.outputs is None or card.intensity is None or card.in_plane is None or card.calibration is None:
+            raise InputError(f"The card of the model '{card.id}' lacks outputs, intensity, in_plane or calibration.")
+        if len(card.outputs.times_s) != len(PHASES):
+            raise InputError(f"The model '{card.id}' must make the phases {' and '.join(PHASES)}.")
+        try:
+            network = build_residual_enhancement(card.architecture.config)
+            network.load_state_dict({name: tensor.float() for name, tensor in package.load_state().items()})
+        except (ValueError, RuntimeError) as error:
+            problem = str(error).splitlines()[0]
+            raise InputError(f"The weights of the model '{card.id}' do not fit its network: {problem}") from error
+        self.card = card
+        self._calibration = card.calibration
+        self._times_s = card.outputs.times_s
+        self._recipe = make_recipe(card.intensity)
+        self._in_plane = card.in_plane
+        self._network = SliceNetwork(network, device_choice, card.in_plane, range(HEADS))
+
+    def synthesize_study(
+        self, study: Study, events: Events, *, times_s: Sequence[float] | None, perturbations: int, seed: int
+    ) -> Synthesis:
+        """As `StudySynthesizer`; the network tells its own uncertainty, so that nothing is perturbed or drawn."""
+        return self.synthesize(study.pre.image, events, uncertainty=perturbations > 0)
+
+    def synthesize(self, pre: sitk.Image, events: Events, *, uncertainty: bool = False) -> Synthesis:
+        """Early and late phase of `pre`, a 3-D scalar image, in its units, with the bands of their lesions' means.
+
+        `uncertainty` adds maps of the standard deviation that a normal error of those bands would have. Raises
+        InputError for a constant volume, CancelledError, VirtualContrastError.
+        """
+        stored = to_array(pre)
+        scale = self._recipe.fit(stored)["scale"]
+        work = self._work(stored / np.float32(scale), pre)
+        change = np.zeros((3, len(PHASES), *stored.shape), np.float32)
+        if work.todo.size == 0:
+            events.warn("No slice shows tissue; the synthetic phases are copies of the pre-contrast volume.")
+        self._predict(work, change, events)
+        if not np.isfinite(change).all():
+            raise VirtualContrastError(
+                f"The model '{self.card.id}' gave numbers that are not finite; its weights are unusable."
+            )
+        shown, lower, upper = (
+            [like(_added(stored, phase * scale), pre) for phase in enhancements] for enhancements in change
+        )
+        spread = [
+            like((high - low) * (scale / _NORMAL_90), pre) for low, high in zip(change[1], change[2], strict=True)
+        ]
+        return Synthesis(
+            phases=shown,
+            times_s=list(self._times_s),
+            uncertainty=spread if uncertainty else None,
+            arbitrary_units=False,
+            pre=like(stored, pre),
+            bands=list(zip(lower, upper, strict=True)),
+        )
+
+    def _work(self, relative: Float32, pre: sitk.Image) -> _Work:
+        size = (relative.shape[1], relative.shape[2])
+        spacing_mm = pre.GetSpacing()
+        if self._in_plane.policy == "resample" and self._in_plane.spacing_mm is not None:
+            size = resampled_size(size, (spacing_mm[1], spacing_mm[0]), self._in_plane.spacing_mm)
+        shows_tissue = relative.max(axis=(1, 2)) > _LEAST_TISSUE
+        return _Work(resize_in_plane(relative, size), np.flatnonzero(shows_tissue), size)
+
+    def _predict(self, work: _Work, change: Float32, events: Events) -> None:
+        """Fill `change` [shown, lower and upper; phase; k, j, i], in units of the scale, slice by slice."""
+        native = (change.shape[3], change.shape[4])
+        step = self._network.batch_size(work.size, int(self.card.architecture.config.get("widths", [24])[0]))
+        events.progress(Stage.SYNTHESIZE, 0, max(1, work.todo.size))
+        for start in range(0, work.todo.size, step):
+            batch = work.todo[start : start + step]
+            heads = torch.from_numpy(self._network.run(work.stack[batch][:, None], events))
+            for phase in range(len(PHASES)):
+                found: Enhancement = enhancement(heads, phase, self._calibration)
+                for part, values in enumerate((found.shown, found.lower, found.upper)):
+                    change[part, phase, batch] = resize_in_plane(values.numpy(), native)
+            events.progress(Stage.SYNTHESIZE, start + len(batch), work.todo.size)
+        if work.todo.size == 0:
+            events.progress(Stage.SYNTHESIZE, 1, 1)
+
+
+_LEAST_TISSUE = 0.2
+"""Slices that are nowhere above this share of the scale are empty; they stay as they are."""
+_NORMAL_90 = 2 * 1.645
+"""Width of the central 90 % of a normal distribution, in standard deviations."""
+
+
+def _added(pre: Float32, change: Float32) -> Float32:
+    """Pre-contrast plus change; nothing falls below zero that was not there before."""
+    return np.maximum(pre + change, np.minimum(pre, 0))
+
+
+def enhancement_synthesizer(package: ModelPackage, choice: DeviceChoice) -> EnhancementSynthesizer:
+    """The synthesizer of a package on a device, as `networks.architectures` asks for it."""
+    return EnhancementSynthesizer(package, choice)
