@@ -132,7 +132,7 @@ def test_there_and_back_gives_the_input_wherever_nothing_was_clipped(spec, gain,
     network = recipe.forward(volume, constants)
     assert network.dtype == np.float32
     inside = np.abs(network) < 1
-    assert inside.mean() > 0.5
+    assert inside.mean() > 0.3  # air that lies a little below 0 counts as 0 and is clipped
     back = recipe.inverse(network, constants)
     np.testing.assert_allclose(back[inside], volume[inside], atol=2e-5 * np.abs(volume).max())
     assert np.array_equal(recipe.to_output_units(volume, constants), volume)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from .formats import metaimage, nifti, nrrd, picture
 from .loaded import Loaded
 from .validation import check_volume
 from .volumes import same_geometry, sha256_of, suffix_of
+from .zero_level import without_values_below_zero
 
 _READERS: dict[str, Callable[[Path, int | None], Loaded]] = {
     ".nii": nifti.read,
@@ -50,12 +52,12 @@ def read_study(
     """
     events = events or Events()
     _check_times(times_s, len(real))
-    loaded, source = _checked(pre, pixel_spacing_mm, events, expected)
+    loaded, source = _of_study(pre, pixel_spacing_mm, events, expected)
     for warning in loaded.contrast_warnings:
         events.warn(warning)
     phases, sources = [], []
     for number, spec in enumerate(real, start=1):
-        other, other_source = _checked(spec, pixel_spacing_mm, events, expected)
+        other, other_source = _of_study(spec, pixel_spacing_mm, events, expected)
         difference = same_geometry(loaded.image, other.image)
         if difference:
             raise InputError(
@@ -152,6 +154,22 @@ def _checked(
     if pixel_spacing_mm is not None and loaded.format not in picture.PICTURES:
         events.warn("The pixel spacing given is for pictures only; the spacing of the file itself was used.")
     return loaded, source
+
+
+def _of_study(
+    spec: str | Path, pixel_spacing_mm: float | None, events: Events, expected: str | None
+) -> tuple[Loaded, Source]:
+    """A checked volume whose padding and undershoot below the zero level are set to it, which is told."""
+    loaded, source = _checked(spec, pixel_spacing_mm, events, expected)
+    image, count = without_values_below_zero(loaded.image)
+    if count:
+        share = 100.0 * count / image.GetNumberOfPixels()
+        level = f"{float(sitk.GetArrayViewFromImage(image).min()):g}"
+        events.warn(
+            f"{_label(spec)} has {count} voxels ({share:.2g} %) below {level}, as padding and resampling leave them; "
+            f"they were set to {level}."
+        )
+    return dataclasses.replace(loaded, image=image), source
 
 
 def _check_times(times_s: Sequence[float] | None, count: int) -> None:

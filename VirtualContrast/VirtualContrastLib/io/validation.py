@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from ..events import Events, InputError
 from ..study import Source
 from .formats.picture import PICTURES
+from .zero_level import zero_level
 
 MIN_SPACING_MM = 0.05
 """Full-field mammography is the finest grid in use, at 0.05 to 0.1 mm."""
@@ -23,6 +24,7 @@ _MISMATCH = {
     "MG": "{name} is MR and the model reads low-energy mammograms; give a mammogram, or an MRI model with --model.",
 }
 _ORTHONORMAL_TOLERANCE = 1e-3
+_NORMALIZED_TOLERANCE = 0.05
 
 
 def check_volume(
@@ -43,10 +45,11 @@ def check_volume(
     low, high, whole = _value_range(image, name)
     if low == high:
         raise InputError(f"{name} has the same value ({low:g}) in every voxel, so there is nothing to work on.")
+    shifted = _shifted(image, name, whole) if low < 0 and expected != "MG" else []
     if events is None:
         return
     odd = _oddities_of_mammogram(source) if expected == "MG" else _oddities(image, source, name, low, high, whole)
-    for message in odd:
+    for message in (*shifted, *odd):
         events.warn(message)
 
 
@@ -105,6 +108,35 @@ def _value_range(image: sitk.Image, name: str) -> tuple[float, float, bool]:
         low, high = min(low, float(slice_.min())), max(high, float(slice_.max()))
         whole = whole and (not floating or bool((slice_ == np.rint(slice_)).all()))
     return low, high, whole
+
+
+def _shifted(image: sitk.Image, name: str, whole: bool) -> list[str]:
+    """Warnings of a volume with negative values that are more than padding; InputError where no tissue is above 0."""
+    values = sitk.GetArrayViewFromImage(image)
+    if np.percentile(values, 99) <= 0:
+        raise InputError(
+            f"{name} has no gray value above 0 in its tissue, so percent enhancement has no meaning; "
+            "give the magnitude image as the scanner wrote it."
+        )
+    if not whole and (_is_z_score(values) or _is_z_score(values[values != 0])):
+        return [
+            f"{name} is normalized (mean 0, standard deviation 1): percent enhancement and curve types mean nothing in "
+            "it; give the original gray values."
+        ]
+    level = zero_level(values)
+    if level == 0:
+        return []
+    return [
+        f"{name} has many negative gray values: {level:g} was taken as the level of air. Percent enhancement is off by "
+        "that shift; give the gray values as the scanner wrote them."
+    ]
+
+
+def _is_z_score(values: np.ndarray) -> bool:
+    if not values.size:
+        return False
+    mean, sd = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
+    return abs(mean) < _NORMALIZED_TOLERANCE and abs(sd - 1.0) < _NORMALIZED_TOLERANCE
 
 
 def _oddities(image: sitk.Image, source: Source, name: str, low: float, high: float, whole: bool) -> list[str]:

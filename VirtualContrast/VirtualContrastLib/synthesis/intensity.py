@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..events import InputError
+from ..io.zero_level import zero_level
 from ..metrics.tissue import scale_of
 
 if TYPE_CHECKING:
@@ -66,10 +67,9 @@ def make_recipe(intensity: IntensitySpec | Mapping[str, Any]) -> IntensityRecipe
 class PrePercentile:
     """Units of the input, scaled by a percentile of the pre-contrast foreground.
 
-    offset = min(0, minimum of pre), so that a volume of positive signal keeps its zero and one with negative
-    numbers (signed storage, z-scores) starts at its own minimum. scale = `percentile` of pre - offset over
-    voxels above `foreground_threshold`. u = (x - offset) / scale; network value = 2 clip(u / max_ratio, 0, 1)
-    - 1.
+    offset = `zero_level` of pre: 0, whatever padding or resampling left below it, and the level of air where signed
+    storage moved the whole volume. scale = `percentile` of pre - offset over voxels above `foreground_threshold`.
+    u = (x - offset) / scale; network value = 2 clip(u / max_ratio, 0, 1) - 1.
     """
 
     percentile: float
@@ -79,7 +79,7 @@ class PrePercentile:
     def fit(self, pre: NDArray[Any]) -> dict[str, float]:
         """Constants `offset` and `scale`, in input units."""
         foreground = pre[pre > foreground_threshold(pre)]
-        offset = min(0.0, float(pre.min()))
+        offset = zero_level(pre)
         return {"offset": offset, "scale": float(np.percentile(foreground, self.percentile)) - offset}
 
     def forward(self, array: NDArray[Any], constants: Constants) -> Float32:
@@ -193,11 +193,15 @@ def foreground_threshold(volume: NDArray[Any]) -> float:
     """Otsu's threshold (1979) of a volume clipped at its 99.9th percentile, in the volume's units.
 
     The clip keeps a few very bright voxels (vessels, coil edges) from drawing the threshold up. Voxels above
-    it are foreground. 256 bins. Raises InputError where the volume is constant or not finite.
+    it are foreground. Values below the zero level (padding, undershoot) count as that level. 256 bins.
+    Raises InputError where the volume is constant or not finite.
     """
     from skimage.filters import threshold_otsu
 
     _check_range(volume)
+    if float(volume.min()) < (level := zero_level(volume)):
+        volume = np.maximum(volume, np.asarray(level, volume.dtype))
+        _check_range(volume)
     top = float(np.percentile(volume, _OTSU_CLIP_PERCENTILE))
     if top <= float(volume.min()):  # less than 0.1 % of the voxels differ from the minimum
         top = float(volume.max())

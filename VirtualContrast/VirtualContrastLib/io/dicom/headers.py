@@ -30,7 +30,8 @@ _TAGS: list[str] = [
     "TemporalPositionIdentifier", "AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime",
     "ContentDate", "ContentTime", "SeriesDate", "EchoTime", "DiffusionBValue", "ScanOptions",
     "ContrastBolusAgent", "SpectrallySelectedSuppression", "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence", "BitsStored", "PixelRepresentation",
+    "PerFrameFunctionalGroupsSequence", "BitsStored", "PixelRepresentation", "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
 ]  # fmt: skip
 _SYNTHETIC_DATA = 0x0008001C  # pydicom 2 does not know its keyword
 
@@ -41,7 +42,8 @@ class DicomFrame:
 
     `frame` is the 0-based frame of a multi-frame file, None in a single-frame one. `position` (LPS mm),
     `orientation` (row then column direction) and `pixel_spacing` (between rows, between columns; mm) are None
-    where the header has none. `tags` has the values that can order phases: trigger and acquisition and
+    where the header has none. `padding` is the range of stored values that are no image (PixelPaddingValue).
+    `tags` has the values that can order phases: trigger and acquisition and
     content in seconds, temporal as an index.
     """
 
@@ -58,6 +60,7 @@ class DicomFrame:
     intercept: float
     kind: tuple[str, ...]
     tags: Mapping[str, float] = field(default_factory=dict)
+    padding: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -210,7 +213,15 @@ def _frame(dataset: Dataset, path: Path, number: int | None, group: Any, shared:
         intercept=0.0 if intercept is None else float(intercept),
         kind=(*_words(kind), f"echo {float(echo):.1f} ms" if echo is not None else ""),
         tags=_tags(dataset, group, shared),
+        padding=_padding(dataset),
     )
+
+
+def _padding(dataset: Dataset) -> tuple[int, int] | None:
+    """Smallest and largest stored value that only pads the image, None where the header names none."""
+    ends = [_number(dataset.get(keyword)) for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    known = [int(end) for end in ends if end is not None]
+    return (min(known), max(known)) if ends[0] is not None else None
 
 
 def _tags(dataset: Dataset, group: Any, shared: Any) -> dict[str, float]:

@@ -11,26 +11,43 @@ import SimpleITK as sitk
 
 from ...events import InputError
 from ..volumes import quiet_itk
+from ..zero_level import zero_level
 from .headers import DicomFrame, dicom_errors, quiet_pydicom
 
 
-def decode(frames: Sequence[DicomFrame], name: str) -> np.ndarray:
+def decode(frames: Sequence[DicomFrame], name: str, *, inverted: bool = False) -> np.ndarray:
     """Grey values [k, j, i] of frames in the order given: stored value x slope + intercept of each frame.
 
-    The stored integer type where all slopes are 1 and intercepts 0, else float32. Each file is opened once.
+    Voxels with the frame's padding value get the zero level of the others (their largest value where `inverted`: air is
+    bright then). The stored integer type where all slopes are 1 and intercepts 0, else float32. Each file is
+    opened once.
     Raises InputError where pixels are missing, cut off or compressed in a way that cannot be undone.
     """
     if not all(np.isfinite((frame.slope, frame.intercept)).all() and frame.slope != 0 for frame in frames):
         raise InputError(f"{name} has a rescale slope or intercept that is 0 or not a number.")
     scaled = any((frame.slope, frame.intercept) != (1.0, 0.0) for frame in frames)
     slices: list[np.ndarray] = [np.empty(0)] * len(frames)
+    padded: list[np.ndarray | None] = [None] * len(frames)
     for path in dict.fromkeys(frame.path for frame in frames):
         wanted = [(n, frame) for n, frame in enumerate(frames) if frame.path == path]
         for (n, frame), stored in zip(wanted, _stored(path, [f for _, f in wanted]), strict=True):
             if stored.shape != frame.size[::-1]:
                 raise InputError(f"{path.name} holds pixels of another size than its header declares.")
+            if frame.padding is not None:
+                padded[n] = (stored >= frame.padding[0]) & (stored <= frame.padding[1])
             slices[n] = (stored * np.float64(frame.slope) + frame.intercept).astype(np.float32) if scaled else stored
-    return np.stack(slices)
+    volume = np.stack(slices)
+    if any(mask is not None and mask.any() for mask in padded):
+        empty = np.zeros(frames[0].size[::-1], bool)
+        _fill(volume, np.stack([empty if mask is None else mask for mask in padded]), inverted)
+    return volume
+
+
+def _fill(volume: np.ndarray, padding: np.ndarray, inverted: bool) -> None:
+    """Give the voxels in `padding` the value of no signal among the others, in place; nothing where all are padding."""
+    image = volume[~padding]
+    if image.size:
+        volume[padding] = image.max() if inverted else zero_level(image)
 
 
 def _stored(path: Path, frames: Sequence[DicomFrame]) -> list[np.ndarray]:

@@ -188,7 +188,8 @@ def _volume(phase: DicomPhase, header: SeriesHeader, name: str) -> sitk.Image:
     """Sorted slices as a 3-D image: row, column and slice normal are the directions of i, j and k."""
     first, last = phase.frames[0], phase.frames[-1]
     check_size((*first.size, len(phase.frames)), name)
-    image = sitk.GetImageFromArray(decode(phase.frames, name), isVector=False)
+    inverted = header.modality == "MG" and header.photometric == "MONOCHROME1"
+    image = sitk.GetImageFromArray(decode(phase.frames, name, inverted=inverted), isVector=False)
     row, column = (v / np.linalg.norm(v) for v in directions(first))
     normal = slice_normal(first)
     extent = float((np.array(last.position) - np.array(first.position)) @ normal)
