@@ -6,6 +6,7 @@ import SimpleITK as sitk
 from export_samples import FACTORS, breast_study, coordinates, grid, like
 from PIL import Image
 from VirtualContrastLib.export.figures import display, slices
+from VirtualContrastLib.export.figures.overview import overview
 from VirtualContrastLib.export.figures.run_figures import FigureInput, write_figures
 from VirtualContrastLib.kinetics.curves import lesion_curves
 from VirtualContrastLib.study import Phase
@@ -145,11 +146,38 @@ def test_a_study_without_lesions_shows_its_middle_slice(tmp_path):
     assert "no lesion" in files[0].caption
 
 
-def test_the_washout_lesion_is_brighter_in_phase_1_than_in_phase_3_of_the_overview():
+def drawn_panels(figure):
+    """{title: pixels [row, column] of the panel as drawn, 0 to 1} of the first row of a figure."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    page = np.asarray(canvas.buffer_rgba())[..., :3].mean(axis=2) / 255
+    panels = {}
+    for axes in figure.axes:
+        box = axes.get_window_extent()
+        rows = slice(round(page.shape[0] - box.y1), round(page.shape[0] - box.y0))
+        panels.setdefault(axes.get_title(), page[rows, round(box.x0) : round(box.x1)])
+    return panels
+
+
+def test_each_panel_of_the_overview_shows_the_phase_that_its_title_names():
     pre, phases, _, labels, _ = breast_study()
+    view = display.acquisition_view(pre.image)
+    shown = slices.Slices(pre, phases, labels, view)
+    figure, _ = overview(shown)
+    panels = drawn_panels(figure)
     low, high = display.common_window(sitk.GetArrayFromImage(pre.image))
-    mask = sitk.GetArrayFromImage(labels) == 1
-    gray = [np.clip((sitk.GetArrayFromImage(p.image)[mask].mean() - low) / (high - low), 0, 1) for p in phases]
-    assert FACTORS[1][0] > FACTORS[1][2]
-    assert gray[0] > gray[1] > gray[2]
-    assert gray[0] < 1
+    k, box, label = shown.best_slice(1), shown.box(1), shown.numbers[0]
+    lesion = (view.slices(labels)[k] == label)[box]
+    rows, columns = (np.argwhere(lesion).mean(axis=0) + 0.5) / lesion.shape
+    drawn = {}
+    for phase in [pre, *phases]:
+        title = "Pre-contrast" if phase is pre else slices.phase_title(phase)
+        pixels = panels[title]
+        row, column = int(rows * pixels.shape[0]), int(columns * pixels.shape[1])
+        drawn[phase.index] = pixels[row - 2 : row + 3, column - 2 : column + 3].mean()
+        level = view.slices(phase.image)[k][box][lesion].mean()
+        assert drawn[phase.index] == pytest.approx(np.clip((level - low) / (high - low), 0, 1), abs=0.06), title
+    assert FACTORS[1][0] > FACTORS[1][2], "the sample's first lesion has to wash out"
+    assert drawn[1] > drawn[2] > drawn[3] > drawn[0]

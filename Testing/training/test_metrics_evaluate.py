@@ -348,6 +348,7 @@ def test_every_number_has_a_definition_with_its_range(tmp_path, capsys):
     paths = [save_png(tmp_path / f"{n}.png", random_pixels(n)) for n in (1, 2)]
     found = run(capsys, "--real", paths[0], "--synthetic", paths[1])
     for column, prefix in (("true", ""), ("as_published", "as_published.")):
+        assert found[column]
         for metric in found[column]:
             said = found["definitions"][prefix + metric]
             assert any(word in said for word in ("0 and up", "higher is", " to ", "dB")), said

@@ -78,6 +78,7 @@ def test_each_lesion_is_one_piece_and_its_noise_free_curve_has_the_type_it_was_b
         for n, (image, time) in enumerate(zip(phantom.noise_free, phantom.times_s, strict=True))
     ]
     curves = {curve.label: curve for curve in lesion_curves(phases, phantom.labels)}
+    assert phantom.lesions
     for lesion in phantom.lesions:
         parts = sitk.ConnectedComponent(sitk.GetImageFromArray((labels == lesion.label).astype(np.uint8)), True)
         assert sitk.GetArrayViewFromImage(parts).max() == 1
