@@ -45,7 +45,8 @@ test-slow: $(SETUP)
 	@$(BIN)/python -m pytest -m slow
 
 lint: $(SETUP)
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/codespell $$(git ls-files) && \
+		$(BIN)/mypy && $(BIN)/lint-imports
 
 screenshots: $(SETUP)
 	@bash Testing/host/install_system_libraries.sh

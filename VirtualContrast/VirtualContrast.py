@@ -28,7 +28,7 @@ from VirtualContrastLib.slicer_app.scene.result import LoadedResult
 
 
 class VirtualContrast(ScriptedLoadableModule):
-    """Name, help and acknowledgement of the module."""
+    """Name, help and acknowledgment of the module."""
 
     def __init__(self, parent: Any) -> None:
         ScriptedLoadableModule.__init__(self, parent)
@@ -43,7 +43,7 @@ class VirtualContrast(ScriptedLoadableModule):
             "synthetic images in random order and saves what a reader says."
         )
         parent.helpText += self.getDefaultModuleDocumentationLink()
-        parent.acknowledgementText = _(
+        parent.acknowledgmentText = _(
             "Uses PyTorch, nnU-Net, SimpleITK, highdicom and 3D Slicer. The models that come with it were trained on "
             "simulated phantoms only."
         )

@@ -25,7 +25,7 @@ from VirtualContrastTrainingLib.slicer_app.widget import Panel
 
 
 class VirtualContrastTraining(ScriptedLoadableModule):
-    """Name, help and acknowledgement of the module."""
+    """Name, help and acknowledgment of the module."""
 
     def __init__(self, parent: Any) -> None:
         ScriptedLoadableModule.__init__(self, parent)
@@ -40,7 +40,7 @@ class VirtualContrastTraining(ScriptedLoadableModule):
             "one that was trained on phantoms knows no patients."
         )
         parent.helpText += self.getDefaultModuleDocumentationLink()
-        parent.acknowledgementText = _(
+        parent.acknowledgmentText = _(
             "Uses PyTorch, Lightning, nnU-Net, SimpleITK and 3D Slicer. The recipes follow published experiments, "
             "which they name."
         )

@@ -157,7 +157,7 @@ def published_size_package(folder: Path) -> object:
             "intensity": {"recipe": "minmax_8bit"},
             "in_plane": {"pad_multiple": 16},
             "trained_on_phantoms": False,
-            "licence": "none",
+            "license": "none",
         }
     )
     return save_package(folder, card, generator.state_dict(), model_card_md="random")

@@ -201,7 +201,8 @@ def test_the_script_says_which_package_is_missing_and_ends_with_1(tmp_path):
     lonely.mkdir()
     shutil.copy(SCRIPT, lonely)
     command = [sys.executable, "-S", str(lonely / "synthesize.py"), "in", "-o", "out"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
+    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path, env=alone)
     assert done.returncode == 1
     assert "VirtualContrastLib" in done.stderr
     assert "Traceback" not in done.stderr

@@ -30,7 +30,7 @@ def oblique_image(array=None, spacing=(0.7, 0.8, 2.1), origin=(-90.5, 31.25, 12.
 
 
 def lps_affine(image):
-    """Index to LPS millimetres by SimpleITK's own point transform."""
+    """Index to LPS millimeters by SimpleITK's own point transform."""
     columns = [image.TransformContinuousIndexToPhysicalPoint(index) for index in np.eye(4, 3, k=-1).tolist()]
     origin = np.array(columns[0])
     affine = np.eye(4)

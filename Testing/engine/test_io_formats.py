@@ -127,8 +127,8 @@ GOOD = {"type": "short", "dimension": "3", "sizes": "20 18 4", "endian": "little
         ({"sizes": "20000 18000 4000"}, "more than any breast volume"),
         ({"sizes": "900 900 900"}, "truncated"),
         ({"dimension": "9"}, "sizes"),
-        ({"type": "block"}, "not a grey value"),
-        ({"type": "elephant"}, "not a grey value"),
+        ({"type": "block"}, "not a gray value"),
+        ({"type": "elephant"}, "not a gray value"),
         ({"encoding": "bzip2"}, "encoding"),
         ({"encoding": "gzip"}, "damaged|truncated"),
         ({"encoding": "hex"}, "truncated"),
@@ -198,7 +198,7 @@ def test_a_real_multivolume_of_breast_has_its_frame_times(shared_data):
 # PNG
 
 
-def test_a_grey_png_of_8_or_16_bits_is_one_slice_without_geometry(tmp_path):
+def test_a_gray_png_of_8_or_16_bits_is_one_slice_without_geometry(tmp_path):
     for dtype, top in ((np.uint8, 255), (np.uint16, 65535)):
         pixels = np.random.default_rng(0).integers(0, top, (30, 40)).astype(dtype)
         iio.imwrite(tmp_path / "p.png", pixels)
@@ -210,13 +210,13 @@ def test_a_grey_png_of_8_or_16_bits_is_one_slice_without_geometry(tmp_path):
 
 
 @pytest.mark.parametrize("channels", [3, 4])
-def test_a_png_with_equal_channels_is_grey_and_its_alpha_is_dropped(tmp_path, channels):
-    grey = np.random.default_rng(0).integers(0, 255, (30, 40)).astype(np.uint8)
-    iio.imwrite(tmp_path / "p.png", np.stack([grey, grey, grey, grey // 2 + 9][:channels], axis=-1))
-    np.testing.assert_array_equal(sitk.GetArrayFromImage(load(tmp_path / "p.png").image)[0], grey)
+def test_a_png_with_equal_channels_is_gray_and_its_alpha_is_dropped(tmp_path, channels):
+    gray = np.random.default_rng(0).integers(0, 255, (30, 40)).astype(np.uint8)
+    iio.imwrite(tmp_path / "p.png", np.stack([gray, gray, gray, gray // 2 + 9][:channels], axis=-1))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(load(tmp_path / "p.png").image)[0], gray)
 
 
-def test_a_grey_png_with_alpha_is_refused(tmp_path):
+def test_a_gray_png_with_alpha_is_refused(tmp_path):
     iio.imwrite(tmp_path / "p.png", np.full((30, 40, 2), 200, np.uint8))
     with pytest.raises(InputError, match="without an alpha channel"):
         load(tmp_path / "p.png")
@@ -261,6 +261,6 @@ def test_a_png_with_a_wrong_checksum_or_absurd_size_is_refused(tmp_path):
         load(tmp_path / "p.png")
 
 
-def test_the_published_slices_read_as_grey(shared_data):
+def test_the_published_slices_read_as_gray(shared_data):
     path = shared_data / "duke" / "case041" / "pre.png"
     np.testing.assert_array_equal(sitk.GetArrayFromImage(load(path).image)[0], iio.imread(path)[..., 0])

@@ -17,9 +17,9 @@ def pixels():
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
-def test_a_grey_tiff_is_one_slice_without_geometry(tmp_path, pixels, kind):
+def test_a_gray_tiff_is_one_slice_without_geometry(tmp_path, pixels, kind):
     values = (pixels % 250).astype(kind)
-    iio.imwrite(tmp_path / "p.tif", values, resolution=(300, 300))  # dots per inch of printing are no millimetres
+    iio.imwrite(tmp_path / "p.tif", values, resolution=(300, 300))  # dots per inch of printing are no millimeters
     loaded = load(tmp_path / "p.tif")
     np.testing.assert_array_equal(sitk.GetArrayFromImage(loaded.image)[0], values)
     assert (loaded.format, loaded.has_geometry, loaded.image.GetSpacing()) == ("tiff", False, (1.0, 1.0, 1.0))

@@ -119,7 +119,7 @@ def make_package(folder, patch=(8, 16, 16), spacing=SPACING_KJI, folds=2, channe
         },
         inputs={"phases": [0, 1], "channels": list(channels)},
         trained_on_phantoms=False,
-        licence="none",
+        license="none",
     )
     files = {"plans.json": json.dumps(plans), "dataset.json": json.dumps(DATASET)}
     return save_package(folder / "model", card, state, model_card_md="test", extra_files=files)

@@ -78,7 +78,7 @@ def entry(server, *names, **changes):
         "title": "t",
         "description": "d",
         "source": "download",
-        "licence": "l",
+        "license": "l",
         "urls": [f"http://127.0.0.1:{server.server_port}/{name}" for name in names],
         "sha256": hashlib.sha256(server.content).hexdigest(),
         "size_bytes": len(server.content),

@@ -149,7 +149,7 @@ def test_weights_that_do_not_fit_the_architecture_are_refused_by_key(tmp_path, d
     [
         ({"architecture": {"name": "transformer", "config": {}}}, "architecture.name"),
         ({"unknown_field": 1}, "unknown_field"),
-        ({"licence": " "}, "licence"),
+        ({"license": " "}, "license"),
         ({"id": "../evil"}, "id"),
         ({"outputs": {"channel_phases": [1, 2], "times_s": [90, 220]}}, "channel_phases has 2 entries"),
         ({"outputs": {"channel_phases": [1, 3, 3], "times_s": [90, 220]}}, "without a gap"),
@@ -187,7 +187,7 @@ def test_a_local_enhancer_needs_one_more_halving_in_the_padding():
 
 def test_an_nnunet_card_needs_no_recipe_and_is_for_segmentation():
     card = ModelCard.model_validate(
-        {key: CARD[key] for key in ("id", "version", "title", "trained_on_phantoms", "licence")}
+        {key: CARD[key] for key in ("id", "version", "title", "trained_on_phantoms", "license")}
         | {
             "architecture": {"name": "nnunet", "config": {"folds": [0]}},
             "inputs": {"phases": [0, 1], "channels": ["pre", "subtraction_1"]},
@@ -269,3 +269,10 @@ def test_a_card_that_is_no_json_is_refused(tmp_path):
 def test_written_packages_can_be_read_by_others(tmp_path):
     folder = tiny_package(tmp_path / "tiny").folder
     assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+
+
+def test_a_card_of_version_0_1_that_spells_licence_is_still_read():
+    fields = {**CARD, "licence": CARD["license"]}
+    del fields["license"]
+    assert ModelCard.model_validate(fields).license == CARD["license"]
+    assert "licence" not in ModelCard.model_validate(fields).model_dump()

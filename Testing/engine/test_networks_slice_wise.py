@@ -36,7 +36,7 @@ def test_a_subtraction_unet_package_adds_its_output_to_the_pre_contrast_slice(tm
             "intensity": {"recipe": "pre_percentile", "constants": {"max_ratio": 2.0}},
             "in_plane": {"pad_multiple": 2},
             "trained_on_phantoms": True,
-            "licence": "Apache-2.0",
+            "license": "Apache-2.0",
         }
     )
     save_package(tmp_path / "unet", card, network.state_dict(), model_card_md="test")
@@ -60,7 +60,7 @@ def test_an_output_that_does_not_follow_the_inputs_is_refused():
         "inputs": {"phases": [0, 1]},
         "outputs": {"channel_phases": [2, 3], "times_s": [220, 350]},
         "trained_on_phantoms": True,
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
     }
     assert ModelCard.model_validate(fields).kind == "synthesis"
     with pytest.raises(ValueError, match="after the last"):

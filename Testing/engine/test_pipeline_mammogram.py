@@ -40,7 +40,7 @@ def pair():
 
 @pytest.fixture(scope="module")
 def files(pair, tmp_path_factory):
-    """The pair as PNG, and the low-energy image as TIFF and NIfTI with millimetres."""
+    """The pair as PNG, and the low-energy image as TIFF and NIfTI with millimeters."""
     folder = tmp_path_factory.mktemp("files")
     for values, name in zip(pair, ("low", "high"), strict=True):
         for suffix in ("png", "tif"):
@@ -204,9 +204,9 @@ def test_curves_in_lesions_are_refused(pair, files, chosen, engine, tmp_path):
         run(files / "low.png", tmp_path / "out", chosen, lesions=tmp_path / "mask.png", engine=engine)
 
 
-def test_grey_values_of_another_scale_are_refused(pair, files, engine, tmp_path):
+def test_gray_values_of_another_scale_are_refused(pair, files, engine, tmp_path):
     raw = tiny_models.tiny_mammogram_model(tmp_path / "raw", source_window=[1800, 2900]).folder
-    with pytest.raises(InputError, match=r"Half of the breast's grey values are below .* reads 1800 to 2900"):
+    with pytest.raises(InputError, match=r"Half of the breast's gray values are below .* reads 1800 to 2900"):
         run(files / "low.png", tmp_path / "out", RunSettings(model=str(raw), device="cpu"), engine=engine)
 
 

@@ -25,7 +25,7 @@ CARD = {
     "intensity": {"recipe": "pre_percentile", "constants": {"max_ratio": 4.0}},
     "in_plane": {"policy": "native", "pad_multiple": 4},
     "trained_on_phantoms": True,
-    "licence": "Apache-2.0",
+    "license": "Apache-2.0",
 }
 
 

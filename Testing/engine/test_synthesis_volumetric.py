@@ -37,7 +37,7 @@ def package(folder, weights, times_s=(220.0, 350.0), options=None, **changes):
         inputs=Inputs(phases=[0, 1]),
         outputs=Outputs.model_construct(channel_phases=list(range(2, 2 + len(times_s))), times_s=list(times_s)),
         trained_on_phantoms=True,
-        licence="Apache-2.0",
+        license="Apache-2.0",
     )
     return save_package(folder, card, weights.state_dict(), model_card_md="# Tiny\n")
 

@@ -22,7 +22,7 @@ CARD = {
     "intensity": {"recipe": "pre_percentile", "constants": {"max_ratio": 4.0}},
     "in_plane": {"policy": "native", "pad_multiple": 4},
     "trained_on_phantoms": True,
-    "licence": "Apache-2.0",
+    "license": "Apache-2.0",
 }
 
 
@@ -59,7 +59,7 @@ def tiny_iter_unet(folder, *, network=None, first_time_s=(90.0,), times_s=(220.0
         "inputs": {"phases": [0, 1], "times_s": list(first_time_s)},
         "outputs": {"channel_phases": list(range(2, 2 + len(times_s))), "times_s": list(times_s)},
         "trained_on_phantoms": True,
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
     }
     torch.manual_seed(seed)
     state = build_series_network(options).state_dict()
@@ -78,7 +78,7 @@ def tiny_mammogram_model(folder, *, seed=0, **mammogram):
         "architecture": {"name": "cyclegan_generator", "config": config},
         "inputs": {},
         "trained_on_phantoms": True,
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
     }
     torch.manual_seed(seed)
     network = cyclegan.build_generator(generator)

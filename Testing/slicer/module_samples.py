@@ -36,7 +36,7 @@ def write_resources(folder):
     model = run_samples.write_model(folder / "Models" / "tiny")
     (folder / "Models" / "catalog.json").write_text(
         '{"schema_version": 1, "models": [{"id": "tiny", "kind": "synthesis", "title": "Tiny", "description": "Tiny", '
-        '"source": "embedded", "default": true, "licence": "Apache-2.0"}]}'
+        '"source": "embedded", "default": true, "license": "Apache-2.0"}]}'
     )
     return model
 

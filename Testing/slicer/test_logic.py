@@ -129,7 +129,7 @@ def test_a_sequence_gives_its_post_contrast_items_and_their_seconds(host):
 
 def test_the_panel_finds_the_same_models_in_the_same_places_as_the_engine(tmp_path, monkeypatch):
     monkeypatch.setenv("VIRTUALCONTRAST_CACHE", str(tmp_path / "cache"))
-    assert model_list.places.resources_dir() == catalog.resources_dir()
+    assert model_list.paths.resources_dir() == catalog.resources_dir()
     assert model_list.default_id() == (catalog.load_catalog().default_id("synthesis") or "")
     monkeypatch.setenv("VIRTUALCONTRAST_RESOURCES", str(tmp_path))
     write_resources(tmp_path)
@@ -137,13 +137,13 @@ def test_the_panel_finds_the_same_models_in_the_same_places_as_the_engine(tmp_pa
     engine = {name: folder for name, folder in catalog.installed_models().items()}
     assert [entry.name for entry in model_list.installed_models()] == ["tiny", "another"]
     assert set(engine) == {"tiny", "another"}
-    assert model_list.places.resources_dir() == catalog.resources_dir()
-    assert model_list.places.downloaded_models_dir() == catalog.downloaded_models_dir()
+    assert model_list.paths.resources_dir() == catalog.resources_dir()
+    assert model_list.paths.downloaded_models_dir() == catalog.downloaded_models_dir()
     assert model_list.find_model("").name == "tiny"
     assert model_list.find_model("no-such") is None
     monkeypatch.delenv("VIRTUALCONTRAST_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert model_list.places.downloaded_models_dir() == catalog.downloaded_models_dir()
+    assert model_list.paths.downloaded_models_dir() == catalog.downloaded_models_dir()
 
 
 def test_the_card_says_loudly_what_a_model_was_trained_on(tmp_path):

@@ -148,5 +148,5 @@ def test_the_module_says_what_it_is(host, module):
     assert about.categories == ["Quantification"]
     assert about.contributors
     assert "research only" in about.helpText
-    assert about.acknowledgementText
+    assert about.acknowledgmentText
     assert not about.icon.isNull()

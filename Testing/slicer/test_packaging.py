@@ -39,7 +39,10 @@ def test_every_file_is_listed_by_name(module, name):
     [
         (lambda folder: (folder / "Resources" / "new.txt").touch(), "Resources/new.txt is not listed"),
         (lambda folder: (folder / f"{folder.name}Lib" / "new.py").touch(), "Lib/new.py is not listed"),
-        (lambda folder: (folder / f"{folder.name}Lib" / "cli.py").unlink(), "Lib/cli.py is listed but is not a file"),
+        (
+            lambda folder: (folder / f"{folder.name}Lib" / "__main__.py").unlink(),
+            "Lib/__main__.py is listed but is not a file",
+        ),
     ],
 )
 def test_cmake_refuses_an_unlisted_and_a_missing_file_of_either_module(tmp_path, module, change, message):

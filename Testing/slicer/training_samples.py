@@ -104,7 +104,7 @@ in_plane: {{policy: native, pad_multiple: 8, pad_mode: reflect}}
 data: {{train: {cases}, validation: {cases}}}
 schedule: {{batch_size: 16, slices_per_epoch: 48, constant_epochs: {epochs}, decay_epochs: 1}}
 trained_on_phantoms: true
-licence: Apache-2.0
+license: Apache-2.0
 citation: none
 intended_use: Tests.
 """

@@ -58,7 +58,7 @@ def test_the_real_25_phase_breast_series_against_half_of_its_own_enhancement(sha
 def random_model(folder, times):
     """A pix2pixHD generator of random weights as a model package."""
     options = {"input_nc": 1, "output_nc": 3, "ngf": 4, "n_downsample_global": 1, "n_blocks_global": 1}
-    fields = {"id": "random", "version": "1", "title": "Random", "inputs": {}, "licence": "Apache-2.0"}
+    fields = {"id": "random", "version": "1", "title": "Random", "inputs": {}, "license": "Apache-2.0"}
     fields |= {"architecture": {"name": "pix2pixhd_generator", "config": options}, "in_plane": {"pad_multiple": 4}}
     fields |= {"outputs": {"channel_phases": [1, 2, 3], "times_s": list(times)}, "trained_on_phantoms": True}
     fields["intensity"] = {"recipe": "pre_percentile", "constants": {"max_ratio": 4.0}}

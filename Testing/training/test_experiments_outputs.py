@@ -36,7 +36,7 @@ CARD = ModelCard.model_validate(
         "intensity": {"recipe": "pre_percentile", "constants": {"max_ratio": 4.0}},
         "in_plane": {"pad_multiple": 4},
         "trained_on_phantoms": True,
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
     }
 )
 

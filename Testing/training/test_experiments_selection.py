@@ -35,7 +35,7 @@ CARD = ModelCard.model_validate(
         "intensity": {"recipe": "pre_percentile", "constants": {"max_ratio": 4.0}},
         "in_plane": {"pad_multiple": 4},
         "trained_on_phantoms": True,
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
     }
 )
 LEVELS = {2: 0.5, 9: -0.8, 10: -0.3}

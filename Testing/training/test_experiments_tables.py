@@ -46,7 +46,7 @@ def package(folder, times=(90.0, 220.0, 350.0), seed=0):
             "intensity": {"recipe": "pre_percentile", "constants": {"max_ratio": 4.0}},
             "in_plane": {"pad_multiple": 4},
             "trained_on_phantoms": True,
-            "licence": "Apache-2.0",
+            "license": "Apache-2.0",
         }
     )
     torch.manual_seed(seed)

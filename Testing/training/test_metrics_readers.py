@@ -147,7 +147,7 @@ def test_rows_that_cannot_be_understood_are_named_by_number(tmp_path, row, said)
 
 
 def test_the_table_of_the_reading_mode_is_understood_with_its_reference_grades_and_second_reads(tmp_path, capsys):
-    """Columns of VirtualContrastLib.reading, which also writes times and places that no statistic uses."""
+    """Columns of VirtualContrastLib.reader_study, which also writes times and places that no statistic uses."""
     rng = np.random.default_rng(0)
     with (tmp_path / "reads.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, READS, restval="")

@@ -75,7 +75,7 @@ def test_recorded_metrics_stand_in_the_card_and_leave_the_weights_alone(tmp_path
             "intensity": {"recipe": "pre_percentile", "constants": {"max_ratio": 4}},
             "in_plane": {},
             "trained_on_phantoms": True,
-            "licence": "Apache-2.0",
+            "license": "Apache-2.0",
         }
     )
     package = save_package(tmp_path / "x", card, build_generator(CONFIG).state_dict(), model_card_md="old")

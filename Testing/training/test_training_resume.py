@@ -122,9 +122,9 @@ import os, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from VirtualContrastTrainingLib.recipe import load_recipe
-from VirtualContrastTrainingLib.trainers.pix2pixhd import Pix2PixHDTrainer
-from VirtualContrastTrainingLib.trainers.run import train
+from VirtualContrastTrainingLib.training.recipe import load_recipe
+from VirtualContrastTrainingLib.systems.pix2pixhd.trainer import Pix2PixHDTrainer
+from VirtualContrastTrainingLib.systems.pix2pixhd.run import train
 original = Pix2PixHDTrainer.training_step
 def killing(self, batch, batch_idx):
     original(self, batch, batch_idx)

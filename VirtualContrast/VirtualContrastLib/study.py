@@ -45,7 +45,7 @@ class Source:
 class Study:
     """One examination as the pipeline takes it: the pre-contrast phase and any real post-contrast phases.
 
-    `has_geometry` is False for pictures (PNG), whose pixels have no millimetres; measures are then in pixels.
+    `has_geometry` is False for pictures (PNG), whose pixels have no millimeters; measures are then in pixels.
     """
 
     pre: Phase

@@ -22,7 +22,7 @@ class Module(QtCore.QObject):
     def __init__(self, name: str, logic: Any = None, path: str = "") -> None:
         super().__init__()
         self.name, self.path, self._logic, self._widget = name, path, logic, None
-        self.title, self.helpText, self.acknowledgementText = name, "", ""
+        self.title, self.helpText, self.acknowledgmentText = name, "", ""
         self.categories: list[str] = []
         self.dependencies: list[str] = []
         self.contributors: list[str] = []

@@ -27,7 +27,7 @@ class ScriptedLoadableModule:
         super().__init__()
         self.parent, self.moduleName = parent, type(self).__name__
         parent.title, parent.categories, parent.dependencies = "", [], []
-        parent.contributors, parent.helpText, parent.acknowledgementText = [], "", ""
+        parent.contributors, parent.helpText, parent.acknowledgmentText = [], "", ""
         for suffix in (".svg", ".png"):
             icon = Path(parent.path).parent / "Resources" / "Icons" / (self.moduleName + suffix)
             if icon.is_file():

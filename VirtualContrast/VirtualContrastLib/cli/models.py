@@ -52,7 +52,12 @@ def _add_import(actions: Any, add_common: Any) -> None:
         nargs="+",
         help="nnU-Net: pre, phase_N or subtraction_N for each channel",
     )
-    add("--licence", default="unknown; ask the authors of the checkpoint", help="terms of use of the weights")
+    add(
+        "--license",
+        "--licence",
+        default="unknown; ask the authors of the checkpoint",
+        help="terms of use of the weights",
+    )
     add_common(parser, _import)
 
 
@@ -173,7 +178,7 @@ def _import_pix2pixhd(arguments: argparse.Namespace, source: Path, events: Event
         config=_json(arguments.config),
         times_s=arguments.times,
         spacing_mm=arguments.spacing,
-        licence=arguments.licence,
+        license=arguments.license,
         events=events,
     )
 
@@ -191,7 +196,7 @@ def _import_nnunet(arguments: argparse.Namespace, source: Path) -> ModelPackage:
         title=arguments.title or f"nnU-Net {name}",
         channels=arguments.channels,
         options=_json(arguments.config),
-        licence=arguments.licence,
+        license=arguments.license,
     )
 
 

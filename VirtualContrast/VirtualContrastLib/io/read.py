@@ -46,7 +46,7 @@ def read_study(
     Every volume is a spec as in `read_volume`. The times of the real phases are `times_s` (seconds after
     injection, one per real phase, increasing) where given, else their distance to the pre-contrast phase by
     DICOM trigger, acquisition or content time or by the frame times of a NRRD series, else None.
-    `pixel_spacing_mm` gives a picture its millimetres. `expected` is the modality that the model reads, "MR" or "MG",
+    `pixel_spacing_mm` gives a picture its millimeters. `expected` is the modality that the model reads, "MR" or "MG",
     see `gate.check_volume`; None takes both. Raises InputError with one sentence where something cannot
     be used; warns through `events`.
     """

@@ -73,7 +73,7 @@ def _check_kind(image: sitk.Image, source: Source, name: str) -> None:
     if image.GetDimension() != 3:
         raise InputError(f"{name} has {image.GetDimension()} dimensions; give one 3-D volume.")
     if image.GetNumberOfComponentsPerPixel() != 1:
-        raise InputError(f"{name} has several values per voxel (color or vectors); give one grey value per voxel.")
+        raise InputError(f"{name} has several values per voxel (color or vectors); give one gray value per voxel.")
     if image.GetPixelID() in (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64):
         raise InputError(f"{name} holds complex numbers; give the magnitude image.")
 
@@ -143,7 +143,7 @@ def _oddities(image: sitk.Image, source: Source, name: str, low: float, high: fl
     found = []
     if whole and low >= 0 and high <= 255:
         found.append(
-            f"{name} holds whole numbers from 0 to 255, like an 8-bit picture; original grey values are better."
+            f"{name} holds whole numbers from 0 to 255, like an 8-bit picture; original gray values are better."
         )
     if source.modality != "MG" and source.format not in PICTURES and image.GetSize()[2] < FEW_SLICES:
         found.append(f"{name} has only {image.GetSize()[2]} slice(s); a breast volume has many more.")

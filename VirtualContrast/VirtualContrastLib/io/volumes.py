@@ -57,7 +57,7 @@ def like(array: np.ndarray, reference: sitk.Image) -> sitk.Image:
 
 
 def affine_of(image: sitk.Image) -> np.ndarray:
-    """4 x 4 matrix from voxel index (i, j, k, 1) to LPS millimetres."""
+    """4 x 4 matrix from voxel index (i, j, k, 1) to LPS millimeters."""
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
     affine[:3, 3] = image.GetOrigin()

@@ -25,7 +25,7 @@ FTV_PE_PERCENT = 70.0
 
 @dataclass(frozen=True)
 class LesionMeasures:
-    """Size and enhancement of one lesion; where `unit` is "px" there are no millimetres: read pixels.
+    """Size and enhancement of one lesion; where `unit` is "px" there are no millimeters: read pixels.
 
     - centroid_mm: mean of the voxel centers, LPS.
     - diameters_mm: extents along the patient's left, posterior and superior axes, voxels counted whole.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from .calibration import Calibration
 from .capabilities import ABILITIES, Abilities
@@ -183,7 +183,8 @@ class ModelCard(_Strict):
     metrics: list[Metric] = Field(default_factory=list)
     calibration: Calibration | None = None
     trained_on_phantoms: bool
-    licence: str
+    license: str = Field(validation_alias=AliasChoices("license", "licence"))
+    """Terms of use; `licence` is how cards before version 0.2.0 spell it."""
     citation: str = ""
     intended_use: str = "Research only; synthetic images can invent or hide lesions; not for diagnosis."
     weights_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
@@ -208,7 +209,7 @@ class ModelCard(_Strict):
         """Index of the first phase that the model makes."""
         return max(self.inputs.phases) + 1
 
-    @field_validator("title", "licence", "version")
+    @field_validator("title", "license", "version")
     @classmethod
     def _not_empty(cls, value: str) -> str:
         if not value.strip():

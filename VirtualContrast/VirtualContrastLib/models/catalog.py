@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..events import InputError
 from .card import MODEL_ID_PATTERN, ModelCard
@@ -50,7 +50,7 @@ class CatalogEntry(BaseModel):
     size_bytes: int | None = Field(default=None, gt=0)
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     manual_import: str | None = None
-    licence: str
+    license: str = Field(validation_alias=AliasChoices("license", "licence"))
     citation: str = ""
 
     @model_validator(mode="after")

@@ -37,7 +37,7 @@ def import_pix2pixhd(
     config: Mapping[str, Any] | None = None,
     times_s: Sequence[float] | None = None,
     spacing_mm: float | None = None,
-    licence: str = "unknown; ask the authors of the checkpoint",
+    license: str = "unknown; ask the authors of the checkpoint",
     citation: str = PIX2PIXHD_CITATION,
     events: Events | None = None,
 ) -> ModelPackage:
@@ -77,7 +77,7 @@ def import_pix2pixhd(
             },
             "training": {"imported_from": pth.name, "layout": layout},
             "trained_on_phantoms": False,
-            "licence": licence,
+            "license": license,
             "citation": citation,
         }
     )
@@ -125,7 +125,7 @@ def import_nnunet(
     trained_on_phantoms: bool = False,
     training: Mapping[str, Any] | None = None,
     metrics: Sequence[Mapping[str, Any]] = (),
-    licence: str = "unknown; ask the authors of the checkpoint",
+    license: str = "unknown; ask the authors of the checkpoint",
     citation: str = "Isensee et al., nnU-Net, Nature Methods 18, 203-211 (2021).",
 ) -> ModelPackage:
     """Convert an nnU-Net results folder into a package.
@@ -164,7 +164,7 @@ def import_nnunet(
             "training": dict(training or {}),
             "metrics": [dict(metric) for metric in metrics],
             "trained_on_phantoms": trained_on_phantoms,
-            "licence": licence,
+            "license": license,
             "citation": citation,
         }
     )

@@ -147,7 +147,7 @@ def save_package(
 ) -> ModelPackage:
     """Write a package and return it; its card carries the SHA-256 of the weights written.
 
-    `extra_files` maps file names to contents (LICENSE defaults to the card's licence). The folder appears
+    `extra_files` maps file names to contents (LICENSE defaults to the card's license). The folder appears
     whole or not at all; a package of that place is replaced, any other non-empty folder is refused with
     InputError.
     """
@@ -163,7 +163,7 @@ def save_package(
         save_file(tensors, staging / WEIGHTS_NAME)
         (staging / WEIGHTS_NAME).chmod(0o644)  # safetensors makes private files
         card = card.model_copy(update={"weights_sha256": sha256_of_file(staging / WEIGHTS_NAME)})
-        files = {"LICENSE": card.licence + "\n", **(extra_files or {})}
+        files = {"LICENSE": card.license + "\n", **(extra_files or {})}
         files |= {"MODEL_CARD.md": model_card_md, CARD_NAME: card.model_dump_json(indent=2) + "\n"}
         for name, content in files.items():
             data = content.encode() if isinstance(content, str) else content

@@ -146,7 +146,7 @@ def compare(found: Findings, events: Events) -> None:
     """Pairwise metrics of every phase that is both synthetic and real, and agreement of the lesions' curves.
 
     The pre-contrast image and the last acquired phase that the model read are compared with the real phases too: what
-    doing nothing would have given (not a low-energy mammogram, whose grey values mean something else). Where
+    doing nothing would have given (not a low-energy mammogram, whose gray values mean something else). Where
     the model's output has a scale of its own (8 bit), real phases are brought to theirs for the metrics.
     """
     regions = {BREAST: found.region} if found.region is not None else {}

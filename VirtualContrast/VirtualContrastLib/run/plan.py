@@ -109,7 +109,7 @@ def _check_wishes(study: Study, settings: RunSettings, card: ModelCard, *, lesio
         if len(study.real) > 1:
             raise InputError(f"{len(study.real)} real images were given; a mammogram has one true recombined image.")
     if settings.dicom and not study.has_geometry:
-        raise InputError("A picture has no millimetres and cannot become DICOM; give --pixel-spacing with --dicom.")
+        raise InputError("A picture has no millimeters and cannot become DICOM; give --pixel-spacing with --dicom.")
 
 
 def choose_segmentation(

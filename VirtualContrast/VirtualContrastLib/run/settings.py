@@ -50,7 +50,7 @@ class RunSettings:
             raise InputError("Uncertainty needs 2 to 100 perturbed syntheses, or 0 for none.")
         spacing = self.pixel_spacing_mm
         if spacing is not None and not (math.isfinite(spacing) and 0 < spacing <= 10):
-            raise InputError(f"A pixel spacing of {spacing} mm is not plausible; give it in millimetres, up to 10.")
+            raise InputError(f"A pixel spacing of {spacing} mm is not plausible; give it in millimeters, up to 10.")
         for times in (self.times_s, self.real_times_s):
             if times is not None and not _rises(times):
                 raise InputError(

@@ -1,6 +1,6 @@
 """Low-energy mammogram to iodine-enhanced (recombined) image: the steps around the CycleGAN generator.
 
-A mammogram is shrunk to the network's pixels (1 mm, then by 4, in the paper), clipped to fixed windows of grey values
+A mammogram is shrunk to the network's pixels (1 mm, then by 4, in the paper), clipped to fixed windows of gray values
 that become -1..1, and cut to the breast's bounding box; the network runs on dense windows; the way back ends on exactly
 the input's grid.
 """
@@ -31,7 +31,7 @@ _LOG_GAIN = 20.0  # of the logarithm: fat at a tenth of the brightest tissue sta
 
 @dataclass(frozen=True)
 class MammogramSpec:
-    """How pictures become network input. Windows are grey values that map to -1 and 1, values beyond are clipped.
+    """How pictures become network input. Windows are gray values that map to -1 and 1, values beyond are clipped.
 
     `spacing_mm` None leaves the pixels as they are before shrinking by `downsample`; `margin` pixels are kept around
     the bounding box.
@@ -53,7 +53,7 @@ class MammogramSpec:
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"The mammogram settings of the model do not fit: {error}.") from error
         if not (spec.source_window[0] < spec.source_window[1] and spec.target_window[0] < spec.target_window[1]):
-            raise InputError("The grey-value windows of the model do not ascend.")
+            raise InputError("The gray-value windows of the model do not ascend.")
         if type(spec.downsample) is not int or spec.downsample < 1 or spec.margin < 0:
             raise InputError(
                 "The mammogram settings of the model need downsample of at least 1 and margin of at least 0."
@@ -61,7 +61,7 @@ class MammogramSpec:
         return spec
 
     def shrink(self, image: sitk.Image) -> Float32:
-        """Pixels [row, column] of a single-slice image at the network's pixel size, in grey values."""
+        """Pixels [row, column] of a single-slice image at the network's pixel size, in gray values."""
         array = to_array(image)
         if len(array) != 1:
             raise InputError(f"A mammogram is one image; this volume has {len(array)} slices.")
@@ -75,30 +75,30 @@ class MammogramSpec:
         shrunk = resize_in_plane(array, (rows, columns))
         return resize_in_plane(shrunk, (max(1, rows // self.downsample), max(1, columns // self.downsample)))[0]
 
-    def check_grey_values(self, values: Float32) -> None:
+    def check_gray_values(self, values: Float32) -> None:
         """Raise InputError where the breast's median lies outside the window that the network was trained on.
 
-        Grey values of mammograms have no common scale: an 8-bit picture and a raw detector image differ tenfold, and
+        Gray values of mammograms have no common scale: an 8-bit picture and a raw detector image differ tenfold, and
         the window would make either all black or all white.
         """
         median, (low, high) = float(np.median(values[breast_mask(values)])), self.source_window
         if not low <= median <= high:
             side = "above" if median > high else "below"
             raise InputError(
-                f"Half of the breast's grey values are {side} {median:g}, and the model reads {low:g} to {high:g}; "
-                "export the mammogram with the grey values of the model's training data."
+                f"Half of the breast's gray values are {side} {median:g}, and the model reads {low:g} to {high:g}; "
+                "export the mammogram with the gray values of the model's training data."
             )
 
     def source_range(self, values: Float32) -> Float32:
-        """Low-energy grey values as network input in -1..1."""
+        """Low-energy gray values as network input in -1..1."""
         return to_range(values, self.source_window)
 
     def target_range(self, values: Float32) -> Float32:
-        """Recombined grey values in the network's -1..1."""
+        """Recombined gray values in the network's -1..1."""
         return to_range(values, self.target_window)
 
     def target_values(self, output: Float32) -> Float32:
-        """Network output in -1..1 as grey values of the recombined image."""
+        """Network output in -1..1 as gray values of the recombined image."""
         low, high = self.target_window
         return ((output + 1) / 2 * (high - low) + low).astype(np.float32)
 
@@ -132,7 +132,7 @@ class MammogramSynthesizer:
         self._device = choice.device
 
     def synthesize(self, low_energy: sitk.Image, events: Events, *, batch: int = 64) -> sitk.Image:
-        """The recombined image of a low-energy mammogram, float32, in grey values of the training data's.
+        """The recombined image of a low-energy mammogram, float32, in gray values of the training data's.
 
         `low_energy` has size 1 along k. The result has exactly its geometry; outside the breast's bounding box it is
         the low end of the target window. Raises InputError, CancelledError, and VirtualContrastError where the network
@@ -143,7 +143,7 @@ class MammogramSynthesizer:
         from .sliding_window import slide
 
         shrunk = self.spec.shrink(low_energy)
-        self.spec.check_grey_values(shrunk)
+        self.spec.check_gray_values(shrunk)
         box = self.spec.breast_box(shrunk)
         source = torch.from_numpy(self.spec.source_range(shrunk)[box].copy(order="C"))[None].to(self._device)
         with torch.inference_mode():
@@ -164,7 +164,7 @@ class MammogramSynthesizer:
 
 
 def to_range(values: Float32, window: Window) -> Float32:
-    """Values clipped to a window of grey values, as -1..1."""
+    """Values clipped to a window of gray values, as -1..1."""
     low, high = window
     return (2 * (np.clip(values, low, high) - low) / (high - low) - 1).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""`virtual-contrast-training evaluate`: real against synthetic, true metrics and the papers' artefacts.
+"""`virtual-contrast-training evaluate`: real against synthetic, true metrics and the papers' artifacts.
 
 Without --real and --synthetic it runs on phantoms, and every output says so. `--table NAME` makes a table or figure of
 a paper; `--table list` names them.

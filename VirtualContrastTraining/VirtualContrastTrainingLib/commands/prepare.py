@@ -106,7 +106,7 @@ def run_crops(args: argparse.Namespace) -> int:
 def run_mammograms(args: argparse.Namespace) -> int:
     """Prepare pairs of mammograms."""
     if args.pixel_spacing is not None and not 0.01 <= args.pixel_spacing <= 10:
-        raise InputError("--pixel-spacing must be millimetres between 0.01 and 10.")
+        raise InputError("--pixel-spacing must be millimeters between 0.01 and 10.")
     return _prepare(find_pairs(args.input, args.pixel_spacing), args)
 
 

@@ -21,7 +21,7 @@ def phantom_pair(seed: int, size: tuple[int, int] = (256, 160), pixel_mm: float 
     """Low-energy and recombined image (int16, size 1 along k) of `size` (rows, columns); the same for the same seed.
 
     The low-energy image adds fat, a smooth random gland and one to three masses, which are a little denser than gland;
-    the recombined one shows faint uptake of the gland and strong uptake of the masses. Both have quantum noise. Grey
+    the recombined one shows faint uptake of the gland and strong uptake of the masses. Both have quantum noise. Gray
     values are near those that the published windows (1800-2900, 1700-2400) are made for.
     """
     rng = np.random.default_rng(seed)

@@ -24,7 +24,7 @@ from .prepared import PreparedCase
 LOW_ENERGY, RECOMBINED = "low_energy.nrrd", "recombined.nrrd"
 _PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 _LEAK = 8
-"""Grey levels by which a half of a two-color picture may differ from 0 in the color that is not its own."""
+"""Gray levels by which a half of a two-color picture may differ from 0 in the color that is not its own."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class MammogramPair:
             low.SetSpacing((self.pixel_spacing_mm, self.pixel_spacing_mm, 1.0))
         high.CopyInformation(low)
         known = not pictures or self.pixel_spacing_mm is not None
-        warnings = () if known else ("pictures without millimetres: spacings count pixels",)
+        warnings = () if known else ("pictures without millimeters: spacings count pixels",)
         return PreparedCase(
             {LOW_ENERGY: low, RECOMBINED: high}, None, tuple(self.files()), {"has_geometry": known}, warnings
         )
@@ -108,7 +108,7 @@ def split_combined(path: Path) -> tuple[sitk.Image, sitk.Image]:
 
 
 def read_mammogram(path: Path) -> sitk.Image:
-    """A grey image of size 1 along k: JPEG, TIFF, or what the engine reads; raises InputError."""
+    """A gray image of size 1 along k: JPEG, TIFF, or what the engine reads; raises InputError."""
     if path.suffix.lower() not in _PICTURES:
         return load(path).image
     image = read_with_itk(path)
@@ -117,7 +117,7 @@ def read_mammogram(path: Path) -> sitk.Image:
         return _image(sitk.GetArrayFromImage(plain)[0])
     pixels = sitk.GetArrayFromImage(image)[..., :3].astype(np.int16)
     if (np.abs(pixels - pixels[..., :1]) > _LEAK).any():
-        raise InputError(f"{path.name} is a color picture; give a grey one.")
+        raise InputError(f"{path.name} is a color picture; give a gray one.")
     return _image(pixels[..., 0].astype(np.uint8))
 
 

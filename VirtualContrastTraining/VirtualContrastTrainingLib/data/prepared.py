@@ -5,7 +5,7 @@ low-energy image first); `times_s` (seconds after the first phase, null where un
 `spacing_mm` (i, j, k); `lesions` (as of phantoms: empty here); `lesion_source` (box, segmentation or none: what
 `lesions.nrrd` holds); `boxes` (`index_ijk` and `lps_mm`, first and last corner); `clinical`; `split` (name and part);
 `source` (fingerprint and SHA-256 of the files read; no paths); `sha256` of each file written; `warnings`. Volumes keep
-the stored grey values, spacing, origin and direction. No patient name or date is copied.
+the stored gray values, spacing, origin and direction. No patient name or date is copied.
 """
 
 from __future__ import annotations

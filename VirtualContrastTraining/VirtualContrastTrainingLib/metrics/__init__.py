@@ -1,3 +1,3 @@
 """How good synthetic contrast is: every metric of the papers, true and, where the paper's number is an
-artefact, as published.
+artifact, as published.
 """

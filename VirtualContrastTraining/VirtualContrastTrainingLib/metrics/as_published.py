@@ -1,4 +1,4 @@
-"""The numbers as the papers' scripts computed them, artefacts included; never to be read as image quality.
+"""The numbers as the papers' scripts computed them, artifacts included; never to be read as image quality.
 
 The scripts gave 8-bit tensors to torchmetrics, whose differences and squares then wrap modulo 256: "MSE"
 is the mean of (a - b)^2 mod 256, "MAE" the mean of (a - b) mod 256 (a tiny negative error counts 255, so

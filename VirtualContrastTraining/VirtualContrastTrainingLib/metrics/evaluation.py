@@ -37,7 +37,7 @@ DEFINITIONS = {
     "as_published.lpips": "of images cut to 0 and 1 at three quarters of their range; 0 and up",
 }
 AS_PUBLISHED_MEANING = (
-    "artefacts of the published scripts (8-bit wrap-around, binarized LPIPS), for comparison with the papers only"
+    "artifacts of the published scripts (8-bit wrap-around, binarized LPIPS), for comparison with the papers only"
 )
 
 

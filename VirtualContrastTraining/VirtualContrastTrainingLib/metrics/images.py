@@ -22,7 +22,7 @@ class Stack:
 
     `pixels` is [k, j, i]: uint8 when the file holds 8-bit values (then `eight_bit` is True), float32 otherwise.
     Volumes also have `spacing_mm` (k, j, i) and `corners_mm`, the LPS positions [8, 3] of their corner voxels; both
-    are None for pictures, which have no millimetres.
+    are None for pictures, which have no millimeters.
     """
 
     pixels: np.ndarray
@@ -49,7 +49,7 @@ def is_picture(path: Path) -> bool:
 
 
 def is_image(path: Path) -> bool:
-    """True for files that `read_stack` reads, by name; DICOM folders are recognised by `read_stack` alone."""
+    """True for files that `read_stack` reads, by name; DICOM folders are recognized by `read_stack` alone."""
     return path.name.lower().endswith(PICTURES + VOLUMES)
 
 

@@ -1,4 +1,4 @@
-"""All metrics of one pair of slices: true ones and, in a column of their own, the papers' artefacts."""
+"""All metrics of one pair of slices: true ones and, in a column of their own, the papers' artifacts."""
 
 from __future__ import annotations
 

@@ -111,8 +111,8 @@ def export_winner(package: ModelPackage, name: str, metrics: Sequence[Metric], f
     card = package.card.model_copy(update={"metrics": list(metrics)})
     lines = "\n".join(f"- {metric.name}: {metric.value:.6g} ({metric.definition}; {metric.data})" for metric in metrics)
     text = f"# {card.title}\n\nCheckpoint {name}, chosen by SAMe among those of its run.\n\n{lines}\n"
-    licence = package.folder / "LICENSE"
-    extra = {"LICENSE": licence.read_bytes()} if licence.is_file() else None
+    license = package.folder / "LICENSE"
+    extra = {"LICENSE": license.read_bytes()} if license.is_file() else None
     save_package(folder, card, package.load_state(), model_card_md=text, extra_files=extra)
     return folder
 

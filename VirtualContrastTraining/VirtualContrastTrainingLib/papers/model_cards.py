@@ -31,7 +31,7 @@ def model_card_text(card: ModelCard) -> str:
         parts.append("## Training\n" + "\n".join(f"* {key}: `{value}`" for key, value in card.training.items()))
     if card.metrics:
         parts.append("## Measured quality\n" + _table(card.metrics))
-    parts.append(f"## Terms\nLicence: {card.licence}. {card.citation}\n\nWeights SHA-256: `{card.weights_sha256}`")
+    parts.append(f"## Terms\nLicence: {card.license}. {card.citation}\n\nWeights SHA-256: `{card.weights_sha256}`")
     return "\n\n".join(parts) + "\n"
 
 

@@ -27,7 +27,7 @@ GROUPS = {
     "true_in_lesion": "inside lesions",
     "true_in_breast": "inside the breasts",
     "true_per_volume": "per volume (3-D SSIM)",
-    "as_published": "as published (artefacts)",
+    "as_published": "as published (artifacts)",
 }
 _STYLE = (
     "body{font:15px/1.5 sans-serif;margin:2rem auto;padding:0 1rem;max-width:72rem;color:#222}"

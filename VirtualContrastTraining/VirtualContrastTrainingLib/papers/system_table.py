@@ -33,7 +33,7 @@ MODEL, COPY_PRE, COPY_PHASE_1 = "model", "copy the pre-contrast volume", "copy p
 COPY_LOW, LINE, THRESHOLD = "copy the low-energy image", "straight line of the low-energy image", "threshold rule"
 
 UPTAKE_FROM = 2000.0
-"""Grey value of the phantom mammograms' recombined image above which tissue counts as enhancing: masses, not gland."""
+"""Gray value of the phantom mammograms' recombined image above which tissue counts as enhancing: masses, not gland."""
 
 _NOT_BREAST = (Tissue.AIR, Tissue.MUSCLE, Tissue.LUNG, Tissue.HEART)
 _BREAST = [int(tissue) for tissue in Tissue if tissue not in _NOT_BREAST]
@@ -42,9 +42,9 @@ DEFINITIONS = {
     "mae": "mean absolute error inside the breast against the noise-free phase, in signal units",
     "ssim": "SSIM inside the breast, slice by slice (Gaussian window of sigma 1.5, range of the true phase)",
     "pe_error": "mean |PE - true PE| over lesions, PE of the lesion's mean signal, in percentage points",
-    "change_mae": "mean absolute error of recombined minus low-energy image inside the breast, in grey values",
+    "change_mae": "mean absolute error of recombined minus low-energy image inside the breast, in gray values",
     "change_ssim": "SSIM of that change, on the range of the real change",
-    "uptake_mae": f"mean absolute error where the real recombined image is above {UPTAKE_FROM:g}, in grey values",
+    "uptake_mae": f"mean absolute error where the real recombined image is above {UPTAKE_FROM:g}, in gray values",
     "dice": "Dice of all lesion voxels of a case, mean over cases with lesions, from acquired phases",
 }
 """What each measure is. All are means over cases."""
@@ -125,7 +125,7 @@ def measure_mammogram(
 
 
 def fit_line(folders: Sequence[Path]) -> tuple[float, float]:
-    """Slope and intercept of the recombined against the low-energy grey values, least squares over all breasts."""
+    """Slope and intercept of the recombined against the low-energy gray values, least squares over all breasts."""
     low, high = [], []
     for folder in folders:
         images = [_slice(sitk.ReadImage(str(folder / name))) for name in (LOW_ENERGY, RECOMBINED)]

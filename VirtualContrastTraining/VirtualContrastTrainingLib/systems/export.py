@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..training.recipe import DescribedRecipe
 
 Fields = dict[str, Any]
-_DESCRIPTION = ("trained_on_phantoms", "licence", "citation", "intended_use")
+_DESCRIPTION = ("trained_on_phantoms", "license", "citation", "intended_use")
 _NOT_TRAINING = {"id", "title", *_DESCRIPTION}
 _HAS_OWN_FIELD = {"inputs", "outputs", "intensity", "in_plane", "generator", "network"}
 

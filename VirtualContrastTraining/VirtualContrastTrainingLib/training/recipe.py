@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.models.package import InPlane, Inputs, IntensitySpec, Outputs
 
@@ -101,7 +101,7 @@ class DescribedRecipe(_Strict):
     title: str
     seed: int = 1
     trained_on_phantoms: bool
-    licence: str
+    license: str = Field(validation_alias=AliasChoices("license", "licence"))
     citation: str
     intended_use: str
 

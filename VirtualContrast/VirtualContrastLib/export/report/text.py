@@ -39,7 +39,7 @@ METRICS_NOTE = (
     "synthesis that is no better than these rows has added nothing."
 )
 MAMMOGRAM_METRICS_NOTE = (
-    "The synthetic image against the acquired recombined one, on grey values without rescaling: a difference in scale "
+    "The synthetic image against the acquired recombined one, on gray values without rescaling: a difference in scale "
     "between the two counts as error. MAE: mean absolute difference; MSE: mean squared difference; PSNR: 10 log10(L² / "
     "MSE) with L the range of the acquired image; SSIM: structural similarity, Gaussian window of sigma 1.5 pixels."
 )
@@ -111,7 +111,7 @@ def mammogram_methods() -> list[str]:
         "The recombined image was computed by a neural network from the low-energy image alone, in overlapping windows "
         "that were averaged; no high-energy image and no iodine map had a part in it. Outside the breast's bounding "
         "box it is the darkest value that the model draws.",
-        "Grey values are those of the images that the model was trained on. They have no unit and do not measure "
+        "Gray values are those of the images that the model was trained on. They have no unit and do not measure "
         "iodine. The network works on larger pixels than the input's, so the result is smoother than an acquired one.",
     ]
 

@@ -38,7 +38,7 @@ _SYNTHETIC_DATA = 0x0008001C  # pydicom 2 does not know its keyword
 
 @dataclass(frozen=True)
 class DicomFrame:
-    """One slice: where it lies, when it was taken, how its stored values become grey values.
+    """One slice: where it lies, when it was taken, how its stored values become gray values.
 
     `frame` is the 0-based frame of a multi-frame file, None in a single-frame one. `position` (LPS mm),
     `orientation` (row then column direction) and `pixel_spacing` (between rows, between columns; mm) are None

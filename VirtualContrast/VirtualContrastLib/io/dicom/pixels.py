@@ -1,4 +1,4 @@
-"""Stored DICOM pixels to grey values."""
+"""Stored DICOM pixels to gray values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .headers import DicomFrame, dicom_errors, quiet_pydicom
 
 
 def decode(frames: Sequence[DicomFrame], name: str, *, inverted: bool = False) -> np.ndarray:
-    """Grey values [k, j, i] of frames in the order given: stored value x slope + intercept of each frame.
+    """Gray values [k, j, i] of frames in the order given: stored value x slope + intercept of each frame.
 
     Voxels with the frame's padding value get the zero level of the others (their largest value where `inverted`: air is
     bright then). The stored integer type where all slopes are 1 and intercepts 0, else float32. Each file is

@@ -94,7 +94,7 @@ def phases_of(series: Sequence[DicomSeries], name: str) -> list[tuple[DicomSerie
 
 
 def read_series(series: DicomSeries, phase: int | None = None) -> sitk.Image:
-    """One volume of a series as a 3-D image with the grey values of its rescale slope and intercept.
+    """One volume of a series as a 3-D image with the gray values of its rescale slope and intercept.
 
     `phase` counts from 0 and may be left out where there is one only. Stored integers are kept where no
     rescaling is asked for; rescaled values are float32, computed in double precision slice by slice. Raises
@@ -163,14 +163,14 @@ def _kinds(frames: list[DicomFrame]) -> list[list[DicomFrame]]:
 
 
 def _check_usable(series: DicomSeries, name: str) -> None:
-    """Raise InputError where a series is no grey MR or mammography image with a known place."""
+    """Raise InputError where a series is no gray MR or mammography image with a known place."""
     header = series.header
     if header.modality not in MODALITIES:
         raise InputError(f"{name} has the modality {header.modality or '(none)'}; give breast MR or mammography (MG).")
     if header.samples != 1 or not header.photometric.startswith("MONOCHROME"):
-        raise InputError(f"{name} holds color images ({header.photometric}); give grey ones.")
+        raise InputError(f"{name} holds color images ({header.photometric}); give gray ones.")
     if header.hints["lookup table"]:
-        raise InputError(f"{name} maps its values by a lookup table; export it with plain grey values.")
+        raise InputError(f"{name} maps its values by a lookup table; export it with plain gray values.")
     if "MOSAIC" in header.hints["image type"].split():
         raise InputError(f"{name} is a Siemens mosaic; convert it to one image per slice first.")
     for frame in series.frames:

@@ -31,7 +31,7 @@ def read(path: Path, index: int | None) -> Loaded:
     if fields.get("NDims") != str(len(sizes)) or not 2 <= len(sizes) <= 4:
         raise InputError(f"{path.name} declares {fields.get('NDims')} dimensions and sizes '{fields['DimSize']}'.")
     if channels != 1:
-        raise InputError(f"{path.name} holds {channels} values per voxel; give one grey value per voxel.")
+        raise InputError(f"{path.name} holds {channels} values per voxel; give one gray value per voxel.")
     if not all(math.isfinite(value) and value > 0 for value in spacing):
         raise InputError(f"{path.name} declares a voxel spacing that is not positive ({fields['ElementSpacing']}).")
     check_size(sizes[:3], path.name)
@@ -81,7 +81,7 @@ def _check_payload(
     """Raise InputError where the data file holds fewer bytes than the header declares."""
     kind = fields.get("ElementType", "")
     if kind not in _BYTES:
-        raise InputError(f"{path.name} has the MetaImage type '{kind}', which is not one grey value per voxel.")
+        raise InputError(f"{path.name} has the MetaImage type '{kind}', which is not one gray value per voxel.")
     binary = fields.get("BinaryData", "True").lower() in ("true", "1")
     needed = values * _BYTES[kind] if binary else 2 * values - 1
     start = header_length if files[0] == path else max(skip, 0)

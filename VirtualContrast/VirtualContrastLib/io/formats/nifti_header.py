@@ -54,7 +54,7 @@ class NiftiHeader:
     """The checked header: `size` (i, j, k), time points, data type with byte order, offset, scaling and
     orientation.
 
-    `version` is 1 or 2. `sform` and `qform` are 4 x 4 matrices from voxel index to RAS millimetres, None
+    `version` is 1 or 2. `sform` and `qform` are 4 x 4 matrices from voxel index to RAS millimeters, None
     where their code is 0. `scaling` is (slope, intercept), None where the header asks for none. `warnings`
     are sentences for the user.
     """
@@ -143,7 +143,7 @@ def _dtype(code: int, order: str, name: str) -> np.dtype:
     if code in _SCALARS:
         return np.dtype(order + _SCALARS[code])
     if code in _REFUSED:
-        raise InputError(f"{name} holds {_REFUSED[code]}; give a volume with one grey value per voxel.")
+        raise InputError(f"{name} holds {_REFUSED[code]}; give a volume with one gray value per voxel.")
     raise InputError(f"{name} declares the unknown NIfTI data type {code}, so its header is damaged.")
 
 
@@ -168,7 +168,7 @@ def _scaling(slope: float, intercept: float, name: str) -> tuple[float, float] |
     if slope == 0 or not math.isfinite(slope):
         return None
     if not math.isfinite(intercept):
-        raise InputError(f"{name} has a scl_inter that is not a number, so its grey values are unknown.")
+        raise InputError(f"{name} has a scl_inter that is not a number, so its gray values are unknown.")
     return None if (slope, intercept) == (1.0, 0.0) else (slope, intercept)
 
 

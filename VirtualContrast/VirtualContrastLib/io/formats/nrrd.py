@@ -107,7 +107,7 @@ def _axes(header: NrrdHeader, name: str) -> tuple[list[int], int | None]:
     if len(others) > 1:
         raise InputError(f"{name} has {len(others)} axes that are not space; give a volume with at most a time axis.")
     if others and kinds[others[0]] not in _TIME_KINDS | {"domain", "space"} and sizes[others[0]] > 1:
-        raise InputError(f"{name} holds several values per voxel ({kinds[others[0]]}); give one grey value per voxel.")
+        raise InputError(f"{name} holds several values per voxel ({kinds[others[0]]}); give one gray value per voxel.")
     return sizes, others[0] if others else None
 
 
@@ -142,7 +142,7 @@ def _check_payload(header: NrrdHeader, path: Path, files: list[Path], values: in
     """Raise InputError where the data files hold fewer bytes than the header declares."""
     kind = header.fields.get("type", "").lower()
     if kind not in _BYTES:
-        raise InputError(f"{path.name} has the NRRD type '{kind}', which is not a grey value.")
+        raise InputError(f"{path.name} has the NRRD type '{kind}', which is not a gray value.")
     encoding = header.fields.get("encoding", "").lower()
     needed = values * _BYTES[kind]
     if encoding in ("ascii", "text", "txt"):

@@ -1,4 +1,4 @@
-"""PNG and TIFF pictures: one grey slice without millimetres."""
+"""PNG and TIFF pictures: one gray slice without millimeters."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def is_picture(start: bytes) -> bool:
 
 
 def read(path: Path, pixel_spacing_mm: float | None) -> Loaded:
-    """A grey PNG or TIFF, or a color one whose color channels are equal, as a 3-D image of size 1 along k.
+    """A gray PNG or TIFF, or a color one whose color channels are equal, as a 3-D image of size 1 along k.
 
     The alpha channel is dropped. `pixel_spacing_mm` gives both in-plane spacings and with them the geometry (a
     TIFF's own resolution is that of printing); the slice counts as 1 mm thick. Raises InputError for real colors,
@@ -41,13 +41,13 @@ def read(path: Path, pixel_spacing_mm: float | None) -> Loaded:
     else:
         _check_tiff_size(path)
     if pixel_spacing_mm is not None and not (math.isfinite(pixel_spacing_mm) and pixel_spacing_mm > 0):
-        raise InputError(f"The pixel spacing given for {path.name} must be a positive number of millimetres.")
+        raise InputError(f"The pixel spacing given for {path.name} must be a positive number of millimeters.")
     picture = read_with_itk(path)
     if picture.GetDimension() != 2:
         raise InputError(f"{path.name} holds {picture.GetSize()[2]} pages; save the one to use as a file of its own.")
-    image = sitk.GetImageFromArray(_grey(sitk.GetArrayFromImage(picture), path.name)[np.newaxis], isVector=False)
+    image = sitk.GetImageFromArray(_gray(sitk.GetArrayFromImage(picture), path.name)[np.newaxis], isVector=False)
     if pixel_spacing_mm is None:
-        warning = f"{path.name} is a picture without millimetres: measures are in pixels; give its pixel spacing."
+        warning = f"{path.name} is a picture without millimeters: measures are in pixels; give its pixel spacing."
     else:
         image.SetSpacing((pixel_spacing_mm, pixel_spacing_mm, _SLICE_MM))
         warning = f"{path.name} is one slice of unknown thickness: volumes take it as {_SLICE_MM:g} mm thick."
@@ -67,13 +67,13 @@ def _check_tiff_size(path: Path) -> None:
     check_size(reader.GetSize(), path.name)
 
 
-def _grey(pixels: np.ndarray, name: str) -> np.ndarray:
-    """The grey values [j, i] of pixels [j, i] or [j, i, channel] with 3 or 4 channels."""
+def _gray(pixels: np.ndarray, name: str) -> np.ndarray:
+    """The gray values [j, i] of pixels [j, i] or [j, i, channel] with 3 or 4 channels."""
     if pixels.ndim == 2:
         return pixels
     colors = pixels[..., :3]
     if (colors != colors[..., :1]).any():
-        raise InputError(f"{name} is a color picture; give a grey one, or one file per color channel.")
+        raise InputError(f"{name} is a color picture; give a gray one, or one file per color channel.")
     return np.ascontiguousarray(colors[..., 0])
 
 
@@ -92,7 +92,7 @@ def _check_chunks(path: Path) -> None:
                 raise InputError(f"{path.name} is damaged: a PNG checksum is wrong; copy or export it again.")
             if kind == b"IHDR":
                 if body[9:10] == _GREY_WITH_ALPHA:
-                    raise InputError(f"{path.name} is grey with transparency; save it without an alpha channel.")
+                    raise InputError(f"{path.name} is gray with transparency; save it without an alpha channel.")
                 check_size((int.from_bytes(body[:4], "big"), int.from_bytes(body[4:8], "big"), 1), path.name)
             if kind == b"IEND":
                 return

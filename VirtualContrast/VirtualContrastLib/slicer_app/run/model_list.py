@@ -33,7 +33,7 @@ class ModelEntry:
     title: str
     phantoms: bool
     times_s: tuple[float, ...] = ()
-    licence: str = ""
+    license: str = ""
     version: str = ""
     abilities: Abilities = field(default_factory=Abilities)
     acquired: tuple[int, ...] = ()
@@ -54,7 +54,7 @@ class ModelEntry:
         if self.acquired:
             numbers = ", ".join(map(str, self.acquired))
             parts.append(_("<b>Needs the real phase {numbers}.</b>").format(numbers=numbers))
-        parts.append(_("Version {version}, license {licence}.").format(version=self.version, licence=self.licence))
+        parts.append(_("Version {version}, license {license}.").format(version=self.version, license=self.license))
         return " ".join(parts)
 
     def _makes(self) -> str:
@@ -120,7 +120,7 @@ def _read(folder: Path, name: str) -> ModelEntry | None:
         str(card.get("title", name)),
         bool(card.get("trained_on_phantoms", True)),
         tuple(float(time_s) for time_s in _part(card, "outputs").get("times_s", ())),
-        str(card.get("licence", "")),
+        str(card.get("license", card.get("licence", ""))),
         str(card.get("version", "")),
         ABILITIES[architecture],
         tuple(int(phase) for phase in _part(card, "inputs").get("phases", ()) if int(phase) > 0),

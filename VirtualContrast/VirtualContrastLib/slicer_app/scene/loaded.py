@@ -32,7 +32,7 @@ ALL_LESIONS = "all"
 class LesionRow:
     """One lesion as the panel lists it. `unit` is mm, or px for pictures (volume_mm3 then counts pixels).
 
-    `centroid_ras` is in the scene's millimetres. `peak_pe_percent` and `curve_type` belong to the mean curve;
+    `centroid_ras` is in the scene's millimeters. `peak_pe_percent` and `curve_type` belong to the mean curve;
     they are None and "" where there is no curve.
     """
 
@@ -110,7 +110,7 @@ class LoadedResult:
 
     @property
     def has_geometry(self) -> bool:
-        """False for a picture, whose pixels have no millimetres."""
+        """False for a picture, whose pixels have no millimeters."""
         return not any(row.unit == "px" for row in self.lesions)
 
 

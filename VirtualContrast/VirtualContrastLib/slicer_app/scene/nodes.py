@@ -175,7 +175,7 @@ def drain(steps: Generator[Any, None, T]) -> T:
 
 
 def ijk_to_ras(volume: Any) -> np.ndarray:
-    """4 x 4 matrix from voxel index (i, j, k, 1) to RAS millimetres, without parent transforms."""
+    """4 x 4 matrix from voxel index (i, j, k, 1) to RAS millimeters, without parent transforms."""
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
     return slicer.util.arrayFromVTKMatrix(matrix)
@@ -212,7 +212,7 @@ def difference(image: sitk.Image, volume: Any) -> str:
 
 
 def image_to_ras(image: sitk.Image) -> np.ndarray:
-    """4 x 4 matrix from voxel index (i, j, k, 1) of an image to RAS millimetres."""
+    """4 x 4 matrix from voxel index (i, j, k, 1) of an image to RAS millimeters."""
     return LPS_TO_RAS @ affine_of(image)
 
 

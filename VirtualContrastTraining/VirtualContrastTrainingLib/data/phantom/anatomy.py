@@ -1,6 +1,6 @@
 """The anatomy of the phantom: two breasts hanging from a chest wall, as a map of tissues on the image grid.
 
-Axes are [k, j, i] = [superior, posterior, left]; millimetres are measured from the volume's center in x (left) and
+Axes are [k, j, i] = [superior, posterior, left]; millimeters are measured from the volume's center in x (left) and
 z (superior) and from the anterior edge in y (posterior).
 """
 
@@ -56,7 +56,7 @@ PROPERTIES: dict[Tissue, TissueProperties] = {
 
 @dataclass(frozen=True)
 class Grid:
-    """Millimetre coordinates of the voxel centers, broadcastable to [k, j, i]."""
+    """Millimeter coordinates of the voxel centers, broadcastable to [k, j, i]."""
 
     size_kji: tuple[int, int, int]
     spacing_kji_mm: tuple[float, float, float]

@@ -20,7 +20,7 @@ from ...training.samples import Sample
 from .losses import Networks, generator_loss, step_terms
 
 _VALIDATION_PATCHES = 32
-_NOT_TRAINING = {"id", "title", "trained_on_phantoms", "licence", "citation", "intended_use", "generator"}
+_NOT_TRAINING = {"id", "title", "trained_on_phantoms", "license", "citation", "intended_use", "generator"}
 
 
 class _Part(BaseModel):

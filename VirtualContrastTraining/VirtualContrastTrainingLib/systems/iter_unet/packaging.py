@@ -32,7 +32,7 @@ def card_fields(recipe: IterUNetRecipe) -> dict[str, Any]:
         "outputs": {"channel_phases": list(range(2, len(recipe.times_s) + 1)), "times_s": recipe.times_s[1:]},
         "training": recipe.model_dump(mode="json", include=parts),
         "trained_on_phantoms": recipe.trained_on_phantoms,
-        "licence": recipe.licence,
+        "license": recipe.license,
         "citation": recipe.citation,
         "intended_use": recipe.intended_use,
     }

@@ -124,7 +124,7 @@ def export_folds(
         checkpoint=_FINAL if finished_folds(folder) else _LATEST,
         trained_on_phantoms=trained_on_phantoms,
         training={**described, **training},
-        licence=recipe.licence,
+        license=recipe.license,
         citation=recipe.citation,
     )
 
