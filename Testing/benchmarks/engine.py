@@ -151,7 +151,7 @@ def published_size_package(folder: Path) -> object:
             "id": "published-size",
             "version": "0",
             "title": "random weights of the published size",
-            "architecture": {"name": "pix2pixhd_generator", "config": PUBLISHED},
+            "architecture": {"name": "pix2pixhd", "config": PUBLISHED},
             "inputs": {"phases": [0], "channel_offsets": [0, 0, 0]},
             "outputs": {"channel_phases": [3, 2, 1], "times_s": [90, 220, 350]},
             "intensity": {"recipe": "minmax_8bit"},

@@ -1,4 +1,4 @@
-"""The slice-wise networks behind a model card: both architectures load strictly and run in the Synthesizer."""
+"""The subtraction U-Net behind a model card, and outputs that follow the inputs."""
 
 import numpy as np
 import pytest
@@ -6,20 +6,13 @@ import SimpleITK as sitk
 import torch
 from VirtualContrastLib.events import Events
 from VirtualContrastLib.models.package import ModelCard, load_package, save_package
-from VirtualContrastLib.networks.slice_wise import load_slice_network
 from VirtualContrastLib.networks.subtraction_unet import build_subtraction_unet
+from VirtualContrastLib.study import Phase, Source, Study
 from VirtualContrastLib.synthesis.device import choose_device
-from VirtualContrastLib.synthesis.synthesizer import Synthesizer
+from VirtualContrastLib.synthesis.study_synthesizer import study_synthesizer
 
 CONFIG = {"input_nc": 1, "output_nc": 2, "widths": [4, 8]}
-
-
-def test_weights_of_another_network_are_refused():
-    state = build_subtraction_unet(CONFIG).state_dict()
-    with pytest.raises(ValueError, match="Error"):
-        load_slice_network("pix2pixhd_generator", {"input_nc": 1, "output_nc": 1, "ngf": 4}, state)
-    with pytest.raises(ValueError, match="Error"):
-        load_slice_network("subtraction_unet", {**CONFIG, "widths": [4, 6]}, state)
+VOLUMETRIC = {"network": {}, "window_kji": [16, 32, 32], "overlap": 0.5, "ti_norm_region": "volume"}
 
 
 def test_a_subtraction_unet_package_adds_its_output_to_the_pre_contrast_slice(tmp_path):
@@ -41,8 +34,9 @@ def test_a_subtraction_unet_package_adds_its_output_to_the_pre_contrast_slice(tm
     )
     save_package(tmp_path / "unet", card, network.state_dict(), model_card_md="test")
     volume = np.random.default_rng(0).uniform(0, 100, (3, 32, 32)).astype(np.float32)
-    made = Synthesizer(load_package(tmp_path / "unet"), choose_device("cpu")).synthesize(
-        sitk.GetImageFromArray(volume), Events()
+    study = Study(Phase(0, sitk.GetImageFromArray(volume), 0.0, False), Source((), "memory", ""))
+    made = study_synthesizer(load_package(tmp_path / "unet"), choose_device("cpu")).synthesize_study(
+        study, Events(), times_s=None, perturbations=0, seed=0
     )
     for phase in made.phases:
         change = sitk.GetArrayFromImage(phase) - volume
@@ -56,7 +50,7 @@ def test_an_output_that_does_not_follow_the_inputs_is_refused():
         "id": "x",
         "version": "1",
         "title": "A test",
-        "architecture": {"name": "iter_unet", "config": {}},
+        "architecture": {"name": "iter_unet", "config": VOLUMETRIC},
         "inputs": {"phases": [0, 1]},
         "outputs": {"channel_phases": [2, 3], "times_s": [220, 350]},
         "trained_on_phantoms": True,

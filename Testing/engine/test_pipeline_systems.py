@@ -273,14 +273,3 @@ def test_the_times_of_real_phases_are_those_that_a_time_conditioned_model_makes_
     assert [entry["time_s"] for entry in untimed.manifest.phases] == [90.0, 220.0, 350.0]
     other = run(study / "pre.nrrd", tmp_path / "c", replace(timed, times_s=(70.0, 90.0)), real=real[:2], engine=engine)
     assert any("made for 90 s and is compared with the real one of 210 s" in text for text in other.manifest.warnings)
-
-
-def test_every_architecture_of_a_card_has_its_abilities_and_its_synthesizer():
-    from typing import get_args
-
-    from VirtualContrastLib.models.capabilities import ABILITIES
-    from VirtualContrastLib.models.card import Architecture
-    from VirtualContrastLib.synthesis.study_synthesizer import _MAKERS
-
-    names = set(get_args(Architecture.model_fields["name"].annotation))
-    assert names == set(ABILITIES) == set(_MAKERS) | {"nnunet"}

@@ -8,13 +8,13 @@ import SimpleITK as sitk
 import torch
 from VirtualContrastLib.events import Events, InputError
 from VirtualContrastLib.models.package import ModelCard, save_package
+from VirtualContrastLib.networks.options import ResidualEnhancementOptions
 from VirtualContrastLib.networks.residual_enhancement import (
     HEADS,
     build_residual_enhancement,
     careful,
     enhancing_logit,
     quantile,
-    side_multiple,
 )
 from VirtualContrastLib.study import Phase, Source, Study
 from VirtualContrastLib.synthesis.device import DeviceChoice
@@ -103,12 +103,12 @@ def test_members_are_averaged():
 
 @pytest.mark.parametrize("config", [{"width": [4, 8]}, {"widths": [4], "encode": [1], "decode": []}, {"members": 0}])
 def test_impossible_options_are_refused(config):
-    with pytest.raises(ValueError, match="residual enhancement options"):
+    with pytest.raises(ValueError, match="residual enhancement option"):
         build_residual_enhancement(config)
 
 
-def test_side_multiple_is_the_smallest_side_that_works():
-    side = side_multiple(CONFIG)
+def test_the_side_of_the_options_is_the_smallest_side_that_works():
+    side = 2 ** ResidualEnhancementOptions.of(CONFIG).halvings
     network = build_residual_enhancement(CONFIG)
     assert network(torch.rand(1, 1, side, side)).shape[-1] == side
     with pytest.raises(RuntimeError):
@@ -179,5 +179,5 @@ def test_weights_of_another_network_are_refused(tmp_path):
     card = made.card.model_copy(
         update={"architecture": made.card.architecture.model_copy(update={"config": {**CONFIG, "widths": [4, 12]}})}
     )
-    with pytest.raises(InputError, match="do not fit its network"):
+    with pytest.raises(InputError, match="does not fit the residual_enhancement network"):
         study_synthesizer(dataclasses.replace(made, card=card), CPU)

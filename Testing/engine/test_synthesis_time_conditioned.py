@@ -1,17 +1,15 @@
 """Phases at any times from a pre-contrast volume: geometry, times, warnings, uncertainty, what is refused."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from tiny_models import tiny_package
 from VirtualContrastLib.events import Events, InputError, Stage
 from VirtualContrastLib.models.package import ModelCard, save_package
 from VirtualContrastLib.networks.time_conditioned import build_time_conditioned
 from VirtualContrastLib.synthesis.device import DeviceChoice
-from VirtualContrastLib.synthesis.synthesizer import Synthesizer
-from VirtualContrastLib.synthesis.time_conditioned import ARCHITECTURE, TimeConditionedSynthesizer
+from VirtualContrastLib.synthesis.time_conditioned import TimeConditionedSynthesizer
 
 CPU = DeviceChoice("cpu", "fp32", "test")
 CONFIG = {"input_nc": 3, "ngf": 4, "n_downsample": 2, "n_blocks": 1, "bases": 4, "time_range_s": [60, 480]}
@@ -19,7 +17,7 @@ CARD = {
     "id": "tiny-time",
     "version": "1",
     "title": "Tiny random network",
-    "architecture": {"name": ARCHITECTURE, "config": CONFIG},
+    "architecture": {"name": "time_conditioned", "config": CONFIG},
     "inputs": {"phases": [0], "channel_offsets": [-1, 0, 1]},
     "outputs": {"channel_phases": [1, 2, 3], "times_s": [90.0, 220.0, 350.0]},
     "intensity": {"recipe": "pre_percentile", "constants": {"max_ratio": 4.0}},
@@ -145,19 +143,14 @@ def test_the_same_input_gives_the_same_bytes_from_a_fresh_synthesizer(tiny, synt
     assert np.array_equal(arrays(first.phases), arrays(second.phases))
 
 
-def test_other_models_and_this_one_keep_to_their_own_synthesizers(tiny):
-    with pytest.raises(InputError, match="does not make phases at fixed times"):
-        Synthesizer(tiny, CPU)
-    other = tiny.card.model_copy(
-        update={"architecture": tiny.card.architecture.model_copy(update={"name": "pix2pixhd_generator"})}
-    )
+def test_a_model_of_fixed_times_does_not_make_phases_at_any_time(tmp_path):
     with pytest.raises(InputError, match="does not make phases at any time"):
-        TimeConditionedSynthesizer(dataclasses.replace(tiny, card=other), CPU)
+        TimeConditionedSynthesizer(tiny_package(tmp_path / "fixed"), CPU)
 
 
 def test_weights_of_another_width_are_refused(tmp_path, tiny):
-    wider = {"name": ARCHITECTURE, "config": {**CONFIG, "ngf": 8}}
+    wider = {"name": "time_conditioned", "config": {**CONFIG, "ngf": 8}}
     card = ModelCard.model_validate({**CARD, "architecture": wider})
     wrong = save_package(tmp_path / "wrong", card, tiny.load_state(), model_card_md="# Wrong\n")
-    with pytest.raises(InputError, match="do not fit its architecture"):
+    with pytest.raises(InputError, match="does not fit the time_conditioned network of its card"):
         TimeConditionedSynthesizer(wrong, CPU)

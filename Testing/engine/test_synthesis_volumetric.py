@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import nn
 from VirtualContrastLib.events import CancelledError, Events, InputError
-from VirtualContrastLib.models.card import Architecture, Inputs, ModelCard, Outputs
+from VirtualContrastLib.models.card import ArchitectureSpec, Inputs, ModelCard, Outputs
 from VirtualContrastLib.models.package import save_package
 from VirtualContrastLib.networks.iter_unet import build_iter_unet, build_series_network
 from VirtualContrastLib.synthesis.device import choose_device
@@ -33,7 +33,7 @@ def package(folder, weights, times_s=(220.0, 350.0), options=None, **changes):
         id="tiny-iter-unet",
         version="1",
         title="Tiny",
-        architecture=Architecture.model_construct(name="iter_unet", config={**config, **changes}),
+        architecture=ArchitectureSpec.model_construct(name="iter_unet", config={**config, **changes}),
         inputs=Inputs(phases=[0, 1]),
         outputs=Outputs.model_construct(channel_phases=list(range(2, 2 + len(times_s))), times_s=list(times_s)),
         trained_on_phantoms=True,
@@ -263,10 +263,10 @@ def test_times_that_make_no_sense_are_refused(tmp_path, times_s):
     ("changes", "message"),
     [
         ({"window_kji": [8, 8, 8]}, "too small"),
-        ({"overlap": 1.0}, "overlap is 1"),
-        ({"ti_norm_region": "breast"}, "unknown region"),
+        ({"overlap": 1.0}, "overlap is 1.0"),
+        ({"ti_norm_region": "breast"}, "ti_norm_region is 'breast'"),
         ({"surplus": 1}, "surplus"),
-        ({"network": {"features": [8] * 6}}, "do not fit"),
+        ({"network": {"features": [8] * 6}}, "does not fit the iter_unet network"),
     ],
 )
 def test_a_package_that_does_not_fit_is_refused(tmp_path, changes, message):

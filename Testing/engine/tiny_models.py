@@ -14,7 +14,7 @@ CARD = {
     "version": "1",
     "title": "Tiny random network",
     "architecture": {
-        "name": "pix2pixhd_generator",
+        "name": "pix2pixhd",
         "config": {"input_nc": 3, "output_nc": 3, "ngf": 4, "n_downsample_global": 1, "n_blocks_global": 1},
     },
     "inputs": {"phases": [0], "channel_offsets": [-1, 0, 1]},
@@ -75,7 +75,7 @@ def tiny_mammogram_model(folder, *, seed=0, **mammogram):
         "id": "tiny-mammogram",
         "version": "1",
         "title": "Tiny random CycleGAN",
-        "architecture": {"name": "cyclegan_generator", "config": config},
+        "architecture": {"name": "cyclegan", "config": config},
         "inputs": {},
         "trained_on_phantoms": True,
         "license": "Apache-2.0",
@@ -91,7 +91,7 @@ def tiny_time_conditioned(folder, *, times_s=(90.0, 220.0, 350.0), seed=0):
     config = {"input_nc": 3, "ngf": 4, "n_downsample": 1, "n_blocks": 1, "bases": 2}
     values = copy.deepcopy(CARD) | {
         "id": "tiny-time",
-        "architecture": {"name": "time_conditioned_generator", "config": config},
+        "architecture": {"name": "time_conditioned", "config": config},
         "outputs": {"channel_phases": list(range(1, 1 + len(times_s))), "times_s": list(times_s)},
     }
     torch.manual_seed(seed)

@@ -59,7 +59,7 @@ def random_model(folder, times):
     """A pix2pixHD generator of random weights as a model package."""
     options = {"input_nc": 1, "output_nc": 3, "ngf": 4, "n_downsample_global": 1, "n_blocks_global": 1}
     fields = {"id": "random", "version": "1", "title": "Random", "inputs": {}, "license": "Apache-2.0"}
-    fields |= {"architecture": {"name": "pix2pixhd_generator", "config": options}, "in_plane": {"pad_multiple": 4}}
+    fields |= {"architecture": {"name": "pix2pixhd", "config": options}, "in_plane": {"pad_multiple": 4}}
     fields |= {"outputs": {"channel_phases": [1, 2, 3], "times_s": list(times)}, "trained_on_phantoms": True}
     fields["intensity"] = {"recipe": "pre_percentile", "constants": {"max_ratio": 4.0}}
     card = ModelCard.model_validate(fields)

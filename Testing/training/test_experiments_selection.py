@@ -27,7 +27,7 @@ CARD = ModelCard.model_validate(
         "version": "1",
         "title": "Run",
         "architecture": {
-            "name": "pix2pixhd_generator",
+            "name": "pix2pixhd",
             "config": {"input_nc": 1, "output_nc": 3, "ngf": 4, "n_downsample_global": 1, "n_blocks_global": 1},
         },
         "inputs": {},

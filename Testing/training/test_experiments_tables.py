@@ -10,8 +10,8 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.models.capabilities import ABILITIES
 from VirtualContrastLib.models.package import ModelCard, save_package
+from VirtualContrastLib.networks.architectures import architecture
 from VirtualContrastLib.networks.pix2pixhd import build_generator
 from VirtualContrastLib.synthesis.synthesizer import Synthesis
 from VirtualContrastTrainingLib.commands import evaluate as command
@@ -38,7 +38,7 @@ def package(folder, times=(90.0, 220.0, 350.0), seed=0):
             "version": "1",
             "title": "Random generator",
             "architecture": {
-                "name": "pix2pixhd_generator",
+                "name": "pix2pixhd",
                 "config": {"input_nc": 1, "output_nc": 3, "ngf": 4, "n_downsample_global": 1, "n_blocks_global": 1},
             },
             "inputs": {},
@@ -234,7 +234,7 @@ class Brighter:
 
 
 def test_mammography_runs_on_simulated_pairs(tmp_path):
-    card = SimpleNamespace(abilities=ABILITIES["cyclegan_generator"], first_phase=1)
+    card = SimpleNamespace(abilities=architecture("cyclegan").abilities, first_phase=1)
     for seed in range(3):
         case = write_phantom_pair(seed, tmp_path / "truth" / f"P{seed}_L_CC")
         phantom_cohort.write_synthesis(Brighter(), card, case, tmp_path / "runs" / case.name)

@@ -69,7 +69,7 @@ def test_recorded_metrics_stand_in_the_card_and_leave_the_weights_alone(tmp_path
             "id": "x",
             "version": "1",
             "title": "A test",
-            "architecture": {"name": "pix2pixhd_generator", "config": CONFIG},
+            "architecture": {"name": "pix2pixhd", "config": CONFIG},
             "inputs": {},
             "outputs": {"channel_phases": [1], "times_s": [90]},
             "intensity": {"recipe": "pre_percentile", "constants": {"max_ratio": 4}},

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 from VirtualContrastLib.events import Events, InputError
-from VirtualContrastLib.models.card import Architecture, Inputs, ModelCard, Outputs
+from VirtualContrastLib.models.card import ArchitectureSpec, Inputs, ModelCard, Outputs
 from VirtualContrastLib.models.package import save_package
 from VirtualContrastLib.synthesis.device import choose_device
 from VirtualContrastLib.synthesis.ti_norm import TINorm
@@ -279,7 +279,7 @@ def test_the_package_of_a_checkpoint_runs_in_the_engine(cases, tmp_path):
         checkpoint_state(tiny(cases, network={"time": "none"}), tmp_path / "last.ckpt")
     fields = card_fields(recipe)
     parts = {
-        "architecture": Architecture.model_construct(**fields["architecture"]),
+        "architecture": ArchitectureSpec.model_construct(**fields["architecture"]),
         "inputs": Inputs(**fields["inputs"]),
         "outputs": Outputs.model_construct(**fields["outputs"]),
     }

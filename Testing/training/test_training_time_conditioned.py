@@ -278,7 +278,7 @@ def test_broken_numbers_end_the_run_and_keep_the_last_good_checkpoint(cases, tmp
 
 def test_the_package_makes_any_time_on_the_grid_of_its_input(unbroken):
     package = load_package(unbroken / "model")
-    assert package.card.architecture.name == "time_conditioned_generator"
+    assert package.card.architecture.name == "time_conditioned"
     phantom = make_phantom(9, SMALL)
     result = TimeConditionedSynthesizer(package, DeviceChoice("cpu", "fp32", "")).synthesize(
         phantom.images[0], Events(), times_s=[75, 180, 333, 444]

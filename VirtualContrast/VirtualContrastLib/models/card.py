@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ..networks.architectures import Abilities, architecture
+from ..networks.options import Options, SliceOptions
 from .calibration import Calibration
-from .capabilities import ABILITIES, Abilities
 
 MODEL_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 CHANNEL_PATTERN = r"^(pre|(phase|subtraction)_[1-9][0-9]*)$"
@@ -21,38 +22,33 @@ _INTENSITY_CONSTANTS: dict[str, dict[str, Any]] = {
 }
 
 
-SLICE_WISE = ("pix2pixhd_generator", "subtraction_unet")
-"""Architectures that `synthesis.synthesizer` runs: all phases of a slice from pre-contrast slices."""
-
-
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Architecture(_Strict):
-    """Network and its options.
+class ArchitectureSpec(_Strict):
+    """Network and its options: `name` is the id of a record of `networks.architectures`, `config` what it reads.
 
-    pix2pixhd_generator, subtraction_unet: slice by slice from the pre-contrast volume; `config` holds the options of
-    `networks.pix2pixhd.build_generator` and `networks.subtraction_unet.build_subtraction_unet`.
-    time_conditioned_generator: the phase at any second from pre-contrast slices; `config` as
-    `synthesis.time_conditioned` reads it.
-    iter_unet: later phases from pre-contrast and phase 1; `config` as `synthesis.volumetric` reads it.
-    cyclegan_generator: iodine-enhanced from low-energy mammograms; `config` as `synthesis.mammogram` reads it.
-    nnunet: `config` holds configuration, trainer_name, folds, mirror_axes and options of `LesionNet`;
-    plans.json and dataset.json lie in the package, and the weights' keys are `fold_{n}.<key of nnU-Net's
-    network>`.
+    Which options a built-in network has stands in `networks.options`.
     """
 
-    name: Literal[
-        "pix2pixhd_generator",
-        "subtraction_unet",
-        "time_conditioned_generator",
-        "residual_enhancement",
-        "iter_unet",
-        "cyclegan_generator",
-        "nnunet",
-    ]
+    name: str
     config: dict[str, Any]
+
+    @field_validator("name")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        return architecture(value).id
+
+    @model_validator(mode="after")
+    def _options_are_possible(self) -> Self:
+        _ = self.options
+        return self
+
+    @property
+    def options(self) -> Options:
+        """`config` as the options of the network; raises ValueError where they are impossible."""
+        return architecture(self.name).read_options(self.config)
 
 
 class Inputs(_Strict):
@@ -174,7 +170,7 @@ class ModelCard(_Strict):
     id: str = Field(pattern=MODEL_ID_PATTERN)
     version: str
     title: str
-    architecture: Architecture
+    architecture: ArchitectureSpec
     inputs: Inputs
     outputs: Outputs | None = None
     intensity: IntensitySpec | None = None
@@ -192,12 +188,12 @@ class ModelCard(_Strict):
     @property
     def kind(self) -> Literal["synthesis", "segmentation"]:
         """What the model is for."""
-        return "segmentation" if self.architecture.name == "nnunet" else "synthesis"
+        return architecture(self.architecture.name).kind
 
     @property
     def abilities(self) -> Abilities:
         """What a run may ask of the model."""
-        return ABILITIES[self.architecture.name]
+        return architecture(self.architecture.name).abilities
 
     @property
     def dynamic(self) -> bool:
@@ -220,43 +216,25 @@ class ModelCard(_Strict):
     def _parts_fit_the_architecture(self) -> Self:
         if self.outputs is not None and self.outputs.phases[0] != self.first_phase:
             raise ValueError("outputs must begin with the phase after the last of inputs.phases")
-        if self.architecture.name in SLICE_WISE:
-            _check_slice_wise(self)
-        elif self.architecture.name == "time_conditioned_generator":
-            _slice_parts(self)
+        if isinstance(self.architecture.options, SliceOptions):
+            _check_slices(self, self.architecture.options)
         if (self.kind == "synthesis" and self.dynamic) != (self.outputs is not None):
             raise ValueError("outputs must tell the phases of a synthesis model of MRI, and of no other")
         return self
 
 
-def _slice_parts(card: ModelCard) -> tuple[Outputs, InPlane]:
-    """What a network over pre-contrast slices must have; raises ValueError where it lacks some."""
+def _check_slices(card: ModelCard, options: SliceOptions) -> None:
+    """Raise ValueError where the card of a network over pre-contrast slices lacks a part or contradicts its options."""
     if card.outputs is None or card.intensity is None or card.in_plane is None:
         raise ValueError("a synthesis model needs outputs, intensity and in_plane")
     if card.inputs.phases != [0]:
         raise ValueError("inputs.phases must be [0]: synthesis reads the pre-contrast phase alone")
-    return card.outputs, card.in_plane
-
-
-def _check_slice_wise(card: ModelCard) -> None:
-    outputs, in_plane = _slice_parts(card)
-    config = card.architecture.config
     counts = (
-        ("input_nc", "inputs.channel_offsets", len(card.inputs.channel_offsets)),
-        ("output_nc", "outputs.channel_phases", len(outputs.channel_phases)),
+        ("input_nc", options.input_nc, "inputs.channel_offsets", len(card.inputs.channel_offsets)),
+        ("output_nc", options.output_count, "outputs.channel_phases", len(card.outputs.channel_phases)),
     )
-    for option, field, count in counts:
-        if config.get(option) != count:
-            raise ValueError(f"{field} has {count} entries, but {option} is {config.get(option)}")
-    halvings = _halvings(card.architecture)
-    if in_plane.pad_multiple % 2**halvings:
-        raise ValueError(f"in_plane.pad_multiple must be a multiple of {2**halvings} for this network")
-
-
-def _halvings(architecture: Architecture) -> int:
-    """How many times the network halves rows and columns."""
-    config = architecture.config
-    if architecture.name == "subtraction_unet":
-        return len(config.get("widths", [0] * 4)) - 1
-    enhancers = config.get("n_local_enhancers", 1) if config.get("netG", "global") == "local" else 0
-    return config.get("n_downsample_global", 4) + enhancers
+    for option, value, field, count in counts:
+        if value is not None and value != count:
+            raise ValueError(f"{field} has {count} entries, but {option} is {value}")
+    if card.in_plane.pad_multiple % 2**options.halvings:
+        raise ValueError(f"in_plane.pad_multiple must be a multiple of {2**options.halvings} for this network")

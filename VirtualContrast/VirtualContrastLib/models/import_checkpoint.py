@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from ..events import Events, InputError
-from .package import ModelCard, ModelPackage, check_generator_state, first_problem, save_package
+from ..networks.options import Pix2PixHDOptions
+from .package import ModelCard, ModelPackage, check_state, first_problem, save_package
 from .safe_torch_load import load_nnunet, load_tensors, without_module_prefix
 
 if TYPE_CHECKING:
@@ -54,26 +55,23 @@ def import_pix2pixhd(
     pth = Path(pth)
     state = without_module_prefix(load_tensors(pth), pth, events)
     options = dict(config) if config is not None else infer_generator_config(state, str(pth))
-    check_generator_state(state, options, str(pth))
+    check_state(state, "pix2pixhd", options, str(pth))
     n_out = int(options["output_nc"])
     channel_phases = [1] * n_out if layout == "single" else list(range(n_out, 0, -1))
     times = list(times_s) if times_s is not None else [DUKE_PHASE_STEP_S * k for k in sorted(set(channel_phases))]
-    halvings = int(options.get("n_downsample_global", 4))
-    if options.get("netG", "global") == "local":
-        halvings += int(options.get("n_local_enhancers", 1))
     card = _validated_card(
         {
             "id": model_id,
             "version": "1",
             "title": title,
-            "architecture": {"name": "pix2pixhd_generator", "config": options},
+            "architecture": {"name": "pix2pixhd", "config": options},
             "inputs": {"phases": [0], "channel_offsets": [0] * int(options["input_nc"])},
             "outputs": {"channel_phases": channel_phases, "times_s": times},
             "intensity": {"recipe": "minmax_8bit"},
             "in_plane": {
                 "policy": "resample" if spacing_mm else "native",
                 "spacing_mm": spacing_mm,
-                "pad_multiple": 2**halvings,
+                "pad_multiple": 2 ** Pix2PixHDOptions.of(options).halvings,
             },
             "training": {"imported_from": pth.name, "layout": layout},
             "trained_on_phantoms": False,

@@ -12,21 +12,22 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from ..events import InputError
-from .card import Architecture, InPlane, Inputs, IntensitySpec, Metric, ModelCard, Outputs
+from ..networks.architectures import architecture
+from .card import ArchitectureSpec, InPlane, Inputs, IntensitySpec, Metric, ModelCard, Outputs
 from .paths import CARD_NAME, WEIGHTS_NAME, cache_dir
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 __all__ = [
     "CARD_NAME",
     "WEIGHTS_NAME",
-    "Architecture",
+    "ArchitectureSpec",
     "InPlane",
     "Inputs",
     "IntensitySpec",
@@ -72,8 +73,8 @@ class ModelPackage:
     def load_state(self) -> dict[str, Tensor]:
         """Weights on the CPU by state-dict key, after `verify`.
 
-        Keys and shapes of pix2pixHD are checked strictly. Raises InputError where the file is missing,
-        differs from its hash, or does not fit the architecture.
+        Keys, shapes and kinds of numbers are those of the architecture's network, where it builds one. Raises
+        InputError where the file is missing, differs from its hash, or does not fit.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -83,9 +84,16 @@ class ModelPackage:
             state = load_file(self.weights_path)
         except (SafetensorError, OSError) as error:
             raise InputError(f"{self.weights_path} is not a safetensors file: {error}") from error
-        if self.card.architecture.name == "pix2pixhd_generator":
-            check_generator_state(state, self.card.architecture.config, str(self.weights_path))
+        if architecture(self.card.architecture.name).build is not None:
+            check_state(state, self.card.architecture.name, self.card.architecture.config, str(self.weights_path))
         return state
+
+    def load_network(self) -> nn.Module:
+        """The network of the card with its weights, on the CPU; raises InputError as `load_state`."""
+        state = self.load_state()
+        network = architecture(self.card.architecture.name).build_network(self.card.architecture.config)
+        network.load_state_dict(state, strict=True)
+        return network.eval()
 
     def fold_states(self) -> list[dict[str, Tensor]]:
         """Weights of an nnU-Net package, one state dict a fold in the card's order, without `fold_{n}.`."""
@@ -100,27 +108,35 @@ class ModelPackage:
         return states
 
 
-def check_generator_state(state: Mapping[str, Tensor], config: Mapping[str, object], where: str) -> None:
-    """Raise InputError naming the first keys or shape of `state` that the generator of `config` lacks."""
-    from ..networks.pix2pixhd import meta_shapes
+def check_state(state: Mapping[str, Tensor], name: str, config: Mapping[str, Any], where: str) -> None:
+    """Check that `state` holds the weights of a network, without making the network.
+
+    Args:
+        state: weights by state-dict key.
+        name: id of the network's architecture.
+        config: options of the network.
+        where: what messages call the weights.
+
+    Raises:
+        InputError: names the first keys, shape or kind of numbers that do not fit.
+    """
+    import torch
 
     try:
-        expected = meta_shapes(config)
+        with torch.device("meta"):
+            expected = architecture(name).build_network(config).state_dict()
     except ValueError as error:
         raise InputError(f"{where}: {error}") from error
+    misfit = f"{where} does not fit the {name} network of its card"
     missing = sorted(set(expected) - set(state))
     unknown = sorted(set(state) - set(expected))
     if missing or unknown:
-        raise InputError(
-            f"{where} does not fit the pix2pixHD generator of its card: {len(missing)} keys missing "
-            f"{missing[:3]}, {len(unknown)} unknown {unknown[:3]}."
-        )
-    for key, shape in expected.items():
-        if tuple(state[key].shape) != shape:
-            raise InputError(
-                f"{where} does not fit the pix2pixHD generator of its card: {key} has shape "
-                f"{tuple(state[key].shape)}, expected {shape}."
-            )
+        raise InputError(f"{misfit}: {len(missing)} keys missing {missing[:3]}, {len(unknown)} unknown {unknown[:3]}.")
+    for key, tensor in expected.items():
+        if state[key].shape != tensor.shape:
+            raise InputError(f"{misfit}: {key} has shape {tuple(state[key].shape)}, expected {tuple(tensor.shape)}.")
+        if state[key].is_floating_point() != tensor.is_floating_point():
+            raise InputError(f"{misfit}: {key} holds {state[key].dtype}, expected {tensor.dtype}.")
 
 
 def load_package(path: str | Path) -> ModelPackage:

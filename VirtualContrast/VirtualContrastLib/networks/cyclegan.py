@@ -12,43 +12,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-GENERATOR_DEFAULTS: dict[str, Any] = {
-    "input_nc": 1,
-    "output_nc": 1,
-    "ngf": 64,
-    "n_blocks": 9,
-    "affine_norm": False,
-    "padding": "reflect",
-}
-DISCRIMINATOR_DEFAULTS: dict[str, Any] = {"input_nc": 1, "ndf": 64, "layout": "paper"}
-LAYOUTS = ("paper", "ancestor")
-HALVINGS = 2
-"""Sides must be multiples of 2**HALVINGS."""
+from .options import CycleGANDiscriminatorOptions, CycleGANOptions, MammogramOptions
 
 
-def build_generator(config: Mapping[str, Any]) -> nn.Module:
-    """ResNet generator of the options `config`, with GENERATOR_DEFAULTS.
+def build_generator(config: Mapping[str, Any] | CycleGANOptions) -> nn.Module:
+    """ResNet generator of the options `config`, see `CycleGANOptions`; ValueError for an impossible option."""
+    return ResNetGenerator(**CycleGANOptions.of(config).model_dump())
 
-    `padding` of the residual blocks is "reflect" (paper) or "zero"; `affine_norm` gives the instance norms a scale and
-    an offset to learn. The 3-D ancestor of the paper's code has ngf 32, zero padding and affine norms. Raises
-    ValueError for an unknown or impossible option.
-    """
-    options = _merged(config, GENERATOR_DEFAULTS)
-    if options["padding"] not in ("reflect", "zero"):
-        raise ValueError(f"CycleGAN option padding is {options['padding']!r}; use 'reflect' or 'zero'.")
-    return ResNetGenerator(**options)
+
+def build_of_card(options: MammogramOptions) -> nn.Module:
+    """The generator of a model card."""
+    return build_generator(options.generator)
 
 
 def build_discriminator(config: Mapping[str, Any]) -> nn.Module:
-    """Patch discriminator of the options `config`, with DISCRIMINATOR_DEFAULTS; ValueError for an impossible option.
-
-    `layout` "paper": three strided 4x4 convolutions, then one to a single channel and a sigmoid. "ancestor": a fourth,
-    unstrided convolution of 8 ndf channels in between, as in the code that the paper builds on.
-    """
-    options = _merged(config, DISCRIMINATOR_DEFAULTS)
-    if options["layout"] not in LAYOUTS:
-        raise ValueError(f"CycleGAN option layout is {options['layout']!r}; use one of {', '.join(LAYOUTS)}.")
-    return PatchDiscriminator(**options)
+    """Patch discriminator of the options `config`, see `CycleGANDiscriminatorOptions`; ValueError as above."""
+    return PatchDiscriminator(**CycleGANDiscriminatorOptions.of(config).model_dump())
 
 
 def init_weights(module: nn.Module) -> None:
@@ -135,14 +114,3 @@ def meta_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 def _normalized(conv: nn.Module, channels: int, affine: bool) -> list[nn.Module]:
     return [conv, nn.InstanceNorm2d(channels, affine=affine), nn.ReLU(inplace=True)]
-
-
-def _merged(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    unknown = sorted(set(config) - set(defaults))
-    if unknown:
-        raise ValueError(f"CycleGAN options: unknown {unknown}.")
-    options = {**defaults, **config}
-    for name, value in options.items():
-        if type(defaults[name]) is int and (type(value) is not int or value < 1):
-            raise ValueError(f"CycleGAN option {name} is {value!r}; it must be a whole number of at least 1.")
-    return options

@@ -17,15 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .options import IterUNetOptions, SingleTimePointOptions, VolumetricOptions, series_options
 from .unet_3d import LEVELS, Backbone, UNet3D, check_sides
 
-ITER_UNET_DEFAULTS: dict[str, Any] = {
-    "features": (32, 32, 64, 128, 256, 32),
-    "time": "step",
-    "time_origin_s": 155.0,
-    "time_unit_s": 70.0,
-}
-SINGLE_TIME_POINT_DEFAULTS: dict[str, Any] = {"features": (32, 32, 64, 128, 256, 32)}
 TIME_CHANNELS = 128
 
 State = tuple[Tensor, Tensor]
@@ -36,42 +30,27 @@ def build_series_network(config: Mapping[str, Any]) -> IterUNet | SingleTimePoin
 
     Raises ValueError for a missing, unknown or impossible option.
     """
-    options = {name: value for name, value in config.items() if name != "recursive"}
-    return build_iter_unet(options) if config.get("recursive", True) else build_single_time_point_unets(options)
+    options = series_options(config)
+    if isinstance(options, IterUNetOptions):
+        return build_iter_unet(options)
+    return build_single_time_point_unets(options)
 
 
-def build_iter_unet(config: Mapping[str, Any]) -> IterUNet:
-    """The recursive network of the options `config`; those left out are ITER_UNET_DEFAULTS.
-
-    `features`: six widths, level 0 to 4 and the last decoder level; the first and the last must be equal, since both
-    share a time projection. `time`: "step" embeds the step counter 0, 1, 2, ... as published; "seconds" embeds
-    (seconds after injection - time_origin_s) / time_unit_s of the phase that the step makes, which at the published
-    phase times 155, 225, 295, 365 s equals the counter; "none" leaves the embedding and its layers out (ablation).
-    Raises ValueError for an unknown or impossible option.
-    """
-    options = _options(config, ITER_UNET_DEFAULTS)
-    if options["time"] not in ("step", "seconds", "none"):
-        raise ValueError(f"iterU-Net option time is {options['time']!r}; it must be step, seconds or none.")
-    if options["features"][0] != options["features"][5]:
-        raise ValueError(f"iterU-Net option features is {options['features']}; the first and last must be equal.")
-    if not options["time_unit_s"] > 0:
-        raise ValueError("iterU-Net option time_unit_s must be above 0.")
-    return IterUNet(
-        options["features"], time=options["time"], origin_s=options["time_origin_s"], unit_s=options["time_unit_s"]
-    )
+def build_of_card(options: VolumetricOptions) -> IterUNet | SingleTimePointUNets:
+    """The network of a model card."""
+    return build_series_network(options.network_options)
 
 
-def build_single_time_point_unets(config: Mapping[str, Any]) -> SingleTimePointUNets:
-    """Baseline of independent 3-D U-Nets, one a later phase: `time_points` (required) networks of `features` widths.
+def build_iter_unet(config: Mapping[str, Any] | IterUNetOptions) -> IterUNet:
+    """The recursive network of the options `config`, see `IterUNetOptions`; ValueError for an impossible one."""
+    options = IterUNetOptions.of(config)
+    return IterUNet(options.features, time=options.time, origin_s=options.time_origin_s, unit_s=options.time_unit_s)
 
-    Raises ValueError for a missing, unknown or impossible option.
-    """
-    rest = {name: value for name, value in config.items() if name != "time_points"}
-    options = _options(rest, SINGLE_TIME_POINT_DEFAULTS)
-    count = config.get("time_points")
-    if not isinstance(count, int) or count < 1:
-        raise ValueError("single-time-point U-Nets need the option time_points, a whole number above 0.")
-    return SingleTimePointUNets(options["features"], count)
+
+def build_single_time_point_unets(config: Mapping[str, Any] | SingleTimePointOptions) -> SingleTimePointUNets:
+    """Baseline of independent 3-D U-Nets, see `SingleTimePointOptions`; ValueError for an impossible option."""
+    options = SingleTimePointOptions.of(config)
+    return SingleTimePointUNets(options.features, options.time_points)
 
 
 def time_embedding(t: Tensor) -> Tensor:
@@ -193,14 +172,3 @@ class SingleTimePointUNets(nn.Module):
         if times_s.shape[1] != len(self.networks):
             raise ValueError(f"there are {len(self.networks)} single-time-point networks, not {times_s.shape[1]}.")
         return torch.cat([network(pre, first) for network in self.networks.values()], dim=1)
-
-
-def _options(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    unknown = sorted(set(config) - set(defaults))
-    if unknown:
-        raise ValueError(f"iterU-Net options: unknown {unknown}.")
-    options = {**defaults, **config}
-    features = tuple(options["features"])
-    if len(features) != LEVELS + 1 or any(f < 1 for f in features) or any(f % 2 for f in features[2:5]):
-        raise ValueError(f"iterU-Net option features is {features}; it must be six widths, 3rd to 5th of them even.")
-    return {**options, "features": features}

@@ -13,66 +13,49 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-GENERATOR_DEFAULTS: dict[str, Any] = {
-    "ngf": 64,
-    "netG": "global",
-    "n_downsample_global": 4,
-    "n_blocks_global": 9,
-    "n_local_enhancers": 1,
-    "n_blocks_local": 3,
-    "norm": "instance",
-}
-DISCRIMINATOR_DEFAULTS: dict[str, Any] = {
-    "ndf": 64,
-    "n_layers_D": 3,
-    "num_D": 2,
-    "norm": "instance",
-    "use_sigmoid": False,
-    "getIntermFeat": True,
-}
+from .options import Pix2PixHDDiscriminatorOptions, Pix2PixHDOptions
+
 MAX_DISCRIMINATOR_CHANNELS = 512
 
 
-def build_generator(config: Mapping[str, Any]) -> nn.Module:
-    """Generator of the options `config`: `input_nc` and `output_nc` required, the rest as GENERATOR_DEFAULTS.
+def build_generator(config: Mapping[str, Any] | Pix2PixHDOptions) -> nn.Module:
+    """Generator of the options `config`: `input_nc` and `output_nc` required, the rest as in `Pix2PixHDOptions`.
 
     `netG` is "global" (GlobalGenerator) or "local" (LocalEnhancer). Weights are torch's default
     initialization; apply `init_weights` before training. Raises ValueError for a missing, unknown or
     impossible option.
     """
-    options = _merge_options(config, GENERATOR_DEFAULTS, required=("input_nc", "output_nc"))
+    options = Pix2PixHDOptions.of(config)
     backbone = {
-        "input_nc": options["input_nc"],
-        "output_nc": options["output_nc"],
-        "n_downsample": options["n_downsample_global"],
-        "n_blocks": options["n_blocks_global"],
+        "input_nc": options.input_nc,
+        "output_nc": options.output_nc,
+        "n_downsample": options.n_downsample_global,
+        "n_blocks": options.n_blocks_global,
     }
-    if options["netG"] == "global":
-        return GlobalGenerator(ngf=options["ngf"], **backbone)
-    if options["netG"] == "local":
-        return LocalEnhancer(
-            ngf=options["ngf"],
-            n_local_enhancers=options["n_local_enhancers"],
-            n_blocks_local=options["n_blocks_local"],
-            **backbone,
-        )
-    raise ValueError(f"pix2pixHD option netG is {options['netG']!r}; it must be 'global' or 'local'.")
+    if options.netG == "global":
+        return GlobalGenerator(ngf=options.ngf, **backbone)
+    return LocalEnhancer(
+        ngf=options.ngf,
+        n_local_enhancers=options.n_local_enhancers,
+        n_blocks_local=options.n_blocks_local,
+        **backbone,
+    )
 
 
 def build_discriminator(config: Mapping[str, Any]) -> nn.Module:
-    """Multi-scale discriminator of the options `config`, with DISCRIMINATOR_DEFAULTS.
+    """Multi-scale discriminator of the options `config`, see `Pix2PixHDDiscriminatorOptions`.
 
     `input_nc`, the channels of label and image together, is required. Raises ValueError for a missing,
     unknown or impossible option.
     """
-    options = _merge_options(config, DISCRIMINATOR_DEFAULTS, required=("input_nc",))
+    options = Pix2PixHDDiscriminatorOptions.of(config)
     return MultiscaleDiscriminator(
-        options["input_nc"],
-        options["ndf"],
-        n_layers=options["n_layers_D"],
-        num_scales=options["num_D"],
-        use_sigmoid=options["use_sigmoid"],
-        feature_maps=options["getIntermFeat"],
+        options.input_nc,
+        options.ndf,
+        n_layers=options.n_layers_D,
+        num_scales=options.num_D,
+        use_sigmoid=options.use_sigmoid,
+        feature_maps=options.getIntermFeat,
     )
 
 
@@ -226,21 +209,6 @@ class MultiscaleDiscriminator(nn.Module):
             x = self.get_submodule(f"scale{scale}_layer{j}")(x)
             maps.append(x)
         return maps
-
-
-def _merge_options(config: Mapping[str, Any], defaults: Mapping[str, Any], required: tuple[str, ...]) -> dict[str, Any]:
-    missing = [name for name in required if name not in config]
-    unknown = sorted(set(config) - set(defaults) - set(required))
-    if missing or unknown:
-        raise ValueError(f"pix2pixHD options: missing {missing}, unknown {unknown}.")
-    options = {**defaults, **config}
-    if options["norm"] != "instance":
-        raise ValueError(f"pix2pixHD option norm is {options['norm']!r}; only 'instance' is supported.")
-    for name, value in options.items():
-        is_count = type(defaults.get(name, 1)) is int
-        if is_count and (type(value) is not int or value < 1):
-            raise ValueError(f"pix2pixHD option {name} is {value!r}; it must be a whole number of at least 1.")
-    return options
 
 
 def _norm(channels: int) -> nn.Module:

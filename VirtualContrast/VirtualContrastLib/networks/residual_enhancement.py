@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .options import ResidualEnhancementOptions
+
 PHASES = ("early", "late")
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Quantiles of the enhancement that the network is trained to give."""
@@ -25,32 +27,18 @@ _PER_PHASE = len(QUANTILES)
 HEADS = len(PHASES) * (_PER_PHASE + 2)
 """Channels: the quantiles of early, those of late, careful early and late, logits early and late."""
 
-DEFAULTS: dict[str, Any] = {"widths": [24, 48, 80, 96], "encode": [1, 1, 2, 2], "decode": [2, 2, 2], "members": 1}
 _LOG_FLOOR = 0.05
 
 
-def build_residual_enhancement(config: Mapping[str, Any]) -> ResidualEnhancement:
-    """Network of the options `config`; those left out are as in DEFAULTS.
+def build_residual_enhancement(config: Mapping[str, Any] | ResidualEnhancementOptions) -> ResidualEnhancement:
+    """Network of the options `config`, see `ResidualEnhancementOptions`.
 
     Raises ValueError for an unknown or impossible option.
     """
-    unknown = sorted(set(config) - set(DEFAULTS))
-    if unknown:
-        raise ValueError(f"residual enhancement options: unknown {unknown}.")
-    options = {**DEFAULTS, **config}
-    widths, encode, decode = (list(options[name]) for name in ("widths", "encode", "decode"))
-    fits = len(widths) == len(encode) == len(decode) + 1 >= 2 and min(widths + encode + decode) >= 1
-    if not fits or options["members"] < 1:
-        raise ValueError(
-            "residual enhancement options: widths and encode need two levels or more and decode one fewer, "
-            f"members at least 1; got {options}."
-        )
-    return ResidualEnhancement(ResidualUNet(widths, encode, decode) for _ in range(options["members"]))
-
-
-def side_multiple(config: Mapping[str, Any]) -> int:
-    """Rows and columns must be multiples of this."""
-    return 2 ** len(config.get("widths", DEFAULTS["widths"]))
+    options = ResidualEnhancementOptions.of(config)
+    return ResidualEnhancement(
+        ResidualUNet(options.widths, options.encode, options.decode) for _ in range(options.members)
+    )
 
 
 def quantile(heads: Tensor, phase: int, level: float) -> Tensor:
@@ -98,7 +86,7 @@ class ResidualUNet(nn.Module):
         self.last = _zero(nn.Conv2d(widths[0], 4 * HEADS, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [batch, 1, row, column] to heads; rows and columns must be multiples of `side_multiple`."""
+        """Map [batch, 1, row, column] to heads; rows and columns must be multiples of 2**levels."""
         logarithm = torch.log(x.clamp(min=0) + _LOG_FLOOR) + 1
         x = self.stem(functional.pixel_unshuffle(torch.cat([x, logarithm], dim=1), 2))
         skips = []

@@ -15,26 +15,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-DEFAULTS: dict[str, Any] = {"widths": [64, 128, 256, 512], "dropout": 0.5}
+from .options import SubtractionUNetOptions
+
 _SLOPE = 0.01
 _LEVELS_WITH_DROPOUT = 2
 
 
-def build_subtraction_unet(config: Mapping[str, Any]) -> SubtractionUNet:
-    """Network of the options `config`: `input_nc` and `output_nc` required, `widths` and `dropout` as DEFAULTS.
+def build_subtraction_unet(config: Mapping[str, Any] | SubtractionUNetOptions) -> SubtractionUNet:
+    """Network of the options `config`: `input_nc` and `output_nc` required, the rest as in `SubtractionUNetOptions`.
 
     Raises ValueError for a missing, unknown or impossible option.
     """
-    required = ("input_nc", "output_nc")
-    missing = [name for name in required if name not in config]
-    unknown = sorted(set(config) - set(DEFAULTS) - set(required))
-    if missing or unknown:
-        raise ValueError(f"subtraction U-Net options: missing {missing}, unknown {unknown}.")
-    options = {**DEFAULTS, **config}
-    widths = list(options["widths"])
-    if len(widths) < 2 or min(widths) < 1:
-        raise ValueError(f"subtraction U-Net option widths is {widths}; it needs two levels or more.")
-    return SubtractionUNet(options["input_nc"], options["output_nc"], widths, options["dropout"])
+    options = SubtractionUNetOptions.of(config)
+    return SubtractionUNet(options.input_nc, options.output_nc, options.widths, options.dropout)
 
 
 class SubtractionUNet(nn.Module):

@@ -19,39 +19,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .options import TimeConditionedOptions
 from .pix2pixhd import ResidualBlock, init_weights
 
-DEFAULTS: dict[str, Any] = {
-    "ngf": 64,
-    "n_downsample": 3,
-    "n_blocks": 9,
-    "bases": 8,
-    "rise_s": 20.0,
-    "time_range_s": (30.0, 600.0),
-}
 _HARMONICS = 3
 _HIDDEN = 32
 
 
-def build_time_conditioned(config: Mapping[str, Any]) -> TimeConditionedGenerator:
-    """Network of the options `config`: `input_nc` required, the rest as DEFAULTS; weights are ready for training.
+def build_time_conditioned(config: Mapping[str, Any] | TimeConditionedOptions) -> TimeConditionedGenerator:
+    """Network of the options `config`, see `TimeConditionedOptions`; weights are ready for training.
 
-    `ngf`, `n_downsample`, `n_blocks`: as pix2pixHD's. `bases`: maps a slice. `rise_s`: seconds in which the change may
-    build up. `time_range_s`: seconds after injection between which the network is trained. Raises ValueError for a
-    missing, unknown or impossible option.
+    Raises ValueError for a missing, unknown or impossible option.
     """
-    unknown = sorted(set(config) - set(DEFAULTS) - {"input_nc"})
-    if unknown or "input_nc" not in config:
-        missing = [] if "input_nc" in config else ["input_nc"]
-        raise ValueError(f"time-conditioned generator options: missing {missing}, unknown {unknown}.")
-    options = {**DEFAULTS, **config}
-    for name in ("input_nc", "ngf", "n_downsample", "n_blocks", "bases"):
-        if type(options[name]) is not int or options[name] < 1:
-            raise ValueError(f"time-conditioned generator option {name} is {options[name]!r}, not a count from 1 on.")
-    low, high = options["time_range_s"]
-    if not 0 < low < high or not options["rise_s"] > 0:
-        raise ValueError("time-conditioned generator options: rise_s and time_range_s must be above 0 and increasing.")
-    return TimeConditionedGenerator(**{**options, "time_range_s": (float(low), float(high))})
+    return TimeConditionedGenerator(**TimeConditionedOptions.of(config).model_dump())
 
 
 class TimeConditionedGenerator(nn.Module):

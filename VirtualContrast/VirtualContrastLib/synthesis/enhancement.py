@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from ..events import Events, InputError, Stage, VirtualContrastError
 from ..io.volumes import like, to_array
-from ..networks.residual_enhancement import HEADS, PHASES, build_residual_enhancement
+from ..networks.options import ResidualEnhancementOptions
+from ..networks.residual_enhancement import HEADS, PHASES
 from .calibration import Enhancement, enhancement
 from .geometry import resampled_size, resize_in_plane
 from .intensity import make_recipe
@@ -53,13 +54,12 @@ class EnhancementSynthesizer:
             raise InputError(f"The card of the model '{card.id}' lacks outputs, intensity, in_plane or calibration.")
         if len(card.outputs.times_s) != len(PHASES):
             raise InputError(f"The model '{card.id}' must make the phases {' and '.join(PHASES)}.")
-        try:
-            network = build_residual_enhancement(card.architecture.config)
-            network.load_state_dict({name: tensor.float() for name, tensor in package.load_state().items()})
-        except (ValueError, RuntimeError) as error:
-            problem = str(error).splitlines()[0]
-            raise InputError(f"The weights of the model '{card.id}' do not fit its network: {problem}") from error
+        options = card.architecture.options
+        if not isinstance(options, ResidualEnhancementOptions):
+            raise InputError(f"The model '{card.id}' does not predict enhancement; choose another model.")
+        network = package.load_network()
         self.card = card
+        self._base_width = options.base_width
         self._calibration = card.calibration
         self._times_s = card.outputs.times_s
         self._recipe = make_recipe(card.intensity)
@@ -115,7 +115,7 @@ class EnhancementSynthesizer:
     def _predict(self, work: _Work, change: Float32, events: Events) -> None:
         """Fill `change` [shown, lower and upper; phase; k, j, i], in units of the scale, slice by slice."""
         native = (change.shape[3], change.shape[4])
-        step = self._network.batch_size(work.size, int(self.card.architecture.config.get("widths", [24])[0]))
+        step = self._network.batch_size(work.size, self._base_width)
         events.progress(Stage.SYNTHESIZE, 0, max(1, work.todo.size))
         for start in range(0, work.todo.size, step):
             batch = work.todo[start : start + step]
@@ -138,8 +138,3 @@ _NORMAL_90 = 2 * 1.645
 def _added(pre: Float32, change: Float32) -> Float32:
     """Pre-contrast plus change; nothing falls below zero that was not there before."""
     return np.maximum(pre + change, np.minimum(pre, 0))
-
-
-def enhancement_synthesizer(package: ModelPackage, choice: DeviceChoice) -> EnhancementSynthesizer:
-    """The synthesizer of a package on a device, as `networks.architectures` asks for it."""
-    return EnhancementSynthesizer(package, choice)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..events import Events, InputError, Stage, VirtualContrastError
 from ..io.volumes import like, to_array
+from ..networks.options import MammogramOptions
 from .geometry import resize_in_plane
 
 if TYPE_CHECKING:
@@ -110,25 +111,17 @@ class MammogramSpec:
 class MammogramSynthesizer:
     """A CycleGAN generator package with its weights loaded.
 
-    The card's `architecture.config` holds `generator` (options of `networks.cyclegan.build_generator`), `mammogram`
-    (see `MammogramSpec`), `window` and `stride`.
+    Its options are `networks.options.MammogramOptions`.
     """
 
     def __init__(self, package: ModelPackage, choice: DeviceChoice) -> None:
-        from ..networks.cyclegan import build_generator
-
-        config = package.card.architecture.config
-        state = package.load_state()
-        try:
-            generator = build_generator(config["generator"])
-            generator.load_state_dict(state, strict=True)
-        except (KeyError, ValueError, RuntimeError) as error:
-            message = str(error).splitlines()[0]
-            raise InputError(f"The model '{package.card.id}' is no CycleGAN generator: {message}") from error
+        options = package.card.architecture.options
+        if not isinstance(options, MammogramOptions):
+            raise InputError(f"The model '{package.card.id}' does not read mammograms; choose another model.")
         self.card = package.card
-        self.spec = MammogramSpec.of(config.get("mammogram", {}))
-        self._window, self._stride = int(config.get("window", 128)), int(config.get("stride", 16))
-        self._network = generator.eval().to(choice.device)
+        self.spec = MammogramSpec.of(options.mammogram)
+        self._window, self._stride = options.window, options.stride
+        self._network = package.load_network().to(choice.device)
         self._device = choice.device
 
     def synthesize(self, low_energy: sitk.Image, events: Events, *, batch: int = 64) -> sitk.Image:

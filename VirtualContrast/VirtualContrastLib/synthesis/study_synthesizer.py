@@ -1,14 +1,16 @@
 """One call for every kind of synthesis model: a study goes in, the images that the model makes come out.
 
-Which class runs a package is decided here, by the architecture that its card names, and nowhere else.
+The record of the package's architecture (`networks.architectures`) names the function here, or in another package, that
+makes its synthesizer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from ..events import Events, InputError
+from ..networks.architectures import architecture, part
 from ..study import Study
 
 if TYPE_CHECKING:
@@ -41,11 +43,13 @@ def study_synthesizer(package: ModelPackage, choice: DeviceChoice) -> StudySynth
     Raises:
         InputError: the package is for something else, or its weights do not fit.
     """
-    name = package.card.architecture.name
-    make = _MAKERS.get(name)
-    if make is None:
-        raise InputError(f"The model '{package.card.id}' ({name}) does not synthesize images; choose another model.")
-    return make(package, choice)
+    record = architecture(package.card.architecture.name)
+    if record.synthesizer is None:
+        raise InputError(
+            f"The model '{package.card.id}' ({record.id}) does not synthesize images; choose another model."
+        )
+    synthesizer: StudySynthesizer = part(record.synthesizer)(package, choice)
+    return synthesizer
 
 
 class _FromPre:
@@ -112,41 +116,44 @@ class _FromMammogram:
         return Synthesis([recombined], times_s=[], uncertainty=None, arbitrary_units=False, pre=low_energy)
 
 
-def _slice_wise(package: ModelPackage, choice: DeviceChoice) -> StudySynthesizer:
+def slice_wise(package: ModelPackage, choice: DeviceChoice) -> StudySynthesizer:
+    """Of a network from pre-contrast slices to the card's phases, both in -1..1."""
     from .synthesizer import Synthesizer
 
     return _FromPre(Synthesizer(package, choice))
 
 
-def _time_conditioned(package: ModelPackage, choice: DeviceChoice) -> StudySynthesizer:
+def subtraction_unet(package: ModelPackage, choice: DeviceChoice) -> StudySynthesizer:
+    """Of a network from pre-contrast slices to subtraction images in 0..1."""
+    from ..networks.subtraction_unet import PhasesFromSubtraction
+    from .synthesizer import Synthesizer
+
+    return _FromPre(Synthesizer(package, choice, PhasesFromSubtraction))
+
+
+def time_conditioned(package: ModelPackage, choice: DeviceChoice) -> StudySynthesizer:
+    """Of a `TimeConditionedGenerator`."""
     from .time_conditioned import TimeConditionedSynthesizer
 
     return _FromPreAtTimes(TimeConditionedSynthesizer(package, choice))
 
 
-def _enhancement(package: ModelPackage, choice: DeviceChoice) -> StudySynthesizer:
+def enhancement(package: ModelPackage, choice: DeviceChoice) -> StudySynthesizer:
+    """Of a network from pre-contrast slices to relative enhancement."""
     from .enhancement import EnhancementSynthesizer
 
     return EnhancementSynthesizer(package, choice)
 
 
-def _volumetric(package: ModelPackage, choice: DeviceChoice) -> StudySynthesizer:
+def volumetric(package: ModelPackage, choice: DeviceChoice) -> StudySynthesizer:
+    """Of a network from pre-contrast volume and first phase to later phases."""
     from .volumetric import VolumetricSynthesizer
 
     return _FromPreAndFirst(VolumetricSynthesizer(package, choice))
 
 
-def _mammogram(package: ModelPackage, choice: DeviceChoice) -> StudySynthesizer:
+def mammogram(package: ModelPackage, choice: DeviceChoice) -> StudySynthesizer:
+    """Of a CycleGAN generator for mammograms."""
     from .mammogram import MammogramSynthesizer
 
     return _FromMammogram(MammogramSynthesizer(package, choice))
-
-
-_MAKERS: dict[str, Callable[[ModelPackage, DeviceChoice], StudySynthesizer]] = {
-    "pix2pixhd_generator": _slice_wise,
-    "subtraction_unet": _slice_wise,
-    "time_conditioned_generator": _time_conditioned,
-    "residual_enhancement": _enhancement,
-    "iter_unet": _volumetric,
-    "cyclegan_generator": _mammogram,
-}

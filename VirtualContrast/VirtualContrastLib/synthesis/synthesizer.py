@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from ..events import Events, InputError, Stage, VirtualContrastError
 from ..io.volumes import like, to_array
-from ..models.card import SLICE_WISE
-from ..networks.pix2pixhd import GENERATOR_DEFAULTS
-from ..networks.slice_wise import load_slice_network
+from ..networks.options import SliceOptions
 from .geometry import AxialView, resampled_size, resize_in_plane
 from .intensity import IntensityRecipe, foreground_threshold, make_recipe
 from .slice_network import SliceNetwork
 from .uncertainty import Perturbation, RunningSpread, background_noise_sd, draw_perturbations
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from ..models.card import InPlane
     from ..models.package import ModelPackage
     from .device import DeviceChoice
@@ -54,20 +54,22 @@ class SliceWise:
     Subclasses give the network and the times of its phases.
     """
 
-    def __init__(self, package: ModelPackage, architectures: Sequence[str], makes: str) -> None:
-        """Raises InputError where the package's architecture is none of `architectures`, which make `makes`."""
+    def __init__(self, package: ModelPackage) -> None:
+        """Raises InputError where the package's network does not read slices."""
         card = package.card
+        options = card.architecture.options
         if (
-            card.architecture.name not in architectures
+            not isinstance(options, SliceOptions)
             or card.outputs is None
             or card.intensity is None
             or card.in_plane is None
         ):
             raise InputError(
-                f"The model '{card.id}' ({card.architecture.name}) does not make {makes} from a pre-contrast volume "
-                "alone; choose another model."
+                f"The model '{card.id}' ({card.architecture.name}) does not make phases from slices of a pre-contrast "
+                "volume alone; choose another model."
             )
         self.card = card
+        self._base_width = options.base_width
         self._recipe: IntensityRecipe = make_recipe(card.intensity)
         self._in_plane = card.in_plane
         self._outputs = card.outputs
@@ -122,7 +124,7 @@ class SliceWise:
         drawn = draw_perturbations(perturbations, seed, noise_sd)
         total, done = todo.size * (1 + perturbations), 0
         events.progress(Stage.SYNTHESIZE, 0, total)
-        size = network.batch_size(work.network_input.shape[1:], self._base_width())
+        size = network.batch_size(work.network_input.shape[1:], self._base_width)
         for batch in (todo[start : start + size] for start in range(0, todo.size, size)):
             phases[:, batch] = self._run(work, network, batch, None, events)
             done += batch.size
@@ -155,23 +157,25 @@ class SliceWise:
             prediction = perturbation.undo(network.run(perturbation.apply(stack, neighbors), events))
         return np.stack([work.to_native(prediction[:, p], batch) for p in range(prediction.shape[1])])
 
-    def _base_width(self) -> int:
-        config = self.card.architecture.config
-        widths = config.get("widths", [config.get("ngf", GENERATOR_DEFAULTS["ngf"])])
-        return int(widths[0])
-
 
 class Synthesizer(SliceWise):
     """A model of fixed phases with its weights loaded; call `synthesize` for as many volumes as needed."""
 
-    def __init__(self, package: ModelPackage, device_choice: DeviceChoice) -> None:
-        """Raises InputError where the package is of another kind or its weights do not fit."""
-        super().__init__(package, SLICE_WISE, "phases at fixed times")
-        card = self.card
-        try:
-            generator = load_slice_network(card.architecture.name, card.architecture.config, package.load_state())
-        except ValueError as error:
-            raise InputError(f"The weights of the model '{card.id}' do not fit its network: {error}") from error
+    def __init__(
+        self,
+        package: ModelPackage,
+        device_choice: DeviceChoice,
+        as_generator: Callable[[Any], nn.Module] = lambda network: network,
+    ) -> None:
+        """Load the weights; raises InputError where the package is of another kind or they do not fit.
+
+        Args:
+            package: a model of fixed phases from slices.
+            device_choice: where the network runs.
+            as_generator: makes of the package's network one from slices to phases, both in -1..1.
+        """
+        super().__init__(package)
+        generator = as_generator(package.load_network())
         self.network = SliceNetwork(generator, device_choice, self._in_plane, self._outputs.channel_phases)
 
     def synthesize(self, pre: sitk.Image, events: Events, *, perturbations: int = 0, seed: int = 0) -> Synthesis:

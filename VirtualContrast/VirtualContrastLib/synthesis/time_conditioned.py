@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import SimpleITK as sitk
 
 from ..events import Events, InputError
-from ..networks.time_conditioned import AtTimes, build_time_conditioned
+from ..networks.time_conditioned import AtTimes, TimeConditionedGenerator
 from .slice_network import SliceNetwork
 from .synthesizer import SliceWise, Synthesis
 
@@ -16,22 +16,17 @@ if TYPE_CHECKING:
     from ..models.package import ModelPackage
     from .device import DeviceChoice
 
-ARCHITECTURE = "time_conditioned_generator"
-
 
 class TimeConditionedSynthesizer(SliceWise):
     """A time-conditioned model with its weights loaded; call `synthesize` for as many volumes as needed."""
 
     def __init__(self, package: ModelPackage, device_choice: DeviceChoice) -> None:
         """Raises InputError where the package is of another kind or its weights do not fit."""
-        super().__init__(package, [ARCHITECTURE], "phases at any time")
-        state = package.load_state()
-        try:
-            self.network = build_time_conditioned(self.card.architecture.config)
-            self.network.load_state_dict(state, strict=True)
-        except (ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"The weights of '{self.card.id}' do not fit its architecture: {reason}") from error
+        super().__init__(package)
+        network = package.load_network()
+        if not isinstance(network, TimeConditionedGenerator):
+            raise InputError(f"The model '{self.card.id}' does not make phases at any time; choose another model.")
+        self.network = network
         self._choice = device_choice
 
     def synthesize(

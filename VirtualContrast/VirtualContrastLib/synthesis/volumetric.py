@@ -8,19 +8,18 @@ window before the next window starts; its state does not cross windows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from ..events import Events, InputError, Stage, VirtualContrastError
 from ..io.volumes import like, same_geometry, to_array
-from ..networks.iter_unet import IterUNet, build_series_network
+from ..networks.iter_unet import IterUNet
+from ..networks.options import VolumetricOptions
 from ..networks.unet_3d import check_sides
 from .geometry import AxialView
 from .intensity import foreground_threshold
@@ -29,55 +28,14 @@ from .synthesizer import Synthesis
 from .ti_norm import TINorm
 
 if TYPE_CHECKING:
-    from ..models.card import ModelCard
     from ..models.package import ModelPackage
     from .device import DeviceChoice
 
 Float32 = NDArray[np.float32]
 Window = tuple[slice, slice, slice]
 
-ARCHITECTURE = "iter_unet"
 _SIGMA_SHARE = 0.125  # of the window's side, MONAI's default
 _LEAST_WEIGHT = 1e-3
-
-
-@dataclass(frozen=True)
-class VolumetricSettings:
-    """What a model card's `architecture.config` says of a 3-D network.
-
-    `network`: options of `networks.iter_unet.build_series_network`. `window_kji`: voxels the network sees at once, in
-    axial view. `overlap`: share of a window that its neighbor covers. `ti_norm_region`: voxels of the first
-    post-contrast volume that TI-norm takes mean and standard deviation from.
-    """
-
-    network: dict[str, Any]
-    window_kji: Sequence[int]
-    overlap: float
-    ti_norm_region: Any
-
-    @classmethod
-    def of(cls, card: ModelCard) -> Self:
-        """The settings of a card; raises InputError in one sentence where they do not fit a 3-D network."""
-        if card.architecture.name != ARCHITECTURE or card.inputs.phases != [0, 1] or card.outputs is None:
-            raise InputError(
-                f"The model '{card.id}' does not make later phases from the pre-contrast volume and one early phase."
-            )
-        try:
-            settings = cls(**card.architecture.config)
-            settings.check()
-        except (ValueError, TypeError) as error:
-            raise InputError(f"The model '{card.id}' has unusable options of its architecture: {error}.") from error
-        return settings
-
-    def check(self) -> None:
-        """Raise ValueError where a value is impossible."""
-        if len(self.window_kji) != 3:
-            raise ValueError("window_kji must be three numbers")
-        check_sides(self.window_kji)
-        if not 0 <= self.overlap < 1:
-            raise ValueError(f"overlap is {self.overlap:g}, it must be at least 0 and below 1")
-        if self.ti_norm_region not in ("volume", "foreground"):
-            raise ValueError(f"ti_norm_region is '{self.ti_norm_region}', an unknown region")
 
 
 class VolumetricSynthesizer:
@@ -85,18 +43,21 @@ class VolumetricSynthesizer:
 
     def __init__(self, package: ModelPackage, device_choice: DeviceChoice) -> None:
         """Raises InputError where the package is of another kind or its weights do not fit."""
-        self.card = package.card
-        self.settings = VolumetricSettings.of(package.card)
-        assert package.card.outputs is not None  # VolumetricSettings.of refuses such a card
-        self._trained_times_s = list(package.card.outputs.times_s)
-        state = package.load_state()
+        card = self.card = package.card
+        if card.inputs.phases != [0, 1] or card.outputs is None:
+            raise InputError(
+                f"The model '{card.id}' does not make later phases from the pre-contrast volume and one early phase."
+            )
         try:
-            self.network: nn.Module = build_series_network(self.settings.network)
-            self.network.load_state_dict(state, strict=True)
-        except (ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"The weights of '{self.card.id}' do not fit its architecture: {reason}") from error
-        self.network.eval().to(device_choice.device)
+            options = card.architecture.options
+            if not isinstance(options, VolumetricOptions):
+                raise ValueError("they are not those of a network over volumes")
+            check_sides(options.window_kji)
+        except ValueError as error:
+            raise InputError(f"The model '{card.id}' has unusable options of its architecture: {error}.") from error
+        self.settings = options
+        self._trained_times_s = list(card.outputs.times_s)
+        self.network = package.load_network().to(device_choice.device)
         self._choice = device_choice
 
     def synthesize(

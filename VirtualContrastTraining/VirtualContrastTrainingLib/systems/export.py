@@ -122,7 +122,7 @@ def _systems() -> dict[str, _Exported]:
         "pix2pixhd": _Exported(
             "generator.",
             lambda recipe: build_generator(recipe.generator),
-            over_slices("pix2pixhd_generator", "generator"),
+            over_slices("pix2pixhd", "generator"),
         ),
         "subtraction_unet": _Exported(
             "network.",
@@ -132,7 +132,7 @@ def _systems() -> dict[str, _Exported]:
         "time_conditioned": _Exported(
             "network.",
             lambda recipe: build_time_conditioned(recipe.network),
-            over_slices("time_conditioned_generator", "network"),
+            over_slices("time_conditioned", "network"),
         ),
         "iter_unet": _Exported(
             "network.",
@@ -164,7 +164,7 @@ def _mammogram_fields(recipe: Any) -> Fields:
         "stride": recipe.stride,
     }
     return {
-        "architecture": {"name": "cyclegan_generator", "config": config},
+        "architecture": {"name": "cyclegan", "config": config},
         "inputs": {},
         "training": recipe.model_dump(mode="json", exclude=_NOT_TRAINING | {"generator"}),
     }

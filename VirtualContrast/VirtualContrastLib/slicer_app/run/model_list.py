@@ -14,11 +14,9 @@ from slicer.i18n import tr as _
 
 from ...events import InputError
 from ...models import paths
-from ...models.capabilities import ABILITIES, Abilities
 from ...models.paths import CARD_NAME, WEIGHTS_NAME
+from ...networks.architectures import Abilities, find
 from ...run.settings import RunSettings
-
-SEGMENTATION = "nnunet"
 
 
 @dataclass(frozen=True)
@@ -112,8 +110,8 @@ def with_real_times(settings: RunSettings, times_s: tuple[float, ...] | None) ->
 def _read(folder: Path, name: str) -> ModelEntry | None:
     """The entry of a package folder; None for a lesion model, a damaged card or missing weights."""
     card = _json(folder / CARD_NAME)
-    architecture = _part(card, "architecture").get("name")
-    if architecture not in ABILITIES or architecture == SEGMENTATION or not (folder / WEIGHTS_NAME).is_file():
+    architecture = find(_part(card, "architecture").get("name"))
+    if architecture is None or architecture.kind != "synthesis" or not (folder / WEIGHTS_NAME).is_file():
         return None
     return ModelEntry(
         name,
@@ -122,7 +120,7 @@ def _read(folder: Path, name: str) -> ModelEntry | None:
         tuple(float(time_s) for time_s in _part(card, "outputs").get("times_s", ())),
         str(card.get("license", card.get("licence", ""))),
         str(card.get("version", "")),
-        ABILITIES[architecture],
+        architecture.abilities,
         tuple(int(phase) for phase in _part(card, "inputs").get("phases", ()) if int(phase) > 0),
     )
 

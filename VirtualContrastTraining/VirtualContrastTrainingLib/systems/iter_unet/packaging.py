@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from VirtualContrastLib.synthesis.volumetric import ARCHITECTURE
-
 from ... import __version__
 
 if TYPE_CHECKING:
@@ -20,7 +18,7 @@ def card_fields(recipe: IterUNetRecipe) -> dict[str, Any]:
         "version": __version__,
         "title": recipe.title,
         "architecture": {
-            "name": ARCHITECTURE,
+            "name": "iter_unet",
             "config": {
                 "network": recipe.network_options,
                 "window_kji": list(recipe.data.patch_kji),

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from VirtualContrastLib.models.package import InPlane, Inputs, IntensitySpec, Outputs
-from VirtualContrastLib.networks.time_conditioned import DEFAULTS, build_time_conditioned
+from VirtualContrastLib.networks.options import TimeConditionedOptions
 
 from ...data.phantom import make_phantom, uneven_settings
 from ...data.phantom.writing import write_phantom
@@ -75,14 +74,11 @@ class TimeConditionedRecipe(DescribedRecipe):
     @property
     def time_range_s(self) -> tuple[float, float]:
         """Seconds after injection between which phases are used."""
-        low, high = self.network.get("time_range_s", DEFAULTS["time_range_s"])
-        return float(low), float(high)
+        return TimeConditionedOptions.of(self.network).time_range_s
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
-        with torch.device("meta"):
-            build_time_conditioned(self.network)
-        if self.network["input_nc"] != len(self.inputs.channel_offsets):
+        if TimeConditionedOptions.of(self.network).input_nc != len(self.inputs.channel_offsets):
             raise ValueError("network.input_nc must be the number of inputs.channel_offsets")
         if self.schedule.slices_per_epoch is None:
             raise ValueError("schedule.slices_per_epoch is missing: slices are drawn at random")
