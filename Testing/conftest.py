@@ -1,16 +1,28 @@
 """Fixtures shared by all tests."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+TEST_DATA = Path(os.environ.get("VIRTUALCONTRAST_TEST_DATA") or REPOSITORY.parent / "shared" / "data")
+"""Real and reference images, which are not part of the repository; CONTRIBUTING.md says how to get them."""
+
+
+class Folder(type(Path())):
+    """A folder of which a file that is missing skips the test that asks for it."""
+
+    def __truediv__(self, name):
+        found = super().__truediv__(name)
+        if not found.exists():
+            pytest.skip(f"real test images are not at {found}; CONTRIBUTING.md says how to get them")
+        return Folder(found)
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real and reference images, which is not part of the repository."""
-    folder = REPOSITORY.parent / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip(f"real test images are not at {folder}")
-    return folder
+    """The folder of real and reference images; the test skips where it, or the set that it asks for, is missing."""
+    if not TEST_DATA.is_dir():
+        pytest.skip(f"real test images are not at {TEST_DATA}; CONTRIBUTING.md says how to get them")
+    return Folder(TEST_DATA)
