@@ -9,26 +9,51 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...events import InputError
+from ...io.dicom.headers import dicom_errors, quiet_pydicom
+from ...io.dicom.values import make_writable
 from ..content import DISCLAIMER, ModelIdentity, RunIdentity
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+# Patient, study and frame of reference, and what tells how the source was de-identified.
+FROM_SOURCE = (
+    "SpecificCharacterSet", "TimezoneOffsetFromUTC", "PatientName", "PatientID", "IssuerOfPatientID",
+    "PatientBirthDate", "PatientSex", "OtherPatientIDs", "PatientAge", "PatientSize", "PatientWeight",
+    "PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence",
+    "LongitudinalTemporalInformationModified", "StudyInstanceUID", "StudyDate", "StudyTime",
+    "ReferringPhysicianName", "StudyID", "AccessionNumber", "StudyDescription", "FrameOfReferenceUID",
+    "PositionReferenceIndicator", "PatientPosition", "BodyPartExamined", "Laterality",
+    "ImageLaterality",
+)  # fmt: skip
+# MR Image module: how the source was acquired, which the synthetic image imitates.
+MR_FROM_SOURCE = (
+    "ScanningSequence", "SequenceVariant", "ScanOptions", "MRAcquisitionType", "RepetitionTime",
+    "EchoTime", "EchoTrainLength", "InversionTime", "MagneticFieldStrength", "FlipAngle",
+    "AcquisitionDate", "AcquisitionTime", "LossyImageCompression", "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
+)  # fmt: skip
+EQUIPMENT_FROM_SOURCE = ("Manufacturer", "ManufacturerModelName", "SoftwareVersions")
+COPIED = (*FROM_SOURCE, *MR_FROM_SOURCE, *EQUIPMENT_FROM_SOURCE, "SliceThickness", "SOPInstanceUID", "Modality")
+"""Every element of a source that is read for an export."""
+
 
 def read_reference(files: Sequence[Path]) -> list[Dataset]:
-    """Headers (no pixels) of the DICOM files that the pre-contrast volume was read from.
+    """Headers (no pixels) of the DICOM files that the pre-contrast volume was read from, made fit to be written.
 
     Raises InputError when there is none, a file is not DICOM, the modality is not MR, or the files belong to
     several studies.
     """
     import pydicom
-    from pydicom.errors import InvalidDicomError
 
     headers: list[Dataset] = []
     for path in files:
         try:
-            headers.append(pydicom.dcmread(path, stop_before_pixels=True))
-        except (InvalidDicomError, OSError) as error:
+            with quiet_pydicom():
+                header = pydicom.dcmread(path, stop_before_pixels=True)
+                make_writable(header, COPIED)
+            headers.append(header)
+        except dicom_errors() as error:
             raise InputError(f"{path.name} cannot be read as DICOM; give the source series of the volume.") from error
     if not headers:
         raise InputError("The list of DICOM source files is empty; leave the source out or give its files.")
@@ -78,7 +103,7 @@ def _acquisition_equipment(source: Dataset) -> Dataset:
     item = Dataset()
     item.PurposeOfReferenceCodeSequence = [code_item("109101", "DCM", "Acquisition Equipment")]
     item.Manufacturer = source.get("Manufacturer") or "unknown"
-    copy_attributes(source, item, ["ManufacturerModelName", "SoftwareVersions"])
+    copy_attributes(source, item, EQUIPMENT_FROM_SOURCE[1:])
     return item
 
 

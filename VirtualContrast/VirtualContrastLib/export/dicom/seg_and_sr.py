@@ -15,6 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ...events import InputError
+from ...io.dicom.headers import quiet_pydicom
 from ...kinetics.curves import LesionCurve
 from ...kinetics.parameters import CurveType
 from ...lesions.measurement import LesionMeasures
@@ -35,6 +36,7 @@ CURVE_CODES = {
 }
 
 
+@quiet_pydicom()
 def write_segmentation(path: Path, labels: sitk.Image, series: Sequence[Path], run: RunIdentity) -> Dataset | None:
     """Write instance `labels` as DICOM SEG; returns the dataset, or None (no file) where there is no lesion.
 
@@ -134,6 +136,7 @@ def _site(centroid_lps_mm: Sequence[float], reference: sitk.Image) -> Any:
     return _coded(value, "SCT", meaning)
 
 
+@quiet_pydicom()
 def write_measurements(
     path: Path,
     measures: Sequence[LesionMeasures],

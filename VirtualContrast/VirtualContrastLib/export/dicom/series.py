@@ -19,33 +19,25 @@ import numpy as np
 import SimpleITK as sitk
 
 from ...events import InputError
+from ...io.dicom.headers import quiet_pydicom
 from ...study import Phase, Study
 from ..content import DISCLAIMER, RunIdentity, acquired_phases, covers_both_breasts
-from .common import add_equipment, copy_attributes, ds, label_as_synthetic, read_reference, source_images
+from .common import (
+    FROM_SOURCE,
+    MR_FROM_SOURCE,
+    add_equipment,
+    copy_attributes,
+    ds,
+    label_as_synthetic,
+    read_reference,
+    source_images,
+)
 from .quantization import Quantization, quantization
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 FIRST_SERIES_NUMBER = 9000
-
-# Patient, study and frame of reference, and what tells how the source was de-identified.
-FROM_SOURCE = (
-    "SpecificCharacterSet", "TimezoneOffsetFromUTC", "PatientName", "PatientID", "IssuerOfPatientID",
-    "PatientBirthDate", "PatientSex", "OtherPatientIDs", "PatientAge", "PatientSize", "PatientWeight",
-    "PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence",
-    "LongitudinalTemporalInformationModified", "StudyInstanceUID", "StudyDate", "StudyTime",
-    "ReferringPhysicianName", "StudyID", "AccessionNumber", "StudyDescription", "FrameOfReferenceUID",
-    "PositionReferenceIndicator", "PatientPosition", "BodyPartExamined", "Laterality",
-    "ImageLaterality",
-)  # fmt: skip
-# MR Image module: how the source was acquired, which the synthetic image imitates.
-MR_FROM_SOURCE = (
-    "ScanningSequence", "SequenceVariant", "ScanOptions", "MRAcquisitionType", "RepetitionTime",
-    "EchoTime", "EchoTrainLength", "InversionTime", "MagneticFieldStrength", "FlipAngle",
-    "AcquisitionDate", "AcquisitionTime", "LossyImageCompression", "LossyImageCompressionRatio",
-    "LossyImageCompressionMethod",
-)  # fmt: skip
 
 
 def check_exportable(study: Study) -> None:
@@ -81,7 +73,13 @@ def write_dicom_series(
     """
     if not phases or not all(phase.synthetic for phase in phases):
         raise InputError("DICOM export labels its images as synthetic; give at least one phase, all of them synthetic.")
-    headers = read_reference(reference) if reference else []
+    with quiet_pydicom():
+        return _write_phases(phases, out_dir, run, read_reference(reference) if reference else [])
+
+
+def _write_phases(
+    phases: Sequence[Phase], out_dir: Path, run: RunIdentity, headers: list[Dataset]
+) -> dict[int, list[Path]]:
     scale = quantization([phase.image for phase in phases])
     window = _window([phase.image for phase in phases])
     written: dict[int, list[Path]] = {}
@@ -253,7 +251,7 @@ def _slice(template: Dataset, image: sitk.Image, k: int, uid: str, headers: list
 def _slice_thickness(headers: list[Dataset], spacing_mm: float) -> float:
     """The thickness that the source states, else the distance between slices, in mm."""
     stated = headers[0].get("SliceThickness") if headers else None
-    return float(stated) if stated else spacing_mm
+    return float(stated) if stated and float(stated) > 0 else spacing_mm
 
 
 def _window(images: Sequence[sitk.Image]) -> tuple[float, float]:

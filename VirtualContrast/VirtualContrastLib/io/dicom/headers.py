@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import struct
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...events import InputError
+from .values import clock_digits, day_digits, drop_unreadable
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -66,7 +68,8 @@ class DicomFrame:
 @dataclass(frozen=True)
 class SeriesHeader:
     """What all images of a series share. `hints` holds words of the header that the pre-contrast checks look at,
-    `stored_range` the smallest and largest stored value that its pixels can have.
+    `stored_range` the smallest and largest stored value that its pixels can have, `unreadable` the names of elements
+    whose value is of no use (text for a number) and was left out.
     """
 
     uid: str
@@ -79,6 +82,7 @@ class SeriesHeader:
     samples: int
     stored_range: tuple[int, int] = (0, 65535)
     hints: Mapping[str, str] = field(default_factory=dict)
+    unreadable: tuple[str, ...] = ()
 
 
 def dicom_errors() -> tuple[type[Exception], ...]:
@@ -100,16 +104,18 @@ def dicom_errors() -> tuple[type[Exception], ...]:
 
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Keep pydicom's remarks on odd but readable values off standard error inside the block."""
-    logger = logging.getLogger("pydicom")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+    """Keep the remarks of pydicom and highdicom off standard error inside the block: they quote values of headers."""
+    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def is_dicom(path: Path) -> bool:
@@ -130,9 +136,11 @@ def read_headers(path: Path) -> tuple[SeriesHeader, list[DicomFrame]] | None:
     try:
         with quiet_pydicom():
             dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
+            unreadable = drop_unreadable(dataset, _TAGS)
             if not dataset.get("Rows") or not dataset.get("Columns"):
                 return None
-            return _series_header(dataset), _frames(dataset, path)
+            header = _series_header(dataset)
+            return dataclasses.replace(header, unreadable=tuple(unreadable)), _frames(dataset, path)
     except dicom_errors() as error:
         raise InputError(f"{path.name} is a damaged DICOM file: its header cannot be read.") from error
 
@@ -244,9 +252,9 @@ def _tags(dataset: Dataset, group: Any, shared: Any) -> dict[str, float]:
 
 def _moment(dataset: Dataset, day: str, clock: str) -> float | None:
     """Seconds from a date and a time element; without a date, the series date or day 0 (only differences count)."""
-    digits = str(dataset.get(clock) or "").replace(":", "").strip()
-    days = str(dataset.get(day) or dataset.get("SeriesDate") or "").replace(".", "").strip()
-    return _datetime((days if len(days) == 8 else "00010101") + digits) if digits else None
+    digits = clock_digits(dataset.get(clock))
+    days = day_digits(dataset.get(day)) or day_digits(dataset.get("SeriesDate")) or "00010101"
+    return _datetime(days + digits) if digits else None
 
 
 def _datetime(value: Any) -> float | None:
@@ -256,6 +264,8 @@ def _datetime(value: Any) -> float | None:
     if len(whole) < 10 or not whole.isdigit():
         return None
     whole = whole.ljust(14, "0")
+    if int(whole[8:10]) > 23 or int(whole[10:12]) > 59 or int(whole[12:14]) > 60:
+        return None
     try:
         days = date(int(whole[:4]), int(whole[4:6]), int(whole[6:8])).toordinal()
         seconds = int(whole[8:10]) * 3600 + int(whole[10:12]) * 60 + int(whole[12:14])

@@ -122,6 +122,8 @@ def read(path: Path, index: int | None) -> Loaded:
         warnings.append(
             f"{path.name}: no time tag tells its {len(pairs)} volumes apart; they were taken by {phase.separated_by}."
         )
+    if chosen.header.unreadable:
+        warnings.append(f"{path.name}: unreadable elements were left out: {', '.join(chosen.header.unreadable)}.")
     if path.is_file() and len(phase.frames) == 1:
         warnings.append(f"{path.name} is a single slice; give its folder to read the whole series.")
     clocks = {f"trigger {chosen.header.uid}" if tag == "trigger" else tag: t for tag, t in phase.times.items()}
