@@ -19,7 +19,7 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleWidget,
 )
 from VirtualContrastLib.run.settings import RunSettings
-from VirtualContrastLib.slicer_app import sample_data, self_test
+from VirtualContrastLib.slicer_app import self_test, start_up
 from VirtualContrastLib.slicer_app.panel import Panel
 from VirtualContrastLib.slicer_app.run.parameters import VirtualContrastParameters
 from VirtualContrastLib.slicer_app.run.synthesis_run import Synthesis
@@ -47,7 +47,7 @@ class VirtualContrast(ScriptedLoadableModule):
             "Uses PyTorch, nnU-Net, SimpleITK, highdicom and 3D Slicer. The models that come with it were trained on "
             "simulated phantoms only."
         )
-        slicer.app.connect("startupCompleted()", sample_data.register)
+        slicer.app.connect("startupCompleted()", start_up.run)
 
 
 class VirtualContrastWidget(ScriptedLoadableModuleWidget):

@@ -18,7 +18,7 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
-from VirtualContrastTrainingLib.slicer_app import self_test
+from VirtualContrastTrainingLib.slicer_app import layout, self_test
 from VirtualContrastTrainingLib.slicer_app.run_folder import RunFolder, Start
 from VirtualContrastTrainingLib.slicer_app.training import Training
 from VirtualContrastTrainingLib.slicer_app.widget import Panel
@@ -44,6 +44,7 @@ class VirtualContrastTraining(ScriptedLoadableModule):
             "Uses PyTorch, Lightning, nnU-Net, SimpleITK and 3D Slicer. The recipes follow published experiments, "
             "which they name."
         )
+        slicer.app.connect("startupCompleted()", layout.register)
 
 
 class VirtualContrastTrainingWidget(ScriptedLoadableModuleWidget):

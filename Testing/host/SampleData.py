@@ -44,6 +44,11 @@ class SampleDataSource:
         if any(len(values) != count for values in lists):
             raise ValueError("All fields of sample data source must have the same length")
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SampleDataSource) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
 
 class SampleDataLogic:
     """Registers and loads sources."""
@@ -52,19 +57,58 @@ class SampleDataLogic:
         self.logMessage = logMessage
 
     @staticmethod
-    def registerCustomSampleDataSource(category: str = "Custom", **source: Any) -> None:
-        """Add a source to a category; the keywords are those of ``SampleDataSource``."""
-        if not hasattr(slicer.modules, "sampleDataSources"):
-            slicer.modules.sampleDataSources = {}
-        slicer.modules.sampleDataSources.setdefault(category, []).append(SampleDataSource(**source))
+    def registerCustomSampleDataCategory(category: str, title: str) -> None:
+        """Give a category a title for people."""
+        if not hasattr(slicer.modules, "sampleDataSourceCategories"):
+            slicer.modules.sampleDataSourceCategories = {}
+        slicer.modules.sampleDataSourceCategories.setdefault(category, {})["title"] = title
 
     @staticmethod
-    def sourceForSampleName(sampleName: str) -> SampleDataSource | None:
+    def categoryTitle(category: str) -> str:
+        """The title of a category, or its name where it has none."""
+        return getattr(slicer.modules, "sampleDataSourceCategories", {}).get(category, {}).get("title", category)
+
+    @staticmethod
+    def registerCustomSampleDataSource(
+        category: str = "Custom",
+        sampleName: str | None = None,
+        uris: Any = None,
+        fileNames: Any = None,
+        nodeNames: Any = None,
+        customDownloader: Any = None,
+        thumbnailFileName: str | None = None,
+        loadFileTypes: Any = None,
+        loadFiles: Any = None,
+        loadFileProperties: dict = {},  # noqa: B006  as in Slicer
+        checksums: Any = None,
+        loadFileType: Any = None,
+    ) -> None:
+        """Add a source to a category, unless the same is there."""
+        if loadFileType is not None and loadFileTypes is not None:
+            raise ValueError("loadFileType and loadFileTypes cannot be specified at the same time")
+        source = SampleDataSource(
+            sampleName=sampleName, uris=uris, fileNames=fileNames, nodeNames=nodeNames, checksums=checksums,
+            loadFiles=loadFiles, customDownloader=customDownloader, thumbnailFileName=thumbnailFileName,
+            loadFileTypes=loadFileTypes or loadFileType, loadFileProperties=loadFileProperties,
+        )  # fmt: skip
+        if not SampleDataLogic.isSampleDataSourceRegistered(category, source):
+            slicer.modules.sampleDataSources.setdefault(category, []).append(source)
+
+    @staticmethod
+    def isSampleDataSourceRegistered(category: str, sampleDataSource: SampleDataSource) -> bool:
+        """Whether a category has a source that says the same."""
+        if not hasattr(slicer.modules, "sampleDataSources"):
+            slicer.modules.sampleDataSources = {}
+        return sampleDataSource in slicer.modules.sampleDataSources.get(category, [])
+
+    def sourceForSampleName(self, sampleName: str) -> SampleDataSource | None:
         """The source of that name in any category."""
         categories = getattr(slicer.modules, "sampleDataSources", {}).values()
         return next((s for sources in categories for s in sources if s.sampleName == sampleName), None)
 
-    def downloadFromSource(self, source: SampleDataSource, **_: Any) -> list[Any]:
+    def downloadFromSource(
+        self, source: SampleDataSource, maximumAttemptsCount: int = 3, forceDownload: bool = False
+    ) -> list[Any]:
         """Load the files of a source; returns the nodes (or the paths of files not to be loaded)."""
         if source.customDownloader is not None:
             source.customDownloader(source)

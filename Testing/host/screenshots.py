@@ -78,11 +78,17 @@ def take(out, folder, phantom, result):
     layout.set_overlay(loaded)
     grab_slice(loaded, largest, layout.SUBTRACTION, out / "subtraction.png")
     for widget, name in ((manager.threeDWidget(layout.VIEW_3D).threeDView(), "mip"),
-                         (manager.plotWidget(layout.PLOT).plotView(), "curves")):  # fmt: skip
+                         (plot_view(manager, layout.PLOT), "curves")):  # fmt: skip
         widget.resize(800, 600)
         widget.save_png(out / f"{name}.png")
     HOST.grab_panel("VirtualContrast").save(str(out / "panel.png"))
     grab_reading(panel, folder, phantom, result, out / "reading.png")
+
+
+def plot_view(manager, tag):
+    """The plot view of this tag; the layout manager knows them by number alone."""
+    widgets = map(manager.plotWidget, range(manager.plotViewCount))
+    return next(w.plotView() for w in widgets if w.mrmlPlotViewNode().GetLayoutName() == tag)
 
 
 def grab_reading(panel, folder, phantom, result, path):

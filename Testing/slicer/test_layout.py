@@ -118,7 +118,7 @@ def test_a_lesion_comes_into_all_views_and_its_curve_is_shown(shown):
         assert manager().sliceWidget(tag).mrmlSliceNode().GetSliceOffset() == pytest.approx(row.centroid_ras[2])
     camera = manager().threeDWidget(layout.VIEW_3D).threeDView().cameraNode()
     assert camera.GetFocalPoint() == pytest.approx(row.centroid_ras)
-    plot = manager().plotWidget(layout.PLOT).mrmlPlotViewNode()
+    plot = slicer.mrmlScene.GetSingletonNode(layout.PLOT, "vtkMRMLPlotViewNode")
     assert plot.GetPlotChartNodeID() == shown.charts["lesion_2"]
     sky_blue = share(manager().sliceWidget(layout.PHASE).sliceView().pixels(), lambda r, g, b: (b > r + 80) & (b > g))
     assert sky_blue > 0.001  # the outline of lesion 2

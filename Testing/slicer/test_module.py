@@ -120,9 +120,10 @@ def test_with_nothing_installed_the_panel_explains_itself_and_asks_on_apply(host
 def test_the_phantom_is_registered_once_and_loads(host, module):
     sample_data.register()
     sample_data.register()
+    assert SampleData.SampleDataLogic.categoryTitle(sample_data.CATEGORY) == "Virtual Contrast"
     names = [source.sampleName for source in slicer.modules.sampleDataSources["VirtualContrast"]]
     assert names == [sample_data.NAME]
-    source = SampleData.SampleDataLogic.sourceForSampleName(sample_data.NAME)
+    source = SampleData.SampleDataLogic().sourceForSampleName(sample_data.NAME)
     assert Path(source.thumbnailFileName).is_file()
     node = SampleData.downloadSample(sample_data.NAME)
     assert node.GetImageData().GetDimensions() == (192, 120, 40)

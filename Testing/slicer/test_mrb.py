@@ -1,11 +1,16 @@
 """A scene with a result, saved and loaded, holds the same result."""
 
 import dataclasses
+import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import result_samples
 import slicer
+from host_samples import HOST_FOLDER
+from module_samples import MODULE
 from VirtualContrastLib.slicer_app.scene import nodes, result, tables
 from VirtualContrastLib.slicer_app.views import layout, lesion_table
 
@@ -111,3 +116,51 @@ def test_deleting_the_folder_of_a_loaded_result_leaves_only_the_users_nodes(load
     assert not [
         node.GetName() for node in scene_nodes if node.IsA("vtkMRMLTableNode") or node.IsA("vtkMRMLPlotChartNode")
     ]
+
+
+FRESH = f"""
+import json, sys
+sys.path.insert(0, {str(HOST_FOLDER)!r})
+import slicer_host
+host = slicer_host.boot()
+import slicer
+told = []
+for path in sys.argv[2:]:
+    if sys.argv[1] == "with":
+        host.load_module({str(MODULE)!r}, select=False)
+        slicer.app.startupCompleted.emit()
+    slicer.util.loadScene(path)
+    manager = slicer.app.layoutManager()
+    description = manager.layoutLogic().GetLayoutNode().GetCurrentLayoutDescription()
+    views = manager.layoutLogic().GetViewNodes()
+    told.append([manager.layout, len(description), views.GetNumberOfItems()])
+    host.reset()
+print(json.dumps(told))
+"""
+
+
+def in_a_fresh_process(extension, *scenes):
+    """Layout, length of its description and number of views after loading each of the scenes."""
+    arguments = [sys.executable, "-c", FRESH, extension, *map(str, scenes)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_saved_scene_opens_with_views_without_the_extension_and_an_older_one_with_it(loaded, tmp_path):
+    layout.show(loaded)
+    node = slicer.app.layoutManager().layoutLogic().GetLayoutNode()
+    slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    assert slicer.app.layoutManager().layout == layout.LAYOUT_ID
+    node.SetSaveWithScene(True)  # as before the layout was kept out
+    slicer.util.saveScene(str(tmp_path / "old.mrb"))
+    ((number, length, views),) = in_a_fresh_process("without", tmp_path / "scene.mrb")
+    assert number == slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+    assert length > 0
+    assert views == 4
+    new, old = in_a_fresh_process("with", tmp_path / "scene.mrb", tmp_path / "old.mrb")
+    assert new[0] == slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+    assert old[0] == layout.LAYOUT_ID
+    assert old[2] == 5
+    slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+    assert node.GetSaveWithScene()

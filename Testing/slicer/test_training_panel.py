@@ -149,7 +149,7 @@ def test_a_run_shows_progress_curves_and_its_model_and_blocks_nothing(host, pane
     assert not charts()[1].GetYAxisLogScale()
     assert layout.is_shown()
     for kind in (LOSSES, METRICS):
-        view = slicer.app.layoutManager().plotWidget(layout.VIEWS[kind]).mrmlPlotViewNode()
+        view = slicer.mrmlScene.GetSingletonNode(layout.VIEWS[kind], "vtkMRMLPlotViewNode")
         assert view.GetPlotChartNodeID() == panel.view.charts.chart(kind).GetID()
     assert "lesion mae 0.04 (0.2 at first)" in ui.metricsLabel.text
     assert "TRAINED ON SIMULATED PHANTOMS ONLY" in ui.modelLabel.text

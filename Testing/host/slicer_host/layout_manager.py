@@ -113,7 +113,9 @@ class LayoutManager(QtCore.QObject):
     def threeDWidget(self, which: int | str) -> ViewWidget | None:
         return self._pick(ThreeDView, which)
 
-    def plotWidget(self, which: int | str) -> ViewWidget | None:
+    def plotWidget(self, which: int) -> ViewWidget | None:
+        if not isinstance(which, int):
+            raise ValueError(f"Called plotWidget(int id) with wrong arguments: ({which!r},)")
         return self._pick(PlotView, which)
 
     def _pick(self, view_class: type, which: int | str) -> ViewWidget | None:

@@ -11,10 +11,10 @@ import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
-from slicer.util import VTKObservationMixin
 
 from ..events import VirtualContrastError
 from ..worker.protocol import told_time
+from .observers import Observers
 from .reader.widget import ReadingPanel
 from .run import install
 from .run.log_window import LogWindow
@@ -34,14 +34,14 @@ _NOT_FOR_READERS = (
 )  # fmt: skip
 
 
-class Panel(VTKObservationMixin):
+class Panel:
     """The module's widget and what its controls do.
 
     `resource_path` gives the path of a file in Resources, `is_entered` tells whether Slicer shows the module.
     """
 
     def __init__(self, logic: Any, resource_path: Callable[[str], str], is_entered: Callable[[], bool]) -> None:
-        VTKObservationMixin.__init__(self)
+        self._observers = Observers()
         self.logic, self._is_entered = logic, is_entered
         self.parameters: Any = None
         self._gui_tag: int | None = None
@@ -87,7 +87,7 @@ class Panel(VTKObservationMixin):
         """The module goes away: end the run and the worker process."""
         self._device_timer.stop()
         self._use(None)
-        self.removeObservers()
+        self._observers.clear()
         self.reading.cleanup()
         self.results.cleanup()
         self.log_window.close()
@@ -96,9 +96,9 @@ class Panel(VTKObservationMixin):
 
     def _connect(self) -> None:
         ui, scene = self.ui, slicer.mrmlScene
-        self.addObserver(scene, scene.StartCloseEvent, self._on_scene_closes)
-        self.addObserver(scene, scene.EndCloseEvent, self._on_scene_changed)
-        self.addObserver(scene, scene.EndImportEvent, self._on_scene_changed)
+        self._observers.add(scene, scene.StartCloseEvent, self._on_scene_closes)
+        self._observers.add(scene, scene.EndCloseEvent, self._on_scene_changed)
+        self._observers.add(scene, scene.EndImportEvent, self._on_scene_changed)
         ui.applyButton.connect("clicked(bool)", self._on_apply)
         ui.cancelButton.connect("clicked(bool)", self._on_cancel)
         ui.freeButton.connect("clicked(bool)", self._on_free)
@@ -123,11 +123,11 @@ class Panel(VTKObservationMixin):
         """Let the controls show and change `parameters` (None: no scene to work on)."""
         if self.parameters is not None:
             self.parameters.disconnectGui(self._gui_tag)
-            self.removeObserver(self.parameters, vtk.vtkCommand.ModifiedEvent, self._update)
+            self._observers.forget(self.parameters)
         self.parameters = parameters
         if parameters is not None:
             self._gui_tag = parameters.connectGui(self.ui)
-            self.addObserver(parameters, vtk.vtkCommand.ModifiedEvent, self._update)
+            self._observers.add(parameters, vtk.vtkCommand.ModifiedEvent, self._update)
             self._models.fill(parameters.model)
         self._update()
 

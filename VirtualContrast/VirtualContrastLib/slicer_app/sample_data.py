@@ -18,15 +18,13 @@ THUMBNAIL = RESOURCES / "Icons" / "VirtualContrastPhantom.png"
 
 
 def register() -> None:
-    """Register the phantom; once."""
+    """Register the phantom; Slicer leaves out what it has already."""
     import SampleData
 
-    if SampleData.SampleDataLogic.sourceForSampleName(NAME) is not None:
-        return
+    SampleData.SampleDataLogic.registerCustomSampleDataCategory(CATEGORY, _("Virtual Contrast"))
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category=CATEGORY,
         sampleName=NAME,
-        sampleDescription=_("Simulated pre-contrast breast MRI (phantom)"),
         uris=VOLUME.as_uri(),
         fileNames=VOLUME.name,
         nodeNames=NAME,

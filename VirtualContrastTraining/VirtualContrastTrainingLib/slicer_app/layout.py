@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import slicer
+from VirtualContrastLib.slicer_app.views import layouts
 
 from .charts import LOSSES, METRICS, Charts
 
@@ -17,18 +18,19 @@ def _plot_xml(kind: str) -> str:
 
 
 _XML = f"""<layout type="vertical" split="true">{"".join(map(_plot_xml, VIEWS))}</layout>"""
+LAYOUTS = {LAYOUT_ID: _XML}
+
+
+def register() -> None:
+    """Make the layout known, once the application has started."""
+    layouts.register(LAYOUTS)
 
 
 def show(charts: Charts) -> None:
     """Switch to the layout and show the charts of a run."""
-    manager = slicer.app.layoutManager()
-    if manager is None:
-        return
-    layout = manager.layoutLogic().GetLayoutNode()
-    if not layout.IsLayoutDescription(LAYOUT_ID):
-        layout.AddLayoutDescription(LAYOUT_ID, _XML)
-    manager.setLayout(LAYOUT_ID)
-    put(charts)
+    if slicer.app.layoutManager() is not None:
+        layouts.use(LAYOUT_ID, LAYOUTS)
+        put(charts)
 
 
 def put(charts: Charts) -> None:
@@ -37,9 +39,8 @@ def put(charts: Charts) -> None:
     if manager is None or manager.layout != LAYOUT_ID:
         return
     for kind, tag in VIEWS.items():
-        widget, chart = manager.plotWidget(tag), charts.chart(kind)
-        if widget is not None:
-            view = widget.mrmlPlotViewNode()
+        view, chart = slicer.mrmlScene.GetSingletonNode(tag, "vtkMRMLPlotViewNode"), charts.chart(kind)
+        if view is not None:
             wanted = chart.GetID() if chart is not None else None
             if view.GetPlotChartNodeID() != wanted:
                 view.SetPlotChartNodeID(wanted)

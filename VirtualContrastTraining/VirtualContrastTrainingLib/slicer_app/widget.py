@@ -12,8 +12,8 @@ from typing import Any
 import qt
 import slicer
 from slicer.i18n import tr as _
-from slicer.util import VTKObservationMixin
 from VirtualContrastLib.events import ExitCode, VirtualContrastError
+from VirtualContrastLib.slicer_app.observers import Observers
 from VirtualContrastLib.slicer_app.run import install
 from VirtualContrastLib.slicer_app.run.log_window import LogWindow
 
@@ -27,11 +27,11 @@ ERROR_STYLE = "color: #b00020; font-weight: bold;"
 POLL_MS = 500
 
 
-class Panel(VTKObservationMixin):
+class Panel:
     """The module's widget and what its controls do. `is_entered` tells whether Slicer shows the module."""
 
     def __init__(self, training: Training, ui_path: str, is_entered: Callable[[], bool]) -> None:
-        VTKObservationMixin.__init__(self)
+        self._observers = Observers()
         self.training, self._is_entered = training, is_entered
         self.missing: list[str] = []
         self.recipes: list[RecipeEntry] = []
@@ -68,7 +68,7 @@ class Panel(VTKObservationMixin):
     def cleanup(self) -> None:
         """The module goes away: end what runs."""
         self._timer.stop()
-        self.removeObservers()
+        self._observers.clear()
         self.log_window.close()
         self.training.ended = lambda kind, code, sentence: None
         self.training.shutdown()
@@ -82,8 +82,8 @@ class Panel(VTKObservationMixin):
 
     def _connect(self) -> None:
         ui, scene = self.ui, slicer.mrmlScene
-        self.addObserver(scene, scene.EndCloseEvent, self._on_scene_changed)
-        self.addObserver(scene, scene.EndImportEvent, self._on_scene_changed)
+        self._observers.add(scene, scene.EndCloseEvent, self._on_scene_changed)
+        self._observers.add(scene, scene.EndImportEvent, self._on_scene_changed)
         ui.recipeComboBox.connect("currentIndexChanged(int)", self._on_recipe)
         ui.recipePath.connect("currentPathChanged(QString)", self._on_recipe)
         ui.outputPath.connect("currentPathChanged(QString)", self._on_output)

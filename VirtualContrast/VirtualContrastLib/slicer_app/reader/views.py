@@ -13,7 +13,7 @@ import slicer
 
 from ...reader_study.images import WINDOW, CaseImages
 from ..scene import nodes
-from ..views import display
+from ..views import display, layouts
 from ..views.annotation import READING
 
 BESIDE, IMAGE = "VirtualContrastBeside", "VirtualContrastReading"
@@ -24,6 +24,34 @@ _LABELS = {BESIDE: "Comparison", IMAGE: "Image to read", SECOND: "Second plane",
 _COLORS = {BESIDE: "#8da0cb", IMAGE: "#e69f00", SECOND: "#b3b3b3", THIRD: "#b3b3b3"}
 _PLANES = ("Sagittal", "Coronal", "Axial")  # across the R, A and S axis
 Point = tuple[float, float, float]
+
+
+def _slice_xml(tag: str) -> str:
+    return f"""<item><view class="vtkMRMLSliceNode" singletontag="{tag}">
+     <property name="orientation" action="default">Axial</property>
+     <property name="viewlabel" action="default">{_LABELS[tag]}</property>
+     <property name="viewcolor" action="default">{_COLORS[tag]}</property>
+     <property name="viewgroup" action="default">{_GROUP}</property></view></item>"""
+
+
+def _layout_id(*, beside: bool, volumetric: bool) -> int:
+    return _FIRST_LAYOUT_ID + beside + 2 * volumetric
+
+
+def _layout_xml(*, beside: bool, volumetric: bool) -> str:
+    first = "".join(map(_slice_xml, (BESIDE, IMAGE) if beside else (IMAGE,)))
+    row = f'<layout type="horizontal">{first}</layout>'
+    if not volumetric:
+        return row
+    second = f'<layout type="horizontal">{_slice_xml(SECOND)}{_slice_xml(THIRD)}</layout>'
+    return f'<layout type="vertical" split="true"><item>{row}</item><item>{second}</item></layout>'
+
+
+LAYOUTS = {
+    _layout_id(beside=beside, volumetric=volumetric): _layout_xml(beside=beside, volumetric=volumetric)
+    for beside in (False, True)
+    for volumetric in (False, True)
+}
 
 
 class ReadingViews:
@@ -41,7 +69,7 @@ class ReadingViews:
         manager = slicer.app.layoutManager()
         if manager is None:
             return
-        _use_layout(manager, beside=beside is not None, volumetric=images.volumetric)
+        layouts.use(_layout_id(beside=beside is not None, volumetric=images.volumetric), LAYOUTS)
         main, *others = _planes(images.image)
         shown = [(IMAGE, image, main)]
         shown += [(BESIDE, beside, main)] if beside is not None else []
@@ -111,27 +139,6 @@ class ReadingViews:
         self._point.SetMaximumNumberOfControlPoints(1)
         self._point.SetControlPointLabelFormat("%N")
         self._point.SetSaveWithScene(False)
-
-
-def _use_layout(manager: Any, *, beside: bool, volumetric: bool) -> None:
-    layout_id = _FIRST_LAYOUT_ID + beside + 2 * volumetric
-    node = manager.layoutLogic().GetLayoutNode()
-    if not node.IsLayoutDescription(layout_id):
-        first = "".join(map(_slice_xml, (BESIDE, IMAGE) if beside else (IMAGE,)))
-        row = f'<layout type="horizontal">{first}</layout>'
-        if volumetric:
-            second = f'<layout type="horizontal">{_slice_xml(SECOND)}{_slice_xml(THIRD)}</layout>'
-            row = f'<layout type="vertical" split="true"><item>{row}</item><item>{second}</item></layout>'
-        node.AddLayoutDescription(layout_id, row)
-    manager.setLayout(layout_id)
-
-
-def _slice_xml(tag: str) -> str:
-    return f"""<item><view class="vtkMRMLSliceNode" singletontag="{tag}">
-     <property name="orientation" action="default">Axial</property>
-     <property name="viewlabel" action="default">{_LABELS[tag]}</property>
-     <property name="viewcolor" action="default">{_COLORS[tag]}</property>
-     <property name="viewgroup" action="default">{_GROUP}</property></view></item>"""
 
 
 def _planes(image: sitk.Image) -> list[str]:

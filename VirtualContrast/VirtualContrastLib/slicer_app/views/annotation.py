@@ -10,9 +10,9 @@ from typing import Any
 
 import slicer
 import vtk
-from slicer.util import VTKObservationMixin
 
 from ...export.content import LABEL
+from ..observers import Observers
 from ..scene import nodes
 
 READING = nodes.PREFIX + "Reading"
@@ -22,24 +22,27 @@ FONT_SIZE = 14
 COLOR = (1.0, 0.85, 0.2)
 
 
-class Annotator(VTKObservationMixin):
-    """Keeps the label right from its making to `cleanup`."""
+class Annotator:
+    """Keeps the label right from its making to `cleanup`.
+
+    It is told of every node that comes and goes, in every module: what it then does must not depend on their number.
+    """
 
     def __init__(self) -> None:
-        VTKObservationMixin.__init__(self)
+        self._observers = Observers()
         self._blinded = False
         self._actors: dict[str, tuple[Any, Any]] = {}  # view node ID -> renderer, actor
-        self._watched: set[Any] = set()
         scene = slicer.mrmlScene
-        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndImportEvent, scene.EndCloseEvent):
-            self.addObserver(scene, event, self._on_scene)
-        self._watch_layout()
+        self._observers.add(scene, scene.NodeAddedEvent, self._on_added)
+        self._observers.add(scene, scene.NodeRemovedEvent, self._on_removed)
+        for event in (scene.EndImportEvent, scene.EndCloseEvent):
+            self._observers.add(scene, event, self._on_change)
+        self._watch_present()
         self.update()
 
     def cleanup(self) -> None:
         """Take the label out of all views and stop watching."""
-        self.removeObservers()
-        self._watched.clear()
+        self._observers.clear()
         for renderer, actor in self._actors.values():
             renderer.RemoveViewProp(actor)
         self._actors.clear()
@@ -85,37 +88,48 @@ class Annotator(VTKObservationMixin):
         self._actors[view_node.GetID()] = (top, actor)
         return actor
 
-    def _watch_layout(self) -> None:
+    def _watch_present(self) -> None:
         manager = slicer.app.layoutManager()
         if manager is not None:
-            self.addObserver(manager.layoutLogic().GetLayoutNode(), vtk.vtkCommand.ModifiedEvent, self._on_change)
+            self._observers.add(manager.layoutLogic().GetLayoutNode(), vtk.vtkCommand.ModifiedEvent, self._on_change)
         for number in range(slicer.mrmlScene.GetNumberOfNodes()):
-            self._watch_if_shown(slicer.mrmlScene.GetNthNode(number))
-
-    def _watch_if_shown(self, node: Any) -> None:
-        """Watch what decides whether a synthetic volume is seen: layers of slice views, displays of volumes."""
-        if node.IsA("vtkMRMLSliceCompositeNode") or node.IsA("vtkMRMLVolumeNode") or node.IsA("vtkMRMLViewNode"):
-            self._watch(node)
+            self._watch(slicer.mrmlScene.GetNthNode(number))
 
     def _watch(self, node: Any) -> None:
-        if node not in self._watched:
-            self._watched.add(node)
-            self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._on_change)
-            if node.IsA("vtkMRMLDisplayableNode"):
-                self.addObserver(node, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent, self._on_change)
+        """Watch a node that decides whether a synthetic volume is seen; any other is left alone."""
+        if node in self._observers:
+            return
+        if node.IsA("vtkMRMLVolumeNode"):
+            self._observers.add(node, vtk.vtkCommand.ModifiedEvent, self._on_volume)
+            self._observers.add(node, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent, self._on_volume)
+        elif node.IsA("vtkMRMLSliceCompositeNode") or node.IsA("vtkMRMLViewNode"):
+            self._observers.add(node, vtk.vtkCommand.ModifiedEvent, self._on_change)
 
-    def _on_scene(self, caller: Any, event: Any) -> None:
-        scene = slicer.mrmlScene
-        present = {scene.GetNthNode(number) for number in range(scene.GetNumberOfNodes())}
-        for gone in [node for node in self._watched if node not in present]:
-            self._watched.discard(gone)
-            self.removeObserver(gone, vtk.vtkCommand.ModifiedEvent, self._on_change)
-        for node in present - self._watched:
-            self._watch_if_shown(node)
-        self.update()
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _on_added(self, scene: Any, event: Any, node: Any) -> None:
+        """A volume is seen once it has a display or stands in a layer, which both are told of."""
+        self._watch(node)
+        if node.IsA("vtkMRMLAbstractViewNode"):
+            self.update()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _on_removed(self, scene: Any, event: Any, node: Any) -> None:
+        if node in self._observers:
+            self._observers.forget(node)
+            if _matters(node):
+                self.update()
+
+    def _on_volume(self, volume: Any, event: Any) -> None:
+        if _matters(volume):
+            self.update()
 
     def _on_change(self, caller: Any, event: Any) -> None:
         self.update()
+
+
+def _matters(node: Any) -> bool:
+    """A view that shows this volume says so; or it is no volume."""
+    return not node.IsA("vtkMRMLVolumeNode") or nodes.is_synthetic(node) or bool(node.GetAttribute(READING))
 
 
 def _told(volumes: list[Any]) -> str:

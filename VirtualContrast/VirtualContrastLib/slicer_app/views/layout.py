@@ -18,7 +18,7 @@ from ..scene import loaded as result_nodes
 from ..scene import nodes
 from ..scene.loaded import ALL_LESIONS, LoadedResult
 from ..scene.sequence import select
-from . import display
+from . import display, layouts
 from .flicker import Flicker
 
 LAYOUT_ID = 52917
@@ -59,8 +59,13 @@ def _row_xml(tags: Sequence[str]) -> str:
     return f"""<layout type="horizontal">{"".join(map(_slice_xml, tags))}</layout>"""
 
 
-_MAMMOGRAM_XML = _row_xml(MAMMOGRAM_VIEWS)
 _PART_LAYOUT_ID = 52920
+LAYOUTS = {
+    LAYOUT_ID: _XML,
+    MAMMOGRAM_LAYOUT_ID: _row_xml(MAMMOGRAM_VIEWS),
+    **{_PART_LAYOUT_ID + count: _row_xml(SLICE_VIEWS[:count]) for count in range(1, len(SLICE_VIEWS))},
+}
+"""By number; the parts hold the first views alone."""
 
 
 def show(loaded: LoadedResult) -> None:
@@ -78,9 +83,9 @@ def show_steps(loaded: LoadedResult) -> nodes.Steps[None]:
     views = MAMMOGRAM_VIEWS if mammogram else SLICE_VIEWS
     if manager.sliceWidget(views[-1]) is None:  # one view a step: making five at once would take too long
         for count in range(1, len(views)):
-            _use_layout(manager, _PART_LAYOUT_ID + count, _row_xml(views[:count]))
+            layouts.use(_PART_LAYOUT_ID + count, LAYOUTS)
             yield
-    _use_layout(manager, MAMMOGRAM_LAYOUT_ID if mammogram else LAYOUT_ID, _MAMMOGRAM_XML if mammogram else _XML)
+    layouts.use(MAMMOGRAM_LAYOUT_ID if mammogram else LAYOUT_ID, LAYOUTS)
     yield
     for tag, volume_id in ((PRE, loaded.pre), (PHASE, loaded.phases[0]), (SUBTRACTION, loaded.subtraction[0])):
         _set_layer(tag, "Background", volume_id)
@@ -100,14 +105,6 @@ def show_steps(loaded: LoadedResult) -> nodes.Steps[None]:
     yield
     if loaded.lesions:
         _jump_slices(max(loaded.lesions, key=lambda row: row.volume_mm3).centroid_ras)
-
-
-def _use_layout(manager: Any, layout_id: int, description: str) -> None:
-    """Switch to a layout of this module; at the first time this makes its views."""
-    layout = manager.layoutLogic().GetLayoutNode()
-    if not layout.IsLayoutDescription(layout_id):
-        layout.AddLayoutDescription(layout_id, description)
-    manager.setLayout(layout_id)
 
 
 def set_phase(loaded: LoadedResult, index: int) -> None:
@@ -239,9 +236,10 @@ def _in_view(slice_node: Any, point_ras: tuple[float, float, float]) -> bool:
 
 
 def _show_chart(chart_id: str) -> None:
-    widget = slicer.app.layoutManager().plotWidget(PLOT)
-    if widget is not None:
-        widget.mrmlPlotViewNode().SetPlotChartNodeID(chart_id or None)
+    """Through the view's node: the layout manager finds plot views by number alone."""
+    view = slicer.mrmlScene.GetSingletonNode(PLOT, "vtkMRMLPlotViewNode")
+    if view is not None:
+        view.SetPlotChartNodeID(chart_id or None)
 
 
 def _show_3d(loaded: LoadedResult) -> nodes.Steps[None]:

@@ -10,10 +10,10 @@ import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
-from slicer.util import VTKObservationMixin
 
 from ...events import VirtualContrastError
 from ...results.manifest import MAMMOGRAM
+from ..observers import Observers
 from ..scene import result as scene
 from . import layout
 from .annotation import Annotator
@@ -27,11 +27,11 @@ RECOMPUTE_DELAY_MS = 700
 """After the last change of a segment, so that a brush stroke is measured once."""
 
 
-class ResultPanel(VTKObservationMixin):
+class ResultPanel:
     """Shows one result of the scene; `tell` writes the panel's status line."""
 
     def __init__(self, ui: Any, tell: Callable[[str], None]) -> None:
-        VTKObservationMixin.__init__(self)
+        self._observers = Observers()
         self.ui, self._tell = ui, tell
         self.loaded: LoadedResult | None = None
         self.report: Path | None = None
@@ -105,7 +105,7 @@ class ResultPanel(VTKObservationMixin):
         """Show nothing."""
         self._edit_timer.stop()
         self._show_timer.stop()
-        self.removeObservers()
+        self._observers.clear()
         if self.loaded is not None and self.ui.flickerCheckBox.checked:
             self.ui.flickerCheckBox.checked = False
         if self.table is not None:
@@ -184,8 +184,8 @@ class ResultPanel(VTKObservationMixin):
         if node is not None:
             segmentation = node.GetSegmentation()
             for event in (slicer.vtkSegmentation.SourceRepresentationModified, slicer.vtkSegmentation.SegmentRemoved):
-                self.addObserver(segmentation, event, self._on_segments_changed)
-        self.addObserver(slicer.mrmlScene, slicer.vtkMRMLScene.NodeRemovedEvent, self._on_node_removed)
+                self._observers.add(segmentation, event, self._on_segments_changed)
+        self._observers.add(slicer.mrmlScene, slicer.vtkMRMLScene.NodeRemovedEvent, self._on_node_removed)
 
     def _on_segments_changed(self, caller: Any, event: Any) -> None:
         self._edit_timer.start()
