@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from chest_samples import SIZE_KJI, Chest, ball, dice, image
 from VirtualContrastLib.events import Events, InputError
-from VirtualContrastLib.lesions.breast_region import body_mask, breast_region
 from VirtualContrastLib.lesions.threshold import (
     ThresholdSettings,
     elongation,
@@ -12,105 +12,6 @@ from VirtualContrastLib.lesions.threshold import (
     segment_by_threshold,
     without_vessels,
 )
-
-SPACING = (2.0, 2.0, 3.0)
-SIZE_KJI = (24, 100, 160)
-FAT, GLAND, MUSCLE, HEART, NOISE = 50.0, 200.0, 150.0, 160.0, 3.0
-
-
-def axes():
-    x = (np.arange(SIZE_KJI[2]) - 79.5) * SPACING[0]
-    y = (np.arange(SIZE_KJI[1]) + 0.5) * SPACING[1]
-    z = (np.arange(SIZE_KJI[0]) - 11.5) * SPACING[2]
-    return x[None, None, :], y[None, :, None], z[:, None, None]
-
-
-def ball(center_xyz, radius):
-    x, y, z = axes()
-    cx, cy, cz = center_xyz
-    return (x - cx) ** 2 + (y - cy) ** 2 + (z - cz) ** 2 <= radius**2
-
-
-class Chest:
-    """Pre-contrast and early volumes in LPS order; `post` starts with an enhancing heart and no lesion."""
-
-    def __init__(self, seed=0):
-        x, y, z = axes()
-        wall = 100 + 95 * (1 - np.sqrt(np.clip(1 - (x / 165) ** 2, 0, 1)))
-        self.thorax = np.broadcast_to((y > wall) & (np.abs(x) < 150), SIZE_KJI)
-        breasts = np.zeros(SIZE_KJI, dtype=bool)
-        for side in (-1, 1):
-            breasts |= ((x - side * 70) / 55) ** 2 + ((y - 105) / 85) ** 2 + (z / 90) ** 2 < 1
-        self.breasts = breasts & ~self.thorax
-        self.heart = ((x - 20) / 45) ** 2 + ((y - 165) / 38) ** 2 + (z / 80) ** 2 < 1
-        gland = ball((-70, 80, 0), 26) | ball((70, 80, 0), 26)
-        pre = np.zeros(SIZE_KJI)
-        pre[self.breasts], pre[self.thorax] = FAT, MUSCLE
-        pre[gland], pre[self.heart] = GLAND, HEART
-        self.pre, self.post = pre, pre.copy()
-        self.post[self.heart] *= 4
-        self.rng = np.random.default_rng(seed)
-
-    def enhance(self, mask, factor=2.5):
-        self.post[mask] = factor * np.maximum(self.pre[mask], GLAND)
-        self.pre[mask] = np.maximum(self.pre[mask], GLAND)
-
-    def images(self):
-        """Both volumes with Rician noise."""
-        return [
-            image(np.hypot(v + self.rng.normal(0, NOISE, SIZE_KJI), self.rng.normal(0, NOISE, SIZE_KJI)))
-            for v in (self.pre, self.post)
-        ]
-
-
-def image(array, spacing=SPACING):
-    out = sitk.GetImageFromArray(np.asarray(array, dtype=np.float32))
-    out.SetSpacing(spacing)
-    return out
-
-
-def dice(a, b):
-    return 2 * (a & b).sum() / (a.sum() + b.sum())
-
-
-def test_the_body_is_told_from_noisy_air_although_fat_is_dark():
-    chest = Chest()
-    truth = chest.pre > 0
-    assert dice(body_mask(chest.images()[0]), truth) > 0.97
-
-
-def test_the_breast_region_holds_the_breasts_and_not_the_heart():
-    chest, events = Chest(), Events()
-    region = breast_region(chest.images()[0], events)
-    assert events.warnings == []
-    gland = (chest.pre == GLAND) & chest.breasts
-    assert region[gland].mean() > 0.99
-    assert region[chest.heart].sum() == 0
-    assert region[chest.thorax].mean() < 0.15
-    assert region[~(chest.breasts | chest.thorax)].mean() < 0.005
-    assert 0.6 < region[chest.breasts].mean() < 0.98  # all but the skin
-
-
-@pytest.mark.parametrize("code", ["RAS", "LPS", "PIR", "SRA"])
-def test_the_breast_region_is_the_same_in_any_order_of_the_axes(code):
-    pre = Chest().images()[0]
-    expected = image(breast_region(pre))
-    turned = sitk.DICOMOrient(pre, code)
-    region = breast_region(turned)
-    expected.CopyInformation(pre)
-    assert region.shape == turned.GetSize()[::-1]
-    np.testing.assert_array_equal(region, sitk.GetArrayFromImage(sitk.DICOMOrient(expected, code)) > 0)
-
-
-@pytest.mark.parametrize("cut", ["one slice", "one breast"])
-def test_without_a_chest_wall_to_find_the_whole_body_is_taken_and_a_warning_given(cut):
-    chest, events = Chest(), Events()
-    pre = chest.images()[0]
-    pre = pre[:, :, 12:13] if cut == "one slice" else pre[95:, :, :]
-    region = breast_region(pre, events)
-    assert len(events.warnings) == 1 and "chest wall" in events.warnings[0]
-    heart = chest.heart[12:13] if cut == "one slice" else chest.heart[:, :, 95:]
-    assert region[heart].mean() > 0.9
 
 
 def test_lesions_are_found_largest_first_and_the_heart_is_not_among_them():
@@ -234,5 +135,5 @@ def test_the_real_ring_tumor_is_the_largest_lesion_of_its_slice(shared_data):
     ring = sitk.GetArrayFromImage(sitk.ReadImage(folder / "derived_ring_mask.nii.gz")) > 0
     events = Events()
     labels = sitk.GetArrayFromImage(segment_by_threshold(series[..., 0], series[..., 8], events=events))
-    assert len(events.warnings) == 1  # one slice: no chest wall
+    assert events.warnings == []  # the chest wall is found in one slice too, whatever its header says of its sides
     assert (labels[ring] == 1).mean() > 0.65

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from ..events import Events, InputError
 from ..io.volumes import like, same_geometry, to_array
-from .breast_region import breast_region
+from ..synthesis.breast_region import breast_region
 from .measurement import in_plane_diameter, longest_diameter
 
 Mask = NDArray[np.bool_]

@@ -16,12 +16,12 @@ from ..kinetics.agreement import Agreement, agreement
 from ..kinetics.curves import LesionCurve, lesion_curves
 from ..kinetics.maps import kinetic_maps
 from ..kinetics.parameters import CurveRules
-from ..lesions.breast_region import breast_region
 from ..lesions.measurement import LesionMeasures, measure_lesions
 from ..lesions.subtraction import subtract
 from ..lesions.threshold import segment_by_threshold, tissue_mask
 from ..metrics.image_pairs import PairMetrics, compare_images
 from ..study import Phase, Study
+from ..synthesis.breast_region import breast_region
 
 if TYPE_CHECKING:
     from ..lesions.nnunet import LesionNet

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from ..events import Events, InputError, Stage
 from ..io.volumes import same_geometry
 from ..kinetics.curves import lesion_curves
-from ..lesions.breast_region import breast_region
 from ..metrics.image_pairs import PairMetrics, compare_images
 from ..results.manifest import (
     COMPARISON,
@@ -28,6 +27,7 @@ from ..results.manifest import (
 )
 from ..results.writer import ResultWriter, check_target
 from ..study import Phase, Source, Study
+from ..synthesis.breast_region import breast_region
 from . import provenance
 from .analysis import LESIONS, Findings, compare, lesion_labels
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.lesions.breast_region import breast_region
+from VirtualContrastLib.synthesis.breast_region import breast_region
 from VirtualContrastLib.synthesis.ti_norm import Region, TINorm
 
 from .augmentation_3d import Augmentation, augment
