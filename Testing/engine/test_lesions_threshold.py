@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from chest_samples import SIZE_KJI, Chest, ball, dice, image
+from chest_samples import FAT, SIZE_KJI, Chest, ball, dice, image
 from VirtualContrastLib.events import Events, InputError
 from VirtualContrastLib.lesions.threshold import (
     ThresholdSettings,

@@ -2,7 +2,7 @@
 
 Slices are taken as they are stored: the network was trained on axial and sagittal crops in every orientation, and the
 stored plane is the one with the finest pixels. What is predicted is the change; the study's own image stays under it
-in every detail.
+in every detail, and outside the breasts nothing is changed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ..events import Events, InputError, Stage, VirtualContrastError
 from ..io.volumes import like, to_array
 from ..networks.options import ResidualEnhancementOptions
 from ..networks.residual_enhancement import HEADS, PHASES
+from .breast_region import find_breasts
 from .calibration import Enhancement, enhancement
 from .geometry import resampled_size, resize_in_plane
 from .intensity import make_recipe
@@ -37,7 +38,7 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Work:
-    """The volume [k, j, i] over its scale, at the network's pixel size, and the slices that show tissue."""
+    """The volume [k, j, i] over its scale, at the network's pixel size, and the slices that show breast tissue."""
 
     stack: Float32
     todo: NDArray[np.intp]
@@ -79,12 +80,17 @@ class EnhancementSynthesizer:
         InputError for a constant volume, CancelledError, VirtualContrastError.
         """
         stored = to_array(pre)
-        scale = self._recipe.fit(stored)["scale"]
-        work = self._work(stored / np.float32(scale), pre)
+        breasts = find_breasts(pre, events)
+        shown_in = breasts.weight()
+        # The scale of the breasts alone, as in training: heart, liver and arms have other intensities.
+        inside = stored[breasts.mask()]
+        scale = self._recipe.fit(inside if inside.any() else stored)["scale"]
+        work = self._work(stored / np.float32(scale), pre, shown_in)
         change = np.zeros((3, len(PHASES), *stored.shape), np.float32)
         if work.todo.size == 0:
-            events.warn("No slice shows tissue; the synthetic phases are copies of the pre-contrast volume.")
+            events.warn("No slice shows breast tissue; the synthetic phases are copies of the pre-contrast volume.")
         self._predict(work, change, events)
+        change *= shown_in
         if not np.isfinite(change).all():
             raise VirtualContrastError(
                 f"The model '{self.card.id}' gave numbers that are not finite; its weights are unusable."
@@ -104,12 +110,12 @@ class EnhancementSynthesizer:
             bands=list(zip(lower, upper, strict=True)),
         )
 
-    def _work(self, relative: Float32, pre: sitk.Image) -> _Work:
+    def _work(self, relative: Float32, pre: sitk.Image, shown_in: Float32) -> _Work:
         size = (relative.shape[1], relative.shape[2])
         spacing_mm = pre.GetSpacing()
         if self._in_plane.policy == "resample" and self._in_plane.spacing_mm is not None:
             size = resampled_size(size, (spacing_mm[1], spacing_mm[0]), self._in_plane.spacing_mm)
-        shows_tissue = relative.max(axis=(1, 2)) > _LEAST_TISSUE
+        shows_tissue = (relative.max(axis=(1, 2)) > _LEAST_TISSUE) & shown_in.any(axis=(1, 2))
         return _Work(resize_in_plane(relative, size), np.flatnonzero(shows_tissue), size)
 
     def _predict(self, work: _Work, change: Float32, events: Events) -> None:
