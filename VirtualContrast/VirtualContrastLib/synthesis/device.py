@@ -13,15 +13,16 @@ if TYPE_CHECKING:
 
 MIN_FREE_BYTES = 2**30
 DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("auto", "fp32", "bf16")
 
 
 @dataclass(frozen=True)
 class DeviceChoice:
     """Where and how to compute.
 
-    `device` is a torch device name; `precision` "fp32" or "bf16" (only where asked for); `reason` says in one
-    sentence why; `free_bytes` is the free memory of the device, None where it cannot be told.
+    `device` is a torch device name; `precision` "fp32" is the reference, bit by bit the same on one machine, "bf16"
+    torch's autocast, "auto" what a trial finds fastest within bounds (see `backends`); `reason` says in one sentence
+    why; `free_bytes` is the free memory of the device, None where it cannot be told.
     """
 
     device: str

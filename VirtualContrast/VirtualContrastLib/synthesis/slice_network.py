@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..events import Events, VirtualContrastError
+from .backends import Chosen, choose, exact_inference
 from .device import DeviceChoice
 from .geometry import pad_to_multiple
 
@@ -25,7 +25,10 @@ _SHARE_OF_FREE_MEMORY = 0.6
 
 
 class SliceNetwork:
-    """A generator on its device; output channels of the same phase in `channel_phases` are averaged."""
+    """A generator on its device; output channels of the same phase in `channel_phases` are averaged.
+
+    It is computed by the reference way until `settle` has found a faster one.
+    """
 
     def __init__(
         self,
@@ -36,10 +39,22 @@ class SliceNetwork:
     ) -> None:
         self.network = network.eval().to(choice.device)
         self.choice = choice
+        self.chosen = Chosen.reference(self.network, choice)
         self._in_plane = in_plane
         self._groups = [
             [c for c, phase in enumerate(channel_phases) if phase == p] for p in sorted(set(channel_phases))
         ]
+
+    def settle(self, sample: NDArray[np.float32], passes: int, weights_sha256: str) -> None:
+        """Choose how the network is computed from now on, by one slice of the study at hand; see `backends.choose`.
+
+        Args:
+            sample: the slice [1, channel, row, column], in network range.
+            passes: slices still to compute.
+            weights_sha256: of the model.
+        """
+        padded, _ = self._padded(sample)
+        self.chosen = choose(self.network, self.choice, padded, passes, weights_sha256)
 
     def run(self, stack: NDArray[np.float32], events: Events) -> NDArray[np.float32]:
         """Map [n, channel, row, column] to [n, phase, row, column], both in network range.
@@ -59,6 +74,7 @@ class SliceNetwork:
         events.warn(f"The memory of {self.choice.device} is too small for one slice; the CPU goes on, more slowly.")
         self.choice = DeviceChoice("cpu", "fp32", f"{self.choice.device} ran out of memory.")
         self.network.to("cpu")
+        self.chosen = Chosen.reference(self.network, self.choice)
         return self.run(stack, events)
 
     def batch_size(self, size: tuple[int, ...], width: int) -> int:
@@ -70,19 +86,18 @@ class SliceNetwork:
         return int(np.clip(free // (pixels * width * _BYTES_PER_PIXEL_AND_WIDTH), 1, MAX_BATCH["other"]))
 
     def _forward(self, stack: NDArray[np.float32]) -> NDArray[np.float32]:
-        device = torch.device(self.choice.device)
-        with _exact_inference(device, self.choice.precision):
-            x = torch.from_numpy(stack.copy(order="C")).to(device)
-            padded, window = pad_to_multiple(x, self._in_plane.pad_multiple, self._in_plane.pad_mode)
-            y: Tensor = self.network(padded)[..., window[0], window[1]].float()
+        padded, window = self._padded(stack)
+        y = self.chosen.compute(padded)
+        with exact_inference(padded.device):
+            y = y[..., window[0], window[1]].float()
             return torch.stack([y[:, group].mean(dim=1) for group in self._groups], dim=1).cpu().numpy()
 
-
-def _exact_inference(device: torch.device, precision: str) -> Any:
-    """Context of deterministic kernels, no gradients and no TF32; bfloat16 only where asked for."""
-    stack = ExitStack()
-    stack.enter_context(torch.inference_mode())
-    stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False))
-    if precision == "bf16":
-        stack.enter_context(torch.autocast(device.type, dtype=torch.bfloat16))
-    return stack
+    def _padded(self, stack: NDArray[np.float32]) -> tuple[Tensor, tuple[slice, slice]]:
+        """The stack on the device, grown to what the network needs, and where the picture lies in it."""
+        device = torch.device(self.choice.device)
+        with exact_inference(device):
+            x = torch.from_numpy(stack.copy(order="C"))
+            if device.type == "cuda":  # from pinned memory the copy does not hold up the CPU
+                x = x.pin_memory()
+            x = x.to(device, non_blocking=device.type == "cuda")
+            return pad_to_multiple(x, self._in_plane.pad_multiple, self._in_plane.pad_mode)

@@ -37,7 +37,7 @@ class Synthesis:
     holds the standard deviation of each phase over perturbed passes: sensitivity to perturbations, not a
     calibrated error, unless the model tells its own. `bands` holds a lower and an upper image of each phase, whose
     means over a lesion bound its real mean signal in as many patients as the model's calibration says; None where
-    unknown.
+    unknown. `computed` says in a sentence which way of computing the network was chosen, "" for the only one.
     """
 
     phases: list[sitk.Image]
@@ -46,6 +46,7 @@ class Synthesis:
     arbitrary_units: bool
     pre: sitk.Image
     bands: list[tuple[sitk.Image, sitk.Image]] | None = None
+    computed: str = ""
 
 
 class SliceWise:
@@ -106,6 +107,7 @@ class SliceWise:
             uncertainty=[like(view.to_stored(s), pre) for s in spread] if spread is not None else None,
             arbitrary_units=self._recipe.arbitrary_units,
             pre=like(self._recipe.to_output_units(stored, constants), pre),
+            computed=network.chosen.told,
         )
 
     def _predict(
@@ -124,6 +126,7 @@ class SliceWise:
         drawn = draw_perturbations(perturbations, seed, noise_sd)
         total, done = todo.size * (1 + perturbations), 0
         events.progress(Stage.SYNTHESIZE, 0, total)
+        network.settle(self._stack(work, todo[todo.size // 2, None])[0], total, self.card.weights_sha256)
         size = network.batch_size(work.network_input.shape[1:], self._base_width)
         for batch in (todo[start : start + size] for start in range(0, todo.size, size)):
             phases[:, batch] = self._run(work, network, batch, None, events)
@@ -148,14 +151,17 @@ class SliceWise:
         events: Events,
     ) -> Float32:
         """One pass over the slices `batch`: [phase, n, row, column] in output units at native size."""
-        offsets = np.asarray(self.card.inputs.channel_offsets)
-        neighbors = np.clip(batch[:, None] + offsets, 0, len(work.volume) - 1)
-        stack = work.network_input[neighbors]
+        stack, neighbors = self._stack(work, batch)
         if perturbation is None:
             prediction = network.run(stack, events)
         else:
             prediction = perturbation.undo(network.run(perturbation.apply(stack, neighbors), events))
         return np.stack([work.to_native(prediction[:, p], batch) for p in range(prediction.shape[1])])
+
+    def _stack(self, work: _Work, batch: NDArray[np.intp]) -> tuple[Float32, NDArray[np.intp]]:
+        """Network input of the slices `batch` [n, c, row, column], and the slices [n, c] that it shows."""
+        neighbors = np.clip(batch[:, None] + np.asarray(self.card.inputs.channel_offsets), 0, len(work.volume) - 1)
+        return work.network_input[neighbors], neighbors
 
 
 class Synthesizer(SliceWise):

@@ -21,9 +21,9 @@ from ..io.volumes import like, same_geometry, to_array
 from ..networks.iter_unet import IterUNet
 from ..networks.options import VolumetricOptions
 from ..networks.unet_3d import check_sides
+from .backends import exact_inference
 from .geometry import AxialView
 from .intensity import foreground_threshold
-from .slice_network import _exact_inference
 from .synthesizer import Synthesis
 from .ti_norm import TINorm
 
@@ -130,7 +130,7 @@ class VolumetricSynthesizer:
     def _run(self, patch: Float32, times: list[float]) -> Float32:
         device = torch.device(self._choice.device)
         try:
-            with _exact_inference(device, self._choice.precision):
+            with exact_inference(device, autocast=self._choice.precision == "bf16"):
                 pre, first = torch.from_numpy(patch.copy(order="C")).to(device)[:, None, None]
                 return self.network(pre, first, torch.tensor([times], device=device)).float().cpu().numpy()[0]
         except torch.OutOfMemoryError as error:

@@ -1,0 +1,79 @@
+"""Layers in forms that a CPU computes faster give what the layers give, for every shape a network may meet."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from VirtualContrastLib.networks import cpu_forms
+from VirtualContrastLib.networks.cpu_forms import (
+    FewOutputsConv,
+    PlaneNorm,
+    SplitTransposedConv,
+    WinogradConv,
+    in_cpu_forms,
+    transformed_bytes,
+)
+from VirtualContrastLib.networks.pix2pixhd import build_generator
+
+
+def agree(layer, form, x, tolerance=2e-5):
+    with torch.inference_mode():
+        expected, found = copy.deepcopy(layer).double()(x.double()), form(x)
+    assert found.shape == expected.shape
+    assert float((found - expected).abs().max()) < tolerance
+
+
+@pytest.mark.parametrize("size", [(6, 6), (7, 9), (10, 3), (18, 18)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_winograd_convolution_of_any_size_is_the_convolution(size, bias):
+    conv = nn.Conv2d(8, 5, 3, bias=bias)
+    agree(conv, WinogradConv(conv), torch.randn(2, 8, *size))
+
+
+@pytest.mark.parametrize("size", [(7, 7), (9, 12)])
+@pytest.mark.parametrize("kernel", [(7, 7), (3, 5)])
+def test_convolution_to_few_channels(size, kernel):
+    conv = nn.Conv2d(6, 3, kernel)
+    agree(conv, FewOutputsConv(conv), torch.randn(2, 6, *size))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 7)])
+def test_transposed_convolution_by_parity(size):
+    conv = nn.ConvTranspose2d(6, 4, 3, stride=2, padding=1, output_padding=1)
+    agree(conv, SplitTransposedConv(conv), torch.randn(2, 6, *size))
+
+
+def test_normalization_of_planes_is_instance_normalization():
+    agree(nn.InstanceNorm2d(4), PlaneNorm(1e-5), 5 + 3 * torch.randn(2, 4, 9, 7))
+
+
+def test_a_whole_generator_keeps_its_output_and_its_own_layers(monkeypatch):
+    monkeypatch.setattr(cpu_forms, "_WINOGRAD_CHANNELS", 8)
+    monkeypatch.setattr(cpu_forms, "_SPLIT_CHANNELS", 8)
+    torch.manual_seed(0)
+    network = build_generator(
+        {"input_nc": 3, "output_nc": 3, "ngf": 8, "n_downsample_global": 2, "n_blocks_global": 2}
+    ).eval()
+    before = copy.deepcopy(network.state_dict())
+    fast = in_cpu_forms(network)
+    kinds = [type(layer) for layer in fast.modules()]
+    assert kinds.count(WinogradConv) == 4
+    assert kinds.count(SplitTransposedConv) == 2
+    assert kinds.count(FewOutputsConv) == 1
+    assert nn.InstanceNorm2d not in kinds
+    assert fast.model[1].weight is network.model[1].weight  # what stays as it is is not stored twice
+    agree(network, fast, torch.rand(2, 3, 32, 40) * 2 - 1)
+    after = network.state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert transformed_bytes(network) == 4 * 4 * 4 * 32 * 32 * 9
+
+
+def test_layers_with_other_options_stay():
+    network = nn.Sequential(
+        nn.Conv2d(512, 512, 3, stride=2),
+        nn.Conv2d(512, 512, 3, padding=1),
+        nn.InstanceNorm2d(512, affine=True),
+        nn.ConvTranspose2d(512, 512, 2, stride=2),
+    )
+    assert [type(layer) for layer in in_cpu_forms(network)] == [type(layer) for layer in network]

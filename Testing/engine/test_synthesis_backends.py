@@ -1,0 +1,133 @@
+"""The fastest way to compute is taken only within its bounds, on the slice at hand, and kept by machine and model."""
+
+import json
+import time
+
+import pytest
+import torch
+from torch import nn
+from VirtualContrastLib.synthesis import backends
+from VirtualContrastLib.synthesis.backends import REFERENCE, choose
+from VirtualContrastLib.synthesis.device import DeviceChoice
+
+AUTO = DeviceChoice("cpu", "auto", "test", free_bytes=2**34)
+SAMPLE = torch.linspace(-1, 1, 64 * 64).reshape(1, 1, 64, 64)
+MANY = 100
+
+
+class Slow(nn.Module):
+    """The identity, after a pause."""
+
+    def forward(self, x):
+        time.sleep(0.02)
+        return x.clone()
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(backends, "cache_dir", lambda: tmp_path / "cache")
+
+
+@pytest.fixture
+def ways(monkeypatch):
+    """Sets the ways that a trial may try: name to function; counts how often each was made."""
+    made = []
+
+    def use(**functions):
+        def way(name, compute):
+            def make(network, choice):
+                made.append(name)
+                return compute
+
+            return backends._Way(name, make, lambda network, choice, seconds: True)
+
+        monkeypatch.setattr(backends, "_WAYS", tuple(way(*item) for item in functions.items()))
+        return made
+
+    return use
+
+
+def test_the_fastest_way_is_chosen_and_its_difference_measured(ways):
+    ways(quick=lambda x: x + 0.001, slower=lambda x: Slow()(Slow()(x)))
+    chosen = choose(Slow(), AUTO, SAMPLE, MANY, "a")
+    assert chosen.name == "quick"
+    assert chosen.ratio > 5
+    assert chosen.mean_difference_255 == pytest.approx(0.1275, rel=1e-3)
+    assert chosen.high_difference_255 == pytest.approx(0.1275, rel=1e-3)
+    assert "0.13 of 255" in chosen.told
+
+
+def outlier(x):
+    y = x.clone()
+    y.flatten()[:10] += 0.1  # 12.75 of 255 in 0.24 % of the pixels, 0.03 on average
+    return y
+
+
+@pytest.mark.parametrize("wrong", [lambda x: x + 0.01, outlier, lambda x: x * float("nan")])
+def test_a_way_beyond_the_bounds_is_not_used(ways, wrong):
+    ways(wrong=wrong)
+    assert choose(Slow(), AUTO, SAMPLE, MANY, "a").name == REFERENCE
+
+
+def fails(x):
+    raise RuntimeError("could not create a primitive")
+
+
+def test_a_way_that_fails_or_gains_nothing_is_not_used(ways):
+    ways(fails=fails, same=lambda x: Slow()(x))
+    assert choose(Slow(), AUTO, SAMPLE, MANY, "a").name == REFERENCE
+
+
+def test_a_decision_is_kept_by_weights_and_size_of_slices(ways):
+    made = ways(quick=lambda x: x, slow=lambda x: Slow()(x))
+    first = choose(Slow(), AUTO, SAMPLE, MANY, "a")
+    assert made == ["quick", "slow"]
+    again = choose(Slow(), AUTO, SAMPLE, MANY, "a")
+    assert (again.name, again.ratio, made) == (first.name, None, ["quick", "slow", "quick"])
+    choose(Slow(), AUTO, SAMPLE, MANY, "b")
+    choose(Slow(), AUTO, SAMPLE[..., :32], MANY, "a")
+    assert len(made) == 7
+
+
+def test_a_kept_way_is_measured_on_every_study(ways):
+    """Within the bounds on the first study and not on the second: the second gets the reference."""
+    ways(quick=lambda x: x + 0.2 * (x > 1))
+    assert choose(Slow(), AUTO, SAMPLE, MANY, "a").name == "quick"
+    assert choose(Slow(), AUTO, SAMPLE + 2, MANY, "a").name == REFERENCE
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", json.dumps({"x": 1})])
+def test_a_damaged_memory_of_decisions_costs_a_trial_and_nothing_else(ways, tmp_path, content):
+    ways(quick=lambda x: x)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "backends.json").write_text(content)
+    assert choose(Slow(), AUTO, SAMPLE, MANY, "a").name == "quick"
+
+
+def test_nothing_is_tried_for_a_few_slices_or_where_the_reference_is_asked_for(ways):
+    made = ways(quick=lambda x: x)
+    assert choose(Slow(), AUTO, SAMPLE, 3, "a").name == REFERENCE
+    assert choose(Slow(), DeviceChoice("cpu", "fp32", "test"), SAMPLE, MANY, "a").name == REFERENCE
+    assert made == []
+
+
+def test_bfloat16_is_computed_where_it_is_asked_for():
+    conv = nn.Conv2d(1, 4, 3)
+    found = choose(conv, DeviceChoice("cpu", "bf16", "test"), SAMPLE, MANY, "a").compute(SAMPLE)
+    assert found.dtype == torch.bfloat16
+
+
+def test_cpu_forms_need_memory_for_their_weights():
+    network = nn.Conv2d(512, 512, 3)
+    assert backends._cpu_forms_fit(network, AUTO, 1)
+    assert not backends._cpu_forms_fit(network, DeviceChoice("cpu", "auto", "test", free_bytes=2**24), 1)
+
+
+def test_openvino_computes_the_network():
+    pytest.importorskip("openvino", reason="the optional package of the extra 'speed' is not installed")
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(1, 4, 3), nn.InstanceNorm2d(4), nn.Tanh()).eval()
+    compute = backends.OpenVINO(network, "f32")
+    with torch.inference_mode():
+        for sample in (SAMPLE, SAMPLE[..., :40].repeat(2, 1, 1, 1)):
+            assert torch.allclose(compute(sample), network(sample), atol=1e-4)
