@@ -7,7 +7,7 @@ import yaml
 from VirtualContrastTrainingLib.slicer_app import recipe_list
 from VirtualContrastTrainingLib.slicer_app.metrics_file import MetricsFile, one_after_the_other
 from VirtualContrastTrainingLib.slicer_app.run_folder import RunFolder, Start
-from VirtualContrastTrainingLib.training.recipe import load_recipe, recipe_names
+from VirtualContrastTrainingLib.systems.recipes import load_recipe, recipe_names
 from VirtualContrastTrainingLib.training.run_files import Progress
 
 # ---- recipes ------------------------------------------------------------------------------------------------------

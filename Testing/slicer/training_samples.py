@@ -112,7 +112,7 @@ intended_use: Tests.
 
 def write_recipe(folder, epochs):
     """A recipe file of `epochs` tiny epochs and the cases it trains on; as the panel gets it from a user."""
-    from VirtualContrastTrainingLib.systems.smoke import smoke_cases
+    from VirtualContrastTrainingLib.training.smoke import smoke_cases
 
     cases = smoke_cases(folder / "cases", 2)
     path = folder / "tiny.yaml"

@@ -15,9 +15,10 @@ from VirtualContrastLib.synthesis.mammogram import MammogramSpec
 from VirtualContrastTrainingLib.data.mammogram_patches import MammogramPatches, load_breasts
 from VirtualContrastTrainingLib.data.mammogram_phantom import phantom_pair, write_phantom_pair
 from VirtualContrastTrainingLib.systems.cyclegan.losses import Networks, cycle_loss, generator_loss, step_losses
-from VirtualContrastTrainingLib.systems.cyclegan.trainer import CycleGANTrainer, train
+from VirtualContrastTrainingLib.systems.cyclegan.trainer import CycleGANTrainer
+from VirtualContrastTrainingLib.systems.recipes import load_recipe
+from VirtualContrastTrainingLib.systems.registry import train
 from VirtualContrastTrainingLib.training.base import Plan, RunOptions, fit
-from VirtualContrastTrainingLib.training.recipe import load_recipe
 
 RECIPE = "phantom-cem-cyclegan"
 PUBLISHED = ("zormpas2026-cem-cyclegan-as-published-paper", "zormpas2026-cem-cyclegan-as-ancestor-code")

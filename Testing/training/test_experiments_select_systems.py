@@ -16,9 +16,8 @@ from VirtualContrastTrainingLib.commands import select
 from VirtualContrastTrainingLib.data.mammogram_phantom import write_phantom_pair
 from VirtualContrastTrainingLib.data.phantom import PhantomSettings, make_phantom
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
-from VirtualContrastTrainingLib.systems.cyclegan import trainer as cyclegan
-from VirtualContrastTrainingLib.systems.iter_unet import trainer as iter_unet
-from VirtualContrastTrainingLib.training.recipe import load_recipe
+from VirtualContrastTrainingLib.systems.recipes import load_recipe
+from VirtualContrastTrainingLib.systems.registry import train
 
 SETTINGS = PhantomSettings(
     size_kji=(8, 48, 64),
@@ -48,7 +47,7 @@ def series_run(tmp_path_factory):
         *("schedule.warm_up_epochs=1", "schedule.epochs=2", "schedule.warm_up_batch_size=2", "schedule.batch_size=2"),
         "checkpoints.keep_every_epochs=1",
     ]
-    iter_unet.train(load_recipe("phantom-iter-unet", changes), root / "run")
+    train(load_recipe("phantom-iter-unet", changes), root / "run")
     return root / "cases", root / "run"
 
 
@@ -64,7 +63,7 @@ def mammogram_run(tmp_path_factory):
         *("schedule.batch_size=4", "schedule.iterations_per_epoch=6", "schedule.epochs=2"),
         *("schedule.learning_rate=0.002", "checkpoints.keep_every_epochs=1"),
     ]
-    cyclegan.train(load_recipe("phantom-cem-cyclegan", changes), root / "run")
+    train(load_recipe("phantom-cem-cyclegan", changes), root / "run")
     return root / "cases", root / "run"
 
 

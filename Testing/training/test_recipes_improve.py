@@ -11,9 +11,9 @@ import yaml
 from VirtualContrastTrainingLib.data.mammogram_phantom import write_phantom_pair
 from VirtualContrastTrainingLib.data.phantom import make_phantom
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
-from VirtualContrastTrainingLib.systems.registry import system_of
-from VirtualContrastTrainingLib.systems.smoke import PHANTOM
-from VirtualContrastTrainingLib.training.recipe import load_recipe, recipe_names, recipes_dir
+from VirtualContrastTrainingLib.systems.recipes import load_recipe, recipe_names, recipes_dir
+from VirtualContrastTrainingLib.systems.registry import train
+from VirtualContrastTrainingLib.training.smoke import PHANTOM
 
 STILL = 1e-12
 SMALL = {
@@ -103,7 +103,7 @@ def phantoms(tmp_path_factory):
 def logged(name, changes, output):
     """Last value of everything that a run logs by epochs."""
     recipe = load_recipe(name, changes)
-    system_of(recipe.system).train_function()(recipe, output)
+    train(recipe, output)
     with (output / "logs" / "version_0" / "metrics.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     return {key: float(row[key]) for row in rows for key in row if row[key]}
@@ -143,7 +143,7 @@ def test_nnunet_recipes_lower_their_losses(name, phantoms, tmp_path):
             "iterations_per_epoch=10",
         ],
     )
-    system_of(recipe.system).train_function()(recipe, tmp_path)
+    train(recipe, tmp_path)
     (log,) = (tmp_path / "nnunet" / "results").rglob("training_log_*.txt")
     for loss in ("train_loss", "val_loss"):
         values = [float(value) for value in re.findall(rf"{loss} (-?[0-9.]+)", log.read_text())]

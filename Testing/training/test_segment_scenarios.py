@@ -34,7 +34,8 @@ from VirtualContrastTrainingLib.data.single_breast import count_lesions
 from VirtualContrastTrainingLib.papers.scenario_table import as_text, write_scenario_table
 from VirtualContrastTrainingLib.papers.scenarios import Experiment, load_experiment, prepare_experiment, sources_of
 from VirtualContrastTrainingLib.papers.table_options import TableOptions
-from VirtualContrastTrainingLib.training.recipe import load_recipe, write_recipe
+from VirtualContrastTrainingLib.systems.recipes import load_recipe
+from VirtualContrastTrainingLib.training.recipe import write_recipe
 
 PUBLISHED_FILES = {
     "pre": "Dataset205_DukePreHalf/splits_final.json",

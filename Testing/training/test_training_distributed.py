@@ -12,8 +12,8 @@ import torch
 from VirtualContrastLib.events import InputError
 from VirtualContrastTrainingLib.data.batches import EpochBatches
 from VirtualContrastTrainingLib.data.mammogram_phantom import write_phantom_pair
-from VirtualContrastTrainingLib.systems.smoke import smoke_cases
 from VirtualContrastTrainingLib.training.launch import needs_launch
+from VirtualContrastTrainingLib.training.smoke import smoke_cases
 
 CHANGES = [
     "generator.ngf=4",

@@ -8,28 +8,28 @@ import pytest
 import torch
 import yaml
 from VirtualContrastLib.events import Events, InputError
-from VirtualContrastLib.models.card import ArchitectureSpec, Inputs, ModelCard, Outputs
 from VirtualContrastLib.models.package import save_package
 from VirtualContrastLib.synthesis.device import choose_device
 from VirtualContrastLib.synthesis.ti_norm import TINorm
 from VirtualContrastLib.synthesis.volumetric import VolumetricSynthesizer
 from VirtualContrastTrainingLib.data.augmentation_3d import augment
 from VirtualContrastTrainingLib.data.cases import Case
+from VirtualContrastTrainingLib.data.memmap import load_cases
 from VirtualContrastTrainingLib.data.patches import PatchSettings, RandomPatches
 from VirtualContrastTrainingLib.data.phantom import PhantomSettings, make_phantom
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
-from VirtualContrastTrainingLib.systems.export import checkpoint_state
 from VirtualContrastTrainingLib.systems.iter_unet.packaging import card_fields
+from VirtualContrastTrainingLib.systems.iter_unet.recipe import IterUNetRecipe
+from VirtualContrastTrainingLib.systems.iter_unet.smoke import smoke_recipe
 from VirtualContrastTrainingLib.systems.iter_unet.trainer import (
-    IterUNetRecipe,
     IterUNetTrainer,
     patch_sets,
-    smoke_recipe,
     train_module,
 )
-from VirtualContrastTrainingLib.systems.pix2pixhd.run import load_cases
+from VirtualContrastTrainingLib.systems.recipes import recipes_dir
+from VirtualContrastTrainingLib.systems.registry import packaging_of
 from VirtualContrastTrainingLib.training.base import RunOptions
-from VirtualContrastTrainingLib.training.recipe import recipes_dir
+from VirtualContrastTrainingLib.training.packaging import checkpoint_state, make_card
 
 RECIPES = (
     "chung2025-iter-unet-as-published-paper",
@@ -170,10 +170,10 @@ def test_geometric_augmentation_moves_voxels_and_mask_together_and_changes_no_va
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_shipped_recipe_is_valid_and_shrinks_to_a_trial(name, cases):
+def test_every_shipped_recipe_is_valid_and_shrinks_to_a_trial(name, tmp_path):
     recipe = IterUNetRecipe.model_validate(published(name))
     assert recipe.id == name
-    small = smoke_recipe(recipe, cases)
+    small = smoke_recipe(recipe, tmp_path)
     assert small.times_s == [90, 220, 350]
     assert IterUNetTrainer(small).network is not None
 
@@ -273,17 +273,13 @@ def test_the_package_of_a_checkpoint_runs_in_the_engine(cases, tmp_path):
     recipe = tiny(cases)
     module = IterUNetTrainer(recipe)
     torch.save({"state_dict": module.state_dict()}, tmp_path / "last.ckpt")
-    state = checkpoint_state(recipe, tmp_path / "last.ckpt")
+    state = checkpoint_state(packaging_of(recipe), recipe, tmp_path / "last.ckpt")
     assert set(state) == set(module.network.state_dict())
     with pytest.raises(InputError, match="no checkpoint of the recipe"):
-        checkpoint_state(tiny(cases, network={"time": "none"}), tmp_path / "last.ckpt")
+        other = tiny(cases, network={"time": "none"})
+        checkpoint_state(packaging_of(other), other, tmp_path / "last.ckpt")
     fields = card_fields(recipe)
-    parts = {
-        "architecture": ArchitectureSpec.model_construct(**fields["architecture"]),
-        "inputs": Inputs(**fields["inputs"]),
-        "outputs": Outputs.model_construct(**fields["outputs"]),
-    }
-    card = ModelCard.model_construct(**{**fields, **parts})
+    card = make_card(packaging_of(recipe), recipe)
     package = save_package(tmp_path / "model", card, state, model_card_md="# Tiny\n")
     phantom = make_phantom(9, SETTINGS)
     synthesizer = VolumetricSynthesizer(package, choose_device("cpu"))

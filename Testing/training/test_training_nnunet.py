@@ -9,9 +9,9 @@ from VirtualContrastLib.events import CancelledError, InputError
 from VirtualContrastLib.models.package import load_package
 from VirtualContrastLib.models.safe_torch_load import load_nnunet
 from VirtualContrastTrainingLib.systems.nnunet.folds import half_precision
-from VirtualContrastTrainingLib.systems.nnunet.run import train
+from VirtualContrastTrainingLib.systems.recipes import load_recipe
+from VirtualContrastTrainingLib.systems.registry import train
 from VirtualContrastTrainingLib.training.base import RunOptions
-from VirtualContrastTrainingLib.training.recipe import load_recipe
 from VirtualContrastTrainingLib.training.run_files import STOP, Progress
 
 RESULTS = "nnunet/results/Dataset501_Lesions/nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0"

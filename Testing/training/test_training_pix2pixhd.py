@@ -11,13 +11,14 @@ from VirtualContrastLib.models.package import load_package
 from VirtualContrastLib.synthesis.device import choose_device
 from VirtualContrastLib.synthesis.synthesizer import Synthesizer
 from VirtualContrastTrainingLib.cli import main
+from VirtualContrastTrainingLib.data.memmap import load_cases
 from VirtualContrastTrainingLib.data.phantom import PhantomSettings, make_phantom
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
 from VirtualContrastTrainingLib.data.slices import RandomSlices
-from VirtualContrastTrainingLib.systems.pix2pixhd.run import load_cases, train
 from VirtualContrastTrainingLib.systems.pix2pixhd.trainer import learning_rate
+from VirtualContrastTrainingLib.systems.recipes import load_recipe, recipe_names
+from VirtualContrastTrainingLib.systems.registry import train
 from VirtualContrastTrainingLib.training.base import RunOptions
-from VirtualContrastTrainingLib.training.recipe import load_recipe, recipe_names
 
 RECIPE = "phantom-joint-p1-p3"
 SETTINGS = PhantomSettings(

@@ -12,16 +12,18 @@ from VirtualContrastLib.networks.pix2pixhd import build_discriminator, build_gen
 from VirtualContrastTrainingLib.cli import main
 from VirtualContrastTrainingLib.commands import export
 from VirtualContrastTrainingLib.data.cases import Case, load_case
+from VirtualContrastTrainingLib.data.memmap import load_cases
 from VirtualContrastTrainingLib.data.published_size import as_published, shrink_by_area
 from VirtualContrastTrainingLib.data.slices import RandomSlices, SliceStyle
 from VirtualContrastTrainingLib.systems.cyclegan.image_pool import ImagePool
-from VirtualContrastTrainingLib.systems.export import export_checkpoint
 from VirtualContrastTrainingLib.systems.pix2pixhd import vgg
-from VirtualContrastTrainingLib.systems.pix2pixhd.run import load_cases, slice_sets, train
 from VirtualContrastTrainingLib.systems.pix2pixhd.trainer import Pix2PixHDTrainer
-from VirtualContrastTrainingLib.systems.smoke import smoke_cases
+from VirtualContrastTrainingLib.systems.recipes import load_recipe
+from VirtualContrastTrainingLib.systems.registry import packaging_of, train
 from VirtualContrastTrainingLib.training.base import RunOptions
-from VirtualContrastTrainingLib.training.recipe import load_recipe
+from VirtualContrastTrainingLib.training.packaging import export_checkpoint
+from VirtualContrastTrainingLib.training.slice_sets import slice_sets
+from VirtualContrastTrainingLib.training.smoke import smoke_cases
 
 SINGLE, JOINT = "osuala2024-single-as-published", "osuala2025-joint-as-published"
 
@@ -231,12 +233,21 @@ def test_any_kept_epoch_can_be_exported(cases, tmp_path):
     kept = sorted(path.name for path in (tmp_path / "run" / "checkpoints").glob("epoch_*.ckpt"))
     assert kept == ["epoch_0001.ckpt", "epoch_0002.ckpt"]
     folder = tmp_path / "run" / "checkpoints"
-    first, second = (load_package(export_checkpoint(recipe, folder / name, tmp_path / name)) for name in kept)
+    packaging = packaging_of(recipe)
+    first, second = (
+        load_package(export_checkpoint(packaging, recipe, folder / name, tmp_path / name)) for name in kept
+    )
     final = load_package(package)
     assert second.card.weights_sha256 == final.card.weights_sha256 != first.card.weights_sha256
     assert final.card.outputs.channel_phases == [3, 2, 1]
     with pytest.raises(InputError, match="no checkpoint of the recipe"):
-        export_checkpoint(small(cases, f"{JOINT}-paper"), folder / kept[0], tmp_path / "wrong")
+        other = small(cases, f"{JOINT}-paper")
+        export_checkpoint(
+            packaging_of(other),
+            other,
+            folder / kept[0],
+            tmp_path / "wrong",
+        )
 
 
 def test_the_export_command_finds_the_recipe_beside_the_checkpoint(cases, tmp_path, capsys):

@@ -9,13 +9,13 @@ import sys
 import pytest
 import torch
 from VirtualContrastLib.events import CancelledError
-from VirtualContrastTrainingLib.systems.pix2pixhd import run
-from VirtualContrastTrainingLib.systems.pix2pixhd.run import train
+from VirtualContrastTrainingLib.systems.pix2pixhd import trainer
 from VirtualContrastTrainingLib.systems.pix2pixhd.trainer import Pix2PixHDTrainer
-from VirtualContrastTrainingLib.systems.smoke import smoke_cases
+from VirtualContrastTrainingLib.systems.recipes import load_recipe
+from VirtualContrastTrainingLib.systems.registry import train
 from VirtualContrastTrainingLib.training.base import RunOptions
 from VirtualContrastTrainingLib.training.checkpoints import AtomicCheckpointIO, DiskFullError, DivergedError
-from VirtualContrastTrainingLib.training.recipe import load_recipe
+from VirtualContrastTrainingLib.training.smoke import smoke_cases
 
 # 8 batches an epoch, a checkpoint after every third; one epoch of L1 alone, one constant, one with a lower rate.
 CHANGES = [
@@ -122,9 +122,9 @@ import os, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from VirtualContrastTrainingLib.training.recipe import load_recipe
+from VirtualContrastTrainingLib.systems.recipes import load_recipe
 from VirtualContrastTrainingLib.systems.pix2pixhd.trainer import Pix2PixHDTrainer
-from VirtualContrastTrainingLib.systems.pix2pixhd.run import train
+from VirtualContrastTrainingLib.systems.registry import train
 original = Pix2PixHDTrainer.training_step
 def killing(self, batch, batch_idx):
     original(self, batch, batch_idx)
@@ -173,7 +173,7 @@ def test_a_run_asked_to_end_says_how_to_go_on(changes, unbroken, tmp_path, monke
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(changes, tmp_path, monkeypatch):
-    original = run.slice_sets
+    original = trainer.slice_sets
 
     def spoiled(*arguments):
         train_set, validation_set = original(*arguments)
@@ -191,7 +191,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(changes
         monkeypatch.context() as patch,
         pytest.raises(DivergedError, match=r"not finite.*last\.ckpt is kept.*--resume"),
     ):
-        patch.setattr(run, "slice_sets", spoiled)
+        patch.setattr(trainer, "slice_sets", spoiled)
         train(recipe_of(changes), tmp_path)
     kept = checkpoint_of(tmp_path)
     assert kept["position"] == {"epoch": 1, "batch": 3}  # item 9 is in batch 4

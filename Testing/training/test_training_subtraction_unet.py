@@ -8,12 +8,12 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import nn
 from VirtualContrastLib.networks.subtraction_unet import PhasesFromSubtraction, build_subtraction_unet
-from VirtualContrastTrainingLib.systems.pix2pixhd.run import slice_sets
-from VirtualContrastTrainingLib.systems.smoke import smoke_cases, smoke_subtraction_unet
+from VirtualContrastTrainingLib.systems.recipes import load_recipe
 from VirtualContrastTrainingLib.systems.subtraction_unet.losses import subtraction_losses, subtraction_targets
+from VirtualContrastTrainingLib.systems.subtraction_unet.smoke import smoke_recipe
 from VirtualContrastTrainingLib.systems.subtraction_unet.trainer import SubtractionUNetTrainer
 from VirtualContrastTrainingLib.training.base import Plan, RunOptions, fit
-from VirtualContrastTrainingLib.training.recipe import load_recipe
+from VirtualContrastTrainingLib.training.slice_sets import slice_sets
 
 RECIPE = "osuala2025-subtraction-unet"
 
@@ -33,7 +33,7 @@ def test_the_network_has_the_published_levels():
 
 @pytest.mark.parametrize("config", [{"input_nc": 1}, {"input_nc": 1, "output_nc": 1, "width": [4, 8]}])
 def test_unfit_options_are_refused(config):
-    with pytest.raises(ValueError, match="options"):
+    with pytest.raises(ValueError, match="subtraction U-Net option"):
         build_subtraction_unet(config)
 
 
@@ -66,9 +66,7 @@ def test_as_a_generator_it_adds_its_subtraction_to_the_slice():
 
 def test_a_short_training_lowers_the_error_and_resumes_bit_identical(tmp_path):
     changes = ["learning_rate=0.01", "epochs=4", "intensity={recipe: pre_percentile, constants: {max_ratio: 4.0}}"]
-    recipe = smoke_subtraction_unet(
-        load_recipe(RECIPE, [*changes, "data.target_scale=pre"]), smoke_cases(tmp_path / "c")
-    )
+    recipe = smoke_recipe(load_recipe(RECIPE, [*changes, "data.target_scale=pre"]), tmp_path / "c")
 
     def run(folder, epochs, resume=False):
         torch.manual_seed(0)

@@ -19,16 +19,16 @@ from VirtualContrastTrainingLib.data.phantom.phase_times import draw_phase_times
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
 from VirtualContrastTrainingLib.data.timed_slices import TimedSlices, TimedSliceSettings
 from VirtualContrastTrainingLib.systems.pix2pixhd.losses import lesion_weighted_l1
+from VirtualContrastTrainingLib.systems.recipes import load_recipe
+from VirtualContrastTrainingLib.systems.registry import train
 from VirtualContrastTrainingLib.systems.time_conditioned.losses import series_losses, temporal_l1, weighted_l1
 from VirtualContrastTrainingLib.systems.time_conditioned.trainer import (
     TimeConditionedTrainer,
     learning_rate,
     timed_sets,
-    train,
 )
 from VirtualContrastTrainingLib.training.base import RunOptions
 from VirtualContrastTrainingLib.training.checkpoints import DivergedError
-from VirtualContrastTrainingLib.training.recipe import load_recipe
 
 RECIPE = "phantom-time-conditioned"
 SMALL = PhantomSettings(

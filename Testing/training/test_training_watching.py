@@ -14,16 +14,16 @@ import torch
 from PIL import Image
 from test_training_resume import CHANGES, assert_same_bits, checkpoint_of, recipe_of
 from VirtualContrastLib.events import CancelledError
-from VirtualContrastTrainingLib.systems.iter_unet import trainer as iter_unet
-from VirtualContrastTrainingLib.systems.pix2pixhd.run import slice_sets, train
 from VirtualContrastTrainingLib.systems.pix2pixhd.trainer import Pix2PixHDTrainer
-from VirtualContrastTrainingLib.systems.smoke import smoke_cases
+from VirtualContrastTrainingLib.systems.recipes import load_recipe
+from VirtualContrastTrainingLib.systems.registry import train
 from VirtualContrastTrainingLib.training import base, samples
 from VirtualContrastTrainingLib.training import progress as watching
 from VirtualContrastTrainingLib.training.base import RunOptions
-from VirtualContrastTrainingLib.training.recipe import load_recipe
 from VirtualContrastTrainingLib.training.run_files import STOP, Progress
 from VirtualContrastTrainingLib.training.samples import Sample, SampleImages, picture_of
+from VirtualContrastTrainingLib.training.slice_sets import slice_sets
+from VirtualContrastTrainingLib.training.smoke import smoke_cases
 
 
 @pytest.fixture(scope="module")
@@ -137,13 +137,13 @@ def test_stages_tell_in_one_place_and_a_stop_in_the_last_step_of_one_keeps_the_n
 
     monkeypatch.setattr(Progress, "write", asking)
     with pytest.raises(CancelledError, match=r"warm_up.*--resume"):
-        iter_unet.train(load_recipe("phantom-iter-unet"), tmp_path, smoke=True)
+        train(load_recipe("phantom-iter-unet"), tmp_path, smoke=True)
     assert {run for run, _ in told} == {tmp_path}
     assert {stage for _, stage in told} == {"warm_up"}
     assert not (tmp_path / "checkpoints").exists()
     assert not (tmp_path / STOP).exists()
     told.clear()
-    iter_unet.train(load_recipe("phantom-iter-unet"), tmp_path, RunOptions(resume=True), smoke=True)
+    train(load_recipe("phantom-iter-unet"), tmp_path, RunOptions(resume=True), smoke=True)
     assert set(told) == {(tmp_path, "")}
     assert (tmp_path / "model" / "model.json").is_file()
     for stage in ("warm_up", "."):

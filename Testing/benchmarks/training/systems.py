@@ -170,7 +170,7 @@ def _child(args: argparse.Namespace) -> int:
         peak_memory_mib,
         step_clock,
     )
-    from VirtualContrastTrainingLib.systems.registry import system_of
+    from VirtualContrastTrainingLib.systems.registry import train
     from VirtualContrastTrainingLib.training.recipe import load_recipe
 
     (name,) = args.systems
@@ -179,7 +179,7 @@ def _child(args: argparse.Namespace) -> int:
     places = [f"data.train={cases / system.train}", f"data.validation={cases / 'validation'}"]
     recipe = load_recipe(system.recipe, [*places, *system.changes(args.units)])
     with step_clock() as clock:
-        package = system_of(recipe.system).train_function()(recipe, args.work / f"{name}_{args.child}")
+        package = train(recipe, args.work / f"{name}_{args.child}")
     report: dict[str, Any] = {
         "units": args.units,
         "span_s": clock.span_s,

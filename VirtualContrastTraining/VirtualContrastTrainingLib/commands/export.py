@@ -7,7 +7,9 @@ from pathlib import Path
 
 from VirtualContrastLib.events import ExitCode, InputError
 
-from ..training.recipe import load_recipe
+from ..systems.recipes import load_recipe
+from ..systems.registry import packaging_of
+from ..training.packaging import export_checkpoint
 
 _RECIPE = "recipe.yaml"
 _LEVELS = 3  # RUN/checkpoints/last.ckpt, and RUN/warm_up/checkpoints/last.ckpt
@@ -30,9 +32,8 @@ def run(args: argparse.Namespace) -> int:
     if args.output.is_file() or (args.output.is_dir() and any(args.output.iterdir())):
         raise InputError(f"{args.output} is a file or not empty; choose another folder.")
     recipe = load_recipe(args.recipe or str(_recipe_of(args.checkpoint)))
-    from ..systems.export import export_checkpoint
-
-    print(f"Exported {recipe.id}: {export_checkpoint(recipe, args.checkpoint, args.output)}")
+    package = export_checkpoint(packaging_of(recipe), recipe, args.checkpoint, args.output)
+    print(f"Exported {recipe.id}: {package}")
     return ExitCode.DONE
 
 

@@ -19,7 +19,7 @@ from VirtualContrastLib.events import ExitCode, InputError
 if TYPE_CHECKING:
     from ..data.segmentation_cases import FirstPhases
     from ..papers.scenarios import Experiment
-    from ..training.recipe import NNUNetRecipe
+    from ..systems.nnunet.recipe import NNUNetRecipe
 
 _PUBLISHED = "osuala2025-segmentation-as-published-code"
 _PHANTOMS = "phantom-lesion-nnunet"
@@ -162,7 +162,8 @@ def _prepare(args: argparse.Namespace) -> Experiment:
 
 
 def _recipe(args: argparse.Namespace) -> NNUNetRecipe:
-    from ..training.recipe import NNUNetRecipe, load_recipe
+    from ..systems.nnunet.recipe import NNUNetRecipe
+    from ..systems.recipes import load_recipe
 
     recipe = load_recipe(args.recipe or (_PUBLISHED if args.cases else _PHANTOMS), args.set)
     if not isinstance(recipe, NNUNetRecipe):

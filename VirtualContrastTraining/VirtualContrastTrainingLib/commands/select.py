@@ -149,7 +149,7 @@ def _packages(
     """Packages of all different checkpoints of the run; one that cannot be read goes to `failures`."""
     recipe = None
     if args.recipe is not None:
-        from ..training.recipe import load_recipe
+        from ..systems.recipes import load_recipe
 
         recipe = load_recipe(args.recipe, args.set)
     candidates = find_candidates(args.source)

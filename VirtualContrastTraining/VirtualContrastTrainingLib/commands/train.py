@@ -8,8 +8,8 @@ from pathlib import Path
 
 from VirtualContrastLib.events import ExitCode, InputError
 
-from ..systems.registry import system_of
-from ..training.recipe import load_recipe, recipe_names
+from ..systems.recipes import load_recipe, recipe_names
+from ..systems.registry import train
 
 _PRECISIONS = ("32-true", "bf16-mixed")
 
@@ -46,9 +46,8 @@ def run(args: argparse.Namespace) -> int:
     if needs_launch(args.devices, args.num_nodes):
         launch_ranks(_arguments(args), args.devices)
         return ExitCode.DONE
-    from ..training.base import RunOptions
+    from ..training.system import RunOptions
 
-    train = system_of(recipe.system).train_function()
     options = RunOptions(args.resume, args.devices, args.num_nodes, args.precision, args.max_minutes)
     started = time.monotonic()
     package = train(recipe, args.output, options, smoke=args.smoke)

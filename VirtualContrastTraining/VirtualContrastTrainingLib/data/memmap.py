@@ -5,13 +5,25 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from VirtualContrastLib.events import InputError
 
-from .cases import Case, load_case
+from .cases import Case, case_folders, load_case
+
+
+def load_cases(root: Path, copies: str | None = None) -> list[Case]:
+    """All prepared cases below `root`, read by a few threads (the time goes into decompression).
+
+    In memory, or with `copies` mapped from uncompressed copies in that folder.
+    """
+    load = load_case if copies is None else partial(mapped_case, copies=Path(copies))
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(load, case_folders(root)))
 
 
 def mapped_case(folder: Path, copies: Path) -> Case:
@@ -48,10 +60,10 @@ def _copy(case: Case, place: Path) -> None:
 
 
 def _write(path: Path, write: Callable[[Any], object]) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    beside = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("wb") as stream:
+        with beside.open("wb") as stream:
             write(stream)
-        partial.replace(path)
+        beside.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)

@@ -75,14 +75,15 @@ def package_of(candidate: Candidate, run: Path, folder: Path, recipe: DescribedR
 
 
 def _exported(recipe: DescribedRecipe, checkpoint: Path, folder: Path) -> ModelPackage:
-    from ..systems.export import export_checkpoint
+    from ..systems.registry import packaging_of
+    from ..training.packaging import export_checkpoint
 
-    return load_package(export_checkpoint(recipe, checkpoint, folder))
+    return load_package(export_checkpoint(packaging_of(recipe), recipe, checkpoint, folder))
 
 
 def _recipe_near(checkpoint: Path, run: Path) -> DescribedRecipe | None:
     """The recipe.yaml in the nearest folder from the checkpoint up to the run's."""
-    from ..training.recipe import load_recipe
+    from ..systems.recipes import load_recipe
 
     for folder in checkpoint.parents:
         if (folder / "recipe.yaml").is_file():

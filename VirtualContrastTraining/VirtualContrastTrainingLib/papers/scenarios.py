@@ -31,7 +31,9 @@ from ..data.nnunet_datasets import (
 )
 from ..data.segmentation_cases import DOMAINS, SUFFIX, FirstPhases, SegmentationSource, prepare_segmentation_case
 from ..systems.nnunet import folds as nnunet
-from ..training.recipe import NNUNetRecipe, load_recipe, write_recipe
+from ..systems.nnunet.recipe import NNUNetRecipe
+from ..systems.recipes import load_recipe
+from ..training.recipe import write_recipe
 from .phantom_cohort import data_given
 from .segmentation import label_maps
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,25 +20,15 @@ from torch.utils.data import DataLoader, Dataset
 from VirtualContrastLib.events import CancelledError, InputError, VirtualContrastError
 
 from ..data.batches import EpochBatches
-from ..systems.export import export_state
 from .checkpoints import AtomicCheckpointIO, DivergedError, ExactCheckpoints
 from .launch import is_launched
+from .packaging import Packaging, export_state
 from .progress import Watched
 from .recipe import Checkpoints, DescribedRecipe, write_recipe
 from .samples import SampleImages
+from .system import RunOptions
 
 Recipe = TypeVar("Recipe", bound=DescribedRecipe)
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How to run, as opposed to what: nothing here changes the result beyond rounding, but `precision`."""
-
-    resume: bool = False
-    devices: int = 1
-    num_nodes: int = 1
-    precision: str | None = None
-    max_minutes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -70,25 +59,22 @@ def train_and_export(
     recipe: Recipe,
     output: Path,
     options: RunOptions,
-    make: Callable[[Recipe], Training],
-    shrink: Callable[[Recipe, Path], Recipe] | None = None,
+    prepare: Callable[[Recipe], Training],
+    packaging: Packaging,
 ) -> Path:
-    """Train what `make` makes of `recipe` into `output` and return the exported model package `<output>/model`.
+    """Train what `prepare` makes of `recipe` into `output` and return the exported model package `<output>/model`.
 
     `output` holds what `fit` writes and the package. With `options.resume` the run goes on from its last checkpoint and
-    ends, on a CPU in float32, with the bits of an unbroken one. `shrink(recipe, folder)` gives the recipe of a smoke
-    test, whose cases it writes into `folder`. Raises InputError where the output exists without `resume`, or where
-    there is nothing to resume.
+    ends, on a CPU in float32, with the bits of an unbroken one.
+
+    Raises:
+        InputError: the output exists without `resume`, or there is nothing to resume.
     """
     check_output(output, options.resume)
-    with tempfile.TemporaryDirectory() as folder:
-        if shrink is not None:
-            recipe = shrink(recipe, Path(folder))
-        L.seed_everything(recipe.seed, workers=True, verbose=False)
-        training = make(recipe)
-        exports = fit(training.module, training.train_set, training.validation_set, output, training.plan, options)
-    if exports:
-        export_state(recipe, training.network.state_dict(), output / "model")
+    L.seed_everything(recipe.seed, workers=True, verbose=False)
+    training = prepare(recipe)
+    if fit(training.module, training.train_set, training.validation_set, output, training.plan, options):
+        export_state(packaging, recipe, training.network.state_dict(), output / "model")
     return output / "model"
 
 

@@ -3,84 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning as L
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from VirtualContrastLib.networks.cyclegan import build_discriminator, build_generator, init_weights
-from VirtualContrastLib.synthesis.mammogram import MammogramSpec
 
 from ...data.mammogram_patches import MammogramPatches, load_breasts
-from ...data.mammogram_phantom import write_phantom_pair
-from ...training.base import Plan, RunOptions, Training, checked_losses, train_and_export
-from ...training.recipe import Checkpoints, DescribedRecipe
+from ...training.base import Plan, Training, checked_losses
 from ...training.samples import Sample
 from .losses import Networks, generator_loss, step_terms
+from .recipe import CycleGANRecipe
 
 _VALIDATION_PATCHES = 32
-_NOT_TRAINING = {"id", "title", "trained_on_phantoms", "license", "citation", "intended_use", "generator"}
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class MammogramData(_Part):
-    """Folders of prepared pairs and how patches are made of them; see `MammogramSpec`.
-
-    `patch` pixels a side, a multiple of 4; `flip` is the probability of a left-right flip.
-    """
-
-    train: str
-    validation: str
-    source_window: tuple[float, float]
-    target_window: tuple[float, float]
-    spacing_mm: float | None = Field(default=1.0, gt=0)
-    downsample: int = Field(default=4, ge=1)
-    margin: int = Field(default=0, ge=0)
-    patch: int = Field(default=128, ge=16, multiple_of=4)
-    flip: float = Field(default=0.0, ge=0, le=1)
-    workers: int = Field(default=0, ge=0)
-
-    @property
-    def spec(self) -> MammogramSpec:
-        """The part of it that the engine needs too."""
-        return MammogramSpec.of(self.model_dump())
-
-
-class CycleLosses(_Part):
-    """Weights of the generators' terms; the defaults are the published ones. `ssim_share` is that of the cycle loss."""
-
-    cycle: float = 1.0
-    ssim_share: float = Field(default=0.5, ge=0, le=1)
-    identity: float = 10.0
-    paired: float = 0.0
-
-
-class CycleSchedule(_Part):
-    """Adam of constant learning rate on all networks."""
-
-    learning_rate: float = 2e-4
-    beta1: float = 0.5
-    batch_size: int = Field(default=20, ge=1)
-    iterations_per_epoch: int = Field(default=100, ge=1)
-    epochs: int = Field(default=60, ge=1)
-
-
-class CycleGANRecipe(DescribedRecipe):
-    """One training run of the mammography CycleGAN. `stride` is that of the sliding window in inference."""
-
-    system: Literal["cyclegan"]
-    generator: dict[str, Any]
-    discriminator: dict[str, Any]
-    data: MammogramData
-    losses: CycleLosses = CycleLosses()
-    schedule: CycleSchedule = CycleSchedule()
-    stride: int = Field(default=16, ge=1)
-    checkpoints: Checkpoints = Checkpoints()
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
 
 class CycleGANTrainer(L.LightningModule):
@@ -147,12 +83,8 @@ class CycleGANTrainer(L.LightningModule):
         return Sample(batch["low"][0], made[0], batch["high"][0], ["recombined"], same_scale=False)
 
 
-def train(recipe: CycleGANRecipe, output: Path, options: RunOptions = RunOptions(), *, smoke: bool = False) -> Path:
-    """Train `recipe` into `output` and return its package; folder, smoke test and errors as `trainers.run.train`."""
-    return train_and_export(recipe, output, options, _training, _shrunk if smoke else None)
-
-
-def _training(recipe: CycleGANRecipe) -> Training:
+def training_of(recipe: CycleGANRecipe) -> Training:
+    """The recipe made ready: pairs read, networks built from torch's current random state."""
     schedule, data = recipe.schedule, recipe.data
 
     def patches(root: str, length: int, flip: float, seed: int) -> MammogramPatches:
@@ -166,20 +98,3 @@ def _training(recipe: CycleGANRecipe) -> Training:
         recipe.seed, schedule.epochs, schedule.batch_size, recipe.precision, recipe.checkpoints, workers=data.workers
     )
     return Training(module, train_set, validation_set, plan, module.to_high)
-
-
-def _shrunk(recipe: CycleGANRecipe, folder: Path) -> CycleGANRecipe:
-    """The recipe as a trial of seconds: small networks, a few steps, simulated pairs in `folder`."""
-    for seed in range(3):
-        write_phantom_pair(seed, folder / f"pair_{seed}", (128, 96))
-    data = {"train": str(folder), "validation": str(folder), "spacing_mm": None, "downsample": 1, "patch": 32}
-    return recipe.model_copy(
-        update={
-            "title": recipe.title + " (smoke test: a few steps on simulated pairs, of no use)",
-            "trained_on_phantoms": True,
-            "generator": {**recipe.generator, "ngf": 4, "n_blocks": 1},
-            "discriminator": {**recipe.discriminator, "ndf": 4},
-            "data": recipe.data.model_copy(update={**data, "source_window": (1000.0, 2900.0), "workers": 0}),
-            "schedule": recipe.schedule.model_copy(update={"batch_size": 4, "iterations_per_epoch": 4, "epochs": 2}),
-        }
-    )

@@ -1,24 +1,17 @@
-"""What the model package of a 3-D network says of itself; `trainers.export` writes it."""
+"""How a trained 3-D network becomes a model package."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from ... import __version__
-
-if TYPE_CHECKING:
-    from .recipe import IterUNetRecipe
+from ...training.packaging import Fields, Packaging
+from .recipe import IterUNetRecipe
 
 
-def card_fields(recipe: IterUNetRecipe) -> dict[str, Any]:
+def card_fields(recipe: IterUNetRecipe) -> Fields:
     """The fields of the model card: phase 0 and 1 in, with the time that phase 1 had; phases 2, 3, ... out."""
     parts = {"system", "seed", "times_s", "data", "losses", "schedule", "precision"}
     return {
-        "id": recipe.id,
-        "version": __version__,
-        "title": recipe.title,
         "architecture": {
-            "name": "iter_unet",
+            "name": recipe.system,
             "config": {
                 "network": recipe.network_options,
                 "window_kji": list(recipe.data.patch_kji),
@@ -29,10 +22,6 @@ def card_fields(recipe: IterUNetRecipe) -> dict[str, Any]:
         "inputs": {"phases": [0, 1], "times_s": recipe.times_s[:1]},
         "outputs": {"channel_phases": list(range(2, len(recipe.times_s) + 1)), "times_s": recipe.times_s[1:]},
         "training": recipe.model_dump(mode="json", include=parts),
-        "trained_on_phantoms": recipe.trained_on_phantoms,
-        "license": recipe.license,
-        "citation": recipe.citation,
-        "intended_use": recipe.intended_use,
     }
 
 
@@ -52,3 +41,6 @@ def model_card_text(recipe: IterUNetRecipe) -> str:
         f"Method: {recipe.citation}",
     ]
     return "\n".join(lines) + "\n"
+
+
+PACKAGING = Packaging("network.", card_fields, model_card_text)

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from VirtualContrastLib.networks.iter_unet import IterUNet, build_series_network
 from VirtualContrastLib.networks.unet_3d import check_sides
 
 from ...data.patches import Label
-from ...training.recipe import Checkpoints, DescribedRecipe
-from ..smoke import PHANTOM
+from ...training.recipe import Checkpoints, DescribedRecipe, Rate, Strict
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PatchData(_Strict):
+class PatchData(Strict):
     """Folders of prepared cases, and how patches are cut from them; see `data.patches.PatchSettings`."""
 
     train: str
@@ -32,7 +26,7 @@ class PatchData(_Strict):
     workers: int = Field(default=0, ge=0)
 
 
-class VolumeLosses(_Strict):
+class VolumeLosses(Strict):
     """Weights of the terms, as published by default.
 
     `perceptual_weights`: path of MedicalNet's ResNet-10 file, without which there is no perceptual term.
@@ -56,7 +50,7 @@ class VolumeLosses(_Strict):
         return self
 
 
-class StageSchedule(_Strict):
+class StageSchedule(Strict):
     """AdamW at a constant rate, anew for each stage; batches are patches over all processes.
 
     The warm-up is teacher-forced (0 epochs: none). `optimization`: "recursive" starts every step from the network's own
@@ -64,7 +58,7 @@ class StageSchedule(_Strict):
     with the ConvLSTM's state carried over unless `carry_state` is false.
     """
 
-    learning_rate: float = Field(default=1e-4, gt=0)
+    learning_rate: Rate = 1e-4
     weight_decay: float = Field(default=1e-3, ge=0)
     warm_up_epochs: int = Field(default=40, ge=0)
     warm_up_batch_size: int = Field(default=4, ge=1)
@@ -108,27 +102,3 @@ class IterUNetRecipe(DescribedRecipe):
         if not isinstance(network, IterUNet) and self.schedule.warm_up_epochs:
             raise ValueError("schedule.warm_up_epochs must be 0: networks without recursion have nothing to warm up")
         return self
-
-
-def smoke_recipe(recipe: IterUNetRecipe, cases: Path) -> IterUNetRecipe:
-    """The recipe with a small network, one short epoch a stage, the phantoms `cases`, and no files from elsewhere."""
-    schedule = recipe.schedule
-    data = {
-        "train": str(cases),
-        "validation": str(cases),
-        "patch_kji": (16, 32, 32),
-        "patches_per_case": 2,
-        "workers": 0,
-    }
-    short = {"warm_up_epochs": min(1, schedule.warm_up_epochs), "epochs": 1, "warm_up_batch_size": 2, "batch_size": 2}
-    return recipe.model_copy(
-        update={
-            "title": recipe.title + " (smoke test: a few steps on small phantoms, of no use)",
-            "trained_on_phantoms": True,
-            "network": {**recipe.network, "features": [4, 4, 8, 8, 8, 4]},
-            "times_s": list(PHANTOM.phase_times_s),
-            "data": recipe.data.model_copy(update=data),
-            "losses": recipe.losses.model_copy(update={"perceptual_weights": None}),
-            "schedule": schedule.model_copy(update=short),
-        }
-    )

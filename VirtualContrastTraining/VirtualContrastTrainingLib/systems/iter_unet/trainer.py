@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,16 +13,16 @@ import torch
 from torch import Tensor
 from VirtualContrastLib.networks.iter_unet import IterUNet, build_series_network
 
+from ...data.memmap import load_cases
 from ...data.patches import PatchSettings, RandomPatches
 from ...training.base import Plan, RunOptions, check_output, checked_losses, fit
+from ...training.packaging import export_state
 from ...training.run_files import WARM_UP
 from ...training.samples import Sample
-from ..export import export_state
-from ..pix2pixhd.run import load_cases
-from ..smoke import smoke_cases
 from .losses import enhancement_weight, series_losses
 from .medicalnet import load_perceptual
-from .recipe import IterUNetRecipe, smoke_recipe
+from .packaging import PACKAGING
+from .recipe import IterUNetRecipe
 
 _LEAST_MINUTES = 0.01
 
@@ -114,19 +113,16 @@ class IterUNetTrainer(L.LightningModule):
         return Sample(series[0, :2, k], made[0, :, k], series[0, 2:, k], [f"{time_s:.0f} s" for time_s in times[0]])
 
 
-def train(recipe: IterUNetRecipe, output: Path, options: RunOptions = RunOptions(), *, smoke: bool = False) -> Path:
+def train(recipe: IterUNetRecipe, output: Path, options: RunOptions) -> Path:
     """Train `recipe` into `output` and return the exported model package `<output>/model`.
 
     `output/warm_up` holds checkpoints and logs of the warm-up, `output` those of the optimization stage. Resuming goes
-    on from the last checkpoint of the stage the run was in. With `smoke` a small network trains a few steps on small
-    phantoms instead. Raises InputError where the output exists without `resume`, or holds nothing to resume.
+    on from the last checkpoint of the stage the run was in. Raises InputError where the output exists without `resume`,
+    or holds nothing to resume.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        if smoke:
-            recipe = smoke_recipe(recipe, smoke_cases(Path(folder)))
-        module, exports = train_module(recipe, output, options)
+    module, exports = train_module(recipe, output, options)
     if exports:
-        export_state(recipe, module.network.state_dict(), output / "model")
+        export_state(PACKAGING, recipe, module.network.state_dict(), output / "model")
     return output / "model"
 
 

@@ -25,8 +25,8 @@ from VirtualContrastLib.models.safe_torch_load import load_nnunet
 from VirtualContrastLib.synthesis.device import choose_device
 
 from ...training.checkpoints import DivergedError
-from ...training.recipe import NNUNetRecipe
 from ...training.run_files import STOP, Progress
+from .recipe import NNUNetRecipe
 
 _DATASET_ID = 501
 _DATASET = f"Dataset{_DATASET_ID}_Lesions"

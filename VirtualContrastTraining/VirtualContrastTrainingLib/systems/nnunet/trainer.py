@@ -19,19 +19,25 @@ from VirtualContrastLib.synthesis.synthesizer import Synthesizer
 
 from ...console import progress
 from ...data.cases import case_folders
-from ...training.base import RunOptions
-from ...training.recipe import NNUNetRecipe, write_recipe
+from ...training.recipe import write_recipe
+from ...training.system import RunOptions
 from .folds import export_folds, plan_and_preprocess, raw_folder, train_fold
+from .recipe import NNUNetRecipe
 
 _SPLIT = "split.json"
 
 
-def train_lesion_net(recipe: NNUNetRecipe, output: Path, options: RunOptions) -> Path:
+def train(recipe: NNUNetRecipe, output: Path, options: RunOptions) -> Path:
     """Train `recipe` into `output` and return the exported model package `<output>/model`.
 
-    Raises InputError where `output` already holds a run, or none to resume, or where synthetic images are wanted
-    without a model.
+    A resumed run goes on from nnU-Net's last checkpoint; it ends close to an unbroken one, not with the same bits.
+    Raises InputError for several processes, where `output` already holds a run, or none to resume, or where synthetic
+    images are wanted without a model.
     """
+    if options.devices * options.num_nodes > 1:
+        raise InputError("nnU-Net recipes train in one process; leave --devices and --num-nodes out.")
+    if options.precision is not None:
+        recipe = recipe.model_copy(update={"precision": options.precision})
     place = output / "nnunet"
     if options.resume and not raw_folder(place).is_dir():
         raise InputError(f"{output} holds no nnU-Net run to resume; leave --resume out to begin one.")

@@ -13,11 +13,12 @@ from VirtualContrastLib.models.package import load_package
 from VirtualContrastLib.models.safe_torch_load import load_tensors, without_module_prefix
 from VirtualContrastLib.networks.pix2pixhd import build_discriminator, build_generator, init_weights
 
-from ...training.base import checked_losses
-from ...training.recipe import Pix2PixHDRecipe
+from ...training.base import Plan, Training, checked_losses
 from ...training.samples import Sample
+from ...training.slice_sets import slice_sets
 from ..cyclegan.image_pool import ImagePool
 from .losses import lesion_weighted_l1, step_terms, temporal_l1
+from .recipe import Pix2PixHDRecipe
 from .vgg import VGGPerceptual, vgg_weights
 
 
@@ -206,3 +207,19 @@ def learning_rate(recipe: Pix2PixHDRecipe, epoch: int) -> float:
     schedule = recipe.schedule
     falls = max(0, epoch - 1 - schedule.constant_epochs)
     return schedule.learning_rate * max(0.0, 1 - falls / max(1, schedule.decay_epochs))
+
+
+def training_of(recipe: Pix2PixHDRecipe) -> Training:
+    """The recipe made ready: cases read, networks built from torch's current random state."""
+    schedule = recipe.schedule
+    module = Pix2PixHDTrainer(recipe)
+    plan = Plan(
+        recipe.seed,
+        schedule.epochs,
+        schedule.batch_size,
+        recipe.precision,
+        recipe.checkpoints,
+        shuffle=schedule.slices_per_epoch is None,
+        workers=recipe.data.workers,
+    )
+    return Training(module, *slice_sets(recipe, schedule.slices_per_epoch), plan, module.generator)

@@ -17,11 +17,11 @@ from VirtualContrastLib.networks.residual_enhancement import PHASES, build_resid
 
 from ...data.batches import Item
 from ...data.crops import CropPatient, load_patients
-from ...training.base import Plan, RunOptions, Training, checked_losses, train_and_export
+from ...training.base import Plan, Training, checked_losses
 from ...training.samples import Sample
 from .augmentation import HIGHEST, LOWEST, draw_item
 from .losses import enhancement_losses
-from .recipe import ResidualEnhancementRecipe, smoke_recipe
+from .recipe import ResidualEnhancementRecipe
 
 _AVERAGE_START = 20
 """Steps over which the running average forgets the untrained network."""
@@ -136,16 +136,6 @@ def learning_rate(recipe: ResidualEnhancementRecipe, step: int) -> float:
     schedule = recipe.schedule
     rise = min(1.0, (step + 1) / max(1, schedule.warm_up))
     return schedule.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * step / schedule.total))
-
-
-def train(
-    recipe: ResidualEnhancementRecipe, output: Path, options: RunOptions = RunOptions(), *, smoke: bool = False
-) -> Path:
-    """Train `recipe` into `output` and return its package; folder and errors as `base.train_and_export`.
-
-    With `smoke` a small network trains a few steps on made-up crops instead.
-    """
-    return train_and_export(recipe, output, options, training_of, smoke_recipe if smoke else None)
 
 
 def training_of(recipe: ResidualEnhancementRecipe) -> Training:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -10,12 +9,11 @@ import torch
 from torch import Tensor
 from VirtualContrastLib.networks.subtraction_unet import build_subtraction_unet
 
-from ...training.base import Plan, RunOptions, Training, checked_losses, train_and_export
-from ...training.recipe import SubtractionUNetRecipe
+from ...training.base import Plan, Training, checked_losses
 from ...training.samples import Sample
-from ..pix2pixhd.run import slice_sets
-from ..smoke import smoke_subtraction_unet
+from ...training.slice_sets import slice_sets
 from .losses import subtraction_losses, subtraction_targets
+from .recipe import SubtractionUNetRecipe
 
 
 class SubtractionUNetTrainer(L.LightningModule):
@@ -64,14 +62,8 @@ class SubtractionUNetTrainer(L.LightningModule):
         return self.network((source + 1) / 2), subtraction_targets(source[:, middle, None], batch["target"])
 
 
-def train(
-    recipe: SubtractionUNetRecipe, output: Path, options: RunOptions = RunOptions(), *, smoke: bool = False
-) -> Path:
-    """Train `recipe` into `output` and return its package; folder, smoke test and errors as `trainers.run.train`."""
-    return train_and_export(recipe, output, options, _training, smoke_subtraction_unet if smoke else None)
-
-
-def _training(recipe: SubtractionUNetRecipe) -> Training:
+def training_of(recipe: SubtractionUNetRecipe) -> Training:
+    """The recipe made ready: cases read, network built from torch's current random state."""
     module = SubtractionUNetTrainer(recipe)
     plan = Plan(
         recipe.seed,

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from VirtualContrastLib.networks.time_conditioned import build_time_conditioned
 
+from ...data.memmap import load_cases
 from ...data.timed_slices import TimedSlices, TimedSliceSettings
-from ...training.base import Plan, RunOptions, Training, checked_losses, train_and_export
+from ...training.base import Plan, Training, checked_losses
 from ...training.samples import Sample
-from ..pix2pixhd.run import load_cases
 from .losses import series_losses
-from .recipe import TimeConditionedRecipe, smoke_recipe
+from .recipe import TimeConditionedRecipe
 
 _VALIDATION_SLICES = 96
 
@@ -81,16 +81,6 @@ def learning_rate(recipe: TimeConditionedRecipe, epoch: int) -> float:
     schedule = recipe.schedule
     left = (schedule.epochs - epoch) / (schedule.decay_epochs + 1)
     return schedule.learning_rate * min(1.0, left)
-
-
-def train(
-    recipe: TimeConditionedRecipe, output: Path, options: RunOptions = RunOptions(), *, smoke: bool = False
-) -> Path:
-    """Train `recipe` into `output` and return its package; folder and errors as `base.train_and_export`.
-
-    With `smoke` a small network trains a few steps on small phantoms of uneven phases instead.
-    """
-    return train_and_export(recipe, output, options, training_of, smoke_recipe if smoke else None)
 
 
 def training_of(recipe: TimeConditionedRecipe) -> Training:

@@ -1,0 +1,40 @@
+"""Recipe of an nnU-Net for lesion segmentation."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ...training.recipe import DescribedRecipe, Strict
+
+
+class LesionData(Strict):
+    """Prepared cases for segmentation. `images` chooses real phases, those of `synthesis_model`, or both."""
+
+    train: str
+    validation: str
+    images: list[Literal["real", "synthetic"]] = Field(min_length=1)
+    synthesis_model: str | None = None
+
+
+class NNUNetRecipe(DescribedRecipe):
+    """One nnU-Net 3d_fullres training run; `channels` are its inputs: pre, phase_N or subtraction_N.
+
+    `base_features`, `max_features` and `memory_gb` steer nnU-Net's own planner. `lesions_in_every_patch`: every patch
+    is drawn around a lesion and the Dice loss is of the batch together, for small lesions in a short run.
+    `minimum_volume_mm3` and `tile_step_size` (step between tiles, in tiles) go into the package.
+    """
+
+    system: Literal["nnunet"]
+    channels: list[str] = Field(min_length=1)
+    data: LesionData
+    base_features: int = 32
+    max_features: int = 320
+    memory_gb: float = 8.0
+    epochs: int = 1000
+    iterations_per_epoch: int = 250
+    lesions_in_every_patch: bool = False
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    minimum_volume_mm3: float = 0.0
+    tile_step_size: float = Field(default=0.5, gt=0, le=1)

@@ -1,0 +1,68 @@
+"""Recipe of a pix2pixHD generator's training."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+from VirtualContrastLib.models.package import InPlane, Inputs, IntensitySpec, Outputs
+from VirtualContrastLib.networks.options import Pix2PixHDDiscriminatorOptions, Pix2PixHDOptions
+
+from ...training.recipe import Checkpoints, DescribedRecipe, Schedule, SliceData, Strict, training_pixel_mm
+
+
+class Losses(Strict):
+    """Weights of the generator's terms; 0 leaves a term out. The defaults are the published ones.
+
+    `vgg_weights` is the path of torchvision's vgg19 file, or "download"; without it there is no perceptual term.
+    `pool_size` generated images are kept and shown again to the discriminator (0: none).
+    """
+
+    lambda_gan: float = 1.0
+    lambda_feat: float = 10.0
+    vgg_weights: str | None = None
+    pool_size: int = Field(default=0, ge=0)
+    lambda_l1: float = 0.0
+    lambda_temporal: float = 0.0
+    lesion_weight: float = 1.0
+    l1_only_epochs: int = 0
+
+
+class GlobalStage(Strict):
+    """The trained global generator that a local enhancer (netG: local) starts from.
+
+    `weights`: a model package, one of our checkpoints, or a state dict in NVIDIA's layout. The global part stays as it
+    is for `fix_epochs`; then both parts train with a fresh Adam, as the original does.
+    """
+
+    weights: str
+    fix_epochs: int = Field(default=0, ge=0)
+
+
+class Pix2PixHDRecipe(DescribedRecipe):
+    """One training run of a pix2pixHD generator."""
+
+    system: Literal["pix2pixhd"]
+    global_stage: GlobalStage | None = None
+    generator: dict[str, Any]
+    discriminator: dict[str, Any]
+    inputs: Inputs
+    outputs: Outputs
+    intensity: IntensitySpec
+    in_plane: InPlane
+    data: SliceData
+    losses: Losses = Losses()
+    schedule: Schedule
+    checkpoints: Checkpoints = Checkpoints()
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        Pix2PixHDOptions.of(self.generator)
+        Pix2PixHDDiscriminatorOptions.of(self.discriminator)
+        training_pixel_mm(self.data, self.in_plane)
+        if self.data.rotation_90 and self.data.size is None:
+            raise ValueError("data.rotation_90 turns rows into columns: set data.size")
+        if self.global_stage is not None and self.generator.get("netG") != "local":
+            raise ValueError("global_stage needs generator.netG: local")
+        return self

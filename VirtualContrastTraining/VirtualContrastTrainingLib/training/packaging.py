@@ -1,0 +1,109 @@
+"""Turns a trained network, or the checkpoint of one, into the model package that the engine runs, for every system."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from VirtualContrastLib.events import InputError, VirtualContrastError
+from VirtualContrastLib.models.package import ModelCard, check_state, first_problem, save_package
+
+from .. import __version__
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .recipe import DescribedRecipe
+
+Fields = dict[str, Any]
+_DESCRIPTION = {"trained_on_phantoms", "license", "citation", "intended_use"}
+NOT_TRAINING = {"id", "title", *_DESCRIPTION}
+"""Fields of a recipe that have their own in the card; the others are what the card says of the training."""
+
+
+@dataclass(frozen=True)
+class Packaging:
+    """How the network of a system leaves its training.
+
+    Attributes:
+        prefix: of its weights' names in a checkpoint.
+        fields: what the card of a recipe says besides id, version, title and description.
+        text: MODEL_CARD.md of a recipe.
+    """
+
+    prefix: str
+    fields: Callable[[Any], Fields]
+    text: Callable[[Any], str] = lambda recipe: f"# {recipe.title}\n"
+
+
+def slice_fields(recipe: Any, config: Mapping[str, Any]) -> Fields:
+    """`Packaging.fields` of a network of the options `config` that makes phases from pre-contrast slices."""
+    own = {"inputs", "outputs", "intensity", "in_plane"}
+    return {
+        "architecture": {"name": recipe.system, "config": dict(config)},
+        **recipe.model_dump(include=own),
+        "training": recipe.model_dump(mode="json", exclude=NOT_TRAINING | own | {"generator", "network"}),
+    }
+
+
+def make_card(packaging: Packaging, recipe: DescribedRecipe) -> ModelCard:
+    """The card of the model that a recipe makes; raises InputError where it cannot be right."""
+    described = recipe.model_dump(include=_DESCRIPTION)
+    fields = {"id": recipe.id, "version": __version__, "title": recipe.title, **packaging.fields(recipe), **described}
+    try:
+        return ModelCard.model_validate(fields)
+    except ValidationError as error:
+        raise InputError(f"The model of the recipe {recipe.id} cannot be right: {first_problem(error)}.") from error
+
+
+def export_state(packaging: Packaging, recipe: DescribedRecipe, state: Mapping[str, Tensor], folder: Path) -> Path:
+    """Write `<folder>` as a package of a trained network and return it; an earlier package of that place is replaced.
+
+    Args:
+        packaging: that of the recipe's system.
+        recipe: what was trained.
+        state: the network's weights; floating ones are written as float32.
+        folder: place of the package.
+
+    Raises:
+        InputError: the card would be refused.
+        VirtualContrastError: the folder cannot be written.
+    """
+    card = make_card(packaging, recipe)
+    weights = {name: tensor.detach().cpu() for name, tensor in state.items()}
+    weights = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        save_package(folder, card, weights, model_card_md=packaging.text(recipe))
+    except OSError as error:
+        raise VirtualContrastError(f"The model package {folder} could not be written: {error.strerror}.") from error
+    return folder
+
+
+def export_checkpoint(packaging: Packaging, recipe: DescribedRecipe, checkpoint: Path, folder: Path) -> Path:
+    """Write the package of a run's checkpoint (any epoch's) and return its folder; raises InputError if it misfits."""
+    return export_state(packaging, recipe, checkpoint_state(packaging, recipe, checkpoint), folder)
+
+
+def checkpoint_state(packaging: Packaging, recipe: DescribedRecipe, checkpoint: Path) -> dict[str, Tensor]:
+    """The network's weights in a checkpoint of a run; raises InputError where it is not one of this recipe."""
+    import torch
+
+    try:
+        everything = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+        prefix = packaging.prefix
+        state = {name.removeprefix(prefix): value for name, value in everything.items() if name.startswith(prefix)}
+    except (OSError, EOFError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as error:
+        problem = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"{checkpoint} is no checkpoint of the recipe {recipe.id}: {problem}") from error
+    network = make_card(packaging, recipe).architecture
+    try:
+        check_state(state, network.name, network.config, str(checkpoint))
+    except InputError as error:
+        raise InputError(f"{checkpoint} is no checkpoint of the recipe {recipe.id}: {error}") from error
+    return state
