@@ -41,7 +41,7 @@ CARD = {
     "in_plane": {"policy": "resample", "spacing_mm": 0.714, "pad_multiple": 4},
     "calibration": CALIBRATION,
     "trained_on_phantoms": False,
-    "licence": "Apache-2.0",
+    "license": "Apache-2.0",
 }
 
 

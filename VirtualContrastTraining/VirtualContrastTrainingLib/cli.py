@@ -20,6 +20,7 @@ _COMMANDS = (
     "export",
     "prepare",
     "evaluate",
+    "patients",
     "select",
     "kinetics",
     "readers",

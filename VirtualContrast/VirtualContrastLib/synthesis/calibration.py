@@ -51,8 +51,13 @@ def enhancement(heads: Tensor, phase: int, calibration: Calibration) -> Enhancem
 def shown(heads: Tensor, phase: int, display: Display) -> Tensor:
     """Enhancement to show [slice, row, column]."""
     quiet = display.background * careful(heads, phase)
-    sure = torch.sigmoid(enhancing_logit(heads, phase) - display.threshold)
+    sure = enhancing_probability(heads, phase, display)
     return quiet + sure * (display.lesion * quantile(heads, phase, MEDIAN) - quiet).clamp(min=0)
+
+
+def enhancing_probability(heads: Tensor, phase: int, display: Display) -> Tensor:
+    """How sure the network is that a pixel enhances by more than 70 % [slice, row, column], 0..1."""
+    return torch.sigmoid(enhancing_logit(heads, phase) - display.threshold)
 
 
 def conformal_factor(scores: Sequence[float], coverage: float) -> float:

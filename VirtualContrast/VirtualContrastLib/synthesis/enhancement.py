@@ -14,6 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from ..events import Events, InputError, Stage, VirtualContrastError
 from ..io.volumes import like, to_array
@@ -48,8 +49,13 @@ class _Work:
 class EnhancementSynthesizer:
     """A package with its weights loaded; serves any number of studies, one at a time."""
 
-    def __init__(self, package: ModelPackage, device_choice: DeviceChoice) -> None:
-        """Raises InputError where the package lacks a part or its weights do not fit."""
+    def __init__(
+        self, package: ModelPackage, device_choice: DeviceChoice, members: Sequence[int] | None = None
+    ) -> None:
+        """`members` are those to average, all where None: who evaluates leaves out those that know a patient.
+
+        Raises InputError where the package lacks a part or its weights do not fit.
+        """
         card = package.card
         if card.outputs is None or card.intensity is None or card.in_plane is None or card.calibration is None:
             raise InputError(f"The card of the model '{card.id}' lacks outputs, intensity, in_plane or calibration.")
@@ -59,6 +65,8 @@ class EnhancementSynthesizer:
         if not isinstance(options, ResidualEnhancementOptions):
             raise InputError(f"The model '{card.id}' does not predict enhancement; choose another model.")
         network = package.load_network()
+        if members is not None:
+            network.members = nn.ModuleList(network.members[member] for member in members)
         self.card = card
         self._base_width = options.base_width
         self._calibration = card.calibration

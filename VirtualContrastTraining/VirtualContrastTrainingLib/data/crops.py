@@ -129,8 +129,8 @@ def find_crops(table: Path) -> list[CropStack]:
 class CropPatient:
     """One prepared patient in memory: phases [slice, row, column] as float32, in the units they were stored in.
 
-    `box` is True in the lesion's box; `tissue` and `scale` are those of the pre-contrast stack. `fold` is the part of
-    a cross-validation that the patient is held out in.
+    `box` is True in the lesion's box; `tissue` and `scale` are those of the pre-contrast stack; `spacing_mm` is along
+    i, j, k. `fold` is the part of a cross-validation that the patient is held out in.
     """
 
     name: str
@@ -140,6 +140,7 @@ class CropPatient:
     box: NDArray[np.bool_]
     tissue: NDArray[np.bool_]
     scale: float
+    spacing_mm: tuple[float, float, float]
     fold: int
 
     @property
@@ -179,6 +180,7 @@ def _patients(root: Path, folds: int) -> Iterator[CropPatient]:
             box=case.lesions > 0,
             tissue=tissue_of(phases[0]),
             scale=scale_of(phases[0]),
+            spacing_mm=case.spacing_kji_mm[::-1],
             fold=fold_of(case.name, folds),
         )
 

@@ -1,0 +1,76 @@
+"""Joins the members of a cross-validation to the package that is shipped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from VirtualContrastLib.events import InputError
+from VirtualContrastLib.models.package import Metric, ModelCard, ModelPackage, save_package
+from VirtualContrastLib.networks.residual_enhancement import build_residual_enhancement
+
+from ...data.crops import load_patients
+from .calibrate import calibrate, out_of_fold_heads
+
+
+def join_members(
+    members: Sequence[ModelPackage],
+    prepared: Path,
+    folder: Path,
+    *,
+    model_id: str,
+    title: str,
+    metrics: Sequence[Metric] = (),
+    text: str = "",
+) -> ModelPackage:
+    """Write a package that averages `members` (member k was trained without fold k), calibrated out of fold.
+
+    Args:
+        members: packages of single members, in the order of their folds.
+        prepared: the prepared patients that all of them were trained and held out on.
+        folder: place of the package.
+        model_id: its id.
+        title: its title.
+        metrics: what was measured of it.
+        text: MODEL_CARD.md.
+
+    Raises:
+        InputError: a member is of another network or training, or the patients cannot be read.
+    """
+    first = members[0].card
+    data = first.training["data"]
+    if any(member.card.architecture != first.architecture for member in members):
+        raise InputError("The members are not of one network.")
+    folds = [member.card.training["data"]["fold"] for member in members]
+    if folds != list(range(data["folds"])):
+        raise InputError(f"The members must be those of folds 0 to {data['folds'] - 1} in order, not of {folds}.")
+    patients = load_patients(prepared, folds=data["folds"], cohorts=data["cohorts"])
+    states = [member.load_state() for member in members]
+    networks = []
+    for state in states:
+        network = build_residual_enhancement(first.architecture.config)
+        network.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+        networks.append(network.eval())
+    heads = out_of_fold_heads(networks, patients, first.in_plane.pad_multiple if first.in_plane else 16)
+    cohorts = ", ".join(f"{sum(p.cohort == c for p in patients)} {c}" for c in data["cohorts"])
+    calibration = calibrate(patients, heads, f"{cohorts}; each patient by the member that was trained without it")
+    card = ModelCard.model_validate(
+        first.model_dump(exclude={"architecture", "weights_sha256"})
+        | {
+            "id": model_id,
+            "title": title,
+            "architecture": {
+                "name": first.architecture.name,
+                "config": {**first.architecture.config, "members": len(members)},
+            },
+            "training": {**first.training, "data": {**data, "fold": folds}},
+            "metrics": [metric.model_dump() for metric in metrics],
+            "calibration": calibration.model_dump(),
+        }
+    )
+    state = {
+        name.replace("members.0.", f"members.{k}.", 1): tensor.half()
+        for k, one in enumerate(states)
+        for name, tensor in one.items()
+    }
+    return save_package(folder, card, state, model_card_md=text or f"# {title}\n")
