@@ -22,7 +22,7 @@ from VirtualContrastLib.run.settings import RunSettings
 from VirtualContrastLib.slicer_app import self_test, start_up
 from VirtualContrastLib.slicer_app.panel import Panel
 from VirtualContrastLib.slicer_app.run.parameters import VirtualContrastParameters
-from VirtualContrastLib.slicer_app.run.synthesis_run import Synthesis
+from VirtualContrastLib.slicer_app.run.synthesis_run import SynthesisRunner
 from VirtualContrastLib.slicer_app.run.transfer import RealPhases
 from VirtualContrastLib.slicer_app.scene.result import LoadedResult
 
@@ -85,7 +85,7 @@ class VirtualContrastLogic(ScriptedLoadableModuleLogic):
 
     def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
-        self.synthesis = Synthesis()
+        self.synthesis = SynthesisRunner()
 
     def getParameterNode(self) -> VirtualContrastParameters:
         """The module's parameters in the scene."""

@@ -106,16 +106,16 @@ def write_pictures(volume: object, folder: Path) -> list[Path]:
 
 def whole_job() -> list[str]:
     """Timing table of a cold and a warm run, and the peak memory; runs in a process of its own."""
-    from VirtualContrastLib.run.pipeline import Engine, RunSettings, run
+    from VirtualContrastLib.run.pipeline import ModelCache, RunSettings, run
     from VirtualContrastTrainingLib.data.phantom import make_phantom
     from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
 
     with tempfile.TemporaryDirectory() as folder:
         case = write_phantom(make_phantom(900003), Path(folder) / "case")
         real = [case / f"phase_{n}.nrrd" for n in (1, 2, 3)]
-        engine = Engine()
+        models = ModelCache()
         runs = [
-            run(case / "pre.nrrd", Path(folder) / name, RunSettings(), real=real, engine=engine)
+            run(case / "pre.nrrd", Path(folder) / name, RunSettings(), real=real, models=models)
             for name in ("cold", "warm")
         ]
     cold, warm = (result.manifest.timing_s for result in runs)

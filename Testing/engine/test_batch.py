@@ -11,8 +11,8 @@ from VirtualContrastLib.models.package import ModelPackage
 from VirtualContrastLib.results.manifest import verify_result
 from VirtualContrastLib.run import write_outputs
 from VirtualContrastLib.run.batch import Status, run_batch
-from VirtualContrastLib.run.batch_cases import Case, read_cases
-from VirtualContrastLib.run.pipeline import Engine, RunSettings
+from VirtualContrastLib.run.batch_cases import BatchCase, read_cases
+from VirtualContrastLib.run.pipeline import ModelCache, RunSettings
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +21,8 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def engine():
-    return Engine()
+def models():
+    return ModelCache()
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +51,13 @@ def summary(out):
 
 def bad_case(tmp_path, name="bad"):
     (tmp_path / "empty.nrrd").write_bytes(b"")
-    return Case(name, str(tmp_path / "empty.nrrd"))
+    return BatchCase(name, str(tmp_path / "empty.nrrd"))
 
 
-def test_a_failing_case_is_recorded_with_its_sentence_and_harms_no_other(study, chosen, engine, tmp_path):
+def test_a_failing_case_is_recorded_with_its_sentence_and_harms_no_other(study, chosen, models, tmp_path):
     good = str(study / "pre.nrrd")
-    cases = [Case("first", good), bad_case(tmp_path), Case("last", good, lesions=str(study / "mask.nrrd"))]
-    outcome = run_batch(cases, tmp_path / "out", chosen, engine=engine)
+    cases = [BatchCase("first", good), bad_case(tmp_path), BatchCase("last", good, lesions=str(study / "mask.nrrd"))]
+    outcome = run_batch(cases, tmp_path / "out", chosen, models=models)
     assert outcome.exit_code is ExitCode.SOME_CASES_FAILED
     assert [case.status for case in outcome.cases] == [Status.DONE, Status.FAILED, Status.DONE]
     table = summary(tmp_path / "out")
@@ -73,17 +73,17 @@ def test_a_failing_case_is_recorded_with_its_sentence_and_harms_no_other(study, 
     ]
 
 
-def test_cases_with_names_like_those_of_staging_folders_all_survive(study, chosen, engine, tmp_path):
+def test_cases_with_names_like_those_of_staging_folders_all_survive(study, chosen, models, tmp_path):
     names = ["A.old-2019", "A.partial-x", "A.old-20260101T000000-abcdef", "A", "A.old-2020"]
     for settings in (chosen, replace(chosen, overwrite=True)):
         outcome = run_batch(
-            [Case(n, str(study / "pre.nrrd")) for n in names], tmp_path / "out", settings, engine=engine
+            [BatchCase(n, str(study / "pre.nrrd")) for n in names], tmp_path / "out", settings, models=models
         )
         assert outcome.exit_code is ExitCode.DONE
         assert [verify_result(tmp_path / "out" / name) for name in names] == [[]] * len(names)
 
 
-def test_an_error_nobody_foresaw_fails_its_case_only(study, chosen, engine, tmp_path, monkeypatch):
+def test_an_error_nobody_foresaw_fails_its_case_only(study, chosen, models, tmp_path, monkeypatch):
     broken = ZeroDivisionError("strange\nnumbers")
     calls = []
 
@@ -93,22 +93,22 @@ def test_an_error_nobody_foresaw_fails_its_case_only(study, chosen, engine, tmp_
             raise broken
 
     monkeypatch.setattr(write_outputs, "_tables", sometimes)
-    cases = [Case(name, str(study / "pre.nrrd")) for name in ("a", "b")]
-    outcome = run_batch(cases, tmp_path / "out", chosen, engine=engine)
+    cases = [BatchCase(name, str(study / "pre.nrrd")) for name in ("a", "b")]
+    outcome = run_batch(cases, tmp_path / "out", chosen, models=models)
     assert [case.status for case in outcome.cases] == [Status.FAILED, Status.DONE]
     assert "ZeroDivisionError (strange numbers)" in outcome.cases[0].message
     assert not (tmp_path / "out" / "a").exists()
 
 
-def test_resume_keeps_what_is_whole_and_makes_the_rest(study, chosen, engine, tmp_path):
+def test_resume_keeps_what_is_whole_and_makes_the_rest(study, chosen, models, tmp_path):
     good = str(study / "pre.nrrd")
     out = tmp_path / "out"
-    run_batch([Case("a", good)], out, chosen, engine=engine)
+    run_batch([BatchCase("a", good)], out, chosen, models=models)
     before = (out / "a" / "manifest.json").read_bytes()
-    cases = [Case("a", good), Case("b", good)]
+    cases = [BatchCase("a", good), BatchCase("b", good)]
     with pytest.raises(InputError, match="not empty"):
-        run_batch(cases, out, chosen, engine=engine)
-    outcome = run_batch(cases, out, replace(chosen, resume=True), engine=engine)
+        run_batch(cases, out, chosen, models=models)
+    outcome = run_batch(cases, out, replace(chosen, resume=True), models=models)
     assert outcome.exit_code is ExitCode.DONE
     assert [case.status for case in outcome.cases] == [Status.KEPT, Status.DONE]
     assert (out / "a" / "manifest.json").read_bytes() == before
@@ -116,26 +116,26 @@ def test_resume_keeps_what_is_whole_and_makes_the_rest(study, chosen, engine, tm
     assert table["a"]["lesions"] == table["b"]["lesions"] != ""
 
 
-def test_resume_never_destroys_a_result_made_otherwise(study, chosen, engine, tmp_path):
+def test_resume_never_destroys_a_result_made_otherwise(study, chosen, models, tmp_path):
     good, out = str(study / "pre.nrrd"), tmp_path / "out"
-    run_batch([Case("a", good)], out, chosen, engine=engine)
+    run_batch([BatchCase("a", good)], out, chosen, models=models)
     other = replace(chosen, segmentation="none", resume=True)
-    outcome = run_batch([Case("a", good)], out, other, engine=engine)
+    outcome = run_batch([BatchCase("a", good)], out, other, models=models)
     assert outcome.cases[0].status is Status.FAILED
     assert "--overwrite" in outcome.cases[0].message
     assert verify_result(out / "a") == []
-    outcome = run_batch([Case("a", good)], out, replace(other, overwrite=True), engine=engine)
+    outcome = run_batch([BatchCase("a", good)], out, replace(other, overwrite=True), models=models)
     assert outcome.cases[0].status is Status.DONE
 
 
 def test_weights_are_loaded_once_for_all_cases(study, chosen, tmp_path, monkeypatch):
     loads, load_state = [], ModelPackage.load_state
     monkeypatch.setattr(ModelPackage, "load_state", lambda self: loads.append(1) or load_state(self))
-    run_batch([Case(name, str(study / "pre.nrrd")) for name in "abc"], tmp_path / "out", chosen)
+    run_batch([BatchCase(name, str(study / "pre.nrrd")) for name in "abc"], tmp_path / "out", chosen)
     assert len(loads) == 1
 
 
-def test_cancelling_ends_the_case_in_hand_and_tells_which_were_not_run(study, chosen, engine, tmp_path):
+def test_cancelling_ends_the_case_in_hand_and_tells_which_were_not_run(study, chosen, models, tmp_path):
     class Canceller:
         seen = 0
 
@@ -148,29 +148,29 @@ def test_cancelling_ends_the_case_in_hand_and_tells_which_were_not_run(study, ch
             pass
 
     events = Events([Canceller()])
-    cases = [Case(name, str(study / "pre.nrrd")) for name in ("a", "b", "c")]
-    outcome = run_batch(cases, tmp_path / "out", chosen, events=events, engine=engine)
+    cases = [BatchCase(name, str(study / "pre.nrrd")) for name in ("a", "b", "c")]
+    outcome = run_batch(cases, tmp_path / "out", chosen, events=events, models=models)
     assert outcome.exit_code is ExitCode.CANCELLED
     assert [row["status"] for row in summary(tmp_path / "out").values()] == ["done", "cancelled", "not run"]
     assert not (tmp_path / "out" / "b").exists()
     assert verify_result(tmp_path / "out" / "a") == []
 
 
-def test_warnings_belong_to_their_case(study, chosen, engine, tmp_path):
-    cases = [Case("a", str(study / "pre.nrrd")), Case("b", str(study / "pre.nrrd"))]
-    outcome = run_batch(cases, tmp_path / "out", chosen, engine=engine)
+def test_warnings_belong_to_their_case(study, chosen, models, tmp_path):
+    cases = [BatchCase("a", str(study / "pre.nrrd")), BatchCase("b", str(study / "pre.nrrd"))]
+    outcome = run_batch(cases, tmp_path / "out", chosen, models=models)
     assert outcome.cases[0].warnings == outcome.cases[1].warnings != ()
 
 
-def test_only_unusable_cases_end_with_exit_code_2(chosen, engine, tmp_path):
-    outcome = run_batch([bad_case(tmp_path)], tmp_path / "out", chosen, engine=engine)
+def test_only_unusable_cases_end_with_exit_code_2(chosen, models, tmp_path):
+    outcome = run_batch([bad_case(tmp_path)], tmp_path / "out", chosen, models=models)
     assert outcome.exit_code is ExitCode.UNUSABLE
 
 
-def test_an_output_that_is_a_file_is_refused(study, chosen, engine, tmp_path):
+def test_an_output_that_is_a_file_is_refused(study, chosen, models, tmp_path):
     (tmp_path / "out").write_text("x")
     with pytest.raises(InputError, match="is a file"):
-        run_batch([Case("a", str(study / "pre.nrrd"))], tmp_path / "out", chosen, engine=engine)
+        run_batch([BatchCase("a", str(study / "pre.nrrd"))], tmp_path / "out", chosen, models=models)
 
 
 def write_table(tmp_path, text):
@@ -187,14 +187,14 @@ def test_a_table_gives_cases_with_paths_relative_to_it(tmp_path):
         'b,"y, z/dicom@2",,,m.nrrd,\n\n',
     )
     first, second = read_cases(table)
-    assert first == Case(
+    assert first == BatchCase(
         "a",
         str(tmp_path / "x/pre.nii.gz"),
         (str(tmp_path / "x/1.nii.gz"), "/abs/2.nii.gz"),
         None,
         (90.0, 220.5),
     )
-    assert second == Case("b", str(tmp_path / "y, z/dicom@2"), (), str(tmp_path / "m.nrrd"), None)
+    assert second == BatchCase("b", str(tmp_path / "y, z/dicom@2"), (), str(tmp_path / "m.nrrd"), None)
 
 
 def test_a_semicolon_table_of_a_spreadsheet_is_read_as_well(tmp_path):

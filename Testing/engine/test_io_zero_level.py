@@ -10,7 +10,7 @@ from VirtualContrastLib.events import Events, InputError
 from VirtualContrastLib.io.read import read_study
 from VirtualContrastLib.io.volumes import like
 from VirtualContrastLib.io.zero_level import zero_level
-from VirtualContrastLib.run.pipeline import Engine, RunSettings, run
+from VirtualContrastLib.run.pipeline import ModelCache, RunSettings, run
 from VirtualContrastLib.synthesis.intensity import make_recipe
 
 SPEC = {"recipe": "pre_percentile", "constants": {"percentile": 99.5, "max_ratio": 4.0}}
@@ -109,10 +109,10 @@ def test_synthesis_is_that_of_the_same_volume_clipped_at_zero_and_the_report_say
         values[np.random.default_rng(3).random(values.shape) < 0.004] = -34
     sitk.WriteImage(like(values, pre), str(tmp_path / "odd.nrrd"))
     sitk.WriteImage(like(np.maximum(values, 0), pre), str(tmp_path / "clipped.nrrd"))
-    engine, made = Engine(), {}
+    models, made = ModelCache(), {}
     for name in ("odd", "clipped"):
         events = Events()
-        result = run(tmp_path / f"{name}.nrrd", tmp_path / name, settings, events=events, engine=engine)
+        result = run(tmp_path / f"{name}.nrrd", tmp_path / name, settings, events=events, models=models)
         made[name] = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / name / "phases/phase_1.nrrd")))
         assert any("below 0" in warning for warning in result.manifest.warnings) == (name == "odd")
     np.testing.assert_array_equal(made["odd"], made["clipped"])

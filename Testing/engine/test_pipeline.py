@@ -15,9 +15,10 @@ import tiny_models
 from VirtualContrastLib.events import CancelledError, Events, InputError, Stage
 from VirtualContrastLib.io import volumes
 from VirtualContrastLib.models.card import Inputs
+from VirtualContrastLib.models.package import load_package
 from VirtualContrastLib.results.manifest import load_result, verify_result
 from VirtualContrastLib.run import plan, write_outputs
-from VirtualContrastLib.run.pipeline import Engine, RunSettings, run
+from VirtualContrastLib.run.pipeline import ModelCache, RunSettings, run
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +32,8 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def engine():
-    return Engine()
+def models():
+    return ModelCache()
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +42,12 @@ def chosen(model):
 
 
 @pytest.fixture(scope="module")
-def done(study, chosen, engine, tmp_path_factory):
+def done(study, chosen, models, tmp_path_factory):
     """One complete run with real phases, given lesions and uncertainty."""
     out = tmp_path_factory.mktemp("done") / "out"
     real = [study / f"phase_{n}.nrrd" for n in (1, 2, 3)]
     settings = replace(chosen, uncertainty=2)
-    return run(study / "pre.nrrd", out, settings, real=real, lesions=study / "mask.nrrd", engine=engine)
+    return run(study / "pre.nrrd", out, settings, real=real, lesions=study / "mask.nrrd", models=models)
 
 
 @pytest.fixture
@@ -150,11 +151,11 @@ def test_the_manifest_tells_what_was_done_without_any_name_or_path(done, study, 
             assert secret not in text
 
 
-def test_a_patients_name_in_a_file_name_stays_out_of_the_result(study, chosen, engine, tmp_path):
+def test_a_patients_name_in_a_file_name_stays_out_of_the_result(study, chosen, models, tmp_path):
     folder = tmp_path / "DOE_JANE_19600101"
     folder.mkdir()
     (folder / "JANE_DOE.nrrd").write_bytes((study / "pre.nrrd").read_bytes())
-    result = run(folder / "JANE_DOE.nrrd", tmp_path / "out", chosen, engine=engine)
+    result = run(folder / "JANE_DOE.nrrd", tmp_path / "out", chosen, models=models)
     for name in ("manifest.json", "report.html"):
         text = re.sub(r'src="data:[^"]*"', "", (result.folder / name).read_text())
         assert not re.search(r"jane|doe[^s]", text, re.IGNORECASE)
@@ -178,28 +179,28 @@ def test_two_runs_give_byte_identical_volumes_and_tables(done, study, chosen, tm
     assert again.manifest.fingerprint == done.manifest.fingerprint
 
 
-def test_resume_keeps_a_whole_result_of_the_same_job(done, study, chosen, engine):
+def test_resume_keeps_a_whole_result_of_the_same_job(done, study, chosen, models):
     real = [study / f"phase_{n}.nrrd" for n in (1, 2, 3)]
     settings = replace(chosen, uncertainty=2, resume=True)
     before = (done.folder / "manifest.json").stat().st_mtime_ns
-    kept = run(study / "pre.nrrd", done.folder, settings, real=real, lesions=study / "mask.nrrd", engine=engine)
+    kept = run(study / "pre.nrrd", done.folder, settings, real=real, lesions=study / "mask.nrrd", models=models)
     assert kept.kept
     assert (done.folder / "manifest.json").stat().st_mtime_ns == before
 
 
-def test_resume_refuses_another_job_and_a_changed_result(study, chosen, engine, tmp_path, no_pictures):
+def test_resume_refuses_another_job_and_a_changed_result(study, chosen, models, tmp_path, no_pictures):
     out = tmp_path / "out"
-    run(study / "pre.nrrd", out, chosen, engine=engine)
+    run(study / "pre.nrrd", out, chosen, models=models)
     resume = replace(chosen, resume=True)
     with pytest.raises(InputError, match="another input"):
-        run(study / "phase_1.nrrd", out, resume, engine=engine)
+        run(study / "phase_1.nrrd", out, resume, models=models)
     with pytest.raises(InputError, match="another input"):
-        run(study / "pre.nrrd", out, replace(resume, times_s=(60.0, 120.0, 180.0)), engine=engine)
+        run(study / "pre.nrrd", out, replace(resume, times_s=(60.0, 120.0, 180.0)), models=models)
     (out / "curves.csv").write_text("edited by hand")
     with pytest.raises(InputError, match=r"curves\.csv was changed"):
-        run(study / "pre.nrrd", out, resume, engine=engine)
+        run(study / "pre.nrrd", out, resume, models=models)
     assert (out / "curves.csv").read_text() == "edited by hand"
-    again = run(study / "pre.nrrd", out, replace(resume, overwrite=True), engine=engine)
+    again = run(study / "pre.nrrd", out, replace(resume, overwrite=True), models=models)
     assert not again.kept
     assert verify_result(out) == []
 
@@ -207,21 +208,21 @@ def test_resume_refuses_another_job_and_a_changed_result(study, chosen, engine, 
 def test_an_existing_result_is_refused_before_any_work(done, study, chosen):
     events = Events([recorder := Recorder()])
     with pytest.raises(InputError, match="exists"):
-        run(study / "pre.nrrd", done.folder, chosen, events=events, engine=None)
+        run(study / "pre.nrrd", done.folder, chosen, events=events, models=None)
     assert recorder.seen == []
 
 
 @pytest.mark.parametrize("stage", [s for s in Stage if s is not Stage.COMPARE])
-def test_cancel_in_any_stage_leaves_nothing(study, chosen, engine, tmp_path, stage):
+def test_cancel_in_any_stage_leaves_nothing(study, chosen, models, tmp_path, stage):
     recorder = Recorder(cancel_at=stage)
     recorder.events = Events([recorder])
     with pytest.raises(CancelledError):
-        run(study / "pre.nrrd", tmp_path / "out", chosen, events=recorder.events, engine=engine)
+        run(study / "pre.nrrd", tmp_path / "out", chosen, events=recorder.events, models=models)
     assert list(tmp_path.iterdir()) == []
     assert [entry[0] for entry in recorder.seen if isinstance(entry, tuple)][-1] is stage
 
 
-def test_a_full_disk_half_way_leaves_nothing_and_says_so(study, chosen, engine, tmp_path, monkeypatch):
+def test_a_full_disk_half_way_leaves_nothing_and_says_so(study, chosen, models, tmp_path, monkeypatch):
     write, calls = volumes.write, []
 
     def filling(image, path, **options):
@@ -233,20 +234,20 @@ def test_a_full_disk_half_way_leaves_nothing_and_says_so(study, chosen, engine, 
 
     monkeypatch.setattr(volumes, "write", filling)
     with pytest.raises(InputError, match="is full"):
-        run(study / "pre.nrrd", tmp_path / "out", chosen, engine=engine)
+        run(study / "pre.nrrd", tmp_path / "out", chosen, models=models)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_too_little_disk_or_memory_is_refused_with_numbers_before_the_network_runs(
-    study, chosen, engine, tmp_path, monkeypatch
+    study, chosen, models, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("VirtualContrastLib.run.preflight.free_bytes", lambda folder: 3 * 2**20)
     with pytest.raises(InputError, match=r"may take \d+ MiB .* 3 MiB free"):
-        run(study / "pre.nrrd", tmp_path / "out", chosen, engine=engine)
+        run(study / "pre.nrrd", tmp_path / "out", chosen, models=models)
     monkeypatch.setattr("VirtualContrastLib.run.preflight.free_bytes", lambda folder: 2**40)
     monkeypatch.setattr("VirtualContrastLib.run.preflight.available_memory", lambda: 2.0**18)
     with pytest.raises(InputError, match=r"needs about \d+ MiB of memory"):
-        run(study / "pre.nrrd", tmp_path / "out", chosen, engine=engine)
+        run(study / "pre.nrrd", tmp_path / "out", chosen, models=models)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -274,58 +275,58 @@ def test_a_run_killed_half_way_leaves_no_folder_that_looks_whole(study, model, t
         load_result(staging)
 
 
-def test_without_segmentation_there_are_phases_and_maps_but_no_lesions(study, chosen, engine, tmp_path, no_pictures):
-    result = run(study / "pre.nrrd", tmp_path / "out", replace(chosen, segmentation="none"), engine=engine)
+def test_without_segmentation_there_are_phases_and_maps_but_no_lesions(study, chosen, models, tmp_path, no_pictures):
+    result = run(study / "pre.nrrd", tmp_path / "out", replace(chosen, segmentation="none"), models=models)
     assert "phases/phase_3.nrrd" in result.manifest.outputs
     assert "lesions.csv" not in result.manifest.outputs
     assert result.manifest.summary["lesions"] is None
 
 
-def test_nifti_is_written_where_asked_for(study, chosen, engine, tmp_path, no_pictures):
+def test_nifti_is_written_where_asked_for(study, chosen, models, tmp_path, no_pictures):
     settings = replace(chosen, format="nifti")
-    result = run(study / "pre.nrrd", tmp_path / "out", settings, lesions=study / "mask.nrrd", engine=engine)
+    result = run(study / "pre.nrrd", tmp_path / "out", settings, lesions=study / "mask.nrrd", models=models)
     assert {"phases/phase_1.nii.gz", "lesions.nii.gz", "lesions.seg.nrrd"} <= set(result.manifest.outputs)
     assert len(result.phases()) == 3
 
 
-def test_times_replace_the_models_and_must_fit_in_number(study, chosen, engine, tmp_path, no_pictures):
+def test_times_replace_the_models_and_must_fit_in_number(study, chosen, models, tmp_path, no_pictures):
     settings = replace(chosen, times_s=(60.0, 130.0, 400.0))
-    result = run(study / "pre.nrrd", tmp_path / "out", settings, engine=engine)
+    result = run(study / "pre.nrrd", tmp_path / "out", settings, models=models)
     assert [entry["time_s"] for entry in result.manifest.phases] == [60.0, 130.0, 400.0]
     with pytest.raises(InputError, match="2 times"):
-        run(study / "pre.nrrd", tmp_path / "other", replace(chosen, times_s=(60.0, 130.0)), engine=engine)
+        run(study / "pre.nrrd", tmp_path / "other", replace(chosen, times_s=(60.0, 130.0)), models=models)
 
 
-def test_fewer_real_than_synthetic_phases_are_compared_by_their_index(study, chosen, engine, tmp_path, no_pictures):
+def test_fewer_real_than_synthetic_phases_are_compared_by_their_index(study, chosen, models, tmp_path, no_pictures):
     settings = replace(chosen, times_s=(75.0,))
     real, lesions = [study / "phase_1.nrrd"], study / "mask.nrrd"
-    result = run(study / "pre.nrrd", tmp_path / "out", settings, real=real, lesions=lesions, engine=engine)
+    result = run(study / "pre.nrrd", tmp_path / "out", settings, real=real, lesions=lesions, models=models)
     assert {row["phase"] for row in rows(result.folder / "comparison.csv")} == {"1"}
     assert {row["time_s"] for row in rows(result.folder / "curves_real.csv")} == {"0", "75"}
     assert [entry["time_s"] for entry in result.manifest.phases] == [90.0, 220.0, 350.0]
 
 
-def test_a_lesion_mask_on_another_grid_or_empty_is_refused(study, chosen, engine, tmp_path):
+def test_a_lesion_mask_on_another_grid_or_empty_is_refused(study, chosen, models, tmp_path):
     shifted = sitk.ReadImage(str(study / "mask.nrrd"))
     shifted.SetOrigin((0.0, 0.0, 0.0))
     sitk.WriteImage(shifted, str(tmp_path / "shifted.nrrd"))
     with pytest.raises(InputError, match=r"shifted\.nrrd does not lie on the input's grid"):
-        run(study / "pre.nrrd", tmp_path / "out", chosen, lesions=tmp_path / "shifted.nrrd", engine=engine)
+        run(study / "pre.nrrd", tmp_path / "out", chosen, lesions=tmp_path / "shifted.nrrd", models=models)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_mask_of_one_value_is_one_lesion_with_all_its_voxels(study, chosen, engine, tmp_path, no_pictures):
+def test_a_mask_of_one_value_is_one_lesion_with_all_its_voxels(study, chosen, models, tmp_path, no_pictures):
     mask = (run_samples.make_mask() > 0).astype(np.uint8) * 255
     sitk.WriteImage(run_samples.make_image(mask), str(tmp_path / "mask.nrrd"))
-    result = run(study / "pre.nrrd", tmp_path / "out", chosen, lesions=tmp_path / "mask.nrrd", engine=engine)
+    result = run(study / "pre.nrrd", tmp_path / "out", chosen, lesions=tmp_path / "mask.nrrd", models=models)
     assert [row["voxels"] for row in rows(result.folder / "lesions.csv")] == ["58"]
 
 
-def test_dicom_holds_a_series_a_phase_and_lesions_in_the_input_geometry(study, chosen, engine, tmp_path, no_pictures):
+def test_dicom_holds_a_series_a_phase_and_lesions_in_the_input_geometry(study, chosen, models, tmp_path, no_pictures):
     import pydicom
 
     settings = replace(chosen, dicom=True)
-    result = run(study / "pre.nrrd", tmp_path / "out", settings, lesions=study / "mask.nrrd", engine=engine)
+    result = run(study / "pre.nrrd", tmp_path / "out", settings, lesions=study / "mask.nrrd", models=models)
     files = sorted((result.folder / "dicom" / "phase_2").iterdir())
     headers = [pydicom.dcmread(file) for file in files]
     assert len(files) == run_samples.SIZE[2]
@@ -336,7 +337,7 @@ def test_dicom_holds_a_series_a_phase_and_lesions_in_the_input_geometry(study, c
     assert "dicom/lesions_seg.dcm" in result.manifest.outputs
 
 
-def test_a_three_dimensional_lesion_model_falls_back_to_the_threshold_for_one_slice(chosen, engine, tmp_path):
+def test_a_three_dimensional_lesion_model_falls_back_to_the_threshold_for_one_slice(tmp_path, monkeypatch):
     """The choice is tested alone: a real nnU-Net is the subject of the tests of `lesions`."""
     from types import SimpleNamespace
 
@@ -346,27 +347,27 @@ def test_a_three_dimensional_lesion_model_falls_back_to_the_threshold_for_one_sl
     sitk.WriteImage(run_samples.make_image(run_samples.make_pre()), str(tmp_path / "volume.nrrd"))
     config = {"configuration": "3d_fullres"}
     card = SimpleNamespace(id="net", architecture=SimpleNamespace(config=config), inputs=Inputs(channels=["pre"]))
-    with_net = SimpleNamespace(package=lambda name, kind: SimpleNamespace(card=card))
+    net = SimpleNamespace(card=card)
+    monkeypatch.setattr(plan, "resolve_model", lambda name, kind: net)
     events = Events()
-    model = tiny_models.tiny_card()
 
-    def choose(name, study, engine, events):
-        return plan.choose_segmentation(name, study, model, 3, engine, events)
+    def choose(file):
+        return plan.choose_segmentation("net", read_study(tmp_path / file), tiny_models.tiny_card(), 3, events)
 
-    assert choose("net", read_study(tmp_path / "volume.nrrd"), with_net, events) == "net"
+    assert choose("volume.nrrd") == ("net", net)
     assert events.warnings == []
-    assert choose("net", read_study(tmp_path / "slice.nrrd"), with_net, events) == "threshold"
+    assert choose("slice.nrrd") == ("threshold", None)
     assert "by threshold" in events.warnings[0]
     config["configuration"] = "2d"
-    assert choose("net", read_study(tmp_path / "slice.nrrd"), with_net, events) == "net"
+    assert choose("slice.nrrd") == ("net", net)
 
 
-def test_instance_labels_of_the_user_keep_their_order(study, chosen, engine, tmp_path, no_pictures):
+def test_instance_labels_of_the_user_keep_their_order(study, chosen, models, tmp_path, no_pictures):
     labels = run_samples.make_mask()
     labels[3:5][labels[3:5] > 0] = 7
     labels[1:3][labels[1:3] > 0] = 9
     sitk.WriteImage(run_samples.make_image(labels), str(tmp_path / "labels.nrrd"))
-    result = run(study / "pre.nrrd", tmp_path / "out", chosen, lesions=tmp_path / "labels.nrrd", engine=engine)
+    result = run(study / "pre.nrrd", tmp_path / "out", chosen, lesions=tmp_path / "labels.nrrd", models=models)
     voxels = [int(row["voxels"]) for row in rows(result.folder / "lesions.csv")]
     assert voxels == [18, 40]
 
@@ -385,13 +386,13 @@ def test_an_arbitrary_unit_model_subtracts_in_its_own_units(study, chosen, tmp_p
     assert {row["data_range"] for row in rows(result.folder / "comparison.csv")} == {"255"}
 
 
-def test_a_picture_runs_in_pixels_and_cannot_become_dicom(chosen, engine, tmp_path, no_pictures):
+def test_a_picture_runs_in_pixels_and_cannot_become_dicom(chosen, models, tmp_path, no_pictures):
     pixels = np.clip(run_samples.make_pre()[2] / 1.5, 0, 255).astype(np.uint8)
     sitk.WriteImage(sitk.GetImageFromArray(pixels), str(tmp_path / "slice.png"))
-    result = run(tmp_path / "slice.png", tmp_path / "out", chosen, engine=engine)
+    result = run(tmp_path / "slice.png", tmp_path / "out", chosen, models=models)
     assert result.manifest.summary["lesion_volume_mm3"] is None
     with pytest.raises(InputError, match="--pixel-spacing"):
-        run(tmp_path / "slice.png", tmp_path / "other", replace(chosen, dicom=True), engine=engine)
+        run(tmp_path / "slice.png", tmp_path / "other", replace(chosen, dicom=True), models=models)
 
 
 @pytest.mark.parametrize(
@@ -432,15 +433,24 @@ def test_weights_are_loaded_once_for_many_runs(study, chosen, tmp_path, no_pictu
 
     loads, load_state = [], ModelPackage.load_state
     monkeypatch.setattr(ModelPackage, "load_state", lambda self: loads.append(1) or load_state(self))
-    engine = Engine()
+    models = ModelCache()
     for name in ("a", "b"):
-        run(study / "pre.nrrd", tmp_path / name, chosen, engine=engine)
+        run(study / "pre.nrrd", tmp_path / name, chosen, models=models)
     assert len(loads) == 1
 
 
-def test_progress_goes_through_the_stages_in_order(study, chosen, engine, tmp_path, no_pictures):
+def test_of_many_models_only_those_used_last_stay_loaded(tmp_path):
+    models = ModelCache(kept=2)
+    packages = [load_package(run_samples.write_model(tmp_path / name, id=name)) for name in ("a", "b", "c")]
+    first, second, third = (models.synthesizer(package, "cpu") for package in packages)
+    assert models.synthesizer(packages[2], "cpu") is third
+    assert models.synthesizer(packages[1], "cpu") is second
+    assert models.synthesizer(packages[0], "cpu") is not first
+
+
+def test_progress_goes_through_the_stages_in_order(study, chosen, models, tmp_path, no_pictures):
     recorder = Recorder()
-    run(study / "pre.nrrd", tmp_path / "out", chosen, events=Events([recorder]), engine=engine)
+    run(study / "pre.nrrd", tmp_path / "out", chosen, events=Events([recorder]), models=models)
     stages = list(dict.fromkeys(entry[0] for entry in recorder.seen if isinstance(entry, tuple)))
     assert stages == ["read", "model", "synthesize", "segment", "kinetics", "export"]
     assert all(0 <= entry[1] <= entry[2] for entry in recorder.seen if isinstance(entry, tuple))

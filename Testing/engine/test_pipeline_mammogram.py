@@ -18,7 +18,7 @@ from VirtualContrastLib.results.manifest import verify_result
 from VirtualContrastLib.run.batch import run_batch
 from VirtualContrastLib.run.batch_cases import read_cases
 from VirtualContrastLib.run.compare import compare_existing
-from VirtualContrastLib.run.pipeline import Engine, RunSettings, run
+from VirtualContrastLib.run.pipeline import ModelCache, RunSettings, run
 from VirtualContrastLib.synthesis.device import choose_device
 from VirtualContrastLib.synthesis.mammogram import MammogramSynthesizer, breast_mask
 from VirtualContrastTrainingLib.data.mammogram_phantom import phantom_pair
@@ -62,14 +62,14 @@ def chosen(model):
 
 
 @pytest.fixture(scope="module")
-def engine():
-    return Engine()
+def models():
+    return ModelCache()
 
 
 @pytest.fixture(scope="module")
-def done(files, chosen, engine, tmp_path_factory):
+def done(files, chosen, models, tmp_path_factory):
     out = tmp_path_factory.mktemp("done") / "out"
-    return run(files / "low.png", out, chosen, real=[files / "high.png"], engine=engine)
+    return run(files / "low.png", out, chosen, real=[files / "high.png"], models=models)
 
 
 def write_mammogram(folder, values, **tags):
@@ -133,11 +133,11 @@ def test_the_report_speaks_of_a_mammogram_and_makes_no_claim_of_time_or_lesions(
         assert word not in text
 
 
-def test_picture_formats_and_dicom_of_the_same_pixels_give_the_same_image(done, files, pair, chosen, engine, tmp_path):
+def test_picture_formats_and_dicom_of_the_same_pixels_give_the_same_image(done, files, pair, chosen, models, tmp_path):
     expected = array(done.folder / "recombined.nrrd")
     dicom = write_mammogram(tmp_path / "dicom", pair[0])
     for name, source in {"tif": files / "low.tif", "nii": files / "low.nii.gz", "dcm": dicom}.items():
-        result = run(source, tmp_path / name, chosen, engine=engine)
+        result = run(source, tmp_path / name, chosen, models=models)
         np.testing.assert_array_equal(array(result.folder / "recombined.nrrd"), expected)
     assert result.manifest.inputs[0]["modality"] == "MG"
     made = sitk.ReadImage(str(tmp_path / "dcm" / "recombined.nrrd"))
@@ -164,24 +164,24 @@ def test_a_folder_of_several_views_is_refused_with_what_it_holds(pair, chosen, t
     assert "L MLO" in str(refused.value)
 
 
-def test_a_recombined_image_given_as_low_energy_is_warned_of(pair, chosen, engine, tmp_path):
+def test_a_recombined_image_given_as_low_energy_is_warned_of(pair, chosen, models, tmp_path):
     source = write_mammogram(tmp_path / "s", pair[0], SeriesDescription="L CC Recombined")
-    result = run(source, tmp_path / "out", chosen, engine=engine)
+    result = run(source, tmp_path / "out", chosen, models=models)
     assert any("looks like a recombined" in warning for warning in result.manifest.warnings)
 
 
-def test_models_and_images_of_different_modalities_do_not_go_together(pair, chosen, engine, tmp_path):
+def test_models_and_images_of_different_modalities_do_not_go_together(pair, chosen, models, tmp_path):
     mammogram = write_mammogram(tmp_path / "mg", pair[0])
     mri = tiny_models.tiny_package(tmp_path / "mri").folder
     with pytest.raises(InputError, match=r"is a mammogram \(MG\) and the model reads breast MRI"):
-        run(mammogram, tmp_path / "out", replace(chosen, model=str(mri)), engine=engine)
+        run(mammogram, tmp_path / "out", replace(chosen, model=str(mri)), models=models)
     MrSeries(sitk.GetImageFromArray(np.arange(32 * 32, dtype=np.int16).reshape(1, 32, 32))).write(tmp_path / "mr")
     with pytest.raises(InputError, match="is MR and the model reads low-energy mammograms"):
-        run(tmp_path / "mr", tmp_path / "out", chosen, engine=engine)
+        run(tmp_path / "mr", tmp_path / "out", chosen, models=models)
     volume = np.random.default_rng(0).normal(100, 20, (3, 32, 32)).astype(np.float32)
     sitk.WriteImage(sitk.GetImageFromArray(volume), str(tmp_path / "volume.nrrd"))
     with pytest.raises(InputError, match="has 3 slices; a mammogram is one image"):
-        run(tmp_path / "volume.nrrd", tmp_path / "out", chosen, engine=engine)
+        run(tmp_path / "volume.nrrd", tmp_path / "out", chosen, models=models)
 
 
 @pytest.mark.parametrize(
@@ -192,41 +192,41 @@ def test_models_and_images_of_different_modalities_do_not_go_together(pair, chos
         ({"times_s": (90.0,)}, "has no time"),
     ],
 )
-def test_what_a_mammogram_cannot_have_is_refused(files, chosen, engine, tmp_path, changes, reason):
+def test_what_a_mammogram_cannot_have_is_refused(files, chosen, models, tmp_path, changes, reason):
     with pytest.raises(InputError, match=reason):
-        run(files / "low.png", tmp_path / "out", replace(chosen, **changes), engine=engine)
+        run(files / "low.png", tmp_path / "out", replace(chosen, **changes), models=models)
     assert not (tmp_path / "out").exists()
 
 
-def test_curves_in_lesions_are_refused(pair, files, chosen, engine, tmp_path):
+def test_curves_in_lesions_are_refused(pair, files, chosen, models, tmp_path):
     sitk.WriteImage(sitk.GetImageFromArray((pair[0] > 100).astype(np.uint8)), str(tmp_path / "mask.png"))
     with pytest.raises(InputError, match="Curves in lesions need phases in time"):
-        run(files / "low.png", tmp_path / "out", chosen, lesions=tmp_path / "mask.png", engine=engine)
+        run(files / "low.png", tmp_path / "out", chosen, lesions=tmp_path / "mask.png", models=models)
 
 
-def test_gray_values_of_another_scale_are_refused(pair, files, engine, tmp_path):
+def test_gray_values_of_another_scale_are_refused(pair, files, models, tmp_path):
     raw = tiny_models.tiny_mammogram_model(tmp_path / "raw", source_window=[1800, 2900]).folder
     with pytest.raises(InputError, match=r"Half of the breast's gray values are below .* reads 1800 to 2900"):
-        run(files / "low.png", tmp_path / "out", RunSettings(model=str(raw), device="cpu"), engine=engine)
+        run(files / "low.png", tmp_path / "out", RunSettings(model=str(raw), device="cpu"), models=models)
 
 
-def test_a_model_of_millimetres_asks_for_the_pixel_size_of_a_picture(files, engine, tmp_path):
+def test_a_model_of_millimetres_asks_for_the_pixel_size_of_a_picture(files, models, tmp_path):
     model = tiny_models.tiny_mammogram_model(tmp_path / "mm", spacing_mm=1.0).folder
     settings = RunSettings(model=str(model), device="cpu")
     with pytest.raises(InputError, match=r"pixels of 1 mm .* give --pixel-spacing"):
-        run(files / "low.png", tmp_path / "out", settings, engine=engine)
-    given = run(files / "low.png", tmp_path / "given", replace(settings, pixel_spacing_mm=PIXEL_MM), engine=engine)
-    told = run(files / "low.nii.gz", tmp_path / "told", settings, engine=engine)
+        run(files / "low.png", tmp_path / "out", settings, models=models)
+    given = run(files / "low.png", tmp_path / "given", replace(settings, pixel_spacing_mm=PIXEL_MM), models=models)
+    told = run(files / "low.nii.gz", tmp_path / "told", settings, models=models)
     ours, theirs = (array(result.folder / "recombined.nrrd") for result in (given, told))
     np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_batch_folder_of_prepared_pairs_runs_with_the_true_images(files, chosen, engine, tmp_path):
+def test_a_batch_folder_of_prepared_pairs_runs_with_the_true_images(files, chosen, models, tmp_path):
     case = tmp_path / "cases" / "pair_1"
     case.mkdir(parents=True)
     for ours, prepared in (("low", "low_energy"), ("high", "recombined")):
         sitk.WriteImage(load(files / f"{ours}.png").image, str(case / f"{prepared}.nrrd"))
-    outcome = run_batch(read_cases(tmp_path / "cases"), tmp_path / "out", chosen, engine=engine)
+    outcome = run_batch(read_cases(tmp_path / "cases"), tmp_path / "out", chosen, models=models)
     assert [one.status.value for one in outcome.cases] == ["done"]
     manifest = json.loads((tmp_path / "out" / "pair_1" / "manifest.json").read_text())
     assert [entry["role"] for entry in manifest["inputs"]] == ["pre", "real_1"]
@@ -240,13 +240,13 @@ def test_a_result_is_compared_with_the_true_image_afterwards_but_has_no_curves(d
         compare_existing(done.folder, [files / "high.png"], tmp_path / "no", pre=files / "low.png")
 
 
-def test_real_pairs_of_cdd_cesm_run_to_the_end(shared_data, chosen, engine, tmp_path):
+def test_real_pairs_of_cdd_cesm_run_to_the_end(shared_data, chosen, models, tmp_path):
     folder = shared_data / "cem-pairs" / "public"
     if not folder.is_dir():
         pytest.skip(f"the real mammograms are not at {folder}")
     both = array(sorted(folder.glob("*.png"))[0])
     for values, name in ((both[:, :256, 0], "low"), (both[:, 256:, 1], "high")):
         sitk.WriteImage(sitk.GetImageFromArray(np.ascontiguousarray(values)), str(tmp_path / f"{name}.png"))
-    result = run(tmp_path / "low.png", tmp_path / "out", chosen, real=[tmp_path / "high.png"], engine=engine)
+    result = run(tmp_path / "low.png", tmp_path / "out", chosen, real=[tmp_path / "high.png"], models=models)
     assert array(result.folder / "recombined.nrrd").shape == (1, 512, 256)
     assert {p.name for p in (result.folder / "figures").iterdir()} == {"overview.png"}

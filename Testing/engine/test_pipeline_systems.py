@@ -20,7 +20,7 @@ from VirtualContrastLib.run import plan, write_outputs
 from VirtualContrastLib.run.batch import run_batch
 from VirtualContrastLib.run.batch_cases import read_cases
 from VirtualContrastLib.run.compare import compare_existing
-from VirtualContrastLib.run.pipeline import Engine, RunSettings, run
+from VirtualContrastLib.run.pipeline import ModelCache, RunSettings, run
 from VirtualContrastLib.synthesis.device import choose_device
 from VirtualContrastLib.synthesis.volumetric import VolumetricSynthesizer
 
@@ -41,8 +41,8 @@ def real(study):
 
 
 @pytest.fixture(scope="module")
-def engine():
-    return Engine()
+def models():
+    return ModelCache()
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +64,11 @@ def anytime(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def done(study, real, later, engine, tmp_path_factory):
+def done(study, real, later, models, tmp_path_factory):
     """One complete iterU-Net run: three real phases, the first of which is input."""
     settings = replace(later, dicom=True, real_times_s=(80.0, 220.0, 350.0))
     out = tmp_path_factory.mktemp("done") / "out"
-    return run(study / "pre.nrrd", out, settings, real=real, lesions=study / "mask.nrrd", engine=engine)
+    return run(study / "pre.nrrd", out, settings, real=real, lesions=study / "mask.nrrd", models=models)
 
 
 @pytest.fixture
@@ -159,60 +159,63 @@ def test_dicom_phases_keep_their_numbers_and_tell_what_they_were_computed_from(d
     assert referred <= phase_2
 
 
-def test_lesions_are_found_by_threshold_on_the_acquired_phase(study, real, later, engine, tmp_path, no_pictures):
-    result = run(study / "pre.nrrd", tmp_path / "out", later, real=real[:1], engine=engine)
+def test_lesions_are_found_by_threshold_on_the_acquired_phase(study, real, later, models, tmp_path, no_pictures):
+    result = run(study / "pre.nrrd", tmp_path / "out", later, real=real[:1], models=models)
     expected = segment_by_threshold(*(sitk.ReadImage(str(path)) for path in (study / "pre.nrrd", real[0])))
     np.testing.assert_array_equal(array(result.folder / "lesions.seg.nrrd"), sitk.GetArrayFromImage(expected))
     assert result.manifest.summary["lesions"] == 2
 
 
-def test_without_the_acquired_phase_the_run_says_what_to_give(study, later, engine, tmp_path):
+def test_without_the_acquired_phase_the_run_says_what_to_give(study, later, models, tmp_path):
     with pytest.raises(InputError, match="acquired phase 1; give that phase with --real"):
-        run(study / "pre.nrrd", tmp_path / "out", later, engine=engine)
+        run(study / "pre.nrrd", tmp_path / "out", later, models=models)
     assert not (tmp_path / "out").exists()
 
 
 def test_an_acquired_phase_of_unknown_time_gets_that_of_the_training_with_a_warning(
-    study, real, later, engine, tmp_path, no_pictures
+    study, real, later, models, tmp_path, no_pictures
 ):
-    result = run(study / "pre.nrrd", tmp_path / "out", later, real=real[:1], engine=engine)
+    result = run(study / "pre.nrrd", tmp_path / "out", later, real=real[:1], models=models)
     assert any("90 s was taken, as in the model's training" in warning for warning in result.manifest.warnings)
     assert result.manifest.inputs[1]["time_s"] == 90.0
     untold = tiny_models.tiny_iter_unet(tmp_path / "untold", first_time_s=())
     with pytest.raises(InputError, match="time of the acquired phase 1 is unknown; give it with --real-times"):
-        run(study / "pre.nrrd", tmp_path / "no", replace(later, model=str(untold.folder)), real=real[:1], engine=engine)
+        run(study / "pre.nrrd", tmp_path / "no", replace(later, model=str(untold.folder)), real=real[:1], models=models)
 
 
-def test_an_iter_unet_makes_as_many_phases_as_times_are_asked_for(study, real, later, engine, tmp_path, no_pictures):
+def test_an_iter_unet_makes_as_many_phases_as_times_are_asked_for(study, real, later, models, tmp_path, no_pictures):
     settings = replace(later, segmentation="none", times_s=(120.0, 200.0, 300.0, 400.0), real_times_s=(80.0,))
-    result = run(study / "pre.nrrd", tmp_path / "out", settings, real=real[:1], engine=engine)
+    result = run(study / "pre.nrrd", tmp_path / "out", settings, real=real[:1], models=models)
     assert [entry["index"] for entry in result.manifest.phases] == [2, 3, 4, 5]
     assert [entry["time_s"] for entry in result.manifest.phases] == [120.0, 200.0, 300.0, 400.0]
     assert [phase.index for phase in result.phases()] == [2, 3, 4, 5]
 
 
-def test_a_phase_before_the_acquired_one_is_refused(study, real, later, engine, tmp_path):
+def test_a_phase_before_the_acquired_one_is_refused(study, real, later, models, tmp_path):
     settings = replace(later, times_s=(60.0, 300.0), real_times_s=(80.0,))
     with pytest.raises(InputError, match=r"phase 1 is of 80 s; give later --times"):
-        run(study / "pre.nrrd", tmp_path / "out", settings, real=real[:1], engine=engine)
+        run(study / "pre.nrrd", tmp_path / "out", settings, real=real[:1], models=models)
 
 
-def test_uncertainty_is_refused_where_the_model_cannot_give_it(study, real, later, engine, tmp_path):
+def test_uncertainty_is_refused_where_the_model_cannot_give_it(study, real, later, models, tmp_path):
     with pytest.raises(InputError, match="gives no uncertainty"):
-        run(study / "pre.nrrd", tmp_path / "out", replace(later, uncertainty=3), real=real[:1], engine=engine)
+        run(study / "pre.nrrd", tmp_path / "out", replace(later, uncertainty=3), real=real[:1], models=models)
 
 
-def test_a_lesion_model_that_needs_a_missing_phase_gives_way_or_is_refused_before_any_work(study, iter_unet):
-    net = SimpleNamespace(id="net", architecture=SimpleNamespace(config={}), inputs=Inputs(channels=["phase_4"]))
-    engine = SimpleNamespace(package=lambda name, kind: SimpleNamespace(card=net))
+def test_a_lesion_model_that_needs_a_missing_phase_gives_way_or_is_refused_before_any_work(
+    study, iter_unet, monkeypatch
+):
+    card = SimpleNamespace(id="net", architecture=SimpleNamespace(config={}), inputs=Inputs(channels=["phase_4"]))
+    net = SimpleNamespace(card=card)
+    monkeypatch.setattr(plan, "resolve_model", lambda name, kind: net)
     events, read = Events(), read_study(study / "pre.nrrd")
-    assert plan.choose_segmentation("auto", read, iter_unet.card, 2, engine, events) == "threshold"
+    assert plan.choose_segmentation("auto", read, iter_unet.card, 2, events) == ("threshold", None)
     assert events.warnings == [
         "The lesion model net reads phase 4, which this run does not have; lesions were found by threshold."
     ]
     with pytest.raises(InputError, match="reads phase 4, which this run does not have; choose another one"):
-        plan.choose_segmentation("net", read, iter_unet.card, 2, engine, events)
-    assert plan.choose_segmentation("net", read, iter_unet.card, 3, engine, events) == "net"
+        plan.choose_segmentation("net", read, iter_unet.card, 2, events)
+    assert plan.choose_segmentation("net", read, iter_unet.card, 3, events) == ("net", net)
 
 
 def test_a_result_that_begins_with_phase_two_is_compared_with_real_phases_afterwards(done, study, real, tmp_path):
@@ -230,23 +233,23 @@ def test_a_result_that_begins_with_phase_two_is_compared_with_real_phases_afterw
 
 
 def test_the_same_job_is_kept_and_another_time_of_the_acquired_phase_is_another_job(
-    study, real, later, engine, tmp_path, no_pictures
+    study, real, later, models, tmp_path, no_pictures
 ):
     settings = replace(later, segmentation="none", real_times_s=(80.0,), resume=True)
-    go = {"real": real[:1], "engine": engine}
+    go = {"real": real[:1], "models": models}
     assert not run(study / "pre.nrrd", tmp_path / "out", settings, **go).kept
     assert run(study / "pre.nrrd", tmp_path / "out", settings, **go).kept
     with pytest.raises(InputError, match="another input"):
         run(study / "pre.nrrd", tmp_path / "out", replace(settings, real_times_s=(85.0,)), **go)
 
 
-def test_a_batch_gives_each_case_its_real_phases_and_their_times(study, real, later, engine, tmp_path, no_pictures):
+def test_a_batch_gives_each_case_its_real_phases_and_their_times(study, real, later, models, tmp_path, no_pictures):
     table = tmp_path / "cases.csv"
     table.write_text(
         f"case,input,real1,times,real_times\na,{study}/pre.nrrd,{real[0]},200 400,70\nb,{study}/pre.nrrd,,,\n"
     )
     settings = replace(later, segmentation="none")
-    outcome = run_batch(read_cases(table), tmp_path / "out", settings, engine=engine)
+    outcome = run_batch(read_cases(table), tmp_path / "out", settings, models=models)
     assert [case.status.value for case in outcome.cases] == ["done", "failed"]
     assert "give that phase with --real" in outcome.cases[1].message
     made = (tmp_path / "out" / "a" / "manifest.json").read_text()
@@ -254,22 +257,22 @@ def test_a_batch_gives_each_case_its_real_phases_and_their_times(study, real, la
     assert '"file": "phases/phase_3.nrrd"' in made
 
 
-def test_a_time_conditioned_model_makes_any_times(study, anytime, engine, tmp_path, no_pictures):
+def test_a_time_conditioned_model_makes_any_times(study, anytime, models, tmp_path, no_pictures):
     settings = replace(anytime, times_s=(40.0, 95.0, 300.0, 500.0), uncertainty=2)
-    result = run(study / "pre.nrrd", tmp_path / "out", settings, engine=engine)
+    result = run(study / "pre.nrrd", tmp_path / "out", settings, models=models)
     entries = [(entry["index"], entry["time_s"]) for entry in result.manifest.phases]
     assert entries == [(1, 40.0), (2, 95.0), (3, 300.0), (4, 500.0)]
     assert "uncertainty/phase_4.nrrd" in result.manifest.outputs
 
 
 def test_the_times_of_real_phases_are_those_that_a_time_conditioned_model_makes_by_default(
-    study, real, anytime, engine, tmp_path, no_pictures
+    study, real, anytime, models, tmp_path, no_pictures
 ):
     timed = replace(anytime, real_times_s=(70.0, 210.0))
-    result = run(study / "pre.nrrd", tmp_path / "a", timed, real=real[:2], engine=engine)
+    result = run(study / "pre.nrrd", tmp_path / "a", timed, real=real[:2], models=models)
     assert [entry["time_s"] for entry in result.manifest.phases] == [70.0, 210.0]
     assert {row["phase"] for row in rows(result.folder / "comparison.csv")} == {"1", "2"}
-    untimed = run(study / "pre.nrrd", tmp_path / "b", anytime, real=real[:2], engine=engine)
+    untimed = run(study / "pre.nrrd", tmp_path / "b", anytime, real=real[:2], models=models)
     assert [entry["time_s"] for entry in untimed.manifest.phases] == [90.0, 220.0, 350.0]
-    other = run(study / "pre.nrrd", tmp_path / "c", replace(timed, times_s=(70.0, 90.0)), real=real[:2], engine=engine)
+    other = run(study / "pre.nrrd", tmp_path / "c", replace(timed, times_s=(70.0, 90.0)), real=real[:2], models=models)
     assert any("made for 90 s and is compared with the real one of 210 s" in text for text in other.manifest.warnings)

@@ -61,7 +61,7 @@ def worker_command(code):
 def instant(result):
     """Code of a run that is done at once: it copies the result folder `result` under a new run id."""
     return f"""
-def run(source, out, settings, real, events, engine):
+def run(source, out, settings, real, events, models):
     from VirtualContrastLib.events import Stage
     from VirtualContrastLib.results.manifest import load_result
     events.progress(Stage.SYNTHESIZE, 1, 2)
@@ -74,7 +74,7 @@ def run(source, out, settings, real, events, engine):
 
 
 HANGING = """
-def run(source, out, settings, real, events, engine):
+def run(source, out, settings, real, events, models):
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     staging = Staging(Path(out))
     (staging.folder / "child").write_text(str(child.pid))
@@ -83,19 +83,19 @@ def run(source, out, settings, real, events, engine):
 """A run that starts a child, writes something, and hears of no cancel."""
 
 CRASHING = """
-def run(source, out, settings, real, events, engine):
+def run(source, out, settings, real, events, models):
     staging = Staging(Path(out))
     print("about to crash: Grüße", file=sys.stderr, flush=True)
     os.kill(os.getpid(), signal.SIGSEGV)
 """
 
 LEAVING = """
-def run(source, out, settings, real, events, engine):
+def run(source, out, settings, real, events, models):
     os._exit(7)
 """
 
 EMPTY = """
-def run(source, out, settings, real, events, engine):
+def run(source, out, settings, real, events, models):
     Path(out).mkdir(parents=True, exist_ok=True)
     told = types.SimpleNamespace(run_id="x", timing_s={}, device={}, warnings=[])
     return types.SimpleNamespace(folder=Path(out), manifest=told)
@@ -103,7 +103,7 @@ def run(source, out, settings, real, events, engine):
 """A run that says it is done and has made an empty folder."""
 
 PATIENT = """
-def run(source, out, settings, real, events, engine):
+def run(source, out, settings, real, events, models):
     from VirtualContrastLib.events import Stage
     for step in range(2000):
         events.progress(Stage.SYNTHESIZE, step, 2000)

@@ -13,7 +13,7 @@ from VirtualContrastLib.events import Events
 from VirtualContrastLib.results.manifest import Manifest, now_utc
 from VirtualContrastLib.results.writer import ResultWriter
 from VirtualContrastLib.run import analysis
-from VirtualContrastLib.run.analysis import Findings
+from VirtualContrastLib.run.analysis import Analysis, Comparison, Series
 from VirtualContrastLib.run.settings import RunSettings
 from VirtualContrastLib.run.write_outputs import export, phase_entries
 from VirtualContrastLib.study import Phase, Source, Study
@@ -31,14 +31,15 @@ def write_result(
     """
     study = Study(Phase(0, pre, 0.0, synthetic=False), Source((), "memory", "0" * 64))
     own_units = sitk.Cast(pre, sitk.sitkFloat32) * (10.0 if arbitrary else 1.0)
-    found = Findings(study, own_units, _phases(synthetic, synthetic=True), uncertainty, arbitrary)
-    found.real = _phases(real, synthetic=False)
+    results = analysis.phase_results(_phases(synthetic, synthetic=True), own_units, uncertainty)
+    real_phases = tuple(_phases(real, synthetic=False))
+    series = Series(study, own_units, results, real=real_phases, arbitrary_units=arbitrary)
     events, settings = Events(), RunSettings(format=format)
-    analysis.subtract_all(found)
-    found.labels = labels
-    analysis.kinetics(found, events)
+    kinetics = analysis.analyze_kinetics(series, labels, events)
+    comparison = Comparison()
     if real:
-        analysis.compare(found, events)
+        comparison = analysis.compare_with_real(series, kinetics.region, labels, events)
+    found = Analysis(series, kinetics.region, kinetics, comparison)
     with ResultWriter(folder) as writer:
         manifest = Manifest(
             kind="synthesis",
@@ -50,7 +51,7 @@ def write_result(
             settings={"segmentation": "none" if labels is None else "given" if given else "threshold"},
             device={"device": "cpu", "precision": "float32", "reason": "test"},
             versions={"virtual-contrast": "0.1.0"},
-            phases=phase_entries(found, settings),
+            phases=phase_entries(series, settings),
             arbitrary_units=arbitrary,
             timing_s={},
             warnings=[],
@@ -102,6 +103,11 @@ def bare_result(folder):
     """A result with phases, subtraction and maps alone."""
     parts = small_study()
     return write_result(folder, parts["pre"], parts["synthetic"])
+
+
+def each(loaded, name):
+    """An attribute of every synthetic phase of a loaded result, as a list."""
+    return [getattr(phase, name) for phase in loaded.phases]
 
 
 def add_input(image, name="T1"):

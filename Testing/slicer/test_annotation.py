@@ -49,7 +49,7 @@ def test_views_with_synthetic_volumes_are_labelled_and_others_not(annotator, loa
 def test_the_label_stays_whole_and_single_beside_orientation_marker_and_ruler(annotator, loaded):
     layout.show(loaded)
     composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
-    composite.SetBackgroundVolumeID(loaded.phases[0])
+    composite.SetBackgroundVolumeID(loaded.phases[0].volume)
     plain = yellow(view("Red").pixels())
     node = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
     node.SetOrientationMarkerType(node.OrientationMarkerTypeAxes)
@@ -79,9 +79,9 @@ def test_a_view_of_the_user_gets_the_label_for_any_visible_layer(annotator, load
     composite.SetBackgroundVolumeID(loaded.input)
     assert yellow(view("Red").pixels()) == 0
     if layer == "background":
-        composite.SetBackgroundVolumeID(loaded.phases[1])
+        composite.SetBackgroundVolumeID(loaded.phases[1].volume)
     elif layer == "foreground":
-        composite.SetForegroundVolumeID(loaded.phases[1])
+        composite.SetForegroundVolumeID(loaded.phases[1].volume)
         composite.SetForegroundOpacity(0.0)
         assert yellow(view("Red").pixels()) == 0
         composite.SetForegroundOpacity(0.3)
@@ -148,7 +148,7 @@ def test_in_a_blinded_reading_every_view_says_the_same(annotator, loaded):
 
 def test_an_image_of_a_reading_is_labelled_neutrally_wherever_it_is_shown(annotator, loaded):
     for synthetic in ("0", "1"):
-        volume = slicer.mrmlScene.GetNodeByID(loaded.phases[0])
+        volume = slicer.mrmlScene.GetNodeByID(loaded.phases[0].volume)
         volume.SetAttribute(nodes.SYNTHETIC, synthetic)
         volume.SetAttribute(READING, "1")
         layout.show(loaded)

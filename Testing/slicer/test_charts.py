@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import result_samples
 import slicer
+from result_samples import each
 from VirtualContrastLib.slicer_app.scene import nodes, result, segments, tables
 from VirtualContrastLib.slicer_app.views import charts, lesion_table
 
@@ -46,8 +47,8 @@ def test_the_chart_of_a_lesion_has_the_synthetic_curve_its_band_and_the_real_cur
     series = series_of(loaded, "lesion_1")
     assert set(series) == {"Lesion 1, synthetic", "Lesion 1, + 1 SD", "Lesion 1, - 1 SD", "Lesion 1, real"}
     mask = segments.mask_of(nodes.node(loaded.segmentation), "Lesion_1", nodes.node(loaded.pre))
-    np.testing.assert_allclose(series["Lesion 1, synthetic"], pe_of(mask, loaded, loaded.phases), atol=0.01)
-    np.testing.assert_allclose(series["Lesion 1, real"], pe_of(mask, loaded, loaded.real), atol=0.01)
+    np.testing.assert_allclose(series["Lesion 1, synthetic"], pe_of(mask, loaded, each(loaded, "volume")), atol=0.01)
+    np.testing.assert_allclose(series["Lesion 1, real"], pe_of(mask, loaded, each(loaded, "real")), atol=0.01)
     sd = 100 * np.array([0.0, 9.0, 18.0, 27.0]) / voxels(loaded.pre)[mask].mean()  # the sample's uncertainty maps
     np.testing.assert_allclose(np.subtract(series["Lesion 1, + 1 SD"], series["Lesion 1, synthetic"]), sd, atol=0.01)
     np.testing.assert_allclose(np.subtract(series["Lesion 1, synthetic"], series["Lesion 1, - 1 SD"]), sd, atol=0.01)
@@ -79,9 +80,9 @@ def test_an_edited_segment_changes_measures_curve_table_and_chart_in_place(loade
     assert row.volume_mm3 == pytest.approx(mask.sum() * 1.5 * 1.25 * 3.0)
     assert loaded.charts["lesion_1"] == chart_id
     series = series_of(loaded, "lesion_1")
-    np.testing.assert_allclose(series["Lesion 1, synthetic"], pe_of(mask, loaded, loaded.phases), atol=0.01)
-    np.testing.assert_allclose(series["Lesion 1, real"], pe_of(mask, loaded, loaded.real), atol=0.01)
-    assert row.peak_pe_percent == pytest.approx(max(pe_of(mask, loaded, loaded.phases)), abs=0.01)
+    np.testing.assert_allclose(series["Lesion 1, synthetic"], pe_of(mask, loaded, each(loaded, "volume")), atol=0.01)
+    np.testing.assert_allclose(series["Lesion 1, real"], pe_of(mask, loaded, each(loaded, "real")), atol=0.01)
+    assert row.peak_pe_percent == pytest.approx(max(pe_of(mask, loaded, each(loaded, "volume"))), abs=0.01)
     assert loaded.lesion(2).volume_mm3 == 101.25
     assert nodes.node(loaded.tables["comparison"]).GetName().endswith("(before editing)")
     assert result.find_results()[0].lesions == loaded.lesions

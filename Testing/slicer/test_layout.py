@@ -8,6 +8,7 @@ import result_samples
 import SimpleITK as sitk
 import slicer
 import tiny_models
+from result_samples import each
 from VirtualContrastLib.run.pipeline import run
 from VirtualContrastLib.run.settings import RunSettings
 from VirtualContrastLib.slicer_app.scene import nodes, result
@@ -52,7 +53,7 @@ def share(pixels, condition):
 
 def test_pre_phase_and_subtraction_stand_side_by_side(shown):
     assert manager().layout == layout.LAYOUT_ID
-    assert backgrounds() == [shown.pre, shown.phases[0], shown.subtraction[0]]
+    assert backgrounds() == [shown.pre, shown.phases[0].volume, shown.phases[0].subtraction]
     for tag in layout.SLICE_VIEWS:
         assert manager().sliceWidget(tag).sliceView().pixels().std() > 5  # not an empty picture
     layout.show(shown)  # a second time is no error
@@ -69,19 +70,16 @@ def test_the_slice_views_are_linked(shown):
 
 def test_a_phase_brings_its_subtraction_and_moves_the_sequence(shown):
     layout.set_phase(shown, 2)
-    assert backgrounds() == [shown.pre, shown.phases[2], shown.subtraction[2]]
+    assert backgrounds() == [shown.pre, shown.phases[2].volume, shown.phases[2].subtraction]
     assert nodes.node(shown.browser).GetSelectedItemNumber() == 3
 
 
 def test_acquired_phases_come_before_the_synthetic_ones_in_the_sequence(shown):
     """A model that reads acquired phase 1 makes phases 2 and 3."""
-    later = dataclasses.replace(
-        shown, phases=shown.phases[1:], subtraction=shown.subtraction[1:], real=shown.real[1:],
-        acquired=[shown.phases[0]], indices=[2, 3], times_s=shown.times_s[1:],
-    )  # fmt: skip
+    later = dataclasses.replace(shown, phases=shown.phases[1:], input_phases=shown.phases[:1])
     layout.set_phase(later, 0)
     assert nodes.node(shown.browser).GetSelectedItemNumber() == 2
-    assert backgrounds()[1] == shown.phases[1]
+    assert backgrounds()[1] == shown.phases[1].volume
 
 
 def test_flicker_swaps_synthetic_and_real_and_ends_with_synthetic(shown, host, monkeypatch):
@@ -92,12 +90,12 @@ def test_flicker_swaps_synthetic_and_real_and_ends_with_synthetic(shown, host, m
     assert layout.flicker(shown, True)
     seen = set()
     host.wait_until(lambda: seen.add(backgrounds()[1]) or len(seen) == 2, timeout_s=5)
-    assert seen == {shown.phases[1], shown.real[1]}
+    assert seen == {shown.phases[1].volume, shown.phases[1].real}
     layout.set_phase(shown, 0)  # it goes on with the new pair
     seen.clear()
-    host.wait_until(lambda: seen.add(backgrounds()[1]) or shown.real[0] in seen, timeout_s=5)
+    host.wait_until(lambda: seen.add(backgrounds()[1]) or shown.phases[0].real in seen, timeout_s=5)
     assert not layout.flicker(shown, False)
-    assert backgrounds()[1] == shown.phases[0]
+    assert backgrounds()[1] == shown.phases[0].volume
 
 
 def test_flicker_without_real_phases_does_not_start_and_a_removed_result_ends_it(shown, folder, host):
@@ -141,18 +139,20 @@ def test_the_3d_view_shows_the_mip_and_other_3d_views_do_not(shown):
     widget = manager().threeDWidget(layout.VIEW_3D)
     pixels = widget.threeDView().pixels()
     assert share(pixels, lambda r, g, b: r + g + b > 120) > 0.005
-    rendering = [display for number in range(nodes.node(shown.subtraction[0]).GetNumberOfDisplayNodes())
-                 if (display := nodes.node(shown.subtraction[0]).GetNthDisplayNode(number)).IsA(
+    rendering = [display for number in range(nodes.node(shown.phases[0].subtraction).GetNumberOfDisplayNodes())
+                 if (display := nodes.node(shown.phases[0].subtraction).GetNthDisplayNode(number)).IsA(
                      "vtkMRMLVolumeRenderingDisplayNode")]  # fmt: skip
     assert len(rendering) == 1
     assert rendering[0].IsDisplayableInView(widget.mrmlViewNode().GetID())
     assert not rendering[0].IsDisplayableInView("vtkMRMLViewNode1")
     layout.show(shown)
-    assert nodes.node(shown.subtraction[0]).GetNumberOfDisplayNodes() == 2  # no second one
+    assert nodes.node(shown.phases[0].subtraction).GetNumberOfDisplayNodes() == 2  # no second one
 
 
 def test_real_phases_get_the_window_of_the_synthetic_ones(shown):
-    windows = {nodes.node(node_id).GetDisplayNode().GetWindow() for node_id in (*shown.phases, *shown.real)}
+    windows = {
+        nodes.node(node_id).GetDisplayNode().GetWindow() for node_id in (*each(shown, "volume"), *each(shown, "real"))
+    }
     assert len(windows) == 1
 
 
@@ -167,14 +167,14 @@ def test_overlays_of_uncertainty_and_curve_type_are_seen_with_their_legends(show
     assert (typed != plain)[:, : width * 3 // 4].any(axis=2).mean() > 0.005
     layout.set_phase(shown, 1)
     layout.set_overlay(shown, "uncertainty")
-    assert composite(layout.PHASE).GetForegroundVolumeID() == shown.uncertainty[1]
+    assert composite(layout.PHASE).GetForegroundVolumeID() == shown.phases[1].uncertainty
     assert not composite(layout.PHASE).GetLabelVolumeID()
     layout.set_overlay(shown)
     assert not composite(layout.PHASE).GetForegroundVolumeID()
 
 
 def test_subtractions_can_be_shown_in_two_colors(shown):
-    view = nodes.node(shown.subtraction[0]).GetDisplayNode()
+    view = nodes.node(shown.phases[0].subtraction).GetDisplayNode()
     high = view.GetLevel() + view.GetWindow() / 2
     layout.set_subtraction_colors(shown, diverging=True)
     assert (view.GetLevel(), view.GetWindow()) == (pytest.approx(0.0), pytest.approx(2 * high))
@@ -214,7 +214,7 @@ def test_a_mammogram_has_the_low_energy_and_the_recombined_image_side_by_side(ho
     layout.show(loaded)
     description = manager().layoutLogic().GetLayoutNode().GetCurrentLayoutDescription()
     assert description.count("<view ") == 2
-    assert backgrounds()[:2] == [loaded.pre, loaded.phases[0]]
+    assert backgrounds()[:2] == [loaded.pre, loaded.phases[0].volume]
     for tag in layout.MAMMOGRAM_VIEWS:
         view = manager().sliceWidget(tag)
         assert view.sliceView().pixels().std() > 5

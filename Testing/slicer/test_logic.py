@@ -25,13 +25,14 @@ from module_samples import (
     worker_command,
     write_resources,
 )
+from result_samples import each
 from VirtualContrastLib.events import InputError, VirtualContrastError
 from VirtualContrastLib.models import catalog
 from VirtualContrastLib.results.manifest import load_result
 from VirtualContrastLib.run.settings import RunSettings
 from VirtualContrastLib.slicer_app.run import model_list, parameters, synthesis_run, transfer
-from VirtualContrastLib.slicer_app.run.engine_process import Worker
-from VirtualContrastLib.slicer_app.run.synthesis_run import Callbacks, Synthesis
+from VirtualContrastLib.slicer_app.run.engine_process import EngineProcess
+from VirtualContrastLib.slicer_app.run.synthesis_run import Callbacks, SynthesisRunner
 from VirtualContrastLib.slicer_app.run.transfer import RealPhases
 from VirtualContrastLib.slicer_app.scene import nodes
 from VirtualContrastLib.slicer_app.scene import result as scene_result
@@ -45,7 +46,7 @@ def make_synthesis(host):
     made = []
 
     def make(code=None):
-        made.append(Synthesis(Worker(worker_command(code) if code else None)))
+        made.append(SynthesisRunner(EngineProcess(worker_command(code) if code else None)))
         return made[-1]
 
     yield make
@@ -232,7 +233,7 @@ def test_a_script_gets_the_phases_of_a_volume_in_two_lines(host, make_synthesis,
     settings = RunSettings(model=model, segmentation="threshold", device="cpu")
     loaded = make_synthesis().process(volume, settings, output_folder=tmp_path / "out")
     assert len(loaded.phases) == 3
-    phase = slicer.mrmlScene.GetNodeByID(loaded.phases[0])
+    phase = slicer.mrmlScene.GetNodeByID(loaded.phases[0].volume)
     assert slicer.util.arrayFromVolume(phase).shape == slicer.util.arrayFromVolume(volume).shape
     assert len(list((tmp_path / "out").glob("VirtualContrast_*/manifest.json"))) == 1
     assert handed_over() == []
@@ -242,8 +243,8 @@ def test_real_phases_are_compared_with_and_their_times_taken(host, make_synthesi
     real = RealPhases((add_real(1), add_real(2), add_real(3)), (80.0, 200.0, 340.0))
     settings = RunSettings(model=model, segmentation="threshold", device="cpu")
     loaded = make_synthesis().process(add_pre(), settings, real=real, output_folder=tmp_path)
-    assert loaded.times_s == [80.0, 200.0, 340.0]
-    assert loaded.real == [node.GetID() for node in real.nodes]
+    assert each(loaded, "time_s") == [80.0, 200.0, 340.0]
+    assert each(loaded, "real") == [node.GetID() for node in real.nodes]
     (manifest,) = tmp_path.glob("VirtualContrast_*/manifest.json")
     roles = [entry["role"] for entry in json.loads(manifest.read_text())["inputs"]]
     assert roles == ["pre", "real_1", "real_2", "real_3"]
@@ -403,8 +404,8 @@ def test_a_later_model_runs_from_a_sequence_with_its_times(host, make_synthesis,
     settings = RunSettings(model=later, segmentation="none", device="cpu")
     real = transfer.real_phases([], sequence)
     loaded = make_synthesis().process(add_pre(), settings, real=real, output_folder=tmp_path / "out")
-    assert (loaded.indices, loaded.acquired_times_s) == ([2, 3], [85.0])
-    acquired = slicer.mrmlScene.GetNodeByID(loaded.acquired[0])
+    assert (each(loaded, "index"), [phase.time_s for phase in loaded.input_phases]) == ([2, 3], [85.0])
+    acquired = slicer.mrmlScene.GetNodeByID(loaded.input_phases[0].volume)
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(acquired), run_samples.make_real(1))
     (manifest,) = (tmp_path / "out").glob("VirtualContrast_*/manifest.json")
     times = {entry["role"]: entry["time_s"] for entry in json.loads(manifest.read_text())["inputs"]}
@@ -416,5 +417,5 @@ def test_a_mammogram_goes_the_same_way(host, make_synthesis, tmp_path):
     model = str(tiny_models.tiny_mammogram_model(tmp_path / "mammogram").folder)
     loaded = make_synthesis().process(low, RunSettings(model=model, device="cpu"), output_folder=tmp_path / "out")
     assert loaded.kind == "mammogram"
-    made = slicer.mrmlScene.GetNodeByID(loaded.phases[0])
+    made = slicer.mrmlScene.GetNodeByID(loaded.phases[0].volume)
     assert slicer.util.arrayFromVolume(made).shape == slicer.util.arrayFromVolume(low).shape

@@ -11,6 +11,7 @@ import result_samples
 import slicer
 from host_samples import HOST_FOLDER
 from module_samples import MODULE
+from result_samples import each
 from VirtualContrastLib.slicer_app.scene import nodes, result, tables
 from VirtualContrastLib.slicer_app.views import layout, lesion_table
 
@@ -38,7 +39,14 @@ def reload(path):
 
 def contents(loaded):
     """Everything that a result shows, without node IDs."""
-    volumes = [loaded.input, loaded.pre, *loaded.phases, *loaded.real, *loaded.subtraction, *loaded.uncertainty]
+    volumes = [
+        loaded.input,
+        loaded.pre,
+        *each(loaded, "volume"),
+        *each(loaded, "real"),
+        *each(loaded, "subtraction"),
+        *each(loaded, "uncertainty"),
+    ]
     volumes = map(nodes.node, [*volumes, *loaded.maps.values()])
     sequence = nodes.node(loaded.sequence)
     content = nodes.node(loaded.segmentation).GetSegmentation()
@@ -65,7 +73,7 @@ def contents(loaded):
         "charts": {key: [chart.GetTitle(), *(chart.GetNthPlotSeriesNode(n).GetName()
                                              for n in range(chart.GetNumberOfPlotSeriesNodes()))]
                    for key, chart in charts.items()},
-        "run": (loaded.run_id, loaded.model_id, loaded.times_s, nodes.node(loaded.run_node).GetText()),
+        "run": (loaded.run_id, loaded.model_id, each(loaded, "time_s"), nodes.node(loaded.run_node).GetText()),
         "lesions": loaded.lesions,
     }  # fmt: skip
 
@@ -84,7 +92,7 @@ def test_a_loaded_result_can_be_shown_and_measured_again(loaded, tmp_path):
     again = reload(tmp_path / "shown.mrb")
     layout.show(again)
     shown = slicer.app.layoutManager().sliceWidget(layout.PHASE).mrmlSliceCompositeNode().GetBackgroundVolumeID()
-    assert shown == again.phases[0]
+    assert shown == again.phases[0].volume
     lesion_table.recompute(again)
     assert [dataclasses.replace(row, centroid_ras=(0, 0, 0)) for row in again.lesions] == [
         dataclasses.replace(row, centroid_ras=(0, 0, 0)) for row in rows
@@ -97,11 +105,11 @@ def test_a_result_is_found_beside_another_one_after_importing_a_scene(loaded, fo
     slicer.util.loadScene(str(tmp_path / "one.mrb"))  # into the same scene: every node ID is taken
     first, second = result.find_results()
     assert first.run_id == second.run_id
-    assert not set(first.phases) & set(second.phases)
+    assert not set(each(first, "volume")) & set(each(second, "volume"))
     assert second.folder_item != first.folder_item
     result.remove_result(first)
     assert [one.run_node for one in result.find_results()] == [second.run_node]
-    assert all(nodes.node(node_id) is not None for node_id in second.phases)
+    assert all(nodes.node(node_id) is not None for node_id in each(second, "volume"))
 
 
 def test_deleting_the_folder_of_a_loaded_result_leaves_only_the_users_nodes(loaded, tmp_path):

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 import slicer
 import tiny_models
 import vtk
+from result_samples import each
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.run import write_outputs
 from VirtualContrastLib.run.pipeline import RunSettings, run
@@ -57,8 +58,8 @@ def voxels(node_id):
 
 
 def test_phases_are_volumes_with_the_voxels_of_the_files_and_the_geometry_of_the_input(folder, loaded, pre):
-    assert loaded.times_s == [90.0, 220.0, 350.0]
-    for number, node_id in enumerate(loaded.phases, start=1):
+    assert each(loaded, "time_s") == [90.0, 220.0, 350.0]
+    for number, node_id in enumerate(each(loaded, "volume"), start=1):
         file = sitk.ReadImage(str(folder / f"phases/phase_{number}.nrrd"))
         np.testing.assert_array_equal(voxels(node_id), sitk.GetArrayFromImage(file))
         np.testing.assert_array_equal(nodes.ijk_to_ras(nodes.node(node_id)), nodes.ijk_to_ras(pre))
@@ -93,37 +94,43 @@ def test_the_sequence_has_the_real_time_axis_and_its_proxy_tells_what_is_synthet
     assert (sequence.GetIndexName(), sequence.GetIndexUnit()) == ("time", "s")
     assert [sequence.GetNthIndexValue(number) for number in range(4)] == ["0", "90", "220", "350"]
     proxy = nodes.node(loaded.proxy)
-    for item, expected in enumerate([loaded.pre, *loaded.phases]):
+    for item, expected in enumerate([loaded.pre, *each(loaded, "volume")]):
         browser.SetSelectedItemNumber(item)
         np.testing.assert_array_equal(slicer.util.arrayFromVolume(proxy), voxels(expected))
         assert nodes.is_synthetic(proxy) == (item > 0)
     first = sequence.GetNthDataNode(1)
-    assert first.GetImageData() is nodes.node(loaded.phases[0]).GetImageData()  # no second copy in memory
+    assert first.GetImageData() is nodes.node(loaded.phases[0].volume).GetImageData()  # no second copy in memory
 
 
 def test_every_node_carries_its_origin_and_real_ones_are_not_called_synthetic(folder, loaded, pre):
     manifest = json.loads((folder / "manifest.json").read_text())
-    for node_id in [*loaded.phases, *loaded.subtraction, *loaded.uncertainty, *loaded.maps.values(), loaded.sequence]:
+    for node_id in [
+        *each(loaded, "volume"),
+        *each(loaded, "subtraction"),
+        *each(loaded, "uncertainty"),
+        *loaded.maps.values(),
+        loaded.sequence,
+    ]:
         node = nodes.node(node_id)
         assert node.GetAttribute("VirtualContrast.Synthetic") == "1"
         assert node.GetAttribute("VirtualContrast.ModelId") == "sample"
         assert node.GetAttribute("VirtualContrast.WeightsSha256") == "ab" * 32
         assert node.GetAttribute("VirtualContrast.RunId") == manifest["run_id"] == loaded.run_id
-    for node_id in (loaded.pre, loaded.input, *loaded.real, loaded.segmentation):  # these lesions were given
+    for node_id in (loaded.pre, loaded.input, *each(loaded, "real"), loaded.segmentation):  # these lesions were given
         assert not nodes.is_synthetic(nodes.node(node_id))
     assert pre.GetAttribute("VirtualContrast.RunId") is None
 
 
 def test_pre_and_phases_share_one_window_and_subtractions_have_their_own(loaded):
     low, high = display.common_window(nodes.node(loaded.pre))
-    for node_id in (loaded.pre, loaded.proxy, *loaded.phases):
+    for node_id in (loaded.pre, loaded.proxy, *each(loaded, "volume")):
         view = nodes.node(node_id).GetDisplayNode()
         assert view.GetWindow() == pytest.approx(high - low)
         assert view.GetLevel() == pytest.approx((high + low) / 2)
-    windows = {nodes.node(node_id).GetDisplayNode().GetWindow() for node_id in loaded.subtraction}
+    windows = {nodes.node(node_id).GetDisplayNode().GetWindow() for node_id in each(loaded, "subtraction")}
     assert len(windows) == 1
     assert windows != {high - low}
-    assert voxels(loaded.subtraction[2]).min() < 0  # signed
+    assert voxels(loaded.phases[2].subtraction).min() < 0  # signed
 
 
 def test_a_segment_a_lesion_with_name_terminology_and_surface(loaded, study):
@@ -174,7 +181,7 @@ def test_curve_types_have_four_named_colors_and_a_legend(loaded):
     assert (rgba[1:, 3] == 1).all()
     assert len({tuple(row) for row in rgba[1:]}) == 4
     assert slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(volume).GetTitleText() == "Curve type"
-    assert slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(nodes.node(loaded.uncertainty[0])) is not None
+    assert slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(nodes.node(loaded.phases[0].uncertainty)) is not None
 
 
 def test_tables_hold_the_numbers_of_the_csv_files(folder, loaded):
@@ -196,7 +203,7 @@ def test_all_nodes_lie_in_one_folder_in_the_study_of_the_input(folder, pre):
     hierarchy.SetItemParent(hierarchy.GetItemByDataNode(pre), study_item)
     loaded = scene.load_result(folder, pre)
     assert hierarchy.GetItemParent(loaded.folder_item) == study_item
-    for node_id in [*loaded.phases, loaded.sequence, loaded.browser, loaded.proxy, *loaded.charts.values()]:
+    for node_id in [*each(loaded, "volume"), loaded.sequence, loaded.browser, loaded.proxy, *loaded.charts.values()]:
         assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(nodes.node(node_id))) == loaded.folder_item
 
 
@@ -251,7 +258,7 @@ def test_steps_tell_how_much_is_done_and_end_with_the_same_result(folder, pre, s
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
     at_once = scene.load_result(folder, pre)
-    assert (by_steps.lesions, by_steps.times_s) == (at_once.lesions, at_once.times_s)
+    assert (by_steps.lesions, each(by_steps, "time_s")) == (at_once.lesions, each(at_once, "time_s"))
     assert set(by_steps.charts) == set(at_once.charts)
 
 
@@ -291,16 +298,16 @@ def test_a_folder_that_is_no_result_is_refused(tmp_path, pre):
 def test_a_result_without_lesions_uncertainty_and_real_phases_loads(bare_folder, pre):
     loaded = scene.load_result(bare_folder, pre)
     assert (loaded.segmentation, loaded.lesions, loaded.charts, loaded.tables) == ("", [], {}, {})
-    assert loaded.uncertainty == loaded.real == ["", "", ""]
-    assert all(loaded.phases)
-    assert all(loaded.subtraction)
+    assert each(loaded, "uncertainty") == each(loaded, "real") == ["", "", ""]
+    assert all(each(loaded, "volume"))
+    assert all(each(loaded, "subtraction"))
 
 
 def test_a_nifti_result_loads_like_an_nrrd_one(tmp_path, study, folder, pre):
     parts = study | {"format": "nifti"}
     other = result_samples.write_result(tmp_path / "nifti", parts.pop("pre"), parts.pop("synthetic"), **parts)
     first, second = scene.load_result(folder, pre), scene.load_result(other, pre)
-    np.testing.assert_array_equal(voxels(first.phases[1]), voxels(second.phases[1]))
+    np.testing.assert_array_equal(voxels(first.phases[1].volume), voxels(second.phases[1].volume))
     assert len(second.lesions) == 2
     assert {one.run_id for one in scene.find_results()} == {first.run_id, second.run_id}
 
@@ -346,33 +353,33 @@ def later(host, later_folder):
 
 def test_phases_of_a_model_that_reads_the_first_begin_with_two_and_keep_their_real_counterparts(later, later_folder):
     result, real = later
-    assert (result.indices, result.times_s) == ([2, 3], [220.0, 350.0])
-    assert result.captions == ["phase 2 (220 s)", "phase 3 (350 s)"]
-    for index, node_id in zip(result.indices, result.phases, strict=True):
+    assert (each(result, "index"), each(result, "time_s")) == ([2, 3], [220.0, 350.0])
+    assert each(result, "caption") == ["phase 2 (220 s)", "phase 3 (350 s)"]
+    for index, node_id in zip(each(result, "index"), each(result, "volume"), strict=True):
         file = sitk.ReadImage(str(later_folder / f"phases/phase_{index}.nrrd"))
         np.testing.assert_array_equal(voxels(node_id), sitk.GetArrayFromImage(file))
         assert f"phase {index} " in nodes.node(node_id).GetName()
-    assert result.real == [real[1].GetID(), ""]
-    assert all(result.subtraction)
+    assert each(result, "real") == [real[1].GetID(), ""]
+    assert all(each(result, "subtraction"))
 
 
 def test_the_acquired_phase_stands_in_the_series_at_its_time_and_is_not_synthetic(later):
     result, real = later
-    assert result.acquired_times_s == [80.0]
-    np.testing.assert_array_equal(voxels(result.acquired[0]), slicer.util.arrayFromVolume(real[0]))
-    assert not nodes.is_synthetic(nodes.node(result.acquired[0]))
+    assert [phase.time_s for phase in result.input_phases] == [80.0]
+    np.testing.assert_array_equal(voxels(result.input_phases[0].volume), slicer.util.arrayFromVolume(real[0]))
+    assert not nodes.is_synthetic(nodes.node(result.input_phases[0].volume))
     sequence = nodes.node(result.sequence)
     items = range(sequence.GetNumberOfDataNodes())
     assert [float(sequence.GetNthIndexValue(n)) for n in items] == [0.0, 80.0, 220.0, 350.0]
     assert [nodes.is_synthetic(sequence.GetNthDataNode(n)) for n in items] == [False, False, True, True]
     first = sequence.GetNthDataNode(result.first_item)
-    np.testing.assert_array_equal(slicer.util.arrayFromVolume(first), voxels(result.phases[0]))
+    np.testing.assert_array_equal(slicer.util.arrayFromVolume(first), voxels(result.phases[0].volume))
 
 
 def test_the_result_of_a_later_model_loads_without_its_real_phases_too(host, later_folder):
     pre = result_samples.add_input(run_samples.make_image(run_samples.make_pre()))
     result = scene.load_result(later_folder, pre)
-    assert (result.acquired, result.first_item) == ([], 1)
+    assert (result.input_phases, result.first_item) == ([], 1)
     sequence = nodes.node(result.sequence)
     assert [float(sequence.GetNthIndexValue(n)) for n in range(3)] == [0.0, 220.0, 350.0]
 
@@ -387,8 +394,8 @@ def test_items_of_a_sequence_serve_as_acquired_phases(host, later_folder):
     pre = result_samples.add_input(run_samples.make_image(run_samples.make_pre()))
     items = [sequence.GetNthDataNode(n) for n in (0, 1)]
     result = scene.load_result(later_folder, pre, real_nodes=items)
-    np.testing.assert_array_equal(voxels(result.acquired[0]), run_samples.make_real(1))
-    assert result.real == ["", ""]
+    np.testing.assert_array_equal(voxels(result.input_phases[0].volume), run_samples.make_real(1))
+    assert each(result, "real") == ["", ""]
 
 
 def test_removing_a_later_result_takes_the_copies_of_acquired_phases_with_it(host, later_folder):
@@ -412,13 +419,13 @@ def test_a_mammogram_s_result_is_two_images_and_a_table(host, mammogram_folder):
     low = sitk.ReadImage(str(mammogram_folder.parent / "low.nrrd"))
     before = node_ids()
     result = scene.load_result(mammogram_folder, result_samples.add_input(low, "L CC"))
-    assert (result.kind, result.captions) == ("mammogram", ["recombined"])
+    assert (result.kind, each(result, "caption")) == ("mammogram", ["recombined"])
     file = sitk.ReadImage(str(mammogram_folder / "recombined.nrrd"))
-    np.testing.assert_array_equal(voxels(result.phases[0]), sitk.GetArrayFromImage(file))
+    np.testing.assert_array_equal(voxels(result.phases[0].volume), sitk.GetArrayFromImage(file))
     np.testing.assert_array_equal(voxels(result.pre), sitk.GetArrayFromImage(low))
-    assert nodes.is_synthetic(nodes.node(result.phases[0]))
-    assert nodes.node(result.phases[0]).GetName() == "L CC: synthetic recombined"
-    assert (result.sequence, result.segmentation, result.subtraction, result.charts) == ("", "", [""], {})
+    assert nodes.is_synthetic(nodes.node(result.phases[0].volume))
+    assert nodes.node(result.phases[0].volume).GetName() == "L CC: synthetic recombined"
+    assert (result.sequence, result.segmentation, each(result, "subtraction"), result.charts) == ("", "", [""], {})
     assert list(result.tables) == ["comparison"]
     name = nodes.subject_hierarchy().GetItemName(result.folder_item)
     assert name.startswith("Synthetic recombined mammogram")
@@ -450,6 +457,6 @@ def test_editing_a_later_result_keeps_the_acquired_point(later):
     ]
     assert [row[:2] for row in rows] == [(0, "false"), (80, "false"), (220, "true"), (350, "true")]
     assert rows[1][2] == pytest.approx(run_samples.make_real(1)[mask].mean(), rel=1e-4)
-    assert rows[2][2] == pytest.approx(voxels(result.phases[0])[mask].mean(), rel=1e-4)
+    assert rows[2][2] == pytest.approx(voxels(result.phases[0].volume)[mask].mean(), rel=1e-4)
     real_table = nodes.node(result.tables["curves_real"])
     assert tables.column(real_table, "time_s")[:3] == [0, 80, 220]

@@ -10,7 +10,7 @@ from module_samples import CRASHING, HANGING, LEAVING, PATIENT, run_samples, wor
 from VirtualContrastLib.events import Stage
 from VirtualContrastLib.results.manifest import load_result
 from VirtualContrastLib.run.settings import RunSettings
-from VirtualContrastLib.slicer_app.run.engine_process import Worker
+from VirtualContrastLib.slicer_app.run.engine_process import EngineProcess
 from VirtualContrastLib.worker.protocol import Estimate, LineSplitter, RunRequest, decode, encode, told_time
 
 
@@ -40,7 +40,7 @@ def make_worker(host):
     made = []
 
     def make(code=None, **options):
-        made.append(Worker(worker_command(code) if code else None, **options))
+        made.append(EngineProcess(worker_command(code) if code else None, **options))
         return made[-1]
 
     yield make
@@ -235,7 +235,7 @@ def test_a_worker_killed_from_outside_is_reported(host, make_worker, study, tmp_
 
 
 def test_a_program_that_cannot_be_started_is_reported(host, tmp_path, study):
-    worker, listener = Worker([str(tmp_path / "no-such-python")]), Listener()
+    worker, listener = EngineProcess([str(tmp_path / "no-such-python")]), Listener()
     worker.run(request_for(study, tmp_path / "out"), listener)
     host.wait_until(lambda: listener.ends, 5)
     assert [kind for kind, _ in listener.ends] == ["failed"]

@@ -22,10 +22,10 @@ import numpy as np  # noqa: E402
 import slicer  # noqa: E402
 from module_samples import add_volume, worker_command  # noqa: E402
 from VirtualContrastLib.slicer_app.run import synthesis_run  # noqa: E402
-from VirtualContrastLib.slicer_app.run.engine_process import Worker  # noqa: E402
+from VirtualContrastLib.slicer_app.run.engine_process import EngineProcess  # noqa: E402
 
 ENGINE = """
-def run(source, out, settings, real, events, engine):
+def run(source, out, settings, real, events, models):
     import SimpleITK as sitk
     from VirtualContrastLib.results.manifest import Manifest
     from VirtualContrastLib.results.writer import ResultWriter
@@ -63,12 +63,12 @@ def main():
     name, value, rounds, shared = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
     slicer.app.temporaryPath = str(shared)
     synthesis_run.datetime.datetime = OneSecond
-    synthesis = synthesis_run.Synthesis(Worker(worker_command(ENGINE)))
+    synthesis = synthesis_run.SynthesisRunner(EngineProcess(worker_command(ENGINE)))
     volume = add_volume(np.full((4, 16, 16), value, np.int16))
     for number in range(rounds):
         meet(shared, name, number)
         loaded = synthesis.process(volume)
-        phases = [slicer.mrmlScene.GetNodeByID(node) for node in loaded.phases]
+        phases = [slicer.mrmlScene.GetNodeByID(phase.volume) for phase in loaded.phases]
         print(*(int(slicer.util.arrayFromVolume(phase).mean()) for phase in phases), flush=True)
     synthesis.shutdown()
 

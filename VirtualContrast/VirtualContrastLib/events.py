@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 
@@ -82,6 +82,10 @@ class Events:
         self.warnings.append(message)
         for listener in self.listeners:
             listener.warning(message)
+
+    def with_own_warnings(self) -> Events:
+        """Events for one case of many: an empty list of warnings, the same listeners and the same wish to cancel."""
+        return replace(self, warnings=[])
 
     def cancel(self) -> None:
         """Ask the run to stop at the next step; may be called from any thread or a signal handler."""

@@ -199,21 +199,22 @@ def _child(args: argparse.Namespace) -> int:
 
 def measure(kind: str, package: Path, cases: Path) -> dict[str, Any]:
     """Measures of the package on the held-out cases, through the engine: `averages` by method, and every `case`."""
-    from VirtualContrastLib.run.model_cache import Engine
+    from VirtualContrastLib.models.package import load_package
+    from VirtualContrastLib.run.model_cache import ModelCache
     from VirtualContrastTrainingLib.papers import system_table as table
 
-    engine, folders = Engine(), sorted((cases / "test").iterdir())
+    models, model, folders = ModelCache(), load_package(package), sorted((cases / "test").iterdir())
     if kind == "lesions":
-        net = engine.lesion_net(str(package), "auto")
+        net = models.lesion_net(model, "auto")
         found = [one for folder in folders for one in table.measure_lesions(folder, net)]
     elif kind == "mammograms":
-        synthesizer = engine.synthesizer(str(package), "auto")
+        synthesizer = models.synthesizer(model, "auto")
         line = table.fit_line(sorted((cases / "train").iterdir()))
         found = [one for folder in folders for one in table.measure_mammogram(folder, synthesizer, line)]
     else:
-        synthesizer, card = engine.synthesizer(str(package), "auto"), engine.package(str(package), "synthesis").card
-        found = [one for folder in folders for one in table.measure_phases(folder, synthesizer, card)]
-    device = engine.device("auto")
+        synthesizer = models.synthesizer(model, "auto")
+        found = [one for folder in folders for one in table.measure_phases(folder, synthesizer, model.card)]
+    device = models.device("auto")
     rows = [one.as_row() for one in found]
     return {"averages": table.averages(found), "cases": rows, "device": device.device, "device_reason": device.reason}
 

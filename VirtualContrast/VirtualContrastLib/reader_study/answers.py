@@ -52,7 +52,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SessionPlan:
     """Who reads what: `rows` of the list (from 0) in the order of reading, `cases` their codes, parallel."""
 
     reader: str
@@ -72,7 +72,7 @@ class Log:
     """A session's file as it is now. `answers` holds the last answer for each row, `given` how many there were."""
 
     path: Path
-    plan: Plan
+    plan: SessionPlan
     answers: dict[int, Answer] = field(default_factory=dict)
     given: dict[int, int] = field(default_factory=dict)
     shown: dict[int, int] = field(default_factory=dict)
@@ -128,7 +128,7 @@ def path_of(folder: Path, reader: str, session: int) -> Path:
     return folder / f"reading_{reader}_session_{session}.jsonl"
 
 
-def create(path: Path, plan: Plan) -> Log:
+def create(path: Path, plan: SessionPlan) -> Log:
     """Begin a session's file, whole or not at all; InputError where the place cannot be written to."""
     try:
         write_text(path, json.dumps(asdict(plan)) + "\n")
@@ -149,7 +149,7 @@ def load(path: Path, *, repair: bool = False) -> Log:
         first, *events = [json.loads(line) for line in data[:whole].splitlines()]
         if int(first["schema_version"]) > SCHEMA_VERSION:
             raise InputError(f"{path} was made by a newer version of this program; update it.")
-        plan = Plan(**first | {"rows": tuple(first["rows"]), "cases": tuple(first["cases"])})
+        plan = SessionPlan(**first | {"rows": tuple(first["rows"]), "cases": tuple(first["cases"])})
         log = Log(path, plan)
         for event in events:
             log._take(event)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..events import InputError
 from . import answers
-from .answers import Answer, Log, Plan
+from .answers import Answer, Log, SessionPlan
 from .study_list import ReadingCase, ReadingList
 
 WASHOUT_DAYS = 28
@@ -175,7 +175,7 @@ def open_session(
         _check_washout(before, reader, session, set(cases), washout_days, now())
         seed, began = seed_of(reading_list, reader, session), now().isoformat(timespec="seconds")
         digest = reading_list.digest
-        plan = Plan(reader, session, seed, digest, tuple(rows), cases, washout_days, allow_back, began)
+        plan = SessionPlan(reader, session, seed, digest, tuple(rows), cases, washout_days, allow_back, began)
         log = answers.create(path, plan)
     return Session(reading_list, log, now, clock_s)
 

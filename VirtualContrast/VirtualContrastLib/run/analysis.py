@@ -1,8 +1,11 @@
-"""What the stages of a run find: synthetic phases, lesions, curves, maps, and agreement with real phases."""
+"""The stages of a run after the synthesis: functions that change nothing they are given and return typed parts.
+
+A run goes `Series` -> lesions -> `Kinetics` -> `Comparison`, and `Analysis` holds the parts together for the writers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,8 +13,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from ..events import Events, InputError
-from ..io.volumes import like, same_geometry, to_array
+from ..events import Events
+from ..io.volumes import like, to_array
 from ..kinetics.agreement import Agreement, agreement
 from ..kinetics.curves import LesionCurve, lesion_curves
 from ..kinetics.maps import kinetic_maps
@@ -29,67 +32,157 @@ if TYPE_CHECKING:
 BREAST = "breast"
 LESIONS = "lesions"
 
+Region = NDArray[np.bool_]
 
-@dataclass
-class Findings:
-    """Filled stage by stage. `phases` are the synthetic ones, `labels` lesion instances 1..n or None.
 
-    `acquired` are the real phases that the model read: they belong to the series, and are not compared. `dynamic` is
-    False for a mammogram: `pre` is then the low-energy image and `phases` holds the recombined one, which has no time.
-    `pre` is the pre-contrast volume in the units of `phases`, which differ from the input's where `arbitrary_units`.
-    `subtractions` and `uncertainty` (standard deviations) run parallel to `phases`. `region` is the breasts, lesions
-    included ([k, j, i]). `real` are the real phases with times filled in; `metrics`, `real_curves` and `agreement`
-    compare with them.
+@dataclass(frozen=True)
+class PhaseResult:
+    """One synthetic image and what belongs to it alone.
+
+    - phase: the synthetic phase, or the recombined image of a mammogram, which has no time.
+    - subtraction: the phase minus the pre-contrast volume, signed; None where there is no contrast to subtract.
+    - uncertainty: standard deviation of the synthesis, None where it was not asked for.
+    """
+
+    phase: Phase
+    subtraction: sitk.Image | None = None
+    uncertainty: sitk.Image | None = None
+
+
+@dataclass(frozen=True)
+class Series:
+    """All images of a run.
+
+    - study: what was read, in the input's units.
+    - pre: the pre-contrast volume (low-energy image of a mammogram) in the units of the synthetic phases.
+    - results: the synthetic phases in order.
+    - real: the real post-contrast phases, with times.
+    - inputs: indices of those real phases that the model read.
+    - arbitrary_units: the synthetic phases' units differ from the input's.
+    - dynamic: False for a mammogram, whose one image has no time.
     """
 
     study: Study
     pre: sitk.Image
-    phases: list[Phase]
-    uncertainty: list[sitk.Image] | None = None
+    results: tuple[PhaseResult, ...]
+    real: tuple[Phase, ...] = ()
+    inputs: tuple[int, ...] = ()
     arbitrary_units: bool = False
-    subtractions: list[sitk.Image] = field(default_factory=list)
-    labels: sitk.Image | None = None
-    measures: list[LesionMeasures] = field(default_factory=list)
-    curves: list[LesionCurve] = field(default_factory=list)
-    region: NDArray[np.bool_] | None = None
-    maps: dict[str, sitk.Image] = field(default_factory=dict)
-    real: list[Phase] = field(default_factory=list)
-    real_curves: list[LesionCurve] = field(default_factory=list)
-    metrics: list[PairMetrics] = field(default_factory=list)
-    agreement: Agreement | None = None
-    acquired: list[Phase] = field(default_factory=list)
     dynamic: bool = True
 
     @property
-    def series(self) -> list[Phase]:
-        """The pre-contrast phase, the acquired ones that the model read and the synthetic ones, all in one unit."""
-        return [Phase(0, self.pre, 0.0, synthetic=False), *self.acquired, *self.phases]
+    def synthetic(self) -> list[Phase]:
+        """The synthetic phases."""
+        return [result.phase for result in self.results]
+
+    @property
+    def uncertainty(self) -> list[sitk.Image]:
+        """A standard deviation per synthetic phase, or none at all."""
+        return [result.uncertainty for result in self.results if result.uncertainty is not None]
+
+    @property
+    def input_phases(self) -> list[Phase]:
+        """The real phases that the model read: they belong to the curves and are not compared."""
+        return [phase for phase in self.real if phase.index in self.inputs]
 
     @property
     def compared(self) -> list[Phase]:
         """The real phases that the model did not read."""
-        read = {phase.index for phase in self.acquired}
-        return [phase for phase in self.real if phase.index not in read]
+        return [phase for phase in self.real if phase.index not in self.inputs]
+
+    @property
+    def phases(self) -> list[Phase]:
+        """The points of a curve, all in one unit: pre-contrast, the phases that the model read, the synthetic ones."""
+        return [Phase(0, self.pre, 0.0, synthetic=False), *self.input_phases, *self.synthetic]
+
+
+@dataclass(frozen=True)
+class LesionResult:
+    """One lesion: its size and enhancement, and its curve."""
+
+    measures: LesionMeasures
+    curve: LesionCurve
+
+
+@dataclass(frozen=True)
+class Kinetics:
+    """What the series shows in the breast.
+
+    - region: the breasts, lesions included, [k, j, i].
+    - maps: voxel maps of enhancement by name.
+    - labels: lesion instances 1..n, None where lesions were not looked for.
+    - lesions: one result per label, in order.
+    """
+
+    region: Region
+    maps: Mapping[str, sitk.Image]
+    labels: sitk.Image | None = None
+    lesions: tuple[LesionResult, ...] = ()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Synthetic against real: metrics of images, curves of the lesions on the real phases, agreement of curves."""
+
+    metrics: tuple[PairMetrics, ...] = ()
+    curves: tuple[LesionCurve, ...] = ()
+    agreement: Agreement | None = None
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Everything that a run found.
+
+    `kinetics` is None for a mammogram; `region` is then the breast for metrics. `comparison` is empty where no real
+    image was given that the model had not read.
+    """
+
+    series: Series
+    region: Region
+    kinetics: Kinetics | None = None
+    comparison: Comparison = field(default_factory=Comparison)
+
+    @property
+    def labels(self) -> sitk.Image | None:
+        """Lesion instances, None where lesions were not looked for."""
+        return self.kinetics.labels if self.kinetics else None
+
+    @property
+    def measures(self) -> list[LesionMeasures]:
+        """Size and enhancement of every lesion."""
+        return [lesion.measures for lesion in self.kinetics.lesions] if self.kinetics else []
+
+    @property
+    def curves(self) -> list[LesionCurve]:
+        """The curve of every lesion."""
+        return [lesion.curve for lesion in self.kinetics.lesions] if self.kinetics else []
 
     def summary(self) -> dict[str, object]:
         """What a table of cases wants: lesions, their volume (mm3, None without geometry), curve types.
 
         Empty for a mammogram.
         """
-        if not self.dynamic:
+        if self.kinetics is None:
             return {}
+        study = self.series.study
         voxels = sum(curve.voxel_count for curve in self.curves)
-        voxel_mm3 = float(np.prod(self.study.pre.image.GetSpacing()))
+        voxel_mm3 = float(np.prod(study.pre.image.GetSpacing()))
         return {
             "lesions": len(self.curves) if self.labels is not None else None,
-            "lesion_volume_mm3": voxels * voxel_mm3 if self.study.has_geometry else None,
+            "lesion_volume_mm3": voxels * voxel_mm3 if study.has_geometry else None,
             "curve_types": [curve.curve_type.name.lower() for curve in self.curves],
         }
 
 
-def subtract_all(found: Findings) -> None:
-    """Signed subtraction of every synthetic phase."""
-    found.subtractions = [subtract(phase.image, found.pre) for phase in found.phases]
+def phase_results(
+    synthetic: Sequence[Phase], pre: sitk.Image, uncertainty: Sequence[sitk.Image] | None
+) -> tuple[PhaseResult, ...]:
+    """The synthetic phases with their signed subtraction from `pre` and, where given, one uncertainty map each."""
+    maps: Sequence[sitk.Image | None] = uncertainty or [None] * len(synthetic)
+    return tuple(
+        PhaseResult(phase, subtract(phase.image, pre), deviation)
+        for phase, deviation in zip(synthetic, maps, strict=True)
+    )
 
 
 def early_phase(phases: Sequence[Phase]) -> Phase:
@@ -98,99 +191,103 @@ def early_phase(phases: Sequence[Phase]) -> Phase:
     return min(phases, key=lambda phase: abs((phase.time_s or 0.0) - wanted))
 
 
-def segment(found: Findings, net: LesionNet | None, events: Events) -> None:
-    """Find lesions on the series with `net`, or by threshold where it is None: on an acquired phase if there is one."""
+def find_lesions(series: Series, net: LesionNet | None, events: Events) -> sitk.Image:
+    """Lesion labels of the series by `net`; by threshold where it is None, on phases that the model read if any."""
     if net is None:
-        post = early_phase(found.acquired or found.phases).image
-        found.labels = segment_by_threshold(found.pre, post, events=events)
-    else:
-        found.labels = net.segment({phase.index: phase.image for phase in found.series}, events)
+        post = early_phase(series.input_phases or series.synthetic).image
+        return segment_by_threshold(series.pre, post, events=events)
+    return net.segment({phase.index: phase.image for phase in series.phases}, events)
 
 
-def lesion_labels(mask: sitk.Image, pre: sitk.Image, name: str) -> sitk.Image:
-    """Lesion labels 1..n on the grid of `pre` from a user's mask, in order of its values; 0 is no lesion.
-
-    A mask of one value is one lesion, connected or not. `name` says in messages which file it is.
-
-    Raises:
-        InputError: another geometry, no lesion, or values that are no labels.
-    """
-    difference = same_geometry(mask, pre)
-    if difference:
-        raise InputError(f"The lesion mask {name} does not lie on the input's grid: {difference}")
-    values = sitk.GetArrayFromImage(mask)
-    present = np.unique(values[values != 0])
-    if not len(present):
-        raise InputError(f"The lesion mask {name} is empty; mark at least one voxel.")
-    if len(present) > 100 or not np.array_equal(present, np.round(present)) or present[0] < 0:
-        raise InputError(f"The lesion mask {name} has {len(present)} values; give one value, or one per lesion.")
-    return like(np.searchsorted([0, *present], values).astype(np.uint8), pre)
-
-
-def kinetics(found: Findings, events: Events) -> None:
+def analyze_kinetics(series: Series, labels: sitk.Image | None, events: Events) -> Kinetics:
     """Breast region, measures and curves of the lesions, voxel maps of the breast's tissue and of the lesions."""
-    pre = found.study.pre.image
-    region = breast_region(pre, events)
-    mapped = region & tissue_mask(to_array(found.pre), region)
-    if found.labels is not None:
-        lesions = sitk.GetArrayViewFromImage(found.labels) > 0
-        region |= lesions
-        mapped |= lesions
-        found.measures = measure_lesions(found.labels, found.series, has_geometry=found.study.has_geometry)
-        found.curves = lesion_curves(found.series, found.labels, found.uncertainty)
-    found.maps = kinetic_maps(found.series, like(mapped.astype(np.uint8), pre))
-    found.region = region
+    original = series.study.pre.image
+    region = breast_region(original, events)
+    mapped = region & tissue_mask(to_array(series.pre), region)
+    lesions: tuple[LesionResult, ...] = ()
+    if labels is not None:
+        inside = sitk.GetArrayViewFromImage(labels) > 0
+        region |= inside
+        mapped |= inside
+        measures = measure_lesions(labels, series.phases, has_geometry=series.study.has_geometry)
+        curves = lesion_curves(series.phases, labels, _curve_uncertainty(series))
+        lesions = tuple(LesionResult(*pair) for pair in zip(measures, curves, strict=True))
+    maps = kinetic_maps(series.phases, like(mapped.astype(np.uint8), original))
+    return Kinetics(region, maps, labels, lesions)
 
 
-def compare(found: Findings, events: Events) -> None:
+def _curve_uncertainty(series: Series) -> list[sitk.Image] | None:
+    """A map for every point of a curve after the first: 0 for the phases that the model read; None without maps."""
+    if not series.uncertainty:
+        return None
+    return [series.pre * 0.0] * len(series.input_phases) + series.uncertainty
+
+
+def compare_with_real(
+    series: Series,
+    region: Region | None,
+    labels: sitk.Image | None,
+    events: Events,
+) -> Comparison:
     """Pairwise metrics of every phase that is both synthetic and real, and agreement of the lesions' curves.
 
-    The pre-contrast image and the last acquired phase that the model read are compared with the real phases too: what
-    doing nothing would have given (not a low-energy mammogram, whose gray values mean something else). Where
-    the model's output has a scale of its own (8 bit), real phases are brought to theirs for the metrics.
+    The pre-contrast image and the last phase that the model read are compared with the real phases too: what doing
+    nothing would have given (not a low-energy mammogram, whose gray values mean something else). Where the model's
+    output has a scale of its own (8 bit), real phases are brought to theirs for the metrics.
+
+    Args:
+        series: all images; only `series.compared` is compared with.
+        region: the breasts, [k, j, i], or None.
+        labels: lesion instances, or None.
+        events: hears warnings and carries the wish to cancel.
     """
-    regions = {BREAST: found.region} if found.region is not None else {}
-    if found.labels is not None:
-        regions[LESIONS] = sitk.GetArrayFromImage(found.labels) > 0
-    if found.arbitrary_units:
+    regions = {} if region is None else {BREAST: region}
+    if labels is not None:
+        regions[LESIONS] = sitk.GetArrayFromImage(labels) > 0
+    if series.arbitrary_units:
         events.warn(
             "The model's output has arbitrary units, so each real phase was scaled to 0..255 by its own "
             "minimum and maximum for the image metrics."
         )
-    real = {phase.index: phase for phase in found.compared}
-    common = [phase for phase in found.phases if phase.index in real]
+    real = {phase.index: phase.image for phase in series.compared}
+    common = [phase for phase in series.synthetic if phase.index in real]
+    metrics: list[PairMetrics] = []
     for phase in common:
         events.check_cancelled()
-        truth = real[phase.index].image
-        if found.arbitrary_units:
-            truth = sitk.RescaleIntensity(sitk.Cast(truth, sitk.sitkFloat32), 0.0, 255.0)
-        found.metrics += compare_images(phase.image, truth, regions, phase=phase.index)
-        if found.dynamic:
-            found.metrics += compare_images(found.pre, truth, regions, phase=phase.index, compared="pre")
-        for last in found.acquired[-1:]:
-            found.metrics += compare_images(last.image, truth, regions, phase=phase.index, compared=last.name)
-    _compare_curves(found, common)
+        target = real[phase.index]
+        if series.arbitrary_units:
+            target = sitk.RescaleIntensity(sitk.Cast(target, sitk.sitkFloat32), 0.0, 255.0)
+        metrics += compare_images(phase.image, target, regions, phase=phase.index)
+        if series.dynamic:
+            metrics += compare_images(series.pre, target, regions, phase=phase.index, compared="pre")
+        for last in series.input_phases[-1:]:
+            metrics += compare_images(last.image, target, regions, phase=phase.index, compared=last.name)
+    curves, curve_agreement = _compare_curves(series, labels, common)
+    return Comparison(tuple(metrics), curves, curve_agreement)
 
 
-def _compare_curves(found: Findings, common: list[Phase]) -> None:
+def _compare_curves(
+    series: Series, labels: sitk.Image | None, common: list[Phase]
+) -> tuple[tuple[LesionCurve, ...], Agreement | None]:
     """Curves of the real phases, and their agreement with the synthetic ones over the phases both have.
 
-    Acquired phases that the model read stand in both curves.
+    Phases that the model read are points of both curves.
     """
-    if found.labels is None or not found.curves:
-        return
-    pre = found.study.pre
-    known = [phase for phase in found.real if phase.time_s is not None]
-    found.real_curves = lesion_curves([pre, *known], found.labels)
-    if common:
-        indices = {phase.index for phase in (*found.acquired, *common)}
-        real = [phase for phase in found.real if phase.index in indices]
-        ours = lesion_curves([found.series[0], *found.acquired, *common], found.labels)
-        found.agreement = agreement(ours, lesion_curves([pre, *real], found.labels))
+    if labels is None or not (sitk.GetArrayViewFromImage(labels) > 0).any():
+        return (), None
+    pre = series.study.pre
+    known = [phase for phase in series.real if phase.time_s is not None]
+    curves = tuple(lesion_curves([pre, *known], labels))
+    if not common:
+        return curves, None
+    indices = {phase.index for phase in (*series.input_phases, *common)}
+    real = [phase for phase in series.real if phase.index in indices]
+    synthetic = lesion_curves([series.phases[0], *series.input_phases, *common], labels)
+    return curves, agreement(synthetic, lesion_curves([pre, *real], labels))
 
 
-def outline_breast(found: Findings) -> None:
-    """The breast of a mammogram as the region for metrics."""
+def outline_breast(series: Series) -> Region:
+    """The breast of a mammogram as the region for metrics, [k, j, i]."""
     from ..synthesis.mammogram import breast_mask
 
-    found.region = breast_mask(to_array(found.study.pre.image)[0])[np.newaxis]
+    return breast_mask(to_array(series.study.pre.image)[0])[np.newaxis]

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 from ..errors import UNFORESEEN, explain
 from ..events import CancelledError, Events, ExitCode, InputError, VirtualContrastError
 from ..results.manifest import write_json, write_text
-from .batch_cases import Case
-from .model_cache import Engine, own_events
+from .batch_cases import BatchCase
+from .model_cache import ModelCache
 from .pipeline import RunSettings, run
 
 SUMMARY_CSV = "summary.csv"
@@ -79,12 +79,12 @@ class BatchListener(Protocol):
 
 
 def run_batch(
-    cases: Sequence[Case],
+    cases: Sequence[BatchCase],
     out: str | Path,
     settings: RunSettings,
     *,
     events: Events | None = None,
-    engine: Engine | None = None,
+    models: ModelCache | None = None,
     listener: BatchListener | None = None,
 ) -> BatchOutcome:
     """Run every case into `out/<case>` and write `summary.csv` and `summary.json` there after each one.
@@ -99,7 +99,7 @@ def run_batch(
     """
     out = Path(out).expanduser().absolute()
     events = events or Events()
-    engine = engine or Engine()
+    models = models or ModelCache()
     _prepare(out, settings)
     outcomes: list[CaseOutcome] = []
     for number, case in enumerate(cases, start=1):
@@ -108,7 +108,7 @@ def run_batch(
             continue
         if listener:
             listener.case_started(case.name, number, len(cases))
-        outcomes.append(_run_case(case, out / case.name, settings, events, engine))
+        outcomes.append(_run_case(case, out / case.name, settings, events, models))
         if listener:
             listener.case_ended(outcomes[-1])
         _write_summary(out, outcomes, len(cases))
@@ -127,9 +127,9 @@ def _prepare(out: Path, settings: RunSettings) -> None:
         raise InputError(f"Cannot write {out}: {error.strerror}; name another folder with -o.") from error
 
 
-def _run_case(case: Case, folder: Path, settings: RunSettings, events: Events, engine: Engine) -> CaseOutcome:
+def _run_case(case: BatchCase, folder: Path, settings: RunSettings, events: Events, models: ModelCache) -> CaseOutcome:
     start = time.perf_counter()
-    own = own_events(events)
+    own = events.with_own_warnings()
     status, message, summary, unusable = Status.FAILED, "", {}, False
     try:
         settings = dataclasses.replace(
@@ -138,7 +138,7 @@ def _run_case(case: Case, folder: Path, settings: RunSettings, events: Events, e
             real_times_s=case.real_times_s or settings.real_times_s,
         )
         own.check_cancelled()
-        result = run(case.input, folder, settings, real=case.real, lesions=case.lesions, events=own, engine=engine)
+        result = run(case.input, folder, settings, real=case.real, lesions=case.lesions, events=own, models=models)
         status = Status.KEPT if result.kept else Status.DONE
         summary = result.manifest.summary
     except CancelledError as error:

@@ -17,7 +17,7 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNOREC
 
 
 @dataclass(frozen=True)
-class Case:
+class BatchCase:
     """One case: its name (also its folder's name), the input as `io` takes it, and what it is compared with.
 
     `times_s` are seconds after injection of the phases to make, None for the model's own; `real_times_s` those of the
@@ -32,7 +32,7 @@ class Case:
     real_times_s: tuple[float, ...] | None = None
 
 
-def read_cases(source: str | Path) -> list[Case]:
+def read_cases(source: str | Path) -> list[BatchCase]:
     """The cases of a table or a folder.
 
     A table is a CSV file (comma or semicolon) with the columns case, input and optionally real1, real2 ...,
@@ -57,7 +57,7 @@ def read_cases(source: str | Path) -> list[Case]:
     return cases
 
 
-def _from_table(path: Path) -> list[Case]:
+def _from_table(path: Path) -> list[BatchCase]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -89,7 +89,7 @@ def _check_columns(columns: list[str], path: Path) -> None:
         )
 
 
-def _case(row: dict[str, str], path: Path, line: int) -> Case:
+def _case(row: dict[str, str], path: Path, line: int) -> BatchCase:
     values = {key: (value or "").strip() for key, value in row.items() if key is not None}
     if None in row:
         raise InputError(f"{path} line {line} has more cells than the header; quote cells that hold a comma.")
@@ -98,7 +98,7 @@ def _case(row: dict[str, str], path: Path, line: int) -> Case:
     reals = sorted((int(key[4:]), value) for key, value in values.items() if _REAL_COLUMN.fullmatch(key) and value)
     if [number for number, _ in reals] != list(range(1, len(reals) + 1)):
         raise InputError(f"{path} line {line} skips a real phase; fill real1, real2 ... without gaps.")
-    return Case(
+    return BatchCase(
         name=values["case"],
         input=_located(values["input"], path.parent),
         real=tuple(_located(value, path.parent) for _, value in reals),
@@ -121,26 +121,26 @@ def _times(cell: str, path: Path, line: int) -> tuple[float, ...] | None:
     return times or None
 
 
-def _from_folder(folder: Path) -> list[Case]:
+def _from_folder(folder: Path) -> list[BatchCase]:
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    files = [Case(_stem(entry), str(entry)) for entry in entries if entry.is_file() and _is_volume(entry)]
+    files = [BatchCase(_stem(entry), str(entry)) for entry in entries if entry.is_file() and _is_volume(entry)]
     return files + [_from_subfolder(entry) for entry in entries if entry.is_dir()]
 
 
-def _from_subfolder(folder: Path) -> Case:
+def _from_subfolder(folder: Path) -> BatchCase:
     """A subfolder is taken as it is (DICOM), or by its volume files; an unclear one fails when it is read."""
     volumes = {_stem(file): file for file in sorted(folder.iterdir()) if _is_volume(file) and not _is_dicom(file)}
     if "pre" in volumes:
         real: list[str] = []
         while (name := f"phase_{len(real) + 1}") in volumes:
             real.append(str(volumes[name]))
-        return Case(folder.name, str(volumes["pre"]), tuple(real))
+        return BatchCase(folder.name, str(volumes["pre"]), tuple(real))
     if "low_energy" in volumes:
         truth = (str(volumes["recombined"]),) if "recombined" in volumes else ()
-        return Case(folder.name, str(volumes["low_energy"]), truth)
+        return BatchCase(folder.name, str(volumes["low_energy"]), truth)
     if len(volumes) == 1:
-        return Case(folder.name, str(next(iter(volumes.values()))))
-    return Case(folder.name, str(folder))
+        return BatchCase(folder.name, str(next(iter(volumes.values()))))
+    return BatchCase(folder.name, str(folder))
 
 
 def _is_volume(path: Path) -> bool:
@@ -159,7 +159,7 @@ def _stem(path: Path) -> str:
     return name
 
 
-def _check_names(cases: list[Case], path: Path) -> None:
+def _check_names(cases: list[BatchCase], path: Path) -> None:
     seen: set[str] = set()
     for case in cases:
         if _UNSAFE.search(case.name) or _RESERVED.fullmatch(case.name) or len(case.name) > 100:

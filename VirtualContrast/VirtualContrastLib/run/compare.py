@@ -29,7 +29,8 @@ from ..results.writer import ResultWriter, check_target
 from ..study import Phase, Source, Study
 from ..synthesis.breast_region import breast_region
 from . import provenance
-from .analysis import LESIONS, Findings, compare, lesion_labels
+from .analysis import LESIONS, Comparison, PhaseResult, Series, compare_with_real
+from .plan import lesion_labels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,13 +71,13 @@ def compare_existing(
     events.progress(Stage.READ, 0, 1)
     given = _read(synthetic, real, pre, lesions, times_s)
     events.progress(Stage.COMPARE, 0, 1)
-    found = _compare(given, events)
+    comparison = _compare(given, events)
     events.progress(Stage.EXPORT, 0, 1)
     with ResultWriter(out, overwrite=overwrite) as writer:
-        _write(found, writer)
+        _write(given, comparison, writer)
         places = [synthetic, *real, *[place for place in (pre, lesions) if place]]
-        result = writer.finish(_manifest(given, found, writer.run_id, events, places))
-    return result, found.metrics
+        result = writer.finish(_manifest(given, comparison, writer.run_id, events, places))
+    return result, list(comparison.metrics)
 
 
 def table(metrics: Sequence[PairMetrics]) -> str:
@@ -137,47 +138,52 @@ def _read(
     return _Given(phases, truth, pre_image, mask, [n for n in acquired if n <= len(truth)], sources)
 
 
-def _compare(given: _Given, events: Events) -> Findings:
-    """Findings with metrics; with curves and agreement where a pre-contrast volume and lesions are there."""
+def _compare(given: _Given, events: Events) -> Comparison:
+    """Metrics; with curves and agreement where a pre-contrast volume and lesions are there."""
     if given.pre is None:
         return _metrics_only(given)
+    return compare_with_real(_series(given), breast_region(given.pre, events), given.lesions, events)
+
+
+def _series(given: _Given) -> Series:
+    assert given.pre is not None
     sources = {role: source for role, _, source in given.sources}
-    study = Study(Phase(0, given.pre, 0.0, synthetic=False), sources["pre"], tuple(given.real))
-    found = Findings(study, given.pre, given.synthetic, labels=given.lesions, real=list(given.real))
-    found.acquired = [phase for phase in given.real if phase.index in given.acquired]
-    if given.lesions is not None:
-        found.curves = lesion_curves(found.series, given.lesions)
-    found.region = breast_region(given.pre, events)
-    compare(found, events)
-    return found
+    return Series(
+        study=Study(Phase(0, given.pre, 0.0, synthetic=False), sources["pre"], tuple(given.real)),
+        pre=given.pre,
+        results=tuple(PhaseResult(phase) for phase in given.synthetic),
+        real=tuple(given.real),
+        inputs=tuple(given.acquired),
+    )
 
 
-def _metrics_only(given: _Given) -> Findings:
-    first = given.synthetic[0].image
-    study = Study(Phase(0, first, 0.0, synthetic=True), given.sources[0][2])
-    found = Findings(study, first, given.synthetic)
+def _metrics_only(given: _Given) -> Comparison:
     regions: dict[str, NDArray[np.bool_]] = {}
     if given.lesions is not None:
         regions[LESIONS] = sitk.GetArrayFromImage(given.lesions) > 0
     real = {phase.index: phase.image for phase in given.real}
+    metrics: list[PairMetrics] = []
     for phase in given.synthetic:
         if phase.index in real:
-            found.metrics += compare_images(phase.image, real[phase.index], regions, phase=phase.index)
-    return found
+            metrics += compare_images(phase.image, real[phase.index], regions, phase=phase.index)
+    return Comparison(tuple(metrics))
 
 
-def _write(found: Findings, writer: ResultWriter) -> None:
+def _write(given: _Given, comparison: Comparison, writer: ResultWriter) -> None:
     from ..export import tables
     from .write_outputs import PAIR_COLUMNS
 
-    tables.write_records_csv(writer.path("comparison.csv"), found.metrics, PAIR_COLUMNS)
-    if found.agreement is not None:
-        tables.write_curves_csv(writer.path("curves.csv"), found.curves, acquired=len(found.acquired))
-        tables.write_curves_csv(writer.path("curves_real.csv"), found.real_curves)
-        tables.write_agreement_csv(writer.path("agreement.csv"), found.agreement, acquired=len(found.acquired))
+    tables.write_records_csv(writer.path("comparison.csv"), comparison.metrics, PAIR_COLUMNS)
+    if comparison.agreement is not None and given.lesions is not None:
+        curves = lesion_curves(_series(given).phases, given.lesions)
+        tables.write_curves_csv(writer.path("curves.csv"), curves, acquired=len(given.acquired))
+        tables.write_curves_csv(writer.path("curves_real.csv"), comparison.curves)
+        tables.write_agreement_csv(writer.path("agreement.csv"), comparison.agreement, acquired=len(given.acquired))
 
 
-def _manifest(given: _Given, found: Findings, run_id: str, events: Events, places: Sequence[str | Path]) -> Manifest:
+def _manifest(
+    given: _Given, comparison: Comparison, run_id: str, events: Events, places: Sequence[str | Path]
+) -> Manifest:
     inputs = [provenance.describe(role, source, image, None) for role, image, source in given.sources]
     return Manifest(
         kind=COMPARISON,
@@ -193,5 +199,5 @@ def _manifest(given: _Given, found: Findings, run_id: str, events: Events, place
         arbitrary_units=False,
         timing_s={},
         warnings=provenance.without_names(events.warnings, [source for _, _, source in given.sources], places),
-        summary={"pairs": len(found.metrics)},
+        summary={"pairs": len(comparison.metrics)},
     )

@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-from ..events import Events
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from ..lesions.nnunet import LesionNet
-    from ..models.catalog import Kind
     from ..models.package import ModelPackage
     from ..synthesis.device import DeviceChoice
     from ..synthesis.study_synthesizer import StudySynthesizer
 
+MODELS_KEPT = 2
+"""Networks of each kind that stay loaded; one that was used longer ago is let go, and its memory with it."""
 
-@dataclass
-class Engine:
+Network = TypeVar("Network")
+
+
+class _Recent(Generic[Network]):
+    """The networks used last, each with the package and the device that it was made for, the latest at the end."""
+
+    def __init__(self, kept: int) -> None:
+        self._kept = kept
+        self._items: list[tuple[ModelPackage, str, Network]] = []
+
+    def get(self, package: ModelPackage, device: str, make: Callable[[], Network]) -> Network:
+        """The network of `package` on `device`, made where it is not there."""
+        for item in self._items:
+            if item[:2] == (package, device):
+                self._items.remove(item)
+                break
+        else:
+            del self._items[: max(0, len(self._items) - self._kept + 1)]  # before the new one needs the memory
+            item = (package, device, make())
+        self._items.append(item)
+        return item[2]
+
+
+class ModelCache:
     """Devices and networks, made on first use and kept; serves any number of runs, one at a time."""
 
-    _devices: dict[str, DeviceChoice] = field(default_factory=dict)
-    _packages: dict[tuple[str, str], ModelPackage] = field(default_factory=dict)
-    _synthesizers: dict[tuple[str, str], StudySynthesizer] = field(default_factory=dict)
-    _lesion_nets: dict[tuple[str, str], LesionNet] = field(default_factory=dict)
+    def __init__(self, kept: int = MODELS_KEPT) -> None:
+        self._devices: dict[str, DeviceChoice] = {}
+        self._synthesizers: _Recent[StudySynthesizer] = _Recent(kept)
+        self._lesion_nets: _Recent[LesionNet] = _Recent(kept)
 
     def device(self, wanted: str) -> DeviceChoice:
         """The device a run uses, chosen once by a tiny real computation on it."""
@@ -33,37 +53,14 @@ class Engine:
             self._devices[wanted] = choose_device(wanted)
         return self._devices[wanted]
 
-    def package(self, name: str, kind: Kind) -> ModelPackage:
-        """The model package `name` (id or path) of `kind` "synthesis" or "segmentation".
+    def synthesizer(self, package: ModelPackage, device: str) -> StudySynthesizer:
+        """The synthesis model of `package`, of any architecture, with its weights on `device`."""
+        from ..synthesis.study_synthesizer import study_synthesizer
 
-        Raises:
-            InputError: unknown, incomplete or not of that kind.
-        """
-        if (name, kind) not in self._packages:
-            from ..models.catalog import resolve_model
+        return self._synthesizers.get(package, device, lambda: study_synthesizer(package, self.device(device)))
 
-            self._packages[name, kind] = resolve_model(name, kind)
-        return self._packages[name, kind]
+    def lesion_net(self, package: ModelPackage, device: str) -> LesionNet:
+        """The lesion segmentation model of `package` with its weights on `device`."""
+        from ..lesions.nnunet import LesionNet
 
-    def synthesizer(self, name: str, device: str) -> StudySynthesizer:
-        """The synthesis model `name`, of any architecture, with its weights on `device`."""
-        if (name, device) not in self._synthesizers:
-            from ..synthesis.study_synthesizer import study_synthesizer
-
-            package = self.package(name, "synthesis")
-            self._synthesizers[name, device] = study_synthesizer(package, self.device(device))
-        return self._synthesizers[name, device]
-
-    def lesion_net(self, name: str, device: str) -> LesionNet:
-        """The lesion segmentation model `name` with its weights on `device`."""
-        if (name, device) not in self._lesion_nets:
-            from ..lesions.nnunet import LesionNet
-
-            package = self.package(name, "segmentation")
-            self._lesion_nets[name, device] = LesionNet(package, self.device(device).device)
-        return self._lesion_nets[name, device]
-
-
-def own_events(events: Events) -> Events:
-    """Events with an empty list of warnings that share the listeners and the wish to cancel of `events`."""
-    return dataclasses.replace(events, warnings=[])
+        return self._lesion_nets.get(package, device, lambda: LesionNet(package, self.device(device).device))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..events import Events, InputError
@@ -24,7 +25,7 @@ def times_for_reading(settings: RunSettings, card: ModelCard, real_count: int) -
     return settings.times_s if shared else None
 
 
-def with_acquired_times(study: Study, card: ModelCard, events: Events) -> Study:
+def with_input_times(study: Study, card: ModelCard, events: Events) -> Study:
     """The study with a known time for every acquired phase that the model reads; the model's own where none is told.
 
     Raises:
@@ -94,20 +95,27 @@ def _check_after_acquired(times: list[float | None], study: Study, card: ModelCa
             )
 
 
-def real_with_times(study: Study, made: list[Phase], card: ModelCard, events: Events) -> list[Phase]:
+def real_with_times(
+    study: Study, planned: Mapping[int, float | None], card: ModelCard, events: Events
+) -> tuple[Phase, ...]:
     """The real phases, those of unknown time with the time of the synthetic phase of the same index.
 
-    Warns where a time was taken so, and where a model of free times made a phase for another time than the real one's.
+    Warns where a time was taken so, and where a model of free times makes a phase for another time than the real one's.
+
+    Args:
+        study: as read.
+        planned: seconds after injection of the images to make, by index.
+        card: of the synthesis model.
+        events: hears the warnings.
     """
-    nominal = {phase.index: phase.time_s for phase in made}
     if any(phase.time_s is None for phase in study.real) and card.dynamic:
-        events.warn("The times of the real phases are unknown; those of the synthetic ones were taken.")
+        events.warn("The times of the real phases are unknown; using the synthetic phases' times.")
     timed = []
     for phase in study.real:
-        time_s, made_for = phase.time_s, nominal.get(phase.index)
+        time_s, made_for = phase.time_s, planned.get(phase.index)
         if card.abilities.free_times and time_s is not None and made_for is not None and time_s != made_for:
             events.warn(
                 f"Phase {phase.index} was made for {made_for:g} s and is compared with the real one of {time_s:g} s."
             )
         timed.append(dataclasses.replace(phase, time_s=time_s if time_s is not None else made_for))
-    return timed
+    return tuple(timed)

@@ -2,60 +2,135 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import SimpleITK as sitk
 
 from ..events import Events, InputError
-from ..study import Source, Study
-from . import phase_times
-from .analysis import lesion_labels
-from .model_cache import Engine
+from ..export.dicom.series import check_exportable
+from ..io.read import read_study, read_volume
+from ..io.volumes import like, same_geometry
+from ..models.catalog import installed_models, load_catalog, resolve_model
+from ..results.manifest import fingerprint
+from ..study import Phase, Source, Study
+from . import phase_times, provenance
 from .settings import AUTO, NONE, THRESHOLD, RunSettings
 
 if TYPE_CHECKING:
     from ..models.card import ModelCard
     from ..models.catalog import Kind
+    from ..models.package import ModelPackage
 
 GIVEN = "given"
 
+_NOT_OF_THE_RESULT = ("resume", "overwrite", "real_times_s")  # the times of real phases are told with the inputs
+_TOLD_OTHERWISE = ("model", "segmentation", "device")  # by the hashes of the weights; the device changes no number
+
+
+class GivenLesions(NamedTuple):
+    """The user's own lesions, as labels 1..n on the grid of the study."""
+
+    labels: sitk.Image
+    source: Source
+
 
 @dataclass(frozen=True)
-class Job:
-    """Everything that was asked for, read and checked, before anything is computed.
+class RunInput:
+    """What was read.
 
-    `times_s` are the seconds after injection of the images to make, None where they have no time.
-    `segmentation` is "given", "threshold", "none" or the name of a segmentation model. `given` is the
-    user's lesions.
+    - study: the pre-contrast volume and the real phases.
+    - lesions: the user's own, None where they are to be found.
+    - places: the paths as the user gave them, which no message of a result may repeat.
     """
 
     study: Study
+    lesions: GivenLesions | None
+    places: tuple[str | Path, ...]
+
+    @property
+    def sources(self) -> list[Source]:
+        """Where every image came from."""
+        return [self.study.source, *self.study.real_sources, *([self.lesions.source] if self.lesions else [])]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is decided before anything is computed; a run reads it and never asks again.
+
+    - input: what was read; the phases that the model reads have times.
+    - settings: as the user gave them.
+    - synthesis: the package of the synthesis model.
+    - times_s: seconds after injection of the images to make, None for one without time.
+    - real: the real phases with times filled in.
+    - segmentation: "given", "threshold", "none" or the id of the lesion model.
+    - lesion_package: the package of the lesion model, None where no network finds the lesions.
+    - inputs: role, hash, format and geometry of every input, for the manifest.
+    - fingerprint: one hash over input bytes, weights and every setting that changes the result.
+    """
+
+    input: RunInput
     settings: RunSettings
-    model: str
-    card: ModelCard
-    times_s: list[float | None]
+    synthesis: ModelPackage
+    times_s: tuple[float | None, ...]
+    real: tuple[Phase, ...]
     segmentation: str
-    given: tuple[sitk.Image, Source] | None
+    lesion_package: ModelPackage | None
+    inputs: list[dict[str, Any]]
+    fingerprint: str
+
+    @property
+    def card(self) -> ModelCard:
+        """The card of the synthesis model."""
+        return self.synthesis.card
+
+    @property
+    def study(self) -> Study:
+        """The study that was read."""
+        return self.input.study
+
+    @property
+    def lesions(self) -> GivenLesions | None:
+        """The user's own lesions."""
+        return self.input.lesions
+
+    @property
+    def models(self) -> list[dict[str, Any]]:
+        """Which weights are used, for the manifest."""
+        models = [provenance.describe_model(self.synthesis, "synthesis")]
+        if self.lesion_package is not None:
+            models.append(provenance.describe_model(self.lesion_package, "segmentation"))
+        return models
+
+    @property
+    def told_settings(self) -> dict[str, Any]:
+        """The settings that made the result, for the manifest: models by their ids."""
+        settings = dataclasses.asdict(self.settings) | {"model": self.card.id, "segmentation": self.segmentation}
+        return {name: value for name, value in settings.items() if name not in _NOT_OF_THE_RESULT}
 
 
-def model_of(settings: RunSettings) -> str:
-    """Id or path of the synthesis model of a run; raises InputError where none is named and none is installed."""
-    model = settings.model or default_model("synthesis")
-    if not model:
+def synthesis_package(settings: RunSettings) -> ModelPackage:
+    """The synthesis model of a run; raises InputError where none is named and none is installed."""
+    name = settings.model or default_model("synthesis")
+    if not name:
         raise InputError("No synthesis model is installed; name one with --model.")
-    return model
+    return resolve_model(name, "synthesis")
 
 
 def read_input(
-    source: str | Path, real: Sequence[str | Path], settings: RunSettings, card: ModelCard, events: Events
-) -> Study:
-    """The study of a run, checked for what the model of `card` reads; raises InputError."""
-    from ..io.read import read_study
-
-    return read_study(
+    source: str | Path,
+    real: Sequence[str | Path],
+    lesions: str | Path | None,
+    settings: RunSettings,
+    card: ModelCard,
+    events: Events,
+) -> RunInput:
+    """Read everything that goes in, checked for what the model of `card` reads; raises InputError."""
+    study = read_study(
         source,
         real,
         times_s=phase_times.times_for_reading(settings, card, len(real)),
@@ -63,81 +138,124 @@ def read_input(
         expected=card.abilities.modality,
         events=events,
     )
+    given = None
+    if lesions is not None:
+        mask, mask_source = read_volume(lesions, pixel_spacing_mm=settings.pixel_spacing_mm)
+        given = GivenLesions(lesion_labels(mask, study.pre.image, Path(lesions).name), mask_source)
+    return RunInput(study, given, (source, *real, *([lesions] if lesions else [])))
 
 
-def read_lesions(path: str | Path | None, study: Study, spacing_mm: float | None) -> tuple[sitk.Image, Source] | None:
-    """The user's lesions as labels 1..n on the grid of the study, None where there are none; raises InputError."""
-    if path is None:
-        return None
-    from ..io.read import read_volume
+def lesion_labels(mask: sitk.Image, pre: sitk.Image, name: str) -> sitk.Image:
+    """Lesion labels 1..n on the grid of `pre` from a user's mask, in order of its values; 0 is no lesion.
 
-    image, source = read_volume(path, pixel_spacing_mm=spacing_mm)
-    return lesion_labels(image, study.pre.image, Path(path).name), source
+    A mask of one value is one lesion, connected or not. `name` says in messages which file it is.
+
+    Raises:
+        InputError: another geometry, no lesion, or values that are no labels.
+    """
+    difference = same_geometry(mask, pre)
+    if difference:
+        raise InputError(f"The lesion mask {name} does not lie on the input's grid: {difference}")
+    values = sitk.GetArrayFromImage(mask)
+    present = np.unique(values[values != 0])
+    if not len(present):
+        raise InputError(f"The lesion mask {name} is empty; mark at least one voxel.")
+    if len(present) > 100 or not np.array_equal(present, np.round(present)) or present[0] < 0:
+        raise InputError(f"The lesion mask {name} has {len(present)} values; give one value, or one per lesion.")
+    return like(np.searchsorted([0, *present], values).astype(np.uint8), pre)
 
 
-def make_job(
-    study: Study,
-    given: tuple[sitk.Image, Source] | None,
-    settings: RunSettings,
-    model: str,
-    engine: Engine,
-    events: Events,
-) -> Job:
+def make_plan(given: RunInput, settings: RunSettings, synthesis: ModelPackage, events: Events) -> Plan:
     """Settle times and segmentation of a run; raises InputError where something cannot be done as asked."""
-    card = engine.package(model, "synthesis").card
-    _check_wishes(study, settings, card, lesions=given is not None)
-    study = phase_times.with_acquired_times(study, card, events)
+    card = synthesis.card
+    _check_possible(given, settings, card)
+    study = phase_times.with_input_times(given.study, card, events)
     times = phase_times.planned_times(study, card, settings)
     if not card.dynamic:
-        segmentation = NONE
-    elif given:
-        segmentation = GIVEN
+        segmentation, lesion_package = NONE, None
+    elif given.lesions:
+        segmentation, lesion_package = GIVEN, None
     else:
-        segmentation = choose_segmentation(settings.segmentation, study, card, len(times), engine, events)
-    return Job(study, settings, model, card, times, segmentation, given)
+        segmentation, lesion_package = choose_segmentation(settings.segmentation, study, card, len(times), events)
+    inputs = provenance.describe_inputs(study, given.lesions, read=card.inputs.acquired)
+    return Plan(
+        input=dataclasses.replace(given, study=study),
+        settings=settings,
+        synthesis=synthesis,
+        times_s=tuple(times),
+        real=phase_times.real_with_times(study, dict(enumerate(times, start=card.first_phase)), card, events),
+        segmentation=segmentation,
+        lesion_package=lesion_package,
+        inputs=inputs,
+        fingerprint=_fingerprint(
+            settings=settings,
+            model=card.weights_sha256,
+            segmentation=lesion_package.card.weights_sha256 if lesion_package else segmentation,
+            inputs=inputs,
+        ),
+    )
 
 
-def _check_wishes(study: Study, settings: RunSettings, card: ModelCard, *, lesions: bool) -> None:
+def _fingerprint(settings: RunSettings, **parts: object) -> str:
+    told_otherwise = (*_NOT_OF_THE_RESULT, *_TOLD_OTHERWISE)
+    values = {name: value for name, value in dataclasses.asdict(settings).items() if name not in told_otherwise}
+    return fingerprint({"engine": provenance.__version__, "settings": values, **parts})
+
+
+def _check_possible(given: RunInput, settings: RunSettings, card: ModelCard) -> None:
     """Raise InputError where something is asked for that this input or this model cannot give."""
+    study = given.study
     if settings.uncertainty and not card.abilities.perturbs:
         raise InputError(f"The model '{card.id}' gives no uncertainty; leave it out (0).")
     if not card.dynamic:
         if settings.dicom:
             raise InputError("DICOM export writes MR phases, and this model makes a mammogram; leave DICOM out.")
-        if lesions:
+        if given.lesions:
             raise InputError("Curves in lesions need phases in time, which a mammogram has not; leave the lesions out.")
         if len(study.real) > 1:
             raise InputError(f"{len(study.real)} real images were given; a mammogram has one true recombined image.")
     if settings.dicom and not study.has_geometry:
         raise InputError("A picture has no millimeters and cannot become DICOM; give --pixel-spacing with --dicom.")
+    if settings.dicom:
+        check_exportable(study)
 
 
 def choose_segmentation(
-    wanted: str, study: Study, model: ModelCard, phase_count: int, engine: Engine, events: Events
-) -> str:
-    """What finds the lesions: "threshold", "none" or a model's name that `engine` knows."""
+    wanted: str, study: Study, model: ModelCard, phase_count: int, events: Events
+) -> tuple[str, ModelPackage | None]:
+    """What finds the lesions: "threshold" or "none", or the id of a lesion model and its package.
+
+    Args:
+        wanted: "auto", "threshold", "none", or id or path of a lesion model.
+        study: the pre-contrast volume decides whether a 3-D network can be used.
+        model: card of the synthesis model, which decides what phases there will be.
+        phase_count: number of images that it will make.
+        events: hears where the threshold takes the place of a network.
+
+    Raises:
+        InputError: the model named is unknown, or reads a phase that the run does not have.
+    """
     if wanted in (THRESHOLD, NONE):
-        return wanted
+        return wanted, None
     name = default_model("segmentation") if wanted == AUTO else wanted
     if not name:
-        return THRESHOLD
-    card = engine.package(name, "segmentation").card
+        return THRESHOLD, None
+    package = resolve_model(name, "segmentation")
+    card = package.card
     if study.pre.image.GetSize()[2] == 1 and str(card.architecture.config.get("configuration", "3d")).startswith("3d"):
         events.warn(f"The lesion model {card.id} needs a volume; lesions of this slice were found by threshold.")
-        return THRESHOLD
+        return THRESHOLD, None
     there = {*model.inputs.phases, *range(model.first_phase, model.first_phase + phase_count)}
     if lacking := sorted(set(card.inputs.channel_phases) - there):
         reads = f"The lesion model {card.id} reads phase {lacking[0]}, which this run does not have"
         if wanted != AUTO:
             raise InputError(f"{reads}; choose another one, or --segmentation threshold.")
         events.warn(f"{reads}; lesions were found by threshold.")
-        return THRESHOLD
-    return name
+        return THRESHOLD, None
+    return card.id, package
 
 
 def default_model(kind: Kind) -> str:
     """Id of the catalog's default model of `kind` where it is installed, else ""."""
-    from ..models.catalog import installed_models, load_catalog
-
     name = load_catalog().default_id(kind)
     return name if name in installed_models() else ""

@@ -21,16 +21,16 @@ _PACKAGES = ("numpy", "scipy", "SimpleITK", "torch", "nnunetv2", "pydicom", "hig
 
 
 def describe_inputs(
-    study: Study, lesions: tuple[sitk.Image, Source] | None, *, acquired: Sequence[int] = ()
+    study: Study, lesions: tuple[sitk.Image, Source] | None, *, read: Sequence[int] = ()
 ) -> list[dict[str, Any]]:
     """Role, hash, format, modality, geometry and time of every image that went in.
 
-    Real phases whose index is in `acquired` were read by the model; they carry "model_input": true.
+    Real phases whose index is in `read` were read by the model; they carry "model_input": true.
     """
     entries = [describe("pre", study.source, study.pre.image, 0.0)]
     for phase, source in zip(study.real, study.real_sources, strict=True):
         entry = describe(f"real_{phase.index}", source, phase.image, phase.time_s)
-        entries.append(entry | {"model_input": True} if phase.index in acquired else entry)
+        entries.append(entry | {"model_input": True} if phase.index in read else entry)
     if lesions is not None:
         entries.append(describe("lesions", lesions[1], lesions[0], None))
     return entries

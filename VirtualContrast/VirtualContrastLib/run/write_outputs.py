@@ -13,7 +13,7 @@ from ..export.slicer_segmentation import with_segments
 from ..metrics.image_pairs import PairMetrics
 from ..results.manifest import Manifest
 from ..results.writer import ResultWriter
-from .analysis import Findings, early_phase
+from .analysis import Analysis, Series, early_phase
 from .settings import RunSettings
 
 PAIR_COLUMNS = tuple(field.name for field in dataclasses.fields(PairMetrics))
@@ -24,7 +24,7 @@ PAIR_COLUMNS = tuple(field.name for field in dataclasses.fields(PairMetrics))
 class _Export:
     """What every step needs."""
 
-    found: Findings
+    found: Analysis
     writer: ResultWriter
     manifest: Manifest
     settings: RunSettings
@@ -35,10 +35,11 @@ class _Export:
         return self.manifest.settings["segmentation"] == "given"
 
 
-def export(found: Findings, writer: ResultWriter, manifest: Manifest, settings: RunSettings, events: Events) -> None:
+def export(found: Analysis, writer: ResultWriter, manifest: Manifest, settings: RunSettings, events: Events) -> None:
     """Write volumes, tables, figures, report and, where asked for, DICOM; of a mammogram what it has of these."""
     task = _Export(found, writer, manifest, settings)
-    steps = [_volumes, _lesions, _tables, _figures_and_report] if found.dynamic else [_recombined, _tables, _mammogram]
+    dynamic = [_volumes, _lesions, _tables, _figures_and_report]
+    steps = dynamic if found.series.dynamic else [_recombined, _tables, _mammogram]
     if settings.dicom:
         steps.append(_dicom)
     for number, step in enumerate(steps):
@@ -46,13 +47,14 @@ def export(found: Findings, writer: ResultWriter, manifest: Manifest, settings: 
         step(task)
 
 
-def phase_entries(found: Findings, settings: RunSettings) -> list[dict[str, Any]]:
+def phase_entries(series: Series, settings: RunSettings) -> list[dict[str, Any]]:
     """The manifest's list of synthetic phases, or of the one recombined image."""
-    if not found.dynamic:
-        return [{"index": phase.index, "time_s": None, "file": _recombined_name(settings)} for phase in found.phases]
+    if not series.dynamic:
+        name = _recombined_name(settings)
+        return [{"index": phase.index, "time_s": None, "file": name} for phase in series.synthetic]
     return [
         {"index": phase.index, "time_s": phase.time_s, "file": f"phases/{phase.name}{settings.suffix}"}
-        for phase in found.phases
+        for phase in series.synthetic
     ]
 
 
@@ -61,17 +63,19 @@ def _recombined_name(settings: RunSettings) -> str:
 
 
 def _recombined(task: _Export) -> None:
-    task.writer.image(task.found.phases[0].image, _recombined_name(task.settings))
+    task.writer.image(task.found.series.synthetic[0].image, _recombined_name(task.settings))
 
 
 def _volumes(task: _Export) -> None:
-    found, write, suffix = task.found, task.writer.image, task.settings.suffix
-    for number, phase in enumerate(found.phases):
-        write(phase.image, f"phases/{phase.name}{suffix}")
-        write(found.subtractions[number], f"subtraction/{phase.name}{suffix}")
-        if found.uncertainty is not None:
-            write(found.uncertainty[number], f"uncertainty/{phase.name}{suffix}")
-    for name, image in found.maps.items():
+    write, suffix = task.writer.image, task.settings.suffix
+    for result in task.found.series.results:
+        name = f"{result.phase.name}{suffix}"
+        write(result.phase.image, f"phases/{name}")
+        if result.subtraction is not None:
+            write(result.subtraction, f"subtraction/{name}")
+        if result.uncertainty is not None:
+            write(result.uncertainty, f"uncertainty/{name}")
+    for name, image in task.found.kinetics.maps.items() if task.found.kinetics else ():
         write(image, f"maps/{name}{suffix}")
 
 
@@ -86,46 +90,47 @@ def _lesions(task: _Export) -> None:
 
 def _tables(task: _Export) -> None:
     found, path = task.found, task.writer.path
+    series, comparison, read = found.series, found.comparison, len(found.series.input_phases)
     if found.labels is not None:
-        unit = "mm" if found.study.has_geometry else "px"
-        tables.write_lesions_csv(path("lesions.csv"), found.measures, found.curves, found.study.pre.image, unit=unit)
-        tables.write_curves_csv(path("curves.csv"), found.curves, acquired=len(found.acquired))
-        if found.real_curves:
-            tables.write_curves_csv(path("curves_real.csv"), found.real_curves)
-    if found.metrics:
-        tables.write_records_csv(path("comparison.csv"), found.metrics, PAIR_COLUMNS)
-    if found.agreement is not None:
-        tables.write_agreement_csv(path("agreement.csv"), found.agreement, acquired=len(found.acquired))
+        unit = "mm" if series.study.has_geometry else "px"
+        tables.write_lesions_csv(path("lesions.csv"), found.measures, found.curves, series.study.pre.image, unit=unit)
+        tables.write_curves_csv(path("curves.csv"), found.curves, acquired=read)
+        if comparison.curves:
+            tables.write_curves_csv(path("curves_real.csv"), comparison.curves)
+    if comparison.metrics:
+        tables.write_records_csv(path("comparison.csv"), comparison.metrics, PAIR_COLUMNS)
+    if comparison.agreement is not None:
+        tables.write_agreement_csv(path("agreement.csv"), comparison.agreement, acquired=read)
 
 
 def _figures_and_report(task: _Export) -> None:
     from ..export.figures.run_figures import FigureInput, write_figures
     from ..export.report.report import ReportContent, write_report
 
-    found = task.found
+    found, series = task.found, task.found.series
     figures = write_figures(
         task.writer.path("figures"),
         FigureInput(
-            pre=found.series[0],
-            phases=found.phases,
+            pre=series.phases[0],
+            phases=series.synthetic,
             labels=found.labels,
             curves=found.curves,
-            real=found.real,
-            real_curves=found.real_curves,
-            uncertainty=found.uncertainty or (),
+            real=series.real,
+            real_curves=found.comparison.curves,
+            uncertainty=series.uncertainty,
             region=found.region,
-            has_geometry=found.study.has_geometry,
-            acquired=found.acquired,
+            has_geometry=series.study.has_geometry,
+            acquired=series.input_phases,
         ),
     )
     content = ReportContent(
         manifest=task.manifest,
-        reference=found.study.pre.image,
+        reference=series.study.pre.image,
         measures=found.measures,
         curves=found.curves,
         figures=figures,
-        agreement=found.agreement,
-        metrics=found.metrics,
+        agreement=found.comparison.agreement,
+        metrics=found.comparison.metrics,
         segmented=found.labels is not None,
     )
     write_report(task.writer.path("report.html"), content)
@@ -136,11 +141,16 @@ def _mammogram(task: _Export) -> None:
     from ..export.figures.mammogram import write_mammogram_figure
     from ..export.report.report import ReportContent, write_report
 
-    found = task.found
-    truth = found.real[0].image if found.real else None
-    figures = write_mammogram_figure(task.writer.path("figures"), found.pre, found.phases[0].image, truth, found.region)
+    series = task.found.series
+    real = series.real[0].image if series.real else None
+    folder = task.writer.path("figures")
+    figures = write_mammogram_figure(folder, series.pre, series.synthetic[0].image, real, task.found.region)
     content = ReportContent(
-        task.manifest, found.study.pre.image, figures=figures, metrics=found.metrics, segmented=False
+        task.manifest,
+        series.study.pre.image,
+        figures=figures,
+        metrics=task.found.comparison.metrics,
+        segmented=False,
     )
     write_report(task.writer.path("report.html"), content)
 
@@ -151,22 +161,24 @@ def _dicom(task: _Export) -> None:
     from ..export.dicom.seg_and_sr import write_measurements, write_segmentation
     from ..export.dicom.series import write_dicom_series
 
-    found, source = task.found, task.found.study.source
-    reference = [*source.files, *_acquired_files(found)] if source.format == "dicom" else None
+    found, source = task.found, task.found.series.study.source
+    reference = [*source.files, *_input_phase_files(found.series)] if source.format == "dicom" else None
     run = RunIdentity.of(task.manifest)
     folder = task.writer.path("dicom")
-    series = write_dicom_series(found.phases, folder, run, reference=reference)
+    series = write_dicom_series(found.series.synthetic, folder, run, reference=reference)
     if found.labels is None:
         return
-    early = series[early_phase(found.phases).index]
+    early = series[early_phase(found.series.synthetic).index]
     segments = write_segmentation(folder / "lesions_seg.dcm", found.labels, early, run)
     write_measurements(folder / "lesions_sr.dcm", found.measures, found.curves, found.labels, segments, series, run)
 
 
-def _acquired_files(found: Findings) -> list[Path]:
-    """DICOM files of the acquired phases that the model read."""
-    read = {phase.index for phase in found.acquired}
-    pairs = zip(found.study.real, found.study.real_sources, strict=True)
+def _input_phase_files(series: Series) -> list[Path]:
+    """DICOM files of the real phases that the model read."""
+    pairs = zip(series.study.real, series.study.real_sources, strict=True)
     return [
-        file for phase, source in pairs if phase.index in read and source.format == "dicom" for file in source.files
+        file
+        for phase, source in pairs
+        if phase.index in series.inputs and source.format == "dicom"
+        for file in source.files
     ]

@@ -61,7 +61,7 @@ def _look(test: Any, panel: Any) -> None:
     loaded = panel.results.loaded
     test.assertGreaterEqual(len(loaded.phases), 1)
     pre = slicer.util.arrayFromVolume(panel.parameters.inputVolume)
-    for node_id in loaded.phases:
+    for node_id in (phase.volume for phase in loaded.phases):
         node = slicer.mrmlScene.GetNodeByID(node_id)
         test.assertEqual(slicer.util.arrayFromVolume(node).shape, pre.shape)
         test.assertEqual(node.GetAttribute("VirtualContrast.Synthetic"), "1")

@@ -33,7 +33,7 @@ from typing import Any, TextIO
 from ..errors import UNFORESEEN, explain
 from ..events import CancelledError, Events, ExitCode, InputError, Stage, VirtualContrastError
 from ..results.staging import remove_partial
-from ..run.model_cache import Engine
+from ..run.model_cache import ModelCache
 from ..torch_threads import let_waiting_threads_sleep
 
 GRACE_S = 1.0
@@ -42,11 +42,11 @@ _TELL_EVERY_S = 0.05
 _CLI_HINT = "; run again with --debug to see where it arose."
 
 
-class Worker:
+class CommandLoop:
     """Takes commands from a thread that reads standard input and runs them one after the other in the main thread."""
 
     def __init__(self, out: TextIO, idle_s: float) -> None:
-        self.engine = Engine()
+        self.models = ModelCache()
         self.idle_s = idle_s
         self._out = out
         self._writing = threading.Lock()
@@ -123,7 +123,7 @@ class Worker:
             message, code = explain(error)
             if not isinstance(error, InputError | CancelledError):
                 traceback.print_exception(error, file=sys.stderr)
-                self.engine = Engine()  # a device that failed may be in any state
+                self.models = ModelCache()  # a device that failed may be in any state
             message = message.replace(_CLI_HINT, "; the log shows where it arose.")
             fields = {"event": "error", "message": message, "exit_code": int(code)}
         finally:
@@ -139,7 +139,7 @@ class Worker:
             values[name] = tuple(values[name]) if values.get(name) else None
         settings = RunSettings(**values)
         result = run(
-            command["source"], command["out"], settings, real=command["real"], events=self._events, engine=self.engine
+            command["source"], command["out"], settings, real=command["real"], events=self._events, models=self.models
         )
         told = result.manifest
         return {
@@ -155,7 +155,7 @@ class Worker:
         """Tell which device `wanted` ("auto", "cpu", ...) comes to, after a tiny real computation on it."""
         fields: dict[str, Any] = {"wanted": wanted, "device": "", "precision": "", "usable": False}
         try:
-            choice = self.engine.device(wanted)
+            choice = self.models.device(wanted)
             fields |= {"device": choice.device, "precision": choice.precision, "usable": True, "reason": choice.reason}
         except (VirtualContrastError, *UNFORESEEN) as error:
             fields["reason"] = explain(error)[0]
@@ -199,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     faulthandler.enable()
     let_waiting_threads_sleep()
-    worker = Worker(_private_stdout(), arguments.idle)
+    worker = CommandLoop(_private_stdout(), arguments.idle)
     worker.say(event="ready", pid=os.getpid(), group=_lead_a_group())
     threading.Thread(target=worker.read, args=[0], daemon=True).start()
     reason = worker.work()

@@ -46,7 +46,7 @@ class RunListener(Protocol):
         """The run was stopped on request and nothing was left."""
 
 
-class Worker:
+class EngineProcess:
     """Owns the child process. `command` is the program and its arguments, by default Slicer's Python."""
 
     def __init__(self, command: Sequence[str] | None = None, *, idle_s: float = 600.0) -> None:

@@ -25,7 +25,7 @@ from ...events import CancelledError, InputError, Stage, VirtualContrastError
 from ...run.settings import RunSettings
 from ...worker.protocol import Estimate, RunRequest, told_time
 from . import install, model_list
-from .engine_process import Worker
+from .engine_process import EngineProcess
 from .transfer import RealPhases, write_nrrd
 
 if TYPE_CHECKING:
@@ -68,11 +68,11 @@ class _Job:
     loading: Path | None = None
 
 
-class Synthesis:
+class SynthesisRunner:
     """Runs one synthesis at a time in the resident worker process."""
 
-    def __init__(self, worker: Worker | None = None) -> None:
-        self.worker = worker or Worker()
+    def __init__(self, worker: EngineProcess | None = None) -> None:
+        self.worker = worker or EngineProcess()
         self.estimate = Estimate()
         self._job: _Job | None = None
         self._timer = qt.QTimer()

@@ -48,17 +48,41 @@ class LesionRow:
     unit: str = "mm"
 
 
+@dataclass(frozen=True)
+class LoadedPhase:
+    """One image of a result: node IDs of what belongs to it, "" for what it does not have or what was deleted.
+
+    - index: 1 for the first post-contrast phase.
+    - time_s: seconds after injection, NaN for the recombined image of a mammogram.
+    - volume: the image itself.
+    - subtraction, uncertainty: made with it.
+    - real: the user's own volume to compare it with.
+    """
+
+    index: int
+    time_s: float
+    volume: str
+    subtraction: str = ""
+    uncertainty: str = ""
+    real: str = ""
+
+    @property
+    def caption(self) -> str:
+        """`phase 2 (220 s)`, or `recombined`."""
+        return caption_of(self.index, self.time_s)
+
+
 @dataclass
 class LoadedResult:
     """Node IDs of a result, "" for what it does not have or what was deleted.
 
-    `kind` is "synthesis" or "mammogram", whose one "phase" is the recombined image and has no time (NaN). `input` is
-    the user's pre-contrast volume, `pre` the same in the units of the phases. phases, real, subtraction and uncertainty
-    run parallel to `times_s` (seconds after injection) and `indices` (1, 2, ..., or from 2 on for a model that reads
-    the acquired phase 1); `real` are the user's own volumes to compare with. `acquired` are copies of the real phases
-    that the model read, with `acquired_times_s`: they come before the phases in the sequence. maps, tables and charts
-    are keyed: `curve_type` ...; `lesions`, `curves`, `curves_real`, `comparison`, `agreement`; `all`, `lesion_1` ... .
-    `folder_item` is the subject hierarchy item that holds all of it.
+    - kind: "synthesis", or "mammogram", whose one phase is the recombined image.
+    - folder_item: the subject hierarchy item that holds all of it.
+    - input: the user's pre-contrast volume; pre: the same in the units of the phases.
+    - phases: the synthetic ones in order.
+    - input_phases: copies of the real phases that the model read; they come before `phases` in the sequence.
+    - maps, tables, charts: by key: `curve_type` ...; `lesions`, `curves`, `curves_real`, `comparison`, `agreement`;
+      `all`, `lesion_1` ... .
     """
 
     run_node: str
@@ -67,34 +91,27 @@ class LoadedResult:
     folder_item: int
     input: str
     pre: str
-    times_s: list[float]
-    phases: list[str]
-    real: list[str]
-    subtraction: list[str]
-    uncertainty: list[str]
+    phases: list[LoadedPhase]
     sequence: str
     browser: str
     proxy: str
     segmentation: str
+    input_phases: list[LoadedPhase] = field(default_factory=list)
     maps: dict[str, str] = field(default_factory=dict)
     tables: dict[str, str] = field(default_factory=dict)
     charts: dict[str, str] = field(default_factory=dict)
     colors: dict[str, str] = field(default_factory=dict)
     lesions: list[LesionRow] = field(default_factory=list)
     kind: str = SYNTHESIS
-    indices: list[int] = field(default_factory=list)
-    acquired: list[str] = field(default_factory=list)
-    acquired_times_s: list[float] = field(default_factory=list)
-
-    @property
-    def captions(self) -> list[str]:
-        """What each of `phases` is called, as `phase 2 (220 s)`."""
-        return [caption_of(index, time_s) for index, time_s in zip(self.indices, self.times_s, strict=True)]
 
     @property
     def first_item(self) -> int:
-        """Item of the sequence that shows the first of `phases`; before it stand pre-contrast and acquired phases."""
-        return 1 + len(self.acquired)
+        """Item of the sequence that shows the first of `phases`; before it stand pre-contrast and input phases."""
+        return 1 + len(self.input_phases)
+
+    def phase_of(self, volume: str) -> LoadedPhase | None:
+        """The phase with this volume node, None where it is none of them."""
+        return next((phase for phase in self.phases if phase.volume == volume), None)
 
     def lesion(self, label: int) -> LesionRow:
         """The lesion with this label; KeyError where there is none."""
@@ -172,18 +189,23 @@ def of_run(run_node: Any) -> LoadedResult:
     """The result that belongs to a run node, as it is in the scene now."""
     manifest = manifest_of(run_node)
     entries = sorted(manifest["phases"], key=lambda entry: int(entry["index"]))
-    indices = [str(entry["index"]) for entry in entries]
-    copies = referred(run_node, ACQUIRED)
-    read = acquired_inputs(manifest["inputs"])
-    acquired = {index: time_s for index, time_s in read.items() if str(index) in copies}
+    volumes, subtractions, uncertainties = (referred(run_node, role) for role in (PHASE, SUBTRACTION, UNCERTAINTY))
 
     def one(role: str) -> str:
         return next(iter(referred(run_node, role).values()), "")
 
-    def by_phase(role: str) -> list[str]:
-        found = referred(run_node, role)
-        return [found.get(index, "") for index in indices]
+    def phase(entry: dict[str, Any]) -> LoadedPhase:
+        index = str(entry["index"])
+        return LoadedPhase(
+            index=int(index),
+            time_s=seconds(entry),
+            volume=volumes.get(index, ""),
+            subtraction=subtractions.get(index, ""),
+            uncertainty=uncertainties.get(index, ""),
+            real=one(f"{REAL}_{index}"),
+        )
 
+    copies = referred(run_node, ACQUIRED)
     hierarchy = nodes.subject_hierarchy()
     found = LoadedResult(
         run_node=run_node.GetID(),
@@ -192,11 +214,7 @@ def of_run(run_node: Any) -> LoadedResult:
         folder_item=hierarchy.GetItemParent(hierarchy.GetItemByDataNode(run_node)),
         input=one(INPUT),
         pre=one(PRE),
-        times_s=[seconds(entry) for entry in entries],
-        phases=by_phase(PHASE),
-        real=[one(f"{REAL}_{index}") for index in indices],
-        subtraction=by_phase(SUBTRACTION),
-        uncertainty=by_phase(UNCERTAINTY),
+        phases=[phase(entry) for entry in entries],
         sequence=one(SEQUENCE),
         browser=one(BROWSER),
         proxy=one(PROXY),
@@ -206,9 +224,11 @@ def of_run(run_node: Any) -> LoadedResult:
         charts=referred(run_node, CHART),
         colors=referred(run_node, COLORS),
         kind=str(manifest["kind"]),
-        indices=[int(index) for index in indices],
-        acquired=[copies[str(index)] for index in acquired],
-        acquired_times_s=[float(time_s or 0.0) for time_s in acquired.values()],
+        input_phases=[
+            LoadedPhase(index, float(time_s or 0.0), copies[str(index)])
+            for index, time_s in acquired_inputs(manifest["inputs"]).items()
+            if str(index) in copies
+        ],
     )
     found.lesions = lesion_rows(found)
     return found

@@ -31,9 +31,9 @@ def measure_again(loaded: LoadedResult) -> None:
     that compare with real phases keep the run's numbers and are renamed to say so.
     """
     segmentation, pre = nodes.node(loaded.segmentation), nodes.node(loaded.pre)
-    needed = [segmentation, pre, *map(nodes.node, (*loaded.acquired, *loaded.phases))]
+    volumes = [nodes.node(phase.volume) for phase in (*loaded.input_phases, *loaded.phases)]
     read = acquired_inputs(result_nodes.manifest_of(nodes.node(loaded.run_node))["inputs"])
-    if any(node is None for node in needed) or len(loaded.acquired) < len(read):
+    if None in (segmentation, pre, *volumes) or len(loaded.input_phases) < len(read):
         return
     measures, curves, real_curves = [], [], []
     for segment_id, label in sorted(segments.number_segments(segmentation).items(), key=lambda item: item[1]):
@@ -67,34 +67,36 @@ class _Segment:
 
     def curve(self) -> LesionCurve:
         """The synthetic curve with its error."""
-        maps = [nodes.node(node_id) for node_id in self.loaded.uncertainty]
+        maps = [nodes.node(phase.uncertainty) for phase in self.loaded.phases]
         uncertainty = None if None in maps else [nodes.image_of(volume, self.box) for volume in maps]
         curve = lesion_curves(self._phases(), self._labels(), uncertainty)[0]
         return dataclasses.replace(curve, label=self.label)
 
     def real_curves(self) -> list[LesionCurve]:
         """The real curve, in a list; [] where the scene has no real phases to compare with."""
-        volumes = [nodes.node(node_id) for node_id in self.loaded.real]
-        phases = [Phase(0, self._image(self.loaded.input or self.loaded.pre), 0.0, synthetic=False), *self._acquired()]
+        phases = [Phase(0, self._image(self.loaded.input or self.loaded.pre), 0.0, synthetic=False), *self._inputs()]
         read = len(phases)
-        for index, volume, time_s in zip(self.loaded.indices, volumes, self._real_times(), strict=True):
-            if volume is not None:
-                phases.append(Phase(index, nodes.image_of(volume, self.box), time_s, synthetic=False))
+        times_s = self._real_times()
+        for phase in self.loaded.phases:
+            if nodes.node(phase.real) is not None:
+                time_s = times_s.get(phase.index) or phase.time_s
+                phases.append(Phase(phase.index, self._image(phase.real), time_s, synthetic=False))
         if len(phases) == read:
             return []
         return [dataclasses.replace(lesion_curves(phases, self._labels())[0], label=self.label)]
 
-    def _acquired(self) -> list[Phase]:
+    def _inputs(self) -> list[Phase]:
         """The real phases that the model read."""
-        pairs = zip(self.loaded.acquired, self.loaded.acquired_times_s, strict=True)
-        return [Phase(n, self._image(node_id), time_s, False) for n, (node_id, time_s) in enumerate(pairs, start=1)]
+        return [
+            Phase(number, self._image(phase.volume), phase.time_s, synthetic=False)
+            for number, phase in enumerate(self.loaded.input_phases, start=1)
+        ]
 
-    def _real_times(self) -> list[float]:
-        """Seconds after injection of the real phases, as the run took them."""
+    def _real_times(self) -> dict[int, float | None]:
+        """Seconds after injection of the real phases by index, as the run took them; None where the input told none."""
         inputs = result_nodes.manifest_of(nodes.node(self.loaded.run_node))["inputs"]
-        given = {entry["role"]: entry["time_s"] for entry in inputs}
-        nominal = zip(self.loaded.indices, self.loaded.times_s, strict=True)
-        return [float(given.get(f"real_{index}") or time_s) for index, time_s in nominal]
+        real = [entry for entry in inputs if entry["role"].startswith("real_")]
+        return {int(entry["role"].removeprefix("real_")): entry["time_s"] for entry in real}
 
     def _image(self, node_id: str) -> Any:
         return nodes.image_of(nodes.node(node_id), self.box)
@@ -103,10 +105,8 @@ class _Segment:
         return nodes.to_image(self.mask.astype(np.uint8), nodes.node(self.loaded.pre), self.box)
 
     def _phases(self) -> list[Phase]:
-        phases = [Phase(0, self._image(self.loaded.pre), 0.0, synthetic=False), *self._acquired()]
-        for index, node_id, time_s in zip(self.loaded.indices, self.loaded.phases, self.loaded.times_s, strict=True):
-            phases.append(Phase(index, self._image(node_id), time_s, synthetic=True))
-        return phases
+        made = [Phase(p.index, self._image(p.volume), p.time_s, synthetic=True) for p in self.loaded.phases]
+        return [Phase(0, self._image(self.loaded.pre), 0.0, synthetic=False), *self._inputs(), *made]
 
 
 def _write_tables(
@@ -121,7 +121,7 @@ def _write_tables(
     with tempfile.TemporaryDirectory() as folder:
         files = {name: Path(folder) / f"{name}.csv" for name in ("lesions", "curves", "curves_real")}
         write_lesions_csv(files["lesions"], measures, curves, reference, unit=unit)
-        write_curves_csv(files["curves"], curves, acquired=len(loaded.acquired))
+        write_curves_csv(files["curves"], curves, acquired=len(loaded.input_phases))
         write_curves_csv(files["curves_real"], real_curves)
         for name, file in files.items():
             table = nodes.node(loaded.tables.get(name, ""))

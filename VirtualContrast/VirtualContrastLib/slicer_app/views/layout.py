@@ -87,7 +87,8 @@ def show_steps(loaded: LoadedResult) -> nodes.Steps[None]:
             yield
     layouts.use(MAMMOGRAM_LAYOUT_ID if mammogram else LAYOUT_ID, LAYOUTS)
     yield
-    for tag, volume_id in ((PRE, loaded.pre), (PHASE, loaded.phases[0]), (SUBTRACTION, loaded.subtraction[0])):
+    first = loaded.phases[0]
+    for tag, volume_id in ((PRE, loaded.pre), (PHASE, first.volume), (SUBTRACTION, first.subtraction)):
         _set_layer(tag, "Background", volume_id)
         yield
     set_phase(loaded, 0)
@@ -109,10 +110,11 @@ def show_steps(loaded: LoadedResult) -> nodes.Steps[None]:
 
 def set_phase(loaded: LoadedResult, index: int) -> None:
     """Show phase `index` (0 is the first post-contrast phase) and its subtraction; the browser's item follows."""
-    _set_layer(PHASE, "Background", loaded.phases[index])
-    _set_layer(SUBTRACTION, "Background", loaded.subtraction[index])
+    phase = loaded.phases[index]
+    _set_layer(PHASE, "Background", phase.volume)
+    _set_layer(SUBTRACTION, "Background", phase.subtraction)
     select(nodes.node(loaded.browser), loaded.first_item + index)
-    _flicker.follow(loaded.phases[index], loaded.real[index])
+    _flicker.follow(phase.volume, phase.real)
 
 
 def flicker(loaded: LoadedResult, on: bool) -> bool:
@@ -122,12 +124,10 @@ def flicker(loaded: LoadedResult, on: bool) -> bool:
     """
     _flicker.stop()
     composite = _composite(PHASE)
-    if not on or composite is None or composite.GetBackgroundVolumeID() not in loaded.phases:
+    phase = loaded.phase_of(composite.GetBackgroundVolumeID()) if composite is not None else None
+    if not on or phase is None or nodes.node(phase.real) is None:
         return False
-    index = loaded.phases.index(composite.GetBackgroundVolumeID())
-    if nodes.node(loaded.real[index]) is None:
-        return False
-    _flicker.start(composite, loaded.phases[index], loaded.real[index])
+    _flicker.start(composite, phase.volume, phase.real)
     return True
 
 
@@ -149,10 +149,10 @@ def set_overlay(loaded: LoadedResult, name: str = "", opacity: float = 0.6) -> N
     composite = _composite(PHASE)
     if composite is None:
         return
-    shown = composite.GetBackgroundVolumeID()
+    phase = loaded.phase_of(composite.GetBackgroundVolumeID())
     over = loaded.maps.get(name, "")
-    if name == "uncertainty" and shown in loaded.phases:
-        over = loaded.uncertainty[loaded.phases.index(shown)]
+    if name == "uncertainty" and phase is not None:
+        over = phase.uncertainty
     is_label = over and nodes.node(over).IsA("vtkMRMLLabelMapVolumeNode")
     composite.SetForegroundVolumeID(None if is_label else over or None)
     composite.SetForegroundOpacity(0.0 if is_label or not over else opacity)
@@ -165,7 +165,7 @@ def set_overlay(loaded: LoadedResult, name: str = "", opacity: float = 0.6) -> N
 def set_subtraction_colors(loaded: LoadedResult, *, diverging: bool) -> None:
     """Show the signed subtractions in gray from zero up, or with losses in blue and gains in orange."""
     colors = nodes.node(loaded.colors.get("diverging", "")) if diverging else None
-    for volume in filter(None, map(nodes.node, loaded.subtraction)):
+    for volume in filter(None, (nodes.node(phase.subtraction) for phase in loaded.phases)):
         view = volume.GetDisplayNode()
         display.show_subtraction(volume, view.GetLevel() + view.GetWindow() / 2, colors)
 
@@ -188,12 +188,12 @@ def _match_windows(loaded: LoadedResult) -> None:
 
     Where the phases have units of their own, the windows are left to the user.
     """
-    first = nodes.node(loaded.phases[0])
+    first = nodes.node(loaded.phases[0].volume)
     if first is None or loaded.arbitrary_units:
         return
     view = first.GetDisplayNode()
     window = (view.GetLevel() - view.GetWindow() / 2, view.GetLevel() + view.GetWindow() / 2)
-    for volume in filter(None, map(nodes.node, loaded.real)):
+    for volume in filter(None, (nodes.node(phase.real) for phase in loaded.phases)):
         if volume.GetDisplayNode() is not None:
             display.set_window(volume, window)
 
@@ -253,7 +253,7 @@ def _show_3d(loaded: LoadedResult) -> nodes.Steps[None]:
     view.SetAxisLabelsVisible(False)
     view.SetOrientationMarkerType(view.OrientationMarkerTypeAxes)
     view.SetRaycastTechnique(view.MaximumIntensityProjection)
-    subtraction = nodes.node(next(filter(None, loaded.subtraction), ""))
+    subtraction = nodes.node(next((phase.subtraction for phase in loaded.phases if phase.subtraction), ""))
     yield
     if subtraction is not None:
         _mip(loaded, subtraction).SetViewNodeIDs((view.GetID(),))

@@ -129,7 +129,7 @@ class ResultPanel:
         ui.phaseSlider.enabled = count > 1
         self._on_phase(1)
         self._fill_overlays(loaded)
-        has_real = any(loaded.real)
+        has_real = any(phase.real for phase in loaded.phases)
         ui.flickerCheckBox.enabled = has_real
         ui.flickerCheckBox.toolTip = (
             _("Show the synthetic and the real phase in turn in the same view.")
@@ -146,7 +146,7 @@ class ResultPanel:
         if self.loaded is not None and 1 <= number <= len(self.loaded.phases):
             layout.set_phase(self.loaded, number - 1)
             self._on_overlay()
-            self.ui.phaseLabel.text = self.loaded.captions[number - 1]
+            self.ui.phaseLabel.text = self.loaded.phases[number - 1].caption
 
     def _on_flicker(self, on: bool) -> None:
         if self.loaded is not None:
@@ -158,7 +158,7 @@ class ResultPanel:
             "curve_type": _("Curve types"), "wash_in": _("Wash-in"), "wash_out": _("Wash-out"), "ser": _("SER"),
             "time_to_peak": _("Time to peak"), "uncertainty": _("Uncertainty"),
         }  # fmt: skip
-        keys = ["", *loaded.maps, *(["uncertainty"] if any(loaded.uncertainty) else [])]
+        keys = ["", *loaded.maps, *(["uncertainty"] if any(phase.uncertainty for phase in loaded.phases) else [])]
         self._overlays = []  # nothing is shown while the list is filled
         self.ui.overlayComboBox.clear()
         self.ui.overlayComboBox.addItems([names.get(key, key) or _("None") for key in keys])
