@@ -2,6 +2,9 @@
 
 import datetime
 import json
+import resource
+import signal
+from contextlib import contextmanager
 
 import pytest
 from VirtualContrastLib.events import InputError
@@ -221,3 +224,31 @@ def test_an_answer_without_a_shown_image_or_outside_the_scales_is_refused(cases,
             session.answer(**{"bpe": "a", "lesion": True, "guess": "real", **wrong})
     assert session.position == 0
     assert load_list(cases.path).digest == cases.digest
+
+
+@contextmanager
+def files_of_at_most(size):
+    """Writes beyond `size` bytes are cut short, as on a full disk."""
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, former[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize("room", [0, 1, 10])
+def test_an_answer_that_a_full_disk_cuts_off_leaves_the_others_and_can_be_given_again(cases, folder, clock, room):
+    """Half a line would swallow the next answer and make the whole file unreadable."""
+    session = begin(cases, folder, clock)
+    read_all(session, clock, stop_after=2)
+    log = session.log
+    before = log.path.read_bytes()
+    row = log.plan.rows[2]
+    with files_of_at_most(len(before) + room), pytest.raises(InputError, match="could not be saved"):
+        log.add_shown(row, "2026-03-02T09:01:00+00:00")
+    assert log.path.read_bytes() == before
+    read_all(session, clock)
+    assert answers.load(log.path).finished

@@ -10,8 +10,12 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-Count = Annotated[int, Field(ge=1, strict=True)]
-"""A whole number of at least 1."""
+Count = Annotated[int, Field(ge=1, le=8192, strict=True)]
+"""Channels or pixels, from 1 to far more than any network has: a card may come from anywhere."""
+Depth = Annotated[int, Field(ge=1, le=64, strict=True)]
+"""Layers, blocks or networks: as many are built."""
+Halvings = Annotated[int, Field(ge=1, le=10, strict=True)]
+"""How often rows and columns are halved."""
 
 
 class Options(BaseModel):
@@ -69,10 +73,10 @@ class Pix2PixHDOptions(SliceOptions):
     output_nc: Count
     ngf: Count = 64
     netG: Literal["global", "local"] = "global"  # noqa: N815  (NVIDIA's name)
-    n_downsample_global: Count = 4
-    n_blocks_global: Count = 9
-    n_local_enhancers: Count = 1
-    n_blocks_local: Count = 3
+    n_downsample_global: Halvings = 4
+    n_blocks_global: Depth = 9
+    n_local_enhancers: Halvings = 1
+    n_blocks_local: Depth = 3
     norm: Literal["instance"] = "instance"
 
     @property
@@ -92,8 +96,8 @@ class Pix2PixHDDiscriminatorOptions(Options):
     label: ClassVar[str] = "pix2pixHD"
     input_nc: Count
     ndf: Count = 64
-    n_layers_D: Count = 3  # noqa: N815
-    num_D: Count = 2  # noqa: N815
+    n_layers_D: Depth = 3  # noqa: N815
+    num_D: Depth = 2  # noqa: N815
     norm: Literal["instance"] = "instance"
     use_sigmoid: bool = False
     getIntermFeat: bool = True  # noqa: N815
@@ -104,7 +108,7 @@ class SubtractionUNetOptions(SliceOptions):
 
     label: ClassVar[str] = "subtraction U-Net"
     output_nc: Count
-    widths: list[Count] = Field(default=[64, 128, 256, 512], min_length=2)
+    widths: list[Count] = Field(default=[64, 128, 256, 512], min_length=2, max_length=11)
     dropout: float = Field(default=0.5, ge=0, lt=1)
 
     @property
@@ -127,8 +131,8 @@ class TimeConditionedOptions(SliceOptions):
 
     label: ClassVar[str] = "time-conditioned generator"
     ngf: Count = 64
-    n_downsample: Count = 3
-    n_blocks: Count = 9
+    n_downsample: Halvings = 3
+    n_blocks: Depth = 9
     bases: Count = 8
     rise_s: float = Field(default=20.0, gt=0)
     time_range_s: tuple[float, float] = (30.0, 600.0)
@@ -159,10 +163,10 @@ class ResidualEnhancementOptions(SliceOptions):
 
     label: ClassVar[str] = "residual enhancement"
     input_nc: Literal[1] = 1
-    widths: list[Count] = Field(default=[24, 48, 80, 96], min_length=2)
-    encode: list[Count] = [1, 1, 2, 2]
-    decode: list[Count] = [2, 2, 2]
-    members: Count = 1
+    widths: list[Count] = Field(default=[24, 48, 80, 96], min_length=2, max_length=11)
+    encode: list[Depth] = [1, 1, 2, 2]
+    decode: list[Depth] = [2, 2, 2]
+    members: Depth = 1
 
     @model_validator(mode="after")
     def _levels_fit(self) -> Self:
@@ -216,7 +220,7 @@ class SingleTimePointOptions(Options):
     """Independent 3-D U-Nets, one for each of `time_points` later phases."""
 
     label: ClassVar[str] = "single-time-point U-Nets"
-    time_points: Count
+    time_points: Depth
     features: Features = (32, 32, 64, 128, 256, 32)
 
 
@@ -260,7 +264,7 @@ class CycleGANOptions(Options):
     input_nc: Count = 1
     output_nc: Count = 1
     ngf: Count = 64
-    n_blocks: Count = 9
+    n_blocks: Depth = 9
     affine_norm: bool = False
     padding: Literal["reflect", "zero"] = "reflect"
 
@@ -300,7 +304,7 @@ class NNUNetOptions(Options):
     """
 
     label: ClassVar[str] = "nnunet"
-    folds: list[Annotated[int, Field(ge=0, strict=True)]] = Field(min_length=1)
+    folds: list[Annotated[int, Field(ge=0, strict=True)]] = Field(min_length=1, max_length=20)
     configuration: str = "3d_fullres"
     trainer_name: str = "nnUNetTrainer"
     mirror_axes: list[int] | None = None

@@ -8,6 +8,7 @@ the list and case codes; whether an image is real is in the reading list alone.
 from __future__ import annotations
 
 import datetime
+import errno
 import json
 import os
 import re
@@ -92,12 +93,17 @@ class Log:
         self._append({"row": row, **asdict(answer)})
 
     def _append(self, event: dict[str, Any]) -> None:
-        line = json.dumps(event, allow_nan=False) + "\n"
+        line = (json.dumps(event, allow_nan=False) + "\n").encode()
         try:
-            with self.path.open("ab") as file:
-                file.write(line.encode())
-                file.flush()
-                os.fsync(file.fileno())
+            with self.path.open("ab", buffering=0) as file:
+                whole = file.tell()
+                try:
+                    if file.write(line) != len(line):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    os.fsync(file.fileno())
+                except OSError:
+                    file.truncate(whole)  # half a line would swallow the next answer
+                    raise
         except OSError as error:
             raise InputError(f"The answer could not be saved in {self.path} ({error.strerror or error}).") from error
         self._take(event)

@@ -66,11 +66,18 @@ class CommandLoop:
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 if line.strip():
-                    self._take(json.loads(line.decode("utf-8")))
+                    self._hear(line)
         self._commands.put(None)
         self._events.cancel()
         time.sleep(GRACE_S)
         self._end_now()  # the parent is gone and the run does not stop
+
+    def _hear(self, line: bytes) -> None:
+        """Take one command; a line that is none is told of in the log, and the next one is heard."""
+        try:
+            self._take(json.loads(line))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            print(f"The worker got a line that is no command: {line[:200]!r}", file=sys.stderr, flush=True)
 
     def _take(self, command: dict[str, Any]) -> None:
         if command["command"] == "cancel":

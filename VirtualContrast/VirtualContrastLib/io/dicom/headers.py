@@ -35,6 +35,9 @@ _TAGS: list[str] = [
     "PerFrameFunctionalGroupsSequence", "BitsStored", "PixelRepresentation", "PixelPaddingValue",
     "PixelPaddingRangeLimit",
 ]  # fmt: skip
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_LARGEST_DEFLATION = 50  # images deflate to a half or a fifth, and padding of zeros to a thousandth
+_INFLATED_BYTES = 64 << 20  # that a small file may always grow to
 _SYNTHETIC_DATA = 0x0008001C  # pydicom 2 does not know its keyword
 
 
@@ -135,6 +138,7 @@ def read_headers(path: Path) -> tuple[SeriesHeader, list[DicomFrame]] | None:
     tags = [tag for tag in map(tag_for_keyword, _TAGS) if tag is not None] + [_SYNTHETIC_DATA]
     try:
         with quiet_pydicom():
+            check_inflation(path)
             dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
             unreadable = drop_unreadable(dataset, _TAGS)
             if not dataset.get("Rows") or not dataset.get("Columns"):
@@ -143,6 +147,31 @@ def read_headers(path: Path) -> tuple[SeriesHeader, list[DicomFrame]] | None:
             return dataclasses.replace(header, unreadable=tuple(unreadable)), _frames(dataset, path)
     except dicom_errors() as error:
         raise InputError(f"{path.name} is a damaged DICOM file: its header cannot be read.") from error
+
+
+def check_inflation(path: Path) -> None:
+    """Raise InputError where a deflated file would grow beyond all measure: pydicom inflates it whole."""
+    from pydicom.filereader import read_file_meta_info
+
+    syntax = read_file_meta_info(path).get("TransferSyntaxUID")
+    if not _is_deflated(syntax):
+        return
+    size = path.stat().st_size
+    limit = _LARGEST_DEFLATION * size + _INFLATED_BYTES
+    stream = zlib.decompressobj(-zlib.MAX_WBITS)
+    with path.open("rb") as file:
+        file.seek(132)
+        head = file.read(12)  # the group's length, in an element of fixed size
+        file.seek(144 + int.from_bytes(head[8:12], "little"))
+        length = 0
+        while not stream.eof and (chunk := stream.unconsumed_tail or file.read(1 << 20)):
+            length += len(stream.decompress(chunk, 1 << 20))
+            if length > limit:
+                raise InputError(f"{path.name} is deflated and would grow beyond {limit >> 20} MiB; it is damaged.")
+
+
+def _is_deflated(syntax: Any) -> bool:
+    return str(syntax or "") == _DEFLATED
 
 
 def _series_header(dataset: Dataset) -> SeriesHeader:
@@ -191,7 +220,19 @@ def _frames(dataset: Dataset, path: Path) -> list[DicomFrame]:
         return [_frame(dataset, path, n, group, shared) for n, group in enumerate(per_frame)]
     if count == 1:
         return [_frame(dataset, path, None, None, shared)]
+    if not 1 <= count <= _most_frames(dataset, path):
+        raise InputError(f"{path.name} declares {count} frames, more than it has room for; it is damaged.")
     return [_frame(dataset, path, n, None, shared) for n in range(count)]
+
+
+def _most_frames(dataset: Dataset, path: Path) -> int:
+    """How many frames the bytes of the file can hold at most; nothing is made for a frame before this is known."""
+    least = 8  # compressed pixels: the head of a fragment
+    syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
+    if syntax is not None and not syntax.is_compressed:
+        bits = max(1, int(dataset.get("BitsStored") or 8))
+        least = max(1, int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("SamplesPerPixel") or 1) * bits // 8)
+    return path.stat().st_size * (_LARGEST_DEFLATION if _is_deflated(syntax) else 1) // least
 
 
 def _frame(dataset: Dataset, path: Path, number: int | None, group: Any, shared: Any) -> DicomFrame:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ...events import InputError
 from ..loaded import Loaded, as_three_d, check_size, choose_time_point, read_with_itk
-from .payload import compressed_length, truncated
+from .payload import beside, compressed_length, truncated
 
 _MAX_HEADER = 1 << 20
+_PLACES = ("Offset", "Position", "Origin", "TransformMatrix", "Rotation", "Orientation")
 _BYTES = {
     "MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4,
     "MET_LONG": 4, "MET_ULONG": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_FLOAT": 4,
@@ -24,7 +25,8 @@ def read(path: Path, index: int | None) -> Loaded:
     try:
         sizes = tuple(int(value) for value in fields["DimSize"].split())
         channels = int(fields.get("ElementNumberOfChannels", "1"))
-        spacing = [float(value) for value in fields.get("ElementSpacing", "1").split()]
+        spacing = [float(value) for value in fields.get("ElementSpacing", fields.get("ElementSize", "")).split()]
+        places = [float(value) for key in _PLACES for value in fields.get(key, "0").split()]
         skip = int(fields.get("HeaderSize", "0"))
     except (KeyError, ValueError) as error:
         raise InputError(f"{path.name} has a MetaImage header without a valid DimSize, so it is damaged.") from error
@@ -32,8 +34,11 @@ def read(path: Path, index: int | None) -> Loaded:
         raise InputError(f"{path.name} declares {fields.get('NDims')} dimensions and sizes '{fields['DimSize']}'.")
     if channels != 1:
         raise InputError(f"{path.name} holds {channels} values per voxel; give one gray value per voxel.")
-    if not all(math.isfinite(value) and value > 0 for value in spacing):
-        raise InputError(f"{path.name} declares a voxel spacing that is not positive ({fields['ElementSpacing']}).")
+    if len(spacing) != len(sizes) or not all(math.isfinite(value) and value > 0 for value in spacing):
+        shown = " ".join(map(str, spacing)) or "none"
+        raise InputError(f"{path.name} declares no positive voxel spacing for each axis ({shown}); export it again.")
+    if not all(map(math.isfinite, places)):
+        raise InputError(f"{path.name} declares an origin or direction that is not a number, so its header is damaged.")
     check_size(sizes[:3], path.name)
     time_point = choose_time_point(index, sizes[3] if len(sizes) == 4 else 1, path.name)
     files = _data_files(fields, path)
@@ -69,7 +74,7 @@ def _data_files(fields: dict[str, str], path: Path) -> list[Path]:
         return [path]
     if entry.upper().startswith("LIST") or "%" in entry:
         raise InputError(f"{path.name} spreads its voxels over many files; save it as one .mha or .nrrd file.")
-    data = path.parent / entry
+    data = beside(path, entry)
     if not data.is_file():
         raise InputError(f"{path.name} needs the data file {data.name}, which is not there; copy both together.")
     return [data]
@@ -86,7 +91,8 @@ def _check_payload(
     needed = values * _BYTES[kind] if binary else 2 * values - 1
     start = header_length if files[0] == path else max(skip, 0)
     found = files[0].stat().st_size - start
-    if fields.get("CompressedData", "False").lower() in ("true", "1"):
+    compressed = fields.get("CompressedData", "False").lower() in ("true", "1")
+    if compressed:
         with files[0].open("rb") as stream:
             stream.seek(start)
             try:
@@ -95,3 +101,12 @@ def _check_payload(
                 raise InputError(f"{path.name} is damaged: its compressed data are not valid.") from error
     if found < needed:
         raise truncated(path.name, needed, found)
+    if compressed:
+        _check_compressed_size(fields, path.name, files[0].stat().st_size - start)
+
+
+def _check_compressed_size(fields: dict[str, str], name: str, found: int) -> None:
+    """Raise InputError where the header tells another length than the file has: the rest would come out as noise."""
+    told = fields.get("CompressedDataSize")
+    if told is not None and told != str(found):
+        raise InputError(f"{name} declares {told} compressed bytes and holds {found}; copy or export it again.")

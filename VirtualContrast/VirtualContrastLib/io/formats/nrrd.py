@@ -7,6 +7,7 @@ reads the voxels, after the header's size has been compared with the bytes that 
 from __future__ import annotations
 
 import math
+import re
 import shlex
 import zlib
 from collections.abc import Mapping
@@ -18,9 +19,12 @@ import SimpleITK as sitk
 
 from ...events import InputError
 from ..loaded import Loaded, as_three_d, check_size, choose_time_point, read_with_itk
-from .payload import compressed_length, truncated
+from .payload import beside, compressed_length, truncated
 
 _MAX_HEADER = 4 << 20
+_LARGEST_MM = 1e5
+_NUMBERED = re.compile(r"[^%]*%0?[0-9]?d[^%]*")
+"""A name with one number of at most nine digits: `slice_%03d.raw`."""
 _BYTES = {
     **dict.fromkeys(("signed char", "int8", "int8_t", "uchar", "unsigned char", "uint8", "uint8_t"), 1),
     **dict.fromkeys(("short", "short int", "signed short", "signed short int", "int16", "int16_t"), 2),
@@ -54,7 +58,8 @@ def read(path: Path, index: int | None) -> Loaded:
     check_size(spatial, path.name)
     count = 1 if time_axis is None else sizes[time_axis]
     time_point = choose_time_point(index, count, path.name)
-    files = _data_files(header, path)
+    files = _data_files(header, path, math.prod(sizes[2:]) if len(sizes) > 2 else sizes[-1])
+    _check_directions(header, path.name)
     _check_payload(header, path, files, math.prod(sizes))
     image = _one_volume(read_with_itk(path), time_point)
     times = frame_times(header, count)
@@ -111,9 +116,26 @@ def _axes(header: NrrdHeader, name: str) -> tuple[list[int], int | None]:
     return sizes, others[0] if others else None
 
 
-def _data_files(header: NrrdHeader, path: Path) -> list[Path]:
-    """The files that hold the voxels; the header itself where they are attached. Raises InputError if one is
-    missing.
+def _check_directions(header: NrrdHeader, name: str) -> None:
+    """Raise InputError where an axis has no usable length: the toolkit would take 1 mm for it without a word."""
+    numbers = re.findall(
+        r"[^\s(),]+", header.fields.get("spacedirections", "") + " " + header.fields.get("spacings", "")
+    )
+    for text in numbers:
+        if text.lower() == "none":
+            continue
+        try:
+            usable = abs(float(text)) <= _LARGEST_MM or text.lower() == "nan"  # NaN marks an axis that is not space
+        except ValueError:
+            usable = False
+        if not usable:
+            raise InputError(f"{name} declares the voxel size '{text}', so its header is damaged.")
+
+
+def _data_files(header: NrrdHeader, path: Path, slices: int) -> list[Path]:
+    """The files that hold the voxels, at most one a slice; the header itself where they are attached.
+
+    Raises InputError if one is missing, lies outside the header's folder, or there are more than slices.
     """
     entry = header.fields.get("datafile")
     if entry is None:
@@ -126,12 +148,17 @@ def _data_files(header: NrrdHeader, path: Path) -> list[Path]:
             names = [line.strip() for line in lines[start:] if line.strip()]
         elif "%" in parts[0] and len(parts) >= 4:
             first, last, step = (int(value) for value in parts[1:4])
-            names = [parts[0] % number for number in range(first, last + (1 if step > 0 else -1), step)]
+            numbers = range(first, last + (1 if step > 0 else -1), step)
+            if not _NUMBERED.fullmatch(parts[0]) or len(numbers) > slices:
+                raise ValueError("not one file a slice")
+            names = [parts[0] % number for number in numbers]
         else:
             names = [entry]
-    except (IndexError, ValueError, TypeError) as error:
+    except (IndexError, ValueError, TypeError, OverflowError) as error:
         raise InputError(f"{path.name} names its data files in a way that is not valid NRRD.") from error
-    files = [path.parent / name for name in names]
+    if len(names) > slices:
+        raise InputError(f"{path.name} names {len(names)} data files for {slices} slices, so its header is damaged.")
+    files = [beside(path, name) for name in names]
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise InputError(f"{path.name} needs the data file {missing[0]}, which is not there; copy both together.")
@@ -166,6 +193,8 @@ def _available(file: Path, header: NrrdHeader, attached: bool, encoding: str, li
         lines, skip = (int(header.fields.get(key, "0")) for key in ("lineskip", "byteskip"))
     except ValueError as error:
         raise InputError(f"{name} has a line or byte skip that is not a number, so its header is damaged.") from error
+    if lines < 0 or skip < -1 or (skip == -1 and encoding != "raw"):
+        raise InputError(f"{name} skips {lines} lines and {skip} bytes before its voxels, so its header is damaged.")
     with file.open("rb") as stream:
         stream.seek(header.length if attached else 0)
         for _ in range(min(lines, _MAX_HEADER)):

@@ -65,6 +65,19 @@ def compressed_length(file: BinaryIO, limit: int) -> int:
     return length
 
 
+def beside(header: Path, name: str) -> Path:
+    """The data file that a header names; InputError where it lies neither beside the header nor in a folder there.
+
+    A header from elsewhere could otherwise make an image of any file that the user may read.
+    """
+    data = header.parent / name
+    if not data.resolve().is_relative_to(header.parent.resolve()):
+        raise InputError(
+            f"{header.name} takes its voxels from outside of its own folder ({name}); copy them beside it."
+        )
+    return data
+
+
 def truncated(name: str, expected: int, found: int) -> InputError:
     """The error for a file that holds fewer bytes than its header declares."""
     return InputError(

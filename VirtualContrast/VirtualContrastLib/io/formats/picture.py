@@ -17,6 +17,8 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PICTURES = ("png", "tiff")
 """Formats of pictures, as `Source.format` names them."""
+MAX_PIXELS = 100_000_000
+"""Three times the largest mammogram."""
 _SLICE_MM = 1.0
 _GREY_WITH_ALPHA = b"\x04"
 """The PNG color type that SimpleITK cannot read."""
@@ -64,7 +66,14 @@ def _check_tiff_size(path: Path) -> None:
             reader.ReadImageInformation()
     except RuntimeError as error:
         raise InputError(f"{path.name} is damaged or of a kind that cannot be read.") from error
-    check_size(reader.GetSize(), path.name)
+    _check_picture_size(reader.GetSize(), path.name)
+
+
+def _check_picture_size(size: tuple[int, ...], name: str) -> None:
+    """Raise InputError where a picture is larger than any mammogram: a small file can declare gigabytes."""
+    check_size((*size, 1)[:3], name)
+    if math.prod(size[:2]) > MAX_PIXELS:
+        raise InputError(f"{name} has {size[0]} x {size[1]} pixels, more than any mammogram; save it smaller.")
 
 
 def _gray(pixels: np.ndarray, name: str) -> np.ndarray:
@@ -93,6 +102,6 @@ def _check_chunks(path: Path) -> None:
             if kind == b"IHDR":
                 if body[9:10] == _GREY_WITH_ALPHA:
                     raise InputError(f"{path.name} is gray with transparency; save it without an alpha channel.")
-                check_size((int.from_bytes(body[:4], "big"), int.from_bytes(body[4:8], "big"), 1), path.name)
+                _check_picture_size((int.from_bytes(body[:4], "big"), int.from_bytes(body[4:8], "big")), path.name)
             if kind == b"IEND":
                 return
