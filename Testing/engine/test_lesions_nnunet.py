@@ -1,5 +1,6 @@
 """LesionNet with tiny random networks against nnU-Net's own predictor called directly."""
 
+import dataclasses
 import json
 import threading
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from VirtualContrastLib.events import CancelledError, Events, InputError, Stage
+from VirtualContrastLib.events import CancelledError, Events, ExitCode, InputError, Stage, VirtualContrastError
 from VirtualContrastLib.lesions.nnunet import LesionNet
 from VirtualContrastLib.models.package import ModelCard, save_package
 
@@ -261,14 +262,27 @@ def test_missing_phases_and_misfitting_packages_are_told_in_a_sentence(tmp_path)
         LesionNet(package, "cpu")
 
 
-@pytest.mark.parametrize("place", ["network_class_name", "nonlin"])
-def test_plans_that_name_code_outside_the_network_libraries_are_refused(tmp_path, place):
+def test_a_network_that_gives_no_numbers_says_so_and_never_no_lesions(tmp_path):
     package = make_package(tmp_path, folds=1)
-    plans = plans_of((8, 16, 16), SPACING_KJI)
-    architecture = plans["configurations"]["3d_fullres"]["architecture"]
-    (architecture if place == "network_class_name" else architecture["arch_kwargs"])[place] = "os.system"
-    (package.folder / "plans.json").write_text(json.dumps(plans))
-    with pytest.raises(InputError, match=r"'os\.system'"):
+    state = package.load_state()
+    last = next(key for key in state if key.endswith("seg_layers.0.bias"))
+    state[last] = state[last].clone()
+    state[last][-1] = float("nan")
+    files = {name: (package.folder / name).read_bytes() for name in ("plans.json", "dataset.json")}
+    package = save_package(package.folder, package.card, state, model_card_md="test", extra_files=files)
+    with pytest.raises(VirtualContrastError, match="not numbers") as caught:
+        LesionNet(package, "cpu").segment(phases())
+    assert caught.value.exit_code is ExitCode.FAILED
+
+
+@pytest.mark.parametrize("option", ["probability_threshold", "minimum_volume_mm3", "tile_step_size"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, "0.5", True, None])
+def test_an_option_that_is_no_number_in_its_limits_is_refused(tmp_path, option, value):
+    package = make_package(tmp_path, folds=1)
+    config = {**package.card.architecture.config, option: value}
+    architecture = package.card.architecture.model_copy(update={"config": config})
+    package = dataclasses.replace(package, card=package.card.model_copy(update={"architecture": architecture}))
+    with pytest.raises(InputError, match=option):
         LesionNet(package, "cpu")
 
 

@@ -10,6 +10,7 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from tiny_models import CARD, tiny_card, tiny_package, tiny_state
+from VirtualContrastLib.cli.main import main
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.models.package import ModelCard, load_package, save_package
 
@@ -139,6 +140,72 @@ def test_weights_that_do_not_fit_the_architecture_are_refused_by_key(tmp_path, d
     rewrite_card(tmp_path / "tiny", weights_sha256=digest)
     with pytest.raises(InputError, match=told):
         load_package(tmp_path / "tiny").load_state()
+
+
+# ---- the other files ----
+
+
+def fault(folder, kind):
+    if kind == "changed":
+        (folder / "LICENSE").write_text("Do what you like.")
+    elif kind == "missing":
+        (folder / "MODEL_CARD.md").unlink()
+    elif kind == "added":
+        (folder / "sub").mkdir()
+        (folder / "sub" / "more.json").write_text("{}")
+    else:
+        rewrite_card(folder, files={**json.loads((folder / "model.json").read_text())["files"], "../x": "0" * 64})
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("changed", "LICENSE is not that of the card"),
+        ("missing", r"MODEL_CARD\.md is missing"),
+        ("added", r"holds sub/more\.json"),
+        ("outside", r"'\.\./x' would land outside"),
+    ],
+)
+def test_every_file_of_a_package_must_be_that_of_its_card(tmp_path, kind, told, capsys):
+    package = tiny_package(tmp_path / "tiny")
+    package.verify()
+    (tmp_path / "tiny" / ".DS_Store").write_bytes(b"x")
+    package.verify()
+    fault(tmp_path / "tiny", kind)
+    with pytest.raises(InputError, match=told):
+        load_package(tmp_path / "tiny").load_state()
+    assert main(["models", "verify", str(tmp_path / "tiny")]) == 2
+    assert main(["models", "import", str(tmp_path / "tiny")]) == 2
+
+
+def test_a_package_made_before_its_files_were_hashed_still_loads(tmp_path):
+    tiny_package(tmp_path / "tiny")
+    card = json.loads((tmp_path / "tiny" / "model.json").read_text())
+    del card["files"]
+    (tmp_path / "tiny" / "model.json").write_text(json.dumps(card))
+    load_package(tmp_path / "tiny").load_state()
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_number_that_is_not_finite_is_refused_wherever_it_stands_in_a_card(tmp_path, number):
+    tiny_package(tmp_path / "tiny")
+    path = tmp_path / "tiny" / "model.json"
+    card = path.read_text()
+    places = ('"ngf": 4', '"max_ratio": 4.0', "220.0", '"pad_multiple": 4')
+    for place in places:
+        assert place in card
+        head = place.rpartition(":")[0] + ": " if ":" in place else ""
+        path.write_text(card.replace(place, head + number))
+        with pytest.raises(InputError, match="not a finite number"):
+            load_package(tmp_path / "tiny")
+
+
+def test_a_card_made_in_python_refuses_numbers_that_are_not_finite():
+    nan = float("nan")
+    with pytest.raises(ValueError, match="finite"):
+        tiny_card(outputs={"channel_phases": [1, 2, 3], "times_s": [90.0, nan, 350.0]})
+    with pytest.raises(ValueError, match="finite"):
+        tiny_card(intensity={"recipe": "pre_percentile", "constants": {"max_ratio": nan}})
 
 
 # ---- cards ----

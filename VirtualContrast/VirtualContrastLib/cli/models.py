@@ -26,7 +26,7 @@ def add_models(commands: Any) -> None:
     for name, help_text, action in (
         ("show", "the model card", _show),
         ("download", "fetch a model of the catalog", _download),
-        ("verify", "check weights against their SHA-256", _verify),
+        ("verify", "check the files of a model against its card", _verify),
         ("remove", "delete a downloaded or imported model", _remove),
     ):
         command = actions.add_parser(name, help=help_text)
@@ -125,7 +125,7 @@ def _verify(arguments: argparse.Namespace, reporter: Reporter, events: Events) -
     names = [arguments.model] if arguments.model else list(installed_models())
     for name in names:
         _package(name).verify()
-    reporter.done("\n".join(f"{name}: the weights are those of the card" for name in names), verified=names)
+    reporter.done("\n".join(f"{name}: all files are those of the card" for name in names), verified=names)
     return ExitCode.DONE
 
 
@@ -201,7 +201,7 @@ def _import_nnunet(arguments: argparse.Namespace, source: Path) -> ModelPackage:
 
 
 def _install(source: Path) -> ModelPackage:
-    """Copy a package into the user's models after checking its weights."""
+    """Copy a package into the user's models after checking its files."""
     from ..models.package import load_package, replace_folder
 
     package = load_package(source)
@@ -238,11 +238,13 @@ def _package(name: str) -> ModelPackage:
 
 
 def _json(text: str | None) -> dict[str, Any] | None:
+    from ..models import strict_json
+
     if text is None:
         return None
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
+        value = strict_json.loads(text)
+    except ValueError as error:
         raise InputError(f"--config is not valid JSON: {error}.") from error
     if not isinstance(value, dict):
         raise InputError('--config must be a JSON object, for example {"ngf": 64}.')

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,9 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from ..events import CancelledError, Events, InputError, Stage
+from ..events import CancelledError, Events, InputError, Stage, VirtualContrastError
 from ..io.volumes import same_geometry, to_array
+from ..models.paths import DATASET_NAME
 from .subtraction import subtract
 from .threshold import instance_labels
 
@@ -41,11 +41,10 @@ class LesionNet:
         """Load the network onto a torch device; raises InputError where the package's files do not fit."""
         self._channels = list(package.card.inputs.channels)
         config: dict[str, Any] = dict(package.card.architecture.config)
-        self._threshold = float(config.get("probability_threshold", 0.5))
-        self._minimum_mm3 = float(config.get("minimum_volume_mm3", 0.0))
         self._name = package.card.id
-        plans = _read_json(package, "plans.json")
-        dataset = _read_json(package, "dataset.json")
+        self._threshold = _option(config, "probability_threshold", 0.5, (0.0, 1.0), self._name)
+        self._minimum_mm3 = _option(config, "minimum_volume_mm3", 0.0, (0.0, 1e9), self._name)
+        plans, dataset = package.nnunet_plans(), package.read_json(DATASET_NAME)
         if len(self._channels) != len(dataset.get("channel_names", {})):
             raise InputError(
                 f"The model {self._name} names {len(self._channels)} input channels but its dataset.json "
@@ -63,7 +62,8 @@ class LesionNet:
 
         `phases` maps the phase index to its volume. A voxel is lesion where the probability of not being
         background reaches the threshold. Raises InputError where a phase is missing, geometries differ or a
-        3-D network gets a single slice, CancelledError when the user asked to stop.
+        3-D network gets a single slice, VirtualContrastError where the network gives values that are not numbers,
+        CancelledError when the user asked to stop.
         """
         events = events or Events()
         reference = phases[0]
@@ -73,6 +73,11 @@ class LesionNet:
             )
         channels = np.stack([self._channel(name, phases) for name in self._channels])
         probability = self._predictor.foreground(channels, reference.GetSpacing()[::-1], events)
+        if not np.isfinite(probability).all():
+            raise VirtualContrastError(
+                f"The segmentation model {self._name} gave values that are not numbers, so its lesions cannot be used; "
+                "check its weights, or find lesions with --segmentation threshold."
+            )
         return instance_labels(probability >= self._threshold, reference, minimum_volume_mm3=self._minimum_mm3)
 
     def _channel(self, name: str, phases: Mapping[int, sitk.Image]) -> NDArray[np.float32]:
@@ -89,13 +94,14 @@ class LesionNet:
         return to_array(subtract(phases[index], phases[0]) if kind == "subtraction" else phases[index])
 
 
-def _read_json(package: ModelPackage, name: str) -> dict[str, Any]:
-    """A JSON file of the package."""
-    path = package.folder / name
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"The model file {path} is missing or not readable; download the model again.") from error
+def _option(config: Mapping[str, Any], name: str, default: float, limits: tuple[float, float], model: str) -> float:
+    """A number of the card's options; raises InputError where it is none within `limits`."""
+    value = config.get(name, default)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (number and limits[0] <= value <= limits[1]):  # NaN fails too
+        low, high = limits
+        raise InputError(f"The card of the model {model} has {name} {value!r}; it must be from {low:g} to {high:g}.")
+    return float(value)
 
 
 def _build_predictor(
@@ -117,7 +123,6 @@ def _build_predictor(
     if configuration_name not in manager.available_configurations:
         raise InputError(f"The model {name} asks for configuration '{configuration_name}', which its plans lack.")
     configuration = manager.get_configuration(configuration_name)
-    _refuse_foreign_code(configuration, name)
     network = get_network_from_plans(
         configuration.network_arch_class_name,
         configuration.network_arch_init_kwargs,
@@ -137,7 +142,7 @@ def _build_predictor(
     # nnU-Net prints a remark here, and standard output belongs to the command (JSON lines).
     with contextlib.redirect_stdout(io.StringIO()):
         predictor = _tile_predictor_class()(
-            tile_step_size=float(config.get("tile_step_size", 0.5)),
+            tile_step_size=_option(config, "tile_step_size", 0.5, (0.05, 1.0), name),
             use_mirroring=mirroring,
             perform_everything_on_device=device.startswith("cuda"),
             device=torch.device(device),
@@ -145,18 +150,6 @@ def _build_predictor(
         )
     predictor.manual_initialization(network, manager, configuration, folds, dataset, "nnUNetTrainer", axes or None)
     return predictor
-
-
-def _refuse_foreign_code(configuration: Any, name: str) -> None:
-    """Raise InputError where the plans name a class outside torch.nn and nnU-Net's network library.
-
-    nnU-Net imports and calls whatever its plans name, so a plans.json could run any code that is installed.
-    """
-    arguments = configuration.network_arch_init_kwargs
-    named = [arguments.get(key) for key in configuration.network_arch_init_kwargs_req_import]
-    for value in [configuration.network_arch_class_name, *named]:
-        if value is not None and not str(value).startswith(("dynamic_network_architectures.", "torch.nn.")):
-            raise InputError(f"The plans.json of the model {name} names '{value}', which is no network layer.")
 
 
 def _with_aliases(state: dict[str, torch.Tensor], network: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -23,7 +23,7 @@ _INTENSITY_CONSTANTS: dict[str, dict[str, Any]] = {
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class ArchitectureSpec(_Strict):
@@ -163,8 +163,9 @@ class Metric(_Strict):
 class ModelCard(_Strict):
     """Contents of `model.json`.
 
-    Synthesis models need `outputs`, `intensity` and `in_plane`; nnU-Net has its own plans. `weights_sha256`
-    is filled in by `save_package`.
+    Synthesis models need `outputs`, `intensity` and `in_plane`; nnU-Net has its own plans. `weights_sha256` and
+    `files`, the SHA-256 of every other file of the package by name, are filled in by `save_package`; older
+    packages of synthesis models have no `files`.
     """
 
     id: str = Field(pattern=MODEL_ID_PATTERN)
@@ -184,6 +185,7 @@ class ModelCard(_Strict):
     citation: str = ""
     intended_use: str = "Research only; synthetic images can invent or hide lesions; not for diagnosis."
     weights_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    files: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(default_factory=dict)
 
     @property
     def kind(self) -> Literal["synthesis", "segmentation"]:

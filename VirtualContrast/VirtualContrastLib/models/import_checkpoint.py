@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,10 @@ from pydantic import ValidationError
 
 from ..events import Events, InputError
 from ..networks.options import Pix2PixHDOptions
+from . import strict_json
+from .nnunet_plans import check_plans
 from .package import ModelCard, ModelPackage, check_state, first_problem, save_package
+from .paths import DATASET_NAME, PLANS_NAME
 from .safe_torch_load import load_nnunet, load_tensors, without_module_prefix
 
 if TYPE_CHECKING:
@@ -135,8 +137,10 @@ def import_nnunet(
     where a file is missing, unsafe or does not fit the others.
     """
     folder = Path(folder)
-    texts = {name: _read_text(folder / name) for name in ("plans.json", "dataset.json")}
-    names = json.loads(texts["dataset.json"]).get("channel_names", {})
+    files = {name: _read(folder / name) for name in (PLANS_NAME, DATASET_NAME)}
+    plans, dataset = (strict_json.read_object(data, folder / name) for name, data in files.items())
+    check_plans(plans, str(folder / PLANS_NAME))
+    names = dataset.get("channel_names", {})
     if len(names) != len(channels):
         raise InputError(f"{folder / 'dataset.json'} has {len(names)} channels, but {len(channels)} are named.")
     if folds is None:
@@ -146,7 +150,7 @@ def import_nnunet(
     if not folds:
         raise InputError(f"{folder} has no fold_N/{checkpoint}; give the folder that nnUNetv2_train wrote.")
     checkpoints = {fold: load_nnunet(folder / f"fold_{fold}" / checkpoint) for fold in folds}
-    config = _nnunet_config(checkpoints, json.loads(texts["plans.json"]), folder)
+    config = _nnunet_config(checkpoints, plans, folder)
     state = {
         f"fold_{fold}.{key}": value
         for fold, content in checkpoints.items()
@@ -167,7 +171,7 @@ def import_nnunet(
         }
     )
     note = f"# {title}\n\nnnU-Net, configuration {config['configuration']}, folds {list(folds)}.\n"
-    return save_package(out_dir, card, state, model_card_md=note, extra_files=texts)
+    return save_package(out_dir, card, state, model_card_md=note, extra_files=files)
 
 
 def _phases_of(channels: Sequence[str]) -> list[int]:
@@ -183,10 +187,10 @@ def _validated_card(values: Mapping[str, Any]) -> ModelCard:
         raise InputError(f"The model card of '{values['id']}' cannot be made: {first_problem(error)}") from error
 
 
-def _read_text(path: Path) -> str:
+def _read(path: Path) -> bytes:
     if not path.is_file():
         raise InputError(f"{path} is missing; give the folder that nnUNetv2_train wrote (with fold_0 in it).")
-    return path.read_text(encoding="utf-8")
+    return path.read_bytes()
 
 
 def _count_halvings(trunk: Mapping[str, Tensor], where: str) -> int:

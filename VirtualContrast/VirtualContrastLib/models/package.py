@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import stat
@@ -18,8 +17,10 @@ from pydantic import ValidationError
 
 from ..events import InputError
 from ..networks.architectures import architecture
+from . import strict_json
 from .card import ArchitectureSpec, InPlane, Inputs, IntensitySpec, Metric, ModelCard, Outputs
-from .paths import CARD_NAME, WEIGHTS_NAME, cache_dir
+from .nnunet_plans import check_plans
+from .paths import CARD_NAME, DATASET_NAME, PLANS_NAME, WEIGHTS_NAME, cache_dir
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -56,7 +57,47 @@ class ModelPackage:
         return self.folder / WEIGHTS_NAME
 
     def verify(self) -> None:
-        """Check that the weights are there and have the SHA-256 of the card; raises InputError otherwise."""
+        """Check that the package holds the files of its card, each with its SHA-256, and no other.
+
+        Hidden files, as file managers leave them, do not count. An nnU-Net's plans must name nothing but known parts of
+        nnU-Net. Raises InputError otherwise.
+        """
+        self._verify_weights()
+        for name in self.card.files:
+            self._verified_bytes(name)
+        unknown = set(_files_of(self.folder)) - {CARD_NAME, WEIGHTS_NAME, *self.card.files}
+        if self.card.files and unknown:
+            raise InputError(f"{self.folder} holds {min(unknown)}, which its card does not list; remove it.")
+        if self.card.architecture.name == "nnunet":
+            self.nnunet_plans()
+            self.read_json(DATASET_NAME)
+
+    def nnunet_plans(self) -> dict[str, Any]:
+        """plans.json, hashed and checked for what it names; raises InputError."""
+        plans = self.read_json(PLANS_NAME)
+        check_plans(plans, f"The {PLANS_NAME} of the model '{self.card.id}'")
+        return plans
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """A JSON object of the package from the very bytes whose SHA-256 is that of the card; raises InputError."""
+        return strict_json.read_object(self._verified_bytes(name), self.folder / name)
+
+    def _verified_bytes(self, name: str) -> bytes:
+        if name not in self.card.files:
+            raise InputError(
+                f"The card of the model '{self.card.id}' has no SHA-256 of {name}, as older packages have none; "
+                "import or fetch the model again."
+            )
+        path = _inside(self.folder, name)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"The model file {path} is missing or unreadable; fetch the model again.") from error
+        if hashlib.sha256(data).hexdigest() != self.card.files[name]:
+            raise InputError(f"The model file {path} is not that of the card; remove the model and fetch it again.")
+        return data
+
+    def _verify_weights(self) -> None:
         if not self.weights_path.is_file():
             raise InputError(
                 f"The model '{self.card.id}' lacks {WEIGHTS_NAME}: looked for {self.weights_path}; "
@@ -161,7 +202,7 @@ def save_package(
     model_card_md: str,
     extra_files: Mapping[str, str | bytes] | None = None,
 ) -> ModelPackage:
-    """Write a package and return it; its card carries the SHA-256 of the weights written.
+    """Write a package and return it; its card carries the SHA-256 of all files written.
 
     `extra_files` maps file names to contents (LICENSE defaults to the card's license). The folder appears
     whole or not at all; a package of that place is replaced, any other non-empty folder is refused with
@@ -178,17 +219,24 @@ def save_package(
         tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state_dict.items()}
         save_file(tensors, staging / WEIGHTS_NAME)
         (staging / WEIGHTS_NAME).chmod(0o644)  # safetensors makes private files
-        card = card.model_copy(update={"weights_sha256": sha256_of_file(staging / WEIGHTS_NAME)})
-        files = {"LICENSE": card.license + "\n", **(extra_files or {})}
-        files |= {"MODEL_CARD.md": model_card_md, CARD_NAME: card.model_dump_json(indent=2) + "\n"}
+        files = {"LICENSE": card.license + "\n", **(extra_files or {}), "MODEL_CARD.md": model_card_md}
         for name, content in files.items():
             data = content.encode() if isinstance(content, str) else content
             _inside(staging, name).write_bytes(data)
+        card = write_card(staging, card)
         os.chmod(staging, 0o755)  # noqa: PTH101  (mkdtemp makes private folders)
         replace_folder(staging, folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return ModelPackage(card, folder)
+
+
+def write_card(folder: Path, card: ModelCard) -> ModelCard:
+    """Write `card` into a package folder with the SHA-256 of every other file that lies there; returns that card."""
+    hashes = {name: sha256_of_file(folder / name) for name in _files_of(folder) if name != CARD_NAME}
+    card = card.model_copy(update={"weights_sha256": hashes.pop(WEIGHTS_NAME), "files": hashes})
+    (folder / CARD_NAME).write_bytes((card.model_dump_json(indent=2) + "\n").encode())
+    return card
 
 
 def replace_folder(staging: Path, folder: Path) -> None:
@@ -206,6 +254,12 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def _files_of(folder: Path) -> list[str]:
+    """Names of all files below `folder` with forward slashes, without hidden ones, in order."""
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
+    return sorted(path.as_posix() for path in paths if not path.name.startswith("."))
+
+
 def _is_empty(folder: Path) -> bool:
     return not any(folder.iterdir())
 
@@ -214,9 +268,7 @@ def _read_card(path: Path) -> ModelCard:
     if not path.is_file():
         raise InputError(f"{path.parent} is not a model package: it has no {CARD_NAME}.")
     try:
-        return ModelCard.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid JSON: {error}") from error
+        return ModelCard.model_validate(strict_json.read_object(path.read_bytes(), path))
     except ValidationError as error:
         raise InputError(f"{path} is not a valid model card: {first_problem(error)}") from error
 

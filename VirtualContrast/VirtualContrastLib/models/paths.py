@@ -12,6 +12,7 @@ from ..events import InputError
 
 CARD_NAME = "model.json"
 WEIGHTS_NAME = "weights.safetensors"
+PLANS_NAME, DATASET_NAME = "plans.json", "dataset.json"  # of an nnU-Net
 
 
 def resources_dir() -> Path:

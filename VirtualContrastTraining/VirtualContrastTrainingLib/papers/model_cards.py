@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from VirtualContrastLib.models.package import Metric, ModelCard, load_package
+from VirtualContrastLib.models.package import Metric, ModelCard, load_package, write_card
 
 _PHANTOM_WARNING = (
     "**Trained on simulated phantoms only.** It has never seen a patient. It shows that the program works; what it "
@@ -15,9 +15,12 @@ _PHANTOM_WARNING = (
 
 def record_metrics(folder: Path, metrics: Sequence[Metric]) -> None:
     """Replace the metrics in the package's `model.json` and write its `MODEL_CARD.md` anew; the weights stay."""
-    card = load_package(folder).card.model_copy(update={"metrics": list(metrics)})
-    (folder / "model.json").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    package = load_package(folder)
+    if package.card.files:
+        package.verify()  # what is hashed now must be what was hashed before
+    card = package.card.model_copy(update={"metrics": list(metrics)})
     (folder / "MODEL_CARD.md").write_text(model_card_text(card), encoding="utf-8")
+    write_card(folder, card)
 
 
 def model_card_text(card: ModelCard) -> str:
