@@ -65,6 +65,12 @@ def test_different_sizes_and_a_constant_real_image_are_refused():
         compare_images(*images(ours[:, :-1], real), {}, phase=1)
     with pytest.raises(ValueError, match="constant"):
         compare_images(*images(ours, np.ones_like(real)), {}, phase=1)
+    for bad in (np.nan, np.inf):
+        broken = ours.copy()
+        broken[0, 0, 0] = bad
+        for one, other in ((broken, real), (real, broken)):
+            with pytest.raises(ValueError, match="NaN or infinite"):
+                compare_images(*images(one, other), {}, phase=1)
 
 
 @settings(deadline=None, max_examples=20)

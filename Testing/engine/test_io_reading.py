@@ -144,6 +144,18 @@ def test_a_constant_volume_is_refused(value):
         validation.check_volume(oblique_image(np.full((9, 18, 20), value, np.int16)), MR, events=Events())
 
 
+@pytest.mark.parametrize(
+    ("factor", "passes"), [(1e20, False), (-1e20, False), (1e10, True), (1e-3, True), (1e-9, False)]
+)
+def test_values_that_networks_would_silently_take_for_nothing_are_refused(factor, passes):
+    array = np.random.default_rng(0).uniform(0, 1, size=(9, 18, 20)) * factor
+    if passes:
+        validation.check_volume(oblique_image(array.astype(np.float32)), MR, events=Events())
+    else:
+        with pytest.raises(InputError, match="no unit of an image"):
+            validation.check_volume(oblique_image(array.astype(np.float32)), MR, events=Events())
+
+
 @given(st.floats(min_value=1e-6, max_value=1e4), st.integers(0, 2))
 def test_spacings_pass_exactly_between_the_limits(value, axis):
     spacing = [1.0, 1.0, 1.0]

@@ -15,6 +15,7 @@ from VirtualContrastTrainingLib.commands import evaluate as command
 from VirtualContrastTrainingLib.metrics.bootstrap import PatientSums
 from VirtualContrastTrainingLib.metrics.evaluation import Evaluation, Settings
 from VirtualContrastTrainingLib.metrics.pairs import Pair, attach, find_pairs, patient_of
+from VirtualContrastTrainingLib.metrics.slice_metrics import SliceMetrics
 
 
 def run(capsys, *arguments):
@@ -139,6 +140,21 @@ def test_identical_images_have_no_finite_psnr_and_say_so(tmp_path, capsys):
     result = run(capsys, "--real", path, "--synthetic", path)
     assert result["true"]["mse"] == 0 and result["true"]["ssim"] == pytest.approx(1)
     assert result["true"]["psnr"] is None and "infinite" in result["notes"]["psnr"]
+
+
+def test_a_metric_that_came_to_no_number_is_told_by_its_own_name(tmp_path, monkeypatch):
+    def broken(self, loaded, k):
+        return {("true", "ssim"): float("nan") if k == 0 else 0.5}
+
+    monkeypatch.setattr(SliceMetrics, "of_slice", broken)
+    monkeypatch.setattr(SliceMetrics, "of_volume", lambda self, loaded: {})
+    for name, seed in (("a.nrrd", 1), ("b.nrrd", 2)):
+        save_volume(tmp_path / name, random_pixels(seed, (3, 24, 30)))
+    evaluation = Evaluation(Settings())
+    evaluation.add(Pair(tmp_path / "a.nrrd", tmp_path / "b.nrrd", "x"))
+    report = evaluation.report()
+    assert "NaN" in report["notes"]["ssim"]
+    assert "psnr" not in report["notes"]
 
 
 def test_sizes_that_differ_are_refused(tmp_path):

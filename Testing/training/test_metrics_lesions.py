@@ -18,6 +18,7 @@ from sklearn.metrics import roc_auc_score
 from VirtualContrastLib.events import InputError
 from VirtualContrastTrainingLib.commands import evaluate as command
 from VirtualContrastTrainingLib.metrics import mamasynth, mamasynth_classifiers, mammography, radiomics_distance
+from VirtualContrastTrainingLib.metrics.images import read_mask
 from VirtualContrastTrainingLib.metrics.pairs import Pair
 from VirtualContrastTrainingLib.metrics.segmentation import LesionCounts, dice, hd95, hd95_of_challenge, lesion_counts
 
@@ -27,6 +28,15 @@ MASK = arrays(bool, (4, 6, 5))
 def disk(center, radius, shape=(40, 44)):
     j, i = np.mgrid[: shape[0], : shape[1]]
     return (j - center[0]) ** 2 + (i - center[1]) ** 2 <= radius**2
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_damaged_mask_is_refused_and_no_empty_one(tmp_path, value):
+    mask = np.zeros((3, 20, 20), np.float32)
+    mask[1, 4:9, 4:9] = value
+    sitk.WriteImage(sitk.GetImageFromArray(mask), str(tmp_path / "mask.nrrd"))
+    with pytest.raises(InputError, match="not numbers"):
+        read_mask(tmp_path / "mask.nrrd")
 
 
 @given(MASK, MASK)

@@ -16,6 +16,10 @@ MIN_SPACING_MM = 0.05
 """Full-field mammography is the finest grid in use, at 0.05 to 0.1 mm."""
 MAX_SPACING_MM = 50.0
 """Coarser than any MR slice; beyond it the unit is wrong."""
+MAX_VALUE = 1e12
+"""Larger numbers are no signal, and their squares overflow single precision in a network."""
+MIN_RANGE = 1e-6
+"""Networks take a smaller difference between darkest and brightest voxel for none."""
 MIN_IN_PLANE = 16
 FEW_SLICES = 8
 MODALITIES = ("MR", "MG")
@@ -34,7 +38,8 @@ def check_volume(
 
     Refused: a modality other than MR or MG, or than `expected` ("MR" or "MG", what the model reads) where both are
     known, not 3-D (or one slice; for "MG" more than one), several or complex values per voxel, fewer than 16 voxels per
-    side in plane, spacings outside 0.05 to 50 mm, axes not at right angles, NaN or infinite values, one constant value.
+    side in plane, spacings outside 0.05 to 50 mm, axes not at right angles, NaN or infinite values, one constant value,
+    values beyond 1e12 or all within 1e-6.
     Warned of: 0..255 integers, few slices, unknown modality.
     """
     name = _name(source)
@@ -45,6 +50,8 @@ def check_volume(
     low, high, whole = _value_range(image, name)
     if low == high:
         raise InputError(f"{name} has the same value ({low:g}) in every voxel, so there is nothing to work on.")
+    if max(-low, high) > MAX_VALUE or high - low < MIN_RANGE:
+        raise InputError(f"{name} has values from {low:g} to {high:g}, in no unit of an image; scale them first.")
     shifted = _shifted(image, name, whole) if low < 0 and expected != "MG" else []
     if events is None:
         return

@@ -55,12 +55,14 @@ def compare_images(
     Empty regions are left out. Both images must have the same size; values are taken as float64.
 
     Raises:
-        ValueError: sizes differ, or the real image is constant (no data range).
+        ValueError: sizes differ, a value is not finite, or the real image is constant (no data range).
     """
     ours = sitk.GetArrayFromImage(image).astype(np.float64)
     truth = sitk.GetArrayFromImage(real).astype(np.float64)
     if ours.shape != truth.shape:
         raise ValueError(f"Images to compare differ in size: {image.GetSize()} and {real.GetSize()}.")
+    if not (np.isfinite(ours).all() and np.isfinite(truth).all()):
+        raise ValueError("Images to compare hold values that are NaN or infinite.")
     data_range = float(truth.max() - truth.min())
     if data_range == 0:
         raise ValueError("The real image is constant, so PSNR and SSIM have no data range.")

@@ -96,7 +96,10 @@ def read_labels(path: Path) -> Stack:
         return read_stack(path)
     from VirtualContrastLib.io.read import load
 
-    return _stack_of(load(path).image)
+    labels = _stack_of(load(path).image)
+    if not np.isfinite(labels.pixels).all():  # NaN > 0 is False: a damaged mask would be an empty one
+        raise InputError(f"{path} holds values that are not numbers (NaN or infinity); repair it or leave it out.")
+    return labels
 
 
 def _read_picture(path: Path) -> Stack:
