@@ -8,7 +8,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from export_samples import breast_study, run_identity
-from test_export_dicom_series import OBLIQUE, SAGITTAL, errors_of_dciodvfy, reference_series
+from test_export_dicom_series import OBLIQUE, SAGITTAL, errors_of_dciodvfy, headers_of, reference_series
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.export.dicom.seg_and_sr import write_measurements, write_segmentation
 from VirtualContrastLib.export.dicom.series import write_dicom_series
@@ -21,7 +21,7 @@ def write_all(folder, direction=None, run=None, **source):
     run = run or run_identity()
     size = (40, 14, 50) if direction == SAGITTAL else (64, 40, 14)
     pre, phases, _, labels, _ = breast_study(direction, size=size, spacing=(5.0, 5.0, 5.0))
-    reference = reference_series(folder / "scan", pre.image, **source) if source else None
+    reference = headers_of(reference_series(folder / "scan", pre.image, **source)) if source else []
     series = write_dicom_series(phases, folder, run, reference=reference)
     measures, curves = measure_lesions(labels, [pre, *phases]), lesion_curves([pre, *phases], labels)
     segmentation = write_segmentation(folder / "seg.dcm", labels, series[2], run)

@@ -57,6 +57,10 @@ def reference_series(folder, image, **attributes):
     return written
 
 
+def headers_of(files):
+    return [pydicom.dcmread(path, stop_before_pixels=True) for path in sorted(files)]
+
+
 @pytest.mark.parametrize("direction", [None, OBLIQUE, SAGITTAL], ids=["axial", "oblique", "sagittal"])
 def test_gdcm_reads_the_same_voxels_within_half_a_step_and_the_same_geometry(tmp_path, direction):
     phases = noise_phases(direction)
@@ -142,7 +146,7 @@ def test_patient_study_and_frame_of_reference_come_from_a_dicom_source(tmp_path)
     phases = noise_phases(OBLIQUE)
     patient = {"SpecificCharacterSet": "ISO_IR 100", "PatientName": "Müller^Ännchen", "PatientID": "4711"}
     source = reference_series(tmp_path / "scan", phases[0].image, PatientSex="F", Manufacturer="ACME", **patient)
-    files = write_dicom_series(phases, tmp_path / "out", run_identity(), reference=source)
+    files = write_dicom_series(phases, tmp_path / "out", run_identity(), reference=headers_of(source))
     for k, path in enumerate(files[1]):
         dataset, scan = pydicom.dcmread(path), pydicom.dcmread(source[k])
         for keyword in ("PatientName", "PatientID", "PatientSex", "StudyInstanceUID", "FrameOfReferenceUID"):
@@ -159,7 +163,7 @@ def test_lossy_compression_of_the_source_is_not_forgotten(tmp_path):
     phases = noise_phases(None)
     lossy = {"LossyImageCompression": "01", "LossyImageCompressionRatio": "8"}
     source = reference_series(tmp_path / "scan", phases[0].image, **lossy)
-    files = write_dicom_series(phases, tmp_path / "out", run_identity(), reference=source)
+    files = write_dicom_series(phases, tmp_path / "out", run_identity(), reference=headers_of(source))
     assert pydicom.dcmread(files[1][0]).LossyImageCompression == "01"
 
 
@@ -167,7 +171,7 @@ def test_a_real_enhanced_source_is_referred_to_by_frame(tmp_path, shared_data):
     (source,) = (shared_data / "dicom-siemens-enh-vs-classic" / "enhanced").glob("0063.dcm")
     classic = shared_data / "dicom-siemens-enh-vs-classic" / "classic_t1"
     image = sitk.Cast(gdcm_volume(classic), sitk.sitkFloat32)
-    files = write_dicom_series([Phase(1, image, 90.0, True)], tmp_path, run_identity(), reference=[source])
+    files = write_dicom_series([Phase(1, image, 90.0, True)], tmp_path, run_identity(), reference=headers_of([source]))
     scan = pydicom.dcmread(source, stop_before_pixels=True)
     for path in files[1][::20]:
         dataset = pydicom.dcmread(path)
@@ -182,13 +186,17 @@ def test_a_source_that_is_not_mr_is_refused(tmp_path):
     phases = noise_phases(None)
     source = reference_series(tmp_path / "scan", phases[0].image, Modality="MG")
     with pytest.raises(InputError, match="not MR"):
-        write_dicom_series(phases, tmp_path / "out", run_identity(), reference=source)
+        write_dicom_series(phases, tmp_path / "out", run_identity(), reference=headers_of(source))
 
 
 def test_what_cannot_become_dicom_is_told_before_the_synthesis(tmp_path):
     phase = noise_phases(None, count=1)[0]
     files = tuple(reference_series(tmp_path, phase.image))
-    check_exportable(Study(phase, Source(files, "dicom", "0" * 64, "MR")))
+    headers = headers_of(files)
+    check_exportable(Study(phase, Source(files, "dicom", "0" * 64, "MR", tuple(headers))))
+    headers[0].StudyInstanceUID = "1.2.3"
+    with pytest.raises(InputError, match="several studies"):
+        check_exportable(Study(phase, Source(files, "dicom", "0" * 64, "MR", tuple(headers))))
     check_exportable(Study(phase, Source((), "nifti", "0" * 64)))
     with pytest.raises(InputError, match="picture"):
         check_exportable(Study(phase, Source((), "png", "0" * 64), has_geometry=False))
@@ -213,8 +221,8 @@ def test_dciodvfy_finds_no_error(tmp_path, folder, request):
     if shutil.which("dciodvfy") is None:
         pytest.skip("dciodvfy (Debian package dicom3tools) is not on PATH")
     phases = noise_phases(OBLIQUE)
-    reference = None
+    reference = []
     if folder:
-        reference = sorted((request.getfixturevalue("shared_data") / folder).rglob("*.dcm"))
+        reference = headers_of((request.getfixturevalue("shared_data") / folder).rglob("*.dcm"))
     files = write_dicom_series(phases, tmp_path, run_identity(), reference=reference)
     assert errors_of_dciodvfy(files[2][1]) == []

@@ -5,7 +5,7 @@ import warnings
 import pydicom
 import pytest
 from export_samples import breast_study, run_identity
-from test_export_dicom_series import reference_series
+from test_export_dicom_series import headers_of, reference_series
 from VirtualContrastLib.export.dicom.seg_and_sr import write_measurements, write_segmentation
 from VirtualContrastLib.export.dicom.series import write_dicom_series
 from VirtualContrastLib.io.dicom.values import clock_digits, day_digits
@@ -40,7 +40,7 @@ def exported(folder, study, **attributes):
                     setattr(dataset, keyword, value)
             dataset.save_as(path)
     run = run_identity()
-    series = write_dicom_series(phases, folder / "dicom", run, reference=files)
+    series = write_dicom_series(phases, folder / "dicom", run, reference=headers_of(files))
     seg = write_segmentation(folder / "seg.dcm", labels, series[1], run)
     write_measurements(folder / "sr.dcm", measures, curves, labels, seg, series, run)
     return [pydicom.dcmread(path) for path in (series[1][0], folder / "seg.dcm", folder / "sr.dcm")]

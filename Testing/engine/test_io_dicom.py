@@ -49,6 +49,22 @@ def test_slices_may_each_have_their_own_rescale_slope(tmp_path):
     np.testing.assert_array_equal(got, stored * (1 + np.arange(9)[:, None, None] / 4))
 
 
+def test_a_file_that_is_replaced_between_its_header_and_its_pixels_is_refused(tmp_path, monkeypatch):
+    MrSeries(oblique_image()).write(tmp_path / "s")
+    split = dicom.split_phases
+
+    def replacing(frames, name):
+        path = frames[0].path
+        other = pydicom.dcmread(path)
+        other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+        other.save_as(path)
+        return split(frames, name)
+
+    monkeypatch.setattr(dicom, "split_phases", replacing)
+    with pytest.raises(InputError, match="replaced by another image"):
+        load(tmp_path / "s")
+
+
 def test_a_missing_slice_is_refused_with_its_place(tmp_path):
     MrSeries(oblique_image()).write(tmp_path / "s", skip=(4,))
     with pytest.raises(InputError, match=r"gap of 4\.20 mm between slices 4 and 5 where 2\.10 mm is usual"):

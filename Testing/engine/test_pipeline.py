@@ -2,16 +2,19 @@
 
 import csv
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from dataclasses import replace
 
 import numpy as np
+import pydicom
 import pytest
 import run_samples
 import SimpleITK as sitk
 import tiny_models
+from test_export_dicom_series import reference_series
 from VirtualContrastLib.events import CancelledError, Events, InputError, Stage
 from VirtualContrastLib.io import volumes
 from VirtualContrastLib.models.card import Inputs
@@ -19,6 +22,7 @@ from VirtualContrastLib.models.package import load_package
 from VirtualContrastLib.results.manifest import load_result, verify_result
 from VirtualContrastLib.run import plan, write_outputs
 from VirtualContrastLib.run.pipeline import ModelCache, RunSettings, run
+from VirtualContrastLib.study import Phase
 
 
 @pytest.fixture(scope="module")
@@ -323,8 +327,6 @@ def test_a_mask_of_one_value_is_one_lesion_with_all_its_voxels(study, chosen, mo
 
 
 def test_dicom_holds_a_series_a_phase_and_lesions_in_the_input_geometry(study, chosen, models, tmp_path, no_pictures):
-    import pydicom
-
     settings = replace(chosen, dicom=True)
     result = run(study / "pre.nrrd", tmp_path / "out", settings, lesions=study / "mask.nrrd", models=models)
     files = sorted((result.folder / "dicom" / "phase_2").iterdir())
@@ -335,6 +337,52 @@ def test_dicom_holds_a_series_a_phase_and_lesions_in_the_input_geometry(study, c
     assert pydicom.dcmread(result.folder / "dicom" / "lesions_seg.dcm").Modality == "SEG"
     assert pydicom.dcmread(result.folder / "dicom" / "lesions_sr.dcm").Modality == "SR"
     assert "dicom/lesions_seg.dcm" in result.manifest.outputs
+
+
+class Replacer:
+    """Gives other files to a folder of DICOM when the run has read it."""
+
+    def __init__(self, folder, **changes):
+        self.folder, self.changes = folder, changes
+
+    def progress(self, stage, done, total):
+        if stage is Stage.SYNTHESIZE and self.changes:
+            for path in self.folder.rglob("*.dcm"):
+                dataset = pydicom.dcmread(path)
+                for keyword, value in self.changes.items():
+                    setattr(dataset, keyword, value)
+                dataset.save_as(path)
+            self.changes = {}
+
+    def warning(self, message):
+        pass
+
+
+def test_dicom_files_replaced_during_the_run_change_nothing_of_what_is_exported(chosen, models, tmp_path, no_pictures):
+    """The patient on the synthetic images is the one whose pixels were read."""
+    phase = Phase(1, run_samples.make_image(run_samples.make_pre()), 0.0, True)
+    reference_series(tmp_path / "scan", phase.image, PatientName="RIGHT^PATIENT", PatientID="1")
+    replacer = Replacer(tmp_path / "scan", PatientName="OTHER^PATIENT", PatientID="2")
+    settings = replace(chosen, dicom=True)
+    result = run(tmp_path / "scan", tmp_path / "out", settings, events=Events([replacer]), models=models)
+    assert replacer.changes == {}
+    names = {str(pydicom.dcmread(path).PatientName) for path in result.folder.rglob("*.dcm")}
+    assert names == {"RIGHT^PATIENT"}
+    assert "PATIENT" not in (result.folder / "manifest.json").read_text()
+
+
+def test_dicom_sources_that_are_removed_during_the_run_are_no_longer_needed(chosen, models, tmp_path, no_pictures):
+    phase = Phase(1, run_samples.make_image(run_samples.make_pre()), 0.0, True)
+    reference_series(tmp_path / "scan", phase.image, PatientID="1")
+
+    class Remover(Replacer):
+        def progress(self, stage, done, total):
+            if stage is Stage.SYNTHESIZE:
+                shutil.rmtree(self.folder, ignore_errors=True)
+
+    events = Events([Remover(tmp_path / "scan")])
+    result = run(tmp_path / "scan", tmp_path / "out", replace(chosen, dicom=True), events=events, models=models)
+    assert verify_result(result.folder) == []
 
 
 def test_a_three_dimensional_lesion_model_falls_back_to_the_threshold_for_one_slice(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import SimpleITK as sitk
 
@@ -29,16 +30,19 @@ class Phase:
 
 @dataclass(frozen=True)
 class Source:
-    """Where an image came from. Holds no patient name or id; `files` stay on this machine and out of reports.
+    """Where an image came from; `files` stay on this machine and out of reports.
 
     `sha256` covers the bytes of all files in order. `format` is one of nifti, nrrd, metaimage, dicom, png, memory.
-    `modality` is the DICOM modality (MR, MG) or None where the format does not say.
+    `modality` is the DICOM modality (MR, MG) or None where the format does not say. `headers` are the DICOM headers
+    (pydicom datasets without pixels) of the files, from the same read as the pixels: they alone hold the patient's
+    identity, and only DICOM export looks at them.
     """
 
     files: tuple[Path, ...]
     format: str
     sha256: str
     modality: str | None = None
+    headers: tuple[Any, ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True)

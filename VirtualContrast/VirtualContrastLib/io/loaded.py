@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import SimpleITK as sitk
 
@@ -21,7 +22,7 @@ class Loaded:
 
     `clocks` maps a clock's name to this volume's time on it in seconds, most trusted first; two volumes can
     be compared on a clock both have. `warnings` hold for any use, `contrast_warnings` only for a pre-contrast
-    input.
+    input. `headers`: see `study.Source`.
     """
 
     image: sitk.Image
@@ -32,6 +33,7 @@ class Loaded:
     warnings: tuple[str, ...] = ()
     contrast_warnings: tuple[str, ...] = ()
     clocks: Mapping[str, float] = field(default_factory=dict)
+    headers: tuple[Any, ...] = field(default=(), repr=False)
 
 
 def check_size(size: tuple[int, ...], name: str) -> None:

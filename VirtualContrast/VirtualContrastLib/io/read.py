@@ -146,7 +146,7 @@ def _checked(
     """Load one volume, hash its files, pass the gate and report warnings."""
     events.check_cancelled()
     loaded = load(spec, pixel_spacing_mm)
-    source = Source(loaded.files, loaded.format, sha256_of(loaded.files), loaded.modality)
+    source = Source(loaded.files, loaded.format, sha256_of(loaded.files), loaded.modality, loaded.headers)
     check_volume(loaded.image, source, expected=expected, events=events)
     about_measures_only = expected == "MG" and loaded.format in picture.PICTURES  # a mammogram is not measured
     for warning in () if about_measures_only else loaded.warnings:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ..events import Events, Stage
@@ -162,7 +161,7 @@ def _dicom(task: _Export) -> None:
     from ..export.dicom.series import write_dicom_series
 
     found, source = task.found, task.found.series.study.source
-    reference = [*source.files, *_input_phase_files(found.series)] if source.format == "dicom" else None
+    reference = [*source.headers, *_input_phase_headers(found.series)] if source.headers else []
     run = RunIdentity.of(task.manifest)
     folder = task.writer.path("dicom")
     series = write_dicom_series(found.series.synthetic, folder, run, reference=reference)
@@ -173,12 +172,7 @@ def _dicom(task: _Export) -> None:
     write_measurements(folder / "lesions_sr.dcm", found.measures, found.curves, found.labels, segments, series, run)
 
 
-def _input_phase_files(series: Series) -> list[Path]:
-    """DICOM files of the real phases that the model read."""
+def _input_phase_headers(series: Series) -> list[Any]:
+    """DICOM headers of the real phases that the model read."""
     pairs = zip(series.study.real, series.study.real_sources, strict=True)
-    return [
-        file
-        for phase, source in pairs
-        if phase.index in series.inputs and source.format == "dicom"
-        for file in source.files
-    ]
+    return [header for phase, source in pairs if phase.index in series.inputs for header in source.headers]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,30 +37,21 @@ COPIED = (*FROM_SOURCE, *MR_FROM_SOURCE, *EQUIPMENT_FROM_SOURCE, "SliceThickness
 """Every element of a source that is read for an export."""
 
 
-def read_reference(files: Sequence[Path]) -> list[Dataset]:
-    """Headers (no pixels) of the DICOM files that the pre-contrast volume was read from, made fit to be written.
+def check_sources(headers: Sequence[Dataset]) -> None:
+    """Make the DICOM headers of the sources fit to be copied from, in place.
 
-    Raises InputError when there is none, a file is not DICOM, the modality is not MR, or the files belong to
-    several studies.
+    Raises InputError when one cannot be read, the modality is not MR, or they belong to several studies.
     """
-    import pydicom
-
-    headers: list[Dataset] = []
-    for path in files:
-        try:
-            with quiet_pydicom():
-                header = pydicom.dcmread(path, stop_before_pixels=True)
+    try:
+        with quiet_pydicom():
+            for header in headers:
                 make_writable(header, COPIED)
-            headers.append(header)
-        except dicom_errors() as error:
-            raise InputError(f"{path.name} cannot be read as DICOM; give the source series of the volume.") from error
-    if not headers:
-        raise InputError("The list of DICOM source files is empty; leave the source out or give its files.")
+    except dicom_errors() as error:
+        raise InputError("The header of a DICOM source file is damaged; export NRRD or NIfTI instead.") from error
     if any(header.get("Modality") != "MR" for header in headers):
         raise InputError("DICOM export writes MR images, and the source is not MR; export NRRD or NIfTI instead.")
     if len({header.get("StudyInstanceUID") for header in headers}) > 1:
         raise InputError("The DICOM source files belong to several studies; give the files of one series.")
-    return headers
 
 
 def label_as_synthetic(dataset: Dataset, model: ModelIdentity, run: RunIdentity, sources: Sequence[Dataset]) -> None:

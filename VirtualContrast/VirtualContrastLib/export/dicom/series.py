@@ -26,10 +26,10 @@ from .common import (
     FROM_SOURCE,
     MR_FROM_SOURCE,
     add_equipment,
+    check_sources,
     copy_attributes,
     ds,
     label_as_synthetic,
-    read_reference,
     source_images,
 )
 from .quantization import Quantization, quantization
@@ -51,7 +51,7 @@ def check_exportable(study: Study) -> None:
     if study.source.modality not in (None, "MR"):
         raise InputError(f"DICOM export writes MR images, and the source is {study.source.modality}; leave DICOM out.")
     if study.source.format == "dicom":
-        read_reference(study.source.files)
+        check_sources(study.source.headers)
 
 
 def write_dicom_series(
@@ -59,12 +59,12 @@ def write_dicom_series(
     out_dir: Path,
     run: RunIdentity,
     *,
-    reference: Sequence[Path] | None = None,
+    reference: Sequence[Dataset] = (),
 ) -> dict[int, list[Path]]:
     """Write each phase to `out_dir/phase_N/0001.dcm ...` and return the files by phase index, in order of k.
 
-    `phases` are synthetic volumes on one grid with millimeter geometry. `reference` are the DICOM files of the
-    pre-contrast volume (classic or enhanced), then those of the acquired phases that the model read, or None. Stored
+    `phases` are synthetic volumes on one grid with millimeter geometry. `reference` are the DICOM headers of the
+    pre-contrast volume (classic or enhanced), then those of the acquired phases that the model read. Stored
     values are 16 bit with one rescale slope and intercept for all phases, so that a voxel is off by at most half a
     slope. `time_s` goes to Temporal Position Time Offset (seconds after injection); Acquisition Time stays the
     source's, since nothing was acquired after an injection. Left-handed grids are legal: readers that sort slices by
@@ -73,8 +73,10 @@ def write_dicom_series(
     """
     if not phases or not all(phase.synthetic for phase in phases):
         raise InputError("DICOM export labels its images as synthetic; give at least one phase, all of them synthetic.")
+    headers = list(reference)
+    check_sources(headers)
     with quiet_pydicom():
-        return _write_phases(phases, out_dir, run, read_reference(reference) if reference else [])
+        return _write_phases(phases, out_dir, run, headers)
 
 
 def _write_phases(

@@ -1,10 +1,10 @@
-"""Stored DICOM pixels to gray values."""
+"""Stored DICOM pixels to gray values, with the whole headers of the same read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -14,23 +14,31 @@ from ..volumes import quiet_itk
 from ..zero_level import zero_level
 from .headers import DicomFrame, dicom_errors, quiet_pydicom
 
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
-def decode(frames: Sequence[DicomFrame], name: str, *, inverted: bool = False) -> np.ndarray:
-    """Gray values [k, j, i] of frames in the order given: stored value x slope + intercept of each frame.
 
-    Voxels with the frame's padding value get the zero level of the others (their largest value where `inverted`: air is
-    bright then). The stored integer type where all slopes are 1 and intercepts 0, else float32. Each file is
-    opened once.
-    Raises InputError where pixels are missing, cut off or compressed in a way that cannot be undone.
+def decode(
+    frames: Sequence[DicomFrame], name: str, *, inverted: bool = False
+) -> tuple[np.ndarray, tuple[Dataset, ...]]:
+    """Gray values [k, j, i] of frames in the order given, and the header of each of their files, without pixels.
+
+    A gray value is stored value x slope + intercept of its frame: of the stored integer type where all slopes are 1 and
+    intercepts 0, else float32. Voxels with the frame's padding value get the zero level of the others (their largest
+    value where `inverted`: air is bright then). Each file is opened once. Raises InputError where pixels are missing,
+    cut off or compressed in a way that cannot be undone, or a file was replaced since its frames were read.
     """
     if not all(np.isfinite((frame.slope, frame.intercept)).all() and frame.slope != 0 for frame in frames):
         raise InputError(f"{name} has a rescale slope or intercept that is 0 or not a number.")
     scaled = any((frame.slope, frame.intercept) != (1.0, 0.0) for frame in frames)
     slices: list[np.ndarray] = [np.empty(0)] * len(frames)
     padded: list[np.ndarray | None] = [None] * len(frames)
+    headers = []
     for path in dict.fromkeys(frame.path for frame in frames):
         wanted = [(n, frame) for n, frame in enumerate(frames) if frame.path == path]
-        for (n, frame), stored in zip(wanted, _stored(path, [f for _, f in wanted]), strict=True):
+        stored_frames, header = _read(path, [f for _, f in wanted])
+        headers.append(header)
+        for (n, frame), stored in zip(wanted, stored_frames, strict=True):
             if stored.shape != frame.size[::-1]:
                 raise InputError(f"{path.name} holds pixels of another size than its header declares.")
             if frame.padding is not None:
@@ -40,7 +48,7 @@ def decode(frames: Sequence[DicomFrame], name: str, *, inverted: bool = False) -
     if any(mask is not None and mask.any() for mask in padded):
         empty = np.zeros(frames[0].size[::-1], bool)
         _fill(volume, np.stack([empty if mask is None else mask for mask in padded]), inverted)
-    return volume
+    return volume, tuple(headers)
 
 
 def _fill(volume: np.ndarray, padding: np.ndarray, inverted: bool) -> None:
@@ -50,8 +58,8 @@ def _fill(volume: np.ndarray, padding: np.ndarray, inverted: bool) -> None:
         volume[padding] = image.max() if inverted else zero_level(image)
 
 
-def _stored(path: Path, frames: Sequence[DicomFrame]) -> list[np.ndarray]:
-    """Stored values [j, i] of some frames of one file."""
+def _read(path: Path, frames: Sequence[DicomFrame]) -> tuple[list[np.ndarray], Dataset]:
+    """Stored values [j, i] of some frames of one file, and its header."""
     import pydicom
     from pydicom.pixels import pixel_array
 
@@ -60,9 +68,14 @@ def _stored(path: Path, frames: Sequence[DicomFrame]) -> list[np.ndarray]:
             dataset = pydicom.dcmread(path)
             if "PixelData" not in dataset:
                 raise InputError(f"{path.name} is a DICOM file without pixels; export it again.")
-            if not _decodable(dataset):
-                return _stored_by_gdcm(path, frames)
-            return [pixel_array(dataset, index=frame.frame or 0) for frame in frames]
+            if str(dataset.get("SOPInstanceUID") or "") != frames[0].sop_uid:
+                raise InputError(f"{path.name} was replaced by another image while it was read; read it again.")
+            if _decodable(dataset):
+                stored = [pixel_array(dataset, index=frame.frame or 0) for frame in frames]
+            else:
+                stored = _stored_by_gdcm(path, frames)
+            del dataset.PixelData
+            return stored, dataset
     except dicom_errors() as error:
         raise InputError(f"{path.name} has damaged, cut off or undecodable pixels; export it uncompressed.") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
@@ -16,6 +17,9 @@ from .headers import DicomFrame, SeriesHeader, is_dicom, read_headers
 from .phases import DicomPhase, directions, slice_normal, split_phases
 from .pixels import decode
 from .plausibility import contrast_warnings, mammogram_warnings
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 _MAX_FILES = 50_000
 _LISTED = 6
@@ -102,7 +106,7 @@ def read_series(series: DicomSeries, phase: int | None = None) -> sitk.Image:
     """
     name = series.frames[0].path.parent.name
     pairs = phases_of([series], name)
-    return _volume(pairs[choose_time_point(phase, len(pairs), name, "phases")][1], series.header, name)
+    return _volume(pairs[choose_time_point(phase, len(pairs), name, "phases")][1], series.header, name)[0]
 
 
 def read(path: Path, index: int | None) -> Loaded:
@@ -127,14 +131,16 @@ def read(path: Path, index: int | None) -> Loaded:
     if path.is_file() and len(phase.frames) == 1:
         warnings.append(f"{path.name} is a single slice; give its folder to read the whole series.")
     clocks = {f"trigger {chosen.header.uid}" if tag == "trigger" else tag: t for tag, t in phase.times.items()}
+    image, headers = _volume(phase, chosen.header, path.name)
     return Loaded(
-        _volume(phase, chosen.header, path.name),
+        image,
         tuple(dict.fromkeys(frame.path for frame in phase.frames)),
         "dicom",
         modality=chosen.header.modality,
         warnings=tuple(warnings),
         contrast_warnings=tuple(contrast_warnings(chosen.header, path.name)),
         clocks=clocks,
+        headers=headers,
     )
 
 
@@ -186,12 +192,13 @@ def _place_key(series: DicomSeries) -> tuple:
     return header.study_uid, header.frame_of_reference, header.modality, first.kind, first.size, geometry
 
 
-def _volume(phase: DicomPhase, header: SeriesHeader, name: str) -> sitk.Image:
-    """Sorted slices as a 3-D image: row, column and slice normal are the directions of i, j and k."""
+def _volume(phase: DicomPhase, header: SeriesHeader, name: str) -> tuple[sitk.Image, tuple[Dataset, ...]]:
+    """Sorted slices as a 3-D image: row, column and slice normal are the directions of i, j and k; their headers."""
     first, last = phase.frames[0], phase.frames[-1]
     check_size((*first.size, len(phase.frames)), name)
     inverted = header.modality == "MG" and header.photometric == "MONOCHROME1"
-    image = sitk.GetImageFromArray(decode(phase.frames, name, inverted=inverted), isVector=False)
+    array, headers = decode(phase.frames, name, inverted=inverted)
+    image = sitk.GetImageFromArray(array, isVector=False)
     row, column = (v / np.linalg.norm(v) for v in directions(first))
     normal = slice_normal(first)
     extent = float((np.array(last.position) - np.array(first.position)) @ normal)
@@ -202,7 +209,7 @@ def _volume(phase: DicomPhase, header: SeriesHeader, name: str) -> sitk.Image:
     image.SetSpacing((between_columns, between_rows, extent / (len(phase.frames) - 1) if extent else thickness))
     image.SetOrigin(first.position)
     image.SetDirection(np.column_stack((row, column, normal)).ravel().tolist())
-    return image
+    return image, headers
 
 
 def _check_one_mammogram(series: Sequence[DicomSeries], name: str) -> None:
@@ -222,7 +229,7 @@ def _mammogram(series: DicomSeries, name: str) -> Loaded:
         pixel_spacing=frame.pixel_spacing or (1.0, 1.0),
     )
     _check_usable(DicomSeries(header, (placed,)), name)
-    image = _volume(DicomPhase((placed,), {}, ""), header, name)
+    image, headers = _volume(DicomPhase((placed,), {}, ""), header, name)
     warnings = [] if frame.pixel_spacing else [f"{name} tells no pixel spacing: measures are in pixels."]
     if header.photometric == "MONOCHROME1":
         image = _inverted(image, [frame.slope * value + frame.intercept for value in header.stored_range])
@@ -235,6 +242,7 @@ def _mammogram(series: DicomSeries, name: str) -> Loaded:
         has_geometry=frame.pixel_spacing is not None,
         warnings=tuple(warnings),
         contrast_warnings=tuple(mammogram_warnings(header, name)),
+        headers=headers,
     )
 
 
