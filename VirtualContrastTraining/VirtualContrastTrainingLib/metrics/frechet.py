@@ -47,14 +47,14 @@ class FeatureMoments:
 def frechet_distance(first: FeatureMoments, second: FeatureMoments) -> float:
     """Squared Frechet distance of two Gaussians, |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)).
 
-    The trace of the root comes from singular values of C1^(1/2) C2^(1/2), which stays real and stable for
-    singular covariances.
+    With C1 = A A^T and C2 = B B^T the trace of the root is the sum of the singular values of A^T B. It stays real and
+    does not enlarge rounding where a covariance is singular, as a matrix square root does (from 1e-16 to 1e-8).
     """
     if first.mean is None or second.mean is None or first.mean.shape != second.mean.shape:
         raise ValueError("two sets of features of one dimension are needed")
     shift = first.mean - second.mean
     c1, c2 = first.covariance, second.covariance
-    overlap = np.linalg.svd(_root(c1) @ _root(c2), compute_uv=False).sum()
+    overlap = np.linalg.svd(_factor(c1).T @ _factor(c2), compute_uv=False).sum()
     return float(max(shift @ shift + np.trace(c1) + np.trace(c2) - 2 * overlap, 0.0))
 
 
@@ -102,7 +102,9 @@ def _squared_mmd(x: np.ndarray, y: np.ndarray) -> float:
     return within(x) + within(y) - 2 * float(kernel(x, y).mean())
 
 
-def _root(covariance: np.ndarray) -> np.ndarray:
-    """Symmetric square root; eigenvalues that rounding made negative count as 0."""
+def _factor(covariance: np.ndarray) -> np.ndarray:
+    """A [dimension, rank] with A A^T = `covariance`; directions without any spread beyond rounding are left out."""
     values, vectors = np.linalg.eigh(covariance)
-    return np.asarray((vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T)
+    rounding = len(values) * np.finfo(np.float64).eps * max(float(values[-1]), 0.0)
+    kept = values > rounding
+    return np.asarray(vectors[:, kept] * np.sqrt(values[kept]))
