@@ -101,9 +101,11 @@ class ResidualEnhancementTrainer(L.LightningModule):
         self.log_dict(checked_losses(self, losses), on_step=False, on_epoch=True, batch_size=1)
         return torch.stack(list(losses.values())).sum()
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Let the average follow."""
-        kept = min(self.recipe.schedule.average, self.global_step / (self.global_step + _AVERAGE_START))
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, and let the average follow before any checkpoint of the step is written."""
+        step = self.global_step + 1
+        super().optimizer_step(*args, **kwargs)
+        kept = min(self.recipe.schedule.average, step / (step + _AVERAGE_START))
         with torch.no_grad():
             for mean, value in zip(self.average.parameters(), self.network.parameters(), strict=True):
                 mean.lerp_(value, 1 - kept)
