@@ -18,6 +18,7 @@ import SimpleITK as sitk
 
 from ..kinetics.agreement import Agreement, BlandAltman
 from ..kinetics.curves import LesionCurve
+from ..lesions.confidence import LesionConfidence
 from ..lesions.measurement import LesionMeasures
 from .content import TYPE_NAMES, breast_side
 
@@ -26,6 +27,12 @@ CURVE_COLUMNS = (
     "pe_uncertainty_sd_percent", "hot_spot_signal_mean",
 )  # fmt: skip
 AGREEMENT_COLUMNS = ("quantity", "unit", "lesions", "value", "sd", "lower", "upper")
+
+
+CONFIDENCE_COLUMNS = (
+    "lesion", "synthetic", "grade", "false_positive_rate", "probability", "time_s", "pe_low_percent", "pe_high_percent",
+    "coverage",
+)  # fmt: skip
 
 
 def lesion_columns(unit: str) -> tuple[str, ...]:
@@ -81,6 +88,16 @@ def write_curves_csv(path: Path, curves: Iterable[LesionCurve], *, acquired: int
         for number, values in enumerate(zip(*columns, strict=True)):
             rows.append([curve.label, curve.synthetic and number > acquired, *values])
     _write(path, CURVE_COLUMNS, rows)
+
+
+def write_confidence_csv(path: Path, lesions: Sequence[LesionConfidence]) -> None:
+    """One row per lesion and synthetic phase: grade, and the band that bounds the real percent enhancement."""
+    rows = []
+    for lesion in lesions:
+        told = [lesion.label, True, lesion.grade, lesion.false_positive_rate, lesion.probability]
+        bands = zip(lesion.times_s, lesion.low_percent, lesion.high_percent, lesion.coverage, strict=True)
+        rows += [[*told, *band] for band in bands]
+    _write(path, CONFIDENCE_COLUMNS, rows)
 
 
 def write_records_csv(path: Path, records: Sequence[Any], columns: Sequence[str] | None = None) -> None:

@@ -19,6 +19,7 @@ from ..kinetics.agreement import Agreement, agreement
 from ..kinetics.curves import LesionCurve, lesion_curves
 from ..kinetics.maps import kinetic_maps
 from ..kinetics.parameters import CurveRules
+from ..lesions.confidence import Evidence, LesionConfidence, lesion_confidence
 from ..lesions.measurement import LesionMeasures, measure_lesions
 from ..lesions.subtraction import subtract
 from ..lesions.threshold import segment_by_threshold, tissue_mask
@@ -60,6 +61,7 @@ class Series:
     - inputs: indices of those real phases that the model read.
     - arbitrary_units: the synthetic phases' units differ from the input's.
     - dynamic: False for a mammogram, whose one image has no time.
+    - evidence: how sure a calibrated model is of what it made, None for others.
     """
 
     study: Study
@@ -69,6 +71,7 @@ class Series:
     inputs: tuple[int, ...] = ()
     arbitrary_units: bool = False
     dynamic: bool = True
+    evidence: Evidence | None = None
 
     @property
     def synthetic(self) -> list[Phase]:
@@ -98,10 +101,11 @@ class Series:
 
 @dataclass(frozen=True)
 class LesionResult:
-    """One lesion: its size and enhancement, and its curve."""
+    """One lesion: its size and enhancement, its curve, and how sure a calibrated model is of it."""
 
     measures: LesionMeasures
     curve: LesionCurve
+    confidence: LesionConfidence | None = None
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,12 @@ class Analysis:
         """The curve of every lesion."""
         return [lesion.curve for lesion in self.kinetics.lesions] if self.kinetics else []
 
+    @property
+    def confidence(self) -> list[LesionConfidence]:
+        """How sure a calibrated model is of every lesion; empty for other models."""
+        lesions = self.kinetics.lesions if self.kinetics else ()
+        return [lesion.confidence for lesion in lesions if lesion.confidence is not None]
+
     def summary(self) -> dict[str, object]:
         """What a table of cases wants: lesions, their volume (mm3, None without geometry), curve types.
 
@@ -211,9 +221,19 @@ def analyze_kinetics(series: Series, labels: sitk.Image | None, events: Events) 
         mapped |= inside
         measures = measure_lesions(labels, series.phases, has_geometry=series.study.has_geometry)
         curves = lesion_curves(series.phases, labels, _curve_uncertainty(series))
-        lesions = tuple(LesionResult(*pair) for pair in zip(measures, curves, strict=True))
+        lesions = tuple(
+            LesionResult(*parts) for parts in zip(measures, curves, _confidence(series, labels), strict=True)
+        )
     maps = kinetic_maps(series.phases, like(mapped.astype(np.uint8), original))
     return Kinetics(region, maps, labels, lesions)
+
+
+def _confidence(series: Series, labels: sitk.Image) -> Sequence[LesionConfidence | None]:
+    """Of every lesion, None each where the model is not calibrated."""
+    if series.evidence is None:
+        return [None] * int(np.count_nonzero(np.unique(sitk.GetArrayViewFromImage(labels))))
+    times_s = [phase.time_s or 0.0 for phase in series.synthetic]
+    return lesion_confidence(labels, series.pre, times_s, series.evidence)
 
 
 def _curve_uncertainty(series: Series) -> list[sitk.Image] | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..events import Events, InputError, Stage
+from ..lesions.confidence import Evidence
 from ..results.manifest import MAMMOGRAM, MANIFEST, SYNTHESIS, Manifest, Result, load_result, now_utc, verify_result
 from ..results.staging import recover
 from ..results.writer import ResultWriter, check_target
@@ -135,7 +136,16 @@ def _series(plan: Plan, synthesis: Synthesis) -> Series:
         inputs=tuple(card.inputs.acquired),
         arbitrary_units=synthesis.arbitrary_units,
         dynamic=card.dynamic,
+        evidence=_evidence(plan, synthesis),
     )
+
+
+def _evidence(plan: Plan, synthesis: Synthesis) -> Evidence | None:
+    """What a calibrated model tells of its certainty, None for others."""
+    calibration = plan.card.calibration
+    if calibration is None or synthesis.bands is None or synthesis.probability is None:
+        return None
+    return Evidence(synthesis.bands, synthesis.probability, calibration)
 
 
 def _analyze(plan: Plan, series: Series, models: ModelCache, clock: _Clock) -> Analysis:

@@ -94,6 +94,8 @@ def _tables(task: _Export) -> None:
         unit = "mm" if series.study.has_geometry else "px"
         tables.write_lesions_csv(path("lesions.csv"), found.measures, found.curves, series.study.pre.image, unit=unit)
         tables.write_curves_csv(path("curves.csv"), found.curves, acquired=read)
+        if found.confidence:
+            tables.write_confidence_csv(path("confidence.csv"), found.confidence)
         if comparison.curves:
             tables.write_curves_csv(path("curves_real.csv"), comparison.curves)
     if comparison.metrics:
@@ -120,6 +122,7 @@ def _figures_and_report(task: _Export) -> None:
             region=found.region,
             has_geometry=series.study.has_geometry,
             acquired=series.input_phases,
+            confidence=found.confidence,
         ),
     )
     content = ReportContent(
@@ -131,6 +134,7 @@ def _figures_and_report(task: _Export) -> None:
         agreement=found.comparison.agreement,
         metrics=found.comparison.metrics,
         segmented=found.labels is not None,
+        confidence=found.confidence,
     )
     write_report(task.writer.path("report.html"), content)
 

@@ -29,22 +29,25 @@ class Enhancement:
     """Enhancement of one phase over the study's scale, [slice, row, column].
 
     `shown` is what the synthetic phase adds; means of `lower` and `upper` over a lesion bound its real mean
-    enhancement in as many patients as the calibration says.
+    enhancement in as many patients as the calibration says. `probability` of more than 70 % enhancement: 0..1.
     """
 
     shown: Tensor
     lower: Tensor
     upper: Tensor
+    probability: Tensor
 
 
 def enhancement(heads: Tensor, phase: int, calibration: Calibration) -> Enhancement:
     """Enhancement of `phase` (0 early, 1 late) from the network's `heads` [slice, channel, row, column]."""
     median = quantile(heads, phase, MEDIAN)
     factor = calibration.bands[phase].factor
+    display = calibration.display[phase]
     return Enhancement(
-        shown=shown(heads, phase, calibration.display[phase]),
+        shown=shown(heads, phase, display),
         lower=median - factor * (median - quantile(heads, phase, LOW)).clamp(min=0),
         upper=median + factor * (quantile(heads, phase, HIGH) - median).clamp(min=0),
+        probability=enhancing_probability(heads, phase, display),
     )
 
 

@@ -94,7 +94,7 @@ class EnhancementSynthesizer:
         inside = stored[breasts.mask()]
         scale = self._recipe.fit(inside if inside.any() else stored)["scale"]
         work = self._work(stored / np.float32(scale), pre, shown_in)
-        change = np.zeros((3, len(PHASES), *stored.shape), np.float32)
+        change = np.zeros((4, len(PHASES), *stored.shape), np.float32)
         if work.todo.size == 0:
             events.warn("No slice shows breast tissue; the synthetic phases are copies of the pre-contrast volume.")
         self._predict(work, change, events)
@@ -104,7 +104,7 @@ class EnhancementSynthesizer:
                 f"The model '{self.card.id}' gave numbers that are not finite; its weights are unusable."
             )
         shown, lower, upper = (
-            [like(_added(stored, phase * scale), pre) for phase in enhancements] for enhancements in change
+            [like(_added(stored, phase * scale), pre) for phase in enhancements] for enhancements in change[:3]
         )
         spread = [
             like((high - low) * (scale / _NORMAL_90), pre) for low, high in zip(change[1], change[2], strict=True)
@@ -116,6 +116,7 @@ class EnhancementSynthesizer:
             arbitrary_units=False,
             pre=like(stored, pre),
             bands=list(zip(lower, upper, strict=True)),
+            probability=like(change[3, 0], pre),
         )
 
     def _work(self, relative: Float32, pre: sitk.Image, shown_in: Float32) -> _Work:
@@ -127,7 +128,10 @@ class EnhancementSynthesizer:
         return _Work(resize_in_plane(relative, size), np.flatnonzero(shows_tissue), size)
 
     def _predict(self, work: _Work, change: Float32, events: Events) -> None:
-        """Fill `change` [shown, lower and upper; phase; k, j, i], in units of the scale, slice by slice."""
+        """Fill `change` [shown, lower, upper, probability; phase; k, j, i], slice by slice.
+
+        All but the last are in units of the scale.
+        """
         native = (change.shape[3], change.shape[4])
         step = self._network.batch_size(work.size, self._base_width)
         events.progress(Stage.SYNTHESIZE, 0, max(1, work.todo.size))
@@ -136,7 +140,7 @@ class EnhancementSynthesizer:
             heads = torch.from_numpy(self._network.run(work.stack[batch][:, None], events))
             for phase in range(len(PHASES)):
                 found: Enhancement = enhancement(heads, phase, self._calibration)
-                for part, values in enumerate((found.shown, found.lower, found.upper)):
+                for part, values in enumerate((found.shown, found.lower, found.upper, found.probability)):
                     change[part, phase, batch] = resize_in_plane(values.numpy(), native)
             events.progress(Stage.SYNTHESIZE, start + len(batch), work.todo.size)
         if work.todo.size == 0:

@@ -36,8 +36,9 @@ class Synthesis:
     the units of the phases, for subtraction and curves. `times_s` are seconds after injection. `uncertainty`
     holds the standard deviation of each phase over perturbed passes: sensitivity to perturbations, not a
     calibrated error, unless the model tells its own. `bands` holds a lower and an upper image of each phase, whose
-    means over a lesion bound its real mean signal in as many patients as the model's calibration says; None where
-    unknown. `computed` says in a sentence which way of computing the network was chosen, "" for the only one.
+    means over a lesion bound its real mean signal in as many patients as the model's calibration says, and
+    `probability` how sure the model is that a voxel enhances early (0..1); None where unknown. `computed` says in a
+    sentence which way of computing the network was chosen, "" for the only one.
     """
 
     phases: list[sitk.Image]
@@ -46,6 +47,7 @@ class Synthesis:
     arbitrary_units: bool
     pre: sitk.Image
     bands: list[tuple[sitk.Image, sitk.Image]] | None = None
+    probability: sitk.Image | None = None
     computed: str = ""
 
 

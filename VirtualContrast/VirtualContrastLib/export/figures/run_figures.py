@@ -15,6 +15,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ...kinetics.curves import LesionCurve
+from ...lesions.confidence import LesionConfidence
 from ...study import Phase
 from ..content import LABEL, TYPE_NAMES
 from .display import DPI, WIDTH_INCHES, acquisition_view, outline, show
@@ -30,7 +31,7 @@ class FigureInput:
     `acquired` those that the model read, which come first in the curves.
     `labels` holds instance labels, None where nothing was segmented. `uncertainty` has one standard deviation map per
     phase, `region` is the breasts ([k, j, i]). All images lie on the grid of `pre`. Without geometry (pictures) there
-    are no patient letters, scale bars and MIPs.
+    are no patient letters, scale bars and MIPs. `confidence` bounds the real curves of lesions, where it is known.
     """
 
     pre: Phase
@@ -43,6 +44,7 @@ class FigureInput:
     region: NDArray[np.bool_] | None = None
     has_geometry: bool = True
     acquired: Sequence[Phase] = ()
+    confidence: Sequence[LesionConfidence] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,9 @@ def _curves(given: FigureInput) -> tuple[Any, str] | None:
     drawn = [*given.real_curves[:MOST_LESIONS], *given.curves[:MOST_LESIONS]]
     for curve in sorted(drawn, key=lambda curve: curve.label):
         _draw_curve(axes, curve, len(given.acquired))
+    for lesion in given.confidence[:MOST_LESIONS]:
+        minutes = np.asarray(lesion.times_s) / 60.0
+        axes.fill_between(minutes, lesion.low_percent, lesion.high_percent, color=color_of(lesion.label), alpha=0.12)
     axes.axhline(0.0, color="0.6", linewidth=0.8)
     axes.set_xlabel("Time after injection (min)")
     axes.set_ylabel("Percent enhancement (%)")
@@ -105,9 +110,12 @@ def _curves(given: FigureInput) -> tuple[Any, str] | None:
     count = max(len(given.curves), len(given.real_curves))
     read = " Squares on a solid curve: acquired phases, which the model read." if given.acquired else ""
     left_out = f" The first {MOST_LESIONS} of {count} lesions are shown." if count > MOST_LESIONS else ""
+    band = "one standard deviation of the synthesis, where it was estimated (an upper bound for the mean curve)"
+    if given.confidence:
+        share = 100 * min(given.confidence[0].coverage)
+        band = f"where the real curve lay in {share:.0f} % of patients that the model had not seen"
     return figure, (
-        "Mean percent enhancement of each lesion. Solid: synthetic; dashed: acquired. Band: one standard "
-        f"deviation of the synthesis, where it was estimated (an upper bound for the mean curve).{read}{left_out}"
+        f"Mean percent enhancement of each lesion. Solid: synthetic; dashed: acquired. Band: {band}.{read}{left_out}"
     )
 
 

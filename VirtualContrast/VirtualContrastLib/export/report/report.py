@@ -15,6 +15,7 @@ import SimpleITK as sitk
 
 from ...kinetics.agreement import Agreement
 from ...kinetics.curves import LesionCurve
+from ...lesions.confidence import LesionConfidence
 from ...lesions.measurement import LesionMeasures
 from ...metrics.image_pairs import PairMetrics
 from ...results.manifest import MAMMOGRAM, Manifest
@@ -43,6 +44,7 @@ class ReportContent:
     agreement: Agreement | None = None
     metrics: Sequence[PairMetrics] = ()
     segmented: bool = True
+    confidence: Sequence[LesionConfidence] = ()
     times_s: Sequence[float | None] = ()
     run: RunIdentity = field(init=False)
 
@@ -128,7 +130,21 @@ def _lesions(content: ReportContent) -> str:
         "Lesions",
         style.table(words.lesion_header(unit), rows),
         style.paragraph(words.LESION_NOTE, "note"),
+        *_confidence(content.confidence),
     )
+
+
+def _confidence(lesions: Sequence[LesionConfidence]) -> list[str]:
+    """Grade and bands of each lesion; nothing for a model that is not calibrated."""
+    if not lesions:
+        return []
+    rows = []
+    for lesion in lesions:
+        bands = zip(lesion.low_percent, lesion.high_percent, strict=True)
+        rows.append((lesion.label, lesion.sentence, *(f"{low:.0f} to {high:.0f}" for low, high in bands)))
+    times = [f"Real PE at {time_s:.0f} s (%)" for time_s in lesions[0].times_s]
+    note = words.CONFIDENCE_NOTE.format(coverage=100 * min(lesions[0].coverage))
+    return [style.table(("Lesion", "Certainty", *times), rows), style.paragraph(note, "note")]
 
 
 def _lesion_row(measure: LesionMeasures, curve: LesionCurve | None, reference: sitk.Image) -> list[Any]:

@@ -1,0 +1,74 @@
+"""Bands and grades of lesions: by hand on small arrays, and through a whole run into the table and the report."""
+
+import csv
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from test_residual_enhancement import CALIBRATION, breast, package
+from VirtualContrastLib.lesions.confidence import LIKELY, UNCERTAIN, Evidence, lesion_confidence
+from VirtualContrastLib.models.calibration import Calibration
+from VirtualContrastLib.networks.residual_enhancement import HEADS
+from VirtualContrastLib.run.pipeline import RunSettings, run
+
+GRADE = {"threshold": 0.6, "false_positive_rate": 0.13, "share": 0.5}
+GRADED = {**CALIBRATION, "grade": GRADE}
+
+
+def image(array):
+    return sitk.GetImageFromArray(np.asarray(array, np.float32))
+
+
+def evidence(probability, calibration):
+    low, high = np.full((1, 4, 4), 150.0), np.full((1, 4, 4), 250.0)
+    bands = [(image(low), image(high)), (image(low + 50), image(high + 50))]
+    return Evidence(bands, image(probability), Calibration.model_validate(calibration))
+
+
+def test_bands_are_percent_of_the_lesions_own_signal_and_grades_follow_the_threshold():
+    labels = np.zeros((1, 4, 4), np.uint8)
+    labels[0, :2], labels[0, 3] = 1, 2
+    pre = np.full((1, 4, 4), 100.0)
+    pre[0, 3] = 50
+    probability = np.where(labels == 1, 0.7, 0.5)
+    found = lesion_confidence(sitk.GetImageFromArray(labels), image(pre), [150, 450], evidence(probability, GRADED))
+    assert [lesion.grade for lesion in found] == [LIKELY, UNCERTAIN]
+    assert found[0].low_percent == pytest.approx((50, 100)) and found[0].high_percent == pytest.approx((150, 200))
+    assert found[1].low_percent == pytest.approx((200, 300))
+    assert "13 % of lesions so graded on unseen patients did not" in found[0].sentence
+    assert found[1].sentence == UNCERTAIN and found[1].false_positive_rate is None
+
+
+def test_without_a_measured_grade_every_lesion_is_uncertain():
+    labels = sitk.GetImageFromArray(np.ones((1, 4, 4), np.uint8))
+    found = lesion_confidence(
+        labels, image(np.full((1, 4, 4), 100)), [150, 450], evidence(np.ones((1, 4, 4)), CALIBRATION)
+    )
+    assert [lesion.grade for lesion in found] == [UNCERTAIN]
+
+
+def test_a_run_tells_certainty_in_table_and_report(tmp_path):
+    pre = breast()
+    sitk.WriteImage(pre, str(tmp_path / "pre.nrrd"))
+    mask = np.zeros(sitk.GetArrayFromImage(pre).shape, np.uint8)
+    mask[1, 15:25, 20:30] = 1
+    labels = sitk.GetImageFromArray(mask)
+    labels.CopyInformation(pre)
+    sitk.WriteImage(labels, str(tmp_path / "mask.nrrd"))
+    bias = torch.zeros(HEADS)
+    bias[2], bias[12] = 0.8, 3.0
+    made = package(tmp_path / "model", last_bias=bias, calibration=GRADED)
+    result = run(
+        tmp_path / "pre.nrrd",
+        tmp_path / "out",
+        RunSettings(model=str(made.folder), device="cpu"),
+        lesions=tmp_path / "mask.nrrd",
+    )
+    with (result.folder / "confidence.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["time_s"] for row in rows] == ["150", "450"] and {row["grade"] for row in rows} == {LIKELY}
+    assert float(rows[0]["probability"]) == pytest.approx(1 / (1 + np.exp(-3)), abs=1e-3)
+    report = (result.folder / "report.html").read_text()
+    assert "likely enhancing (13 % of lesions so graded on unseen patients did not)" in report
+    assert "Certainty was measured on patients that the model had not seen" in report

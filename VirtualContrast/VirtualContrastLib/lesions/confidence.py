@@ -1,0 +1,99 @@
+"""How sure one may be of a lesion on synthetic images: bands for its curve, and a plain grade with its error rate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..io.volumes import to_array
+
+if TYPE_CHECKING:
+    from ..models.calibration import Calibration
+
+LIKELY = "likely enhancing"
+UNCERTAIN = "uncertain: consider real contrast"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a calibrated model tells beside its phases.
+
+    - bands: a lower and an upper image of every synthetic phase, whose means over a lesion bound its real mean.
+    - probability: how sure the model is that a voxel enhances, 0..1, at the early phase.
+    - calibration: that of the model's card.
+    """
+
+    bands: Sequence[tuple[sitk.Image, sitk.Image]]
+    probability: sitk.Image
+    calibration: Calibration
+
+
+@dataclass(frozen=True)
+class LesionConfidence:
+    """Of one lesion. Lists hold a value a synthetic phase, in order.
+
+    `low_percent` and `high_percent` bound the real percent enhancement; on held-out patients they held in `coverage`.
+    `false_positive_rate`: share of the lesions so graded on held-out patients that did not enhance; None where unknown.
+    """
+
+    label: int
+    times_s: tuple[float, ...]
+    low_percent: tuple[float, ...]
+    high_percent: tuple[float, ...]
+    coverage: tuple[float, ...]
+    probability: float
+    grade: str
+    false_positive_rate: float | None
+
+    @property
+    def sentence(self) -> str:
+        """The grade and what it was worth on patients that the model had not seen."""
+        if self.grade != LIKELY or self.false_positive_rate is None:
+            return self.grade
+        return f"{self.grade} ({100 * self.false_positive_rate:.0f} % of lesions so graded on unseen patients did not)"
+
+
+def lesion_confidence(
+    labels: sitk.Image, pre: sitk.Image, times_s: Sequence[float], evidence: Evidence
+) -> list[LesionConfidence]:
+    """Confidence of every lesion, in order of the labels.
+
+    Args:
+        labels: instances 1..n on the grid of `pre`, 0 elsewhere.
+        pre: the pre-contrast volume, in the units of the bands.
+        times_s: seconds after injection of the synthetic phases.
+        evidence: of the model that made them.
+    """
+    instances, before = sitk.GetArrayViewFromImage(labels), to_array(pre)
+    bands = [(to_array(low), to_array(high)) for low, high in evidence.bands]
+    probability = to_array(evidence.probability)
+    grade = evidence.calibration.grade
+    found = []
+    for label in range(1, int(instances.max(initial=0)) + 1):
+        inside = instances == label
+        if not inside.any():
+            continue
+        base = max(float(before[inside].mean(dtype=np.float64)), 1e-6)
+        low, high = (
+            tuple(100 * (float(band[end][inside].mean(dtype=np.float64)) / base - 1) for band in bands)
+            for end in (0, 1)
+        )
+        sure = float(probability[inside].mean(dtype=np.float64))
+        likely = grade is not None and sure >= grade.threshold
+        found.append(
+            LesionConfidence(
+                label=label,
+                times_s=tuple(times_s),
+                low_percent=low,
+                high_percent=high,
+                coverage=tuple(band.coverage for band in evidence.calibration.bands),
+                probability=sure,
+                grade=LIKELY if likely else UNCERTAIN,
+                false_positive_rate=grade.false_positive_rate if grade is not None and likely else None,
+            )
+        )
+    return found
