@@ -67,6 +67,12 @@ def breast(shape=(3, 40, 52), spacing=(0.714, 0.714, 3.0)):
     return image
 
 
+def scale(image):
+    """90th percentile of the tissue: what is above 8 % of the 99.5th percentile."""
+    pixels = sitk.GetArrayFromImage(image).astype(np.float64)
+    return np.percentile(pixels[pixels > 0.08 * np.percentile(pixels, 99.5)], 90)
+
+
 def study_of(image):
     return Study(Phase(0, image, 0.0, synthetic=False), Source((), "memory", "0" * 64))
 
@@ -130,9 +136,7 @@ def test_enhancement_is_added_in_units_of_the_studys_scale(tmp_path):
     bias = torch.zeros(HEADS)
     bias[0], bias[2], bias[4], bias[10] = 0.2, 0.4, 1.0, 0.1
     image = breast()
-    pixels = sitk.GetArrayFromImage(image).astype(np.float64)
-    tissue = pixels[pixels > 0.08 * np.percentile(pixels, 99.5)]
-    q = np.percentile(tissue, 90)
+    pixels, q = sitk.GetArrayFromImage(image).astype(np.float64), scale(image)
     result = synthesize(tmp_path / "m", image, last_bias=bias, perturbations=2)
     shown = sitk.GetArrayFromImage(result.phases[0]) - pixels
     np.testing.assert_allclose(shown, 0.225 * q, rtol=2e-3)
@@ -169,9 +173,14 @@ def test_empty_slices_stay_empty(tmp_path):
     assert (sitk.GetArrayFromImage(result.phases[0])[1] == 0).all()
 
 
-def test_card_without_calibration_is_refused(tmp_path):
-    with pytest.raises(InputError, match="lacks outputs, intensity, in_plane or calibration"):
-        study_synthesizer(package(tmp_path / "m", calibration=None), CPU)
+def test_a_model_that_was_not_calibrated_shows_its_careful_prediction_and_tells_no_bands(tmp_path):
+    bias = torch.zeros(HEADS)
+    bias[2], bias[10], bias[12] = 0.6, 0.3, 5.0
+    image = breast()
+    result = synthesize(tmp_path / "m", image, last_bias=bias, calibration=None)
+    change = sitk.GetArrayFromImage(result.phases[0]) - sitk.GetArrayFromImage(image)
+    np.testing.assert_allclose(change, 0.3 * scale(image), rtol=2e-3)
+    assert result.bands is None and result.probability is None
 
 
 def test_weights_of_another_network_are_refused(tmp_path):

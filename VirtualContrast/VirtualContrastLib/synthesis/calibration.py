@@ -16,12 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..models.calibration import Display
 from ..networks.residual_enhancement import careful, enhancing_logit, quantile
 
 if TYPE_CHECKING:
-    from ..models.calibration import Calibration, Display
+    from ..models.calibration import Calibration
 
 MEDIAN, LOW, HIGH = 0.5, 0.1, 0.9
+_PLAIN = Display(background=1.0, lesion=0.0, threshold=0.0)
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,14 @@ class Enhancement:
     probability: Tensor
 
 
-def enhancement(heads: Tensor, phase: int, calibration: Calibration) -> Enhancement:
-    """Enhancement of `phase` (0 early, 1 late) from the network's `heads` [slice, channel, row, column]."""
+def enhancement(heads: Tensor, phase: int, calibration: Calibration | None) -> Enhancement:
+    """Enhancement of `phase` (0 early, 1 late) from the network's `heads` [slice, channel, row, column].
+
+    Without a calibration the careful prediction is shown as it is, between the network's own quantiles.
+    """
     median = quantile(heads, phase, MEDIAN)
-    factor = calibration.bands[phase].factor
-    display = calibration.display[phase]
+    factor = calibration.bands[phase].factor if calibration else 1.0
+    display = calibration.display[phase] if calibration else _PLAIN
     return Enhancement(
         shown=shown(heads, phase, display),
         lower=median - factor * (median - quantile(heads, phase, LOW)).clamp(min=0),

@@ -57,8 +57,8 @@ class EnhancementSynthesizer:
         Raises InputError where the package lacks a part or its weights do not fit.
         """
         card = package.card
-        if card.outputs is None or card.intensity is None or card.in_plane is None or card.calibration is None:
-            raise InputError(f"The card of the model '{card.id}' lacks outputs, intensity, in_plane or calibration.")
+        if card.outputs is None or card.intensity is None or card.in_plane is None:
+            raise InputError(f"The card of the model '{card.id}' lacks outputs, intensity or in_plane.")
         if len(card.outputs.times_s) != len(PHASES):
             raise InputError(f"The model '{card.id}' must make the phases {' and '.join(PHASES)}.")
         options = card.architecture.options
@@ -84,6 +84,7 @@ class EnhancementSynthesizer:
     def synthesize(self, pre: sitk.Image, events: Events, *, uncertainty: bool = False) -> Synthesis:
         """Early and late phase of `pre`, a 3-D scalar image, in its units, with the bands of their lesions' means.
 
+        A model that was not calibrated shows its careful prediction as it is, and tells no bands.
         `uncertainty` adds maps of the standard deviation that a normal error of those bands would have. Raises
         InputError for a constant volume, CancelledError, VirtualContrastError.
         """
@@ -115,8 +116,8 @@ class EnhancementSynthesizer:
             uncertainty=spread if uncertainty else None,
             arbitrary_units=False,
             pre=like(stored, pre),
-            bands=list(zip(lower, upper, strict=True)),
-            probability=like(change[3, 0], pre),
+            bands=list(zip(lower, upper, strict=True)) if self._calibration else None,
+            probability=like(change[3, 0], pre) if self._calibration else None,
         )
 
     def _work(self, relative: Float32, pre: sitk.Image, shown_in: Float32) -> _Work:
