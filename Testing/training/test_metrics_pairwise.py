@@ -13,8 +13,11 @@ from skimage import metrics as skimage
 from torchmetrics.functional import image as torchmetrics_image
 from torchmetrics.functional import regression as torchmetrics_regression
 from VirtualContrastLib.events import InputError
-from VirtualContrastTrainingLib.metrics import as_published, pairwise
+from VirtualContrastLib.metrics import image_pairs, similarity
+from VirtualContrastTrainingLib.metrics import as_published
 from VirtualContrastTrainingLib.metrics.lpips import Lpips, load_lpips
+from VirtualContrastTrainingLib.metrics.slice_metrics import masked_metrics
+from VirtualContrastTrainingLib.metrics.slice_pair import SlicePair
 
 torch.set_num_threads(1)
 CASES = ("case041", "case378", "case886")
@@ -41,21 +44,21 @@ def as_tensor(array, dtype=torch.float64):
 @settings(max_examples=50, deadline=None)
 def test_true_errors_of_8_bit_arrays_do_not_wrap(real, synthetic):
     a, b = real.astype(float), synthetic.astype(float)
-    assert pairwise.mse(real, synthetic) == pytest.approx(skimage.mean_squared_error(a, b))
-    assert pairwise.mae(real, synthetic) == pytest.approx(np.abs(a - b).mean())
+    assert image_pairs.mse(real, synthetic) == pytest.approx(skimage.mean_squared_error(a, b))
+    assert image_pairs.mae(real, synthetic) == pytest.approx(np.abs(a - b).mean())
 
 
 @pytest.mark.parametrize("data_range", [255.0, 40.0])
 def test_psnr_equals_scikit_image(data_range):
     real, synthetic = noisy_pair()
     expected = skimage.peak_signal_noise_ratio(real, synthetic, data_range=data_range)
-    assert pairwise.psnr(pairwise.mse(real, synthetic), data_range) == pytest.approx(expected)
+    assert image_pairs.psnr(image_pairs.mse(real, synthetic), data_range) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_ssim_of_real_slices_equals_scikit_image_inside_and_torchmetrics_with_the_border(shared_data, case):
     real, synthetic = duke(shared_data, case)
-    similarity = pairwise.Similarity(real, synthetic)
+    alike = similarity.Similarity(real, synthetic)
     expected = skimage.structural_similarity(
         real.astype(float),
         synthetic.astype(float),
@@ -64,11 +67,11 @@ def test_ssim_of_real_slices_equals_scikit_image_inside_and_torchmetrics_with_th
         sigma=1.5,
         use_sample_covariance=False,
     )
-    assert similarity.ssim(255.0) == pytest.approx(expected, abs=1e-9)
+    assert alike.ssim(255.0) == pytest.approx(expected, abs=1e-9)
     other = torchmetrics_image.structural_similarity_index_measure(
         as_tensor(synthetic, torch.float32), as_tensor(real, torch.float32)
     )
-    assert similarity.ssim(similarity.own_range(), with_border=True) == pytest.approx(float(other), abs=1e-5)
+    assert alike.ssim(alike.own_range(), with_border=True) == pytest.approx(float(other), abs=1e-5)
 
 
 @pytest.mark.parametrize("data_range", [255.0, None])
@@ -78,27 +81,26 @@ def test_ms_ssim_equals_torchmetrics_on_even_and_odd_sizes(data_range, shape):
     other = torchmetrics_image.multiscale_structural_similarity_index_measure(
         as_tensor(synthetic), as_tensor(real), data_range=data_range
     )
-    assert pairwise.Similarity(real, synthetic).ms_ssim(data_range) == pytest.approx(float(other), abs=1e-6)
+    assert similarity.Similarity(real, synthetic).ms_ssim(data_range) == pytest.approx(float(other), abs=1e-6)
 
 
 def test_ms_ssim_refuses_small_slices():
     with pytest.raises(ValueError, match="176"):
-        pairwise.Similarity(*noisy_pair((175, 300))).ms_ssim(255.0)
+        similarity.Similarity(*noisy_pair((175, 300))).ms_ssim(255.0)
 
 
 def test_3d_ssim_of_a_volume_that_repeats_one_slice_is_that_of_the_slice():
     real, synthetic = noisy_pair((40, 44))
     volumes = [np.repeat(x[None], 15, axis=0) for x in (real, synthetic)]
-    expected = pairwise.Similarity(real, synthetic).ssim(255.0)
-    assert pairwise.ssim_3d(*volumes, 255.0) == pytest.approx(expected, abs=1e-5)
+    expected = similarity.Similarity(real, synthetic).ssim(255.0)
+    assert similarity.ssim_3d(*volumes, 255.0) == pytest.approx(expected, abs=1e-5)
 
 
 def test_masked_metrics_see_only_the_mask():
     real, synthetic = noisy_pair((40, 40))
     mask = np.zeros((40, 40), bool)
     mask[10:20, 12:30] = True
-    similarity = pairwise.Similarity(real, synthetic)
-    values = pairwise.masked_metrics(real, synthetic, mask, 255.0, similarity)
+    values = masked_metrics(SlicePair(real, synthetic, 255.0, lambda: 0.0), mask)
     patch = np.s_[10:20, 12:30]
     assert values["mse"] == pytest.approx(skimage.mean_squared_error(real[patch], synthetic[patch]))
     full = skimage.structural_similarity(
@@ -139,11 +141,11 @@ def test_case_378_normalized_gives_the_numbers_measured_with_the_papers_own_stac
     assert as_published.wrapped_mae(synthetic, real) == pytest.approx(46.6, abs=0.05)
     assert as_published.wrapped_mae(real, synthetic) == pytest.approx(82.5, abs=0.05)
     assert as_published.wrapped_psnr(synthetic, real) == pytest.approx(33.06, abs=0.005)
-    similarity = pairwise.Similarity(real, synthetic)
-    assert similarity.ssim(similarity.own_range(), with_border=True) == pytest.approx(0.737, abs=0.0005)
-    assert pairwise.mse(real, synthetic) == pytest.approx(233.8, abs=0.05)
-    assert pairwise.mae(real, synthetic) == pytest.approx(6.78, abs=0.005)
-    assert pairwise.psnr(pairwise.mse(real, synthetic), 255) == pytest.approx(24.4, abs=0.05)
+    alike = similarity.Similarity(real, synthetic)
+    assert alike.ssim(alike.own_range(), with_border=True) == pytest.approx(0.737, abs=0.0005)
+    assert image_pairs.mse(real, synthetic) == pytest.approx(233.8, abs=0.05)
+    assert image_pairs.mae(real, synthetic) == pytest.approx(6.78, abs=0.005)
+    assert image_pairs.psnr(image_pairs.mse(real, synthetic), 255) == pytest.approx(24.4, abs=0.05)
 
 
 def test_binarized_keeps_192_and_above_of_a_full_range_image():

@@ -1,10 +1,9 @@
-"""Pairwise image metrics between a synthetic and a real phase, on float values, with every definition stated.
+"""Error of a synthetic image against the real one, on float values: the one definition for runs and for evaluation.
 
-For images S and R over the voxels of a region: MSE = mean((S - R)^2), MAE = mean(|S - R|), PSNR = 10
-log10(L^2 / MSE) in dB with L = max(R) - min(R) over the whole real volume. SSIM is that of Wang et al.,
-IEEE Trans. Image Process. 13 (2004) 600: Gaussian window of sigma 1.5 pixels (11 x 11), population
-covariance, K1 = 0.01, K2 = 0.03 and the same L, computed in each slice. Over the whole image it leaves out
-a border of 5 pixels as scikit-image does; over a region it is the mean of the SSIM map inside the region.
+For images S and R over the voxels of a region: MSE = mean((S - R)^2), MAE = mean(|S - R|), PSNR = 10 log10(L^2 / MSE)
+in dB. A run takes L = max(R) - min(R) over the whole real volume. SSIM is that of `metrics.similarity` with the same L,
+computed in each slice: over the whole image the mean over slices without a border of 5 pixels, over a region the mean
+of the SSIM map inside the region.
 """
 
 from __future__ import annotations
@@ -12,14 +11,33 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from .similarity import SMALLEST_SIDE, Similarity
+
 WHOLE_IMAGE = "whole image"
-_SIGMA = 1.5
-_WINDOW = 11
+
+
+def mse(real: NDArray[Any], synthetic: NDArray[Any]) -> float:
+    """Mean squared error of two arrays of one shape, in squared input units."""
+    difference = synthetic.astype(np.float64) - real
+    return float(np.mean(difference * difference))
+
+
+def mae(real: NDArray[Any], synthetic: NDArray[Any]) -> float:
+    """Mean absolute error of two arrays of one shape, in input units."""
+    return float(np.mean(np.abs(synthetic.astype(np.float64) - real)))
+
+
+def psnr(squared_error: float, data_range: float) -> float:
+    """Peak signal-to-noise ratio in dB, 10 log10(data_range^2 / MSE); infinite for identical images."""
+    if squared_error == 0:
+        return math.inf
+    return 10.0 * math.log10(data_range**2 / squared_error)
 
 
 @dataclass(frozen=True)
@@ -85,32 +103,31 @@ def _row(
     compared: str,
     region: str,
 ) -> PairMetrics:
-    difference = (ours - truth).ravel() if mask is None else ours[mask] - truth[mask]
-    mse = float(np.mean(difference**2))
-    psnr = math.inf if mse == 0 else 10 * math.log10(data_range**2 / mse)
-    mae = float(np.mean(np.abs(difference)))
-    return PairMetrics(phase, compared, region, difference.size, data_range, mse, mae, psnr, ssim)
+    inside = (truth, ours) if mask is None else (truth[mask], ours[mask])
+    squared = mse(*inside)
+    return PairMetrics(
+        phase,
+        compared,
+        region,
+        inside[0].size,
+        data_range,
+        squared,
+        mae(*inside),
+        psnr(squared, data_range),
+        ssim,
+    )
 
 
 def _ssim(
     ours: NDArray[np.float64], truth: NDArray[np.float64], data_range: float
 ) -> tuple[float, NDArray[np.float64]]:
-    """Mean SSIM over slices, and the SSIM map [k, j, i]; NaN when a slice is below 11 x 11 pixels."""
-    from skimage.metrics import structural_similarity
-
+    """Mean SSIM over slices, and the SSIM map [k, j, i]; NaN where a slice is too small."""
     maps = np.full(truth.shape, np.nan)
-    if min(truth.shape[1:]) < _WINDOW:
+    if min(truth.shape[1:]) < SMALLEST_SIDE:
         return math.nan, maps
-    means = []
+    total = 0.0
     for k in range(truth.shape[0]):
-        mean, maps[k] = structural_similarity(
-            ours[k],
-            truth[k],
-            data_range=data_range,
-            gaussian_weights=True,
-            sigma=_SIGMA,
-            use_sample_covariance=False,
-            full=True,
-        )
-        means.append(mean)
-    return float(np.mean(means)), maps
+        similarity = Similarity(truth[k], ours[k])
+        maps[k] = similarity.ssim_map(data_range)
+        total += similarity.ssim(data_range)
+    return total / truth.shape[0], maps

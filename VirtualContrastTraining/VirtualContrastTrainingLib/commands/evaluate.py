@@ -170,16 +170,17 @@ def _evaluate(args: argparse.Namespace, data: str | None) -> int:
     with _rows(args.output) as rows:
         evaluation = Evaluation(settings, lpips, missing, rows)
         usable = [pair for pair in progress(pairs, len(pairs), "evaluating") if evaluation.try_add(pair)]
-    report = {"data": data or data_given(pair.real.parent for pair in pairs), **evaluation.report()}
+    report = evaluation.report()
+    values = {"data": data or data_given(pair.real.parent for pair in pairs), **report.as_json()}
     for failure in evaluation.failures:
         print(f"pair {failure.pair} left out: {failure.sentence}", file=sys.stderr)
     if networks:
-        report["distances"] = _distances(args, usable, networks)
+        values["distances"] = _distances(args, usable, networks)
     if args.radiomics:
-        report["radiomics"] = lesion_distance(usable, args.radiomics_groups)
+        values["radiomics"] = lesion_distance(usable, args.radiomics_groups)
     if args.output is not None:
-        write_evaluation(report, args.output)
-    print(json.dumps(report, indent=2, allow_nan=False) if args.json else as_text(report))
+        write_evaluation(report, values, args.output)
+    print(json.dumps(values, indent=2, allow_nan=False) if args.json else as_text(values))
     return ExitCode.SOME_CASES_FAILED if evaluation.failures else ExitCode.DONE
 
 

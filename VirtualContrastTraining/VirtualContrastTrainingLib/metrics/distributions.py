@@ -9,21 +9,19 @@ from typing import Any
 
 import numpy as np
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.metrics.measure import definitions
 
 from .as_published import as_eight_bit, minmax_eight_bit, resize_linear, saturating_subtract
 from .feature_networks import FeatureNetwork
 from .frechet import FeatureMoments, frechet_distance, kernel_distance, too_few_note
 from .images import read_stack
+from .measures import DISTANCE
 from .pairs import Pair
 
 KID_LIMIT = 2000
 """KID keeps this many feature vectors a side at most (a random sample of the stream), so memory stays bounded."""
 
-DEFINITIONS = {
-    "fid": "squared Frechet distance of Gaussians fitted to the network's features, covariance with N - 1; 0 and up, "
-    "0 is equal, in squared units of the features; grows with small N",
-    "kid": "unbiased squared MMD with a cubic kernel, mean over subsets of 100; about 0 for equal sets at any N, and "
-    "may be slightly negative",
+DEFINITIONS = definitions(DISTANCE) | {
     "baseline": "real images of one random half of the patients against those of the other half",
 }
 """What the numbers of a comparison are."""

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.metrics.measure import definitions
 
 from . import as_published
-from .bootstrap import PatientSums
+from .bootstrap import PatientSums, Summary
 from .loaded_pair import LoadedPair, load_pair
 from .lpips import Lpips
+from .measures import IMAGE
 from .pairs import Pair
 from .slice_metrics import SliceMetrics, Values
 
-METRICS = ("mse", "mae", "psnr", "ssim", "ms_ssim", "lpips")
-DEFINITIONS = {
-    "mse": "mean squared error, squared units of the files; 0 and up, 0 is equal",
-    "mae": "mean absolute error, units of the files; 0 and up, 0 is equal",
-    "psnr": "10 log10(range^2 / MSE) in dB; higher is closer",
-    "ssim": "Gaussian 11 x 11 window, sigma 1.5, population covariance, windows inside the slice; -1 to 1, 1 is equal",
-    "ms_ssim": "five scales, torchmetrics' definition; 0 to 1, 1 is equal",
-    "lpips": "AlexNet, version 0.1, on the data range mapped to [-1, 1]; 0 and up, 0 is equal",
+METRICS = tuple(measure.name for measure in IMAGE)
+DEFINITIONS = definitions(IMAGE) | {
     "data_range": "255 for 8-bit files, else max - min of the pair's real image or volume",
     "statistics": "each metric is taken per slice (true_per_volume: per volume) and averaged over slices; std is the "
     "population standard deviation over slices, ci95 a percentile bootstrap over patients",
@@ -63,6 +59,59 @@ class Failure:
     pair: int
     reason: str
     sentence: str
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """What an evaluation found.
+
+    Attributes:
+        statistics: summary by group ("true", "as_published", "true_in_lesion" ...) and metric.
+        notes: sentence by metric, why some of it is missing.
+        settings: what was compared.
+        data_range: least and greatest range of the pairs.
+        pairs, slices, patients: how many were measured.
+        failed: pairs that could not be.
+    """
+
+    statistics: Mapping[str, Mapping[str, Summary]]
+    notes: Mapping[str, str]
+    settings: Settings
+    data_range: tuple[float, float]
+    pairs: int
+    slices: int
+    patients: int
+    failed: tuple[Failure, ...]
+
+    def summary(self, group: str, metric: str) -> Summary | None:
+        """Of one metric in one group, None where it was not measured."""
+        return self.statistics.get(group, {}).get(metric)
+
+    def mean(self, group: str, metric: str) -> float | None:
+        """As `summary`, the mean alone."""
+        found = self.summary(group, metric)
+        return None if found is None else found.mean
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for JSON files, with definitions."""
+        low, high = self.data_range
+        return {
+            **{group: {name: self.mean(group, name) for name in METRICS} for group in ("true", "as_published")},
+            "notes": dict(self.notes),
+            "statistics": {
+                group: {name: found.as_dict() for name, found in metrics.items()}
+                for group, metrics in self.statistics.items()
+            },
+            "definitions": DEFINITIONS,
+            "as_published_means": AS_PUBLISHED_MEANING,
+            "protocol": self.settings.protocol,
+            "subtraction": self.settings.subtraction,
+            "data_range": low if low == high else [low, high],
+            "pairs": self.pairs,
+            "slices": self.slices,
+            "patients": self.patients,
+            "failed": [{"pair": failure.pair, "reason": failure.reason} for failure in self.failed],
+        }
 
 
 @dataclass
@@ -105,37 +154,27 @@ class Evaluation:
             return False
         return True
 
-    def report(self) -> dict[str, Any]:
-        """The result as plain JSON values: `true`, `as_published`, `notes`, `statistics`, definitions, counts and
-        failures. Raises InputError where no pair could be measured.
-        """
+    def report(self) -> EvaluationReport:
+        """What was found; raises InputError where no pair could be measured."""
         if self._slices == 0:
             raise InputError(self.failures[0].sentence if self.failures else "There was no pair to evaluate.")
-        statistics: dict[str, dict[str, Any]] = {}
+        statistics: dict[str, dict[str, Summary]] = {}
         for (group, metric), sums in self._sums.items():
             summary = sums.summary(repeats=self.settings.repeats, seed=self.settings.seed)
             if summary is not None:
-                statistics.setdefault(group, {})[metric] = summary.as_dict()
+                statistics.setdefault(group, {})[metric] = summary
         if len(self._patients) == 1:
             self._note("ci95", "A confidence interval by patient needs more than one patient.")
-        columns = {
-            group: {metric: statistics.get(group, {}).get(metric, {}).get("mean") for metric in METRICS}
-            for group in ("true", "as_published")
-        }
-        return {
-            **columns,
-            "notes": {name: " ".join(sentences) for name, sentences in self._notes.items()},
-            "statistics": statistics,
-            "definitions": DEFINITIONS,
-            "as_published_means": AS_PUBLISHED_MEANING,
-            "protocol": self.settings.protocol,
-            "subtraction": self.settings.subtraction,
-            "data_range": self._ranges[0] if self._ranges[0] == self._ranges[1] else list(self._ranges),
-            "pairs": self._pairs,
-            "slices": self._slices,
-            "patients": len(self._patients),
-            "failed": [{"pair": failure.pair, "reason": failure.reason} for failure in self.failures],
-        }
+        return EvaluationReport(
+            statistics=statistics,
+            notes={name: " ".join(sentences) for name, sentences in self._notes.items()},
+            settings=self.settings,
+            data_range=self._ranges,
+            pairs=self._pairs,
+            slices=self._slices,
+            patients=len(self._patients),
+            failed=tuple(self.failures),
+        )
 
     def _measure(self, patient: str, number: int, loaded: LoadedPair) -> None:
         protocol = as_published.PROTOCOLS[self.settings.protocol]
@@ -176,10 +215,3 @@ def _without_names(sentence: str, pair: Pair) -> str:
     for part, path in paths.items():
         sentence = sentence.replace(path.name, f"[{part}]")
     return sentence
-
-
-def evaluate(pairs: Iterable[Pair], evaluation: Evaluation) -> dict[str, Any]:
-    """Run all pairs through one evaluation and return its report, with the pairs that failed."""
-    for pair in pairs:
-        evaluation.try_add(pair)
-    return evaluation.report()

@@ -16,22 +16,14 @@ import numpy as np
 from VirtualContrastLib.kinetics.agreement import agreement, bland_altman, cohen_kappa
 from VirtualContrastLib.kinetics.curves import LesionCurve
 from VirtualContrastLib.kinetics.parameters import CurveType
+from VirtualContrastLib.metrics.measure import definitions
 
 from .bootstrap import PatientSums
+from .measures import CURVES
 
 TYPES = ("no enhancement", "I", "II", "III")
 """Curve types in the order of CurveType 0..3."""
-DEFINITIONS = {
-    "enhancement_error": "mean over phases of |PE synthetic - PE real| of the lesion's mean curve, percentage points",
-    "enhancement_error_squared": "mean over phases of the squared difference of PE / 100 (iterU-Net's squared error "
-    "of mean lesion intensity, in units of the pre-contrast signal)",
-    "spearman": "rank correlation of the two curves, pre-contrast included",
-    "dtw": "dynamic time warping: least sum of |PE synthetic - PE real| over all alignments of the two curves that "
-    "keep the order of phases and skip none, percentage points",
-    "same_order": "share of lesions whose phases, pre-contrast included, are ranked alike by signal",
-    "same_type": "share of lesions with equal curve type, where both could be assessed",
-    "kappa": "Cohen's unweighted kappa of curve types",
-}
+DEFINITIONS = definitions(CURVES)
 _PARAMETERS = {
     "peak_pe": ("peak_pe_percent", "percentage points"),
     "ser": ("ser", "ratio"),

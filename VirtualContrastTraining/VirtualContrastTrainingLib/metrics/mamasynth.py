@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.metrics.image_pairs import mse
+from VirtualContrastLib.metrics.measure import definitions
 
 from .images import read_mask, read_stack
 from .lpips import SMALLEST_SIDE, Lpips
 from .mamasynth_classifiers import TASKS, Row, as_result, auroc_of_scores, classifier_extractor, rows_of_case
+from .measures import CHALLENGE
 from .pairs import Pair
-from .pairwise import mse
 from .radiomics_distance import distance_v1, extractor_v1, lesion_features, table_of
 from .segmentation import dice, hd95_of_challenge
 
@@ -35,15 +37,7 @@ AUROC_NOTE = (
     "The challenge's classifiers are pickled programs, which are not loaded here; give the scores of the rows in "
     "mama-synth-features-{task}.csv with --classifier-scores {task}=CSV."
 )
-DEFINITIONS = {
-    "mse": f"mean squared error of whole slices in z-scores (value - {MEAN:.2f}) / {STD:.2f}; 0 and up, 0 is equal",
-    "lpips": "LPIPS (AlexNet) of z-scores cut at 5 and divided by 5; 0 and up, 0 is equal",
-    "ssim_tumor": "mean over the tumor of the SSIM map (7 x 7 window) of z-scores, data range 10; -1 to 1, 1 is equal",
-    "frd": "radiomics distance version 1 of the tumors: log of the squared Frechet distance; lower is closer",
-    "auroc_contrast": "how well the challenge's classifier tells synthetic from pre-contrast images; 0 to 1, 1 is best",
-    "auroc_tumor_roi": "how well its classifier tells the tumor from its mirror image in the synthetic image; 0 to 1",
-    "dice": "of the mask found on the synthetic image with the true one; 0 to 1; cases without a mask found left out",
-    "hausdorff_95": "pixels; surface of either mask to the other mask, both directions together; 0 is equal",
+DEFINITIONS = definitions(CHALLENGE) | {
     "std": "population standard deviation over cases",
 }
 

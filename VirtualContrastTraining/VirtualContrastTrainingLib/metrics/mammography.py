@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-
-from .pairwise import Similarity, mae
+from VirtualContrastLib.metrics.image_pairs import mae
+from VirtualContrastLib.metrics.similarity import Similarity
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.metrics.measure import definitions
 
 from .frechet import FeatureMoments, frechet_distance, too_few_note
 from .images import read_mask, read_stack
+from .measures import RADIOMICS
 from .pairs import Pair
 
 if TYPE_CHECKING:
@@ -45,14 +47,7 @@ V1_DIAGNOSTICS = tuple(
     for name in names
 )
 """PyRadiomics' numeric diagnostics."""
-DEFINITIONS = {
-    "frd_v0": "version 0: squared Frechet distance of features scaled to 0..7.457 over both sets; 0 and up, 0 is equal",
-    "frd_v0_zscore": "version 0 with z-scores over both sets, times 7.457; 0 and up, 0 is equal",
-    "frd_v0_as_published": "version 0 with each set z-scored by itself, as frd-score 0.0.2 does under --norm_across: "
-    "means never differ; 0 and up",
-    "frd_v1": "version 1: log of the squared Frechet distance of z-scores by the real set; lower is closer. Equal to "
-    "frd-score 1.0.1, which is not a part of this program, within 1e-6",
-}
+DEFINITIONS = definitions(RADIOMICS)
 """What the numbers of a report are."""
 
 

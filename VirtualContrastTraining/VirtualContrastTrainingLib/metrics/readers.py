@@ -10,16 +10,11 @@ from typing import Any
 
 import numpy as np
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.metrics.measure import definitions
 
-DEFINITIONS = {
-    "accuracy": "share of reads whose lesion yes/no is the truth; 0 to 1",
-    "sensitivity": "share of reads of cases with a lesion in which one was seen; 0 to 1",
-    "specificity": "share of reads of cases without a lesion in which none was seen; 0 to 1",
-    "kappa": "Cohen's kappa of two BPE ratings of the same cases with the weights named; -1 to 1, 0 is chance, 1 is "
-    "equal",
-    "p": "two-sided Wilcoxon signed-rank test of the paired scores; p_adjusted over all tests",
-    "median": "median difference of the paired scores, second minus first, in units of the score",
-}
+from .measures import READERS
+
+DEFINITIONS = definitions(READERS)
 """What the numbers of a report are."""
 BPE = ("a", "b", "c", "d")
 _YES, _NO = ("1", "yes", "true", "y", "present"), ("0", "no", "false", "n", "absent")

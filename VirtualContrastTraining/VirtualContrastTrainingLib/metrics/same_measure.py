@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 from VirtualContrastLib.events import InputError
 
-HIGHER_IS_BETTER = ("ssim", "ms_ssim", "psnr", "dice", "auroc", "sensitivity", "accuracy", "kappa")
-LOWER_IS_BETTER = ("mse", "mae", "lpips", "fid", "kid", "frd", "hd95", "false_positives", "enhancement_error")
+from .measures import EVERY
+
+BETTER = {"auroc": "higher"} | {measure.name: measure.better for measure in EVERY if measure.better is not None}
+"""Direction by name of a measure."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,9 @@ def lower_is_better(metric: str, *, lower: Sequence[str] = (), higher: Sequence[
     if metric in lower or metric in higher:
         return metric in lower
     padded = f"_{metric.lower().replace('.', '_').replace('-', '_')}_"
-    if any(f"_{name}_" in padded for name in HIGHER_IS_BETTER):
-        return False
-    if any(f"_{name}_" in padded for name in LOWER_IS_BETTER):
-        return True
+    known = [name for name in BETTER if f"_{name}_" in padded]
+    if known:
+        return BETTER[max(known, key=len)] == "lower"
     raise InputError(f"It is not known whether a low or a high {metric} is better; name it with --lower or --higher.")
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from VirtualContrastLib.metrics.image_pairs import mae, mse, psnr
+from VirtualContrastLib.metrics.similarity import Similarity, ssim_3d
 
 from . import as_published
 from .loaded_pair import LoadedPair
 from .lpips import SMALLEST_SIDE, Lpips
-from .pairwise import MS_SMALLEST_SIDE, RADIUS, Similarity, mae, masked_metrics, mse, psnr, ssim_3d
+from .measures import IMAGE
+from .slice_pair import NotMeasurableError, SlicePair
 
 Values = dict[tuple[str, str], float]
 """Metric values of one slice or volume by (group, metric)."""
@@ -39,15 +42,20 @@ class SliceMetrics:
 
     def of_slice(self, pair: LoadedPair, k: int) -> Values:
         """Metrics of slice `k`: groups true, as_published, and true_in_<region> where the mask has pixels."""
-        real, synthetic = pair.real[k], pair.synthetic[k]
-        similarity = self._similarity(real, synthetic)
-        values = self._true(real, synthetic, pair, similarity)
+        floor, width = (-pair.data_range, 2 * pair.data_range) if self._signed else (pair.floor, pair.data_range)
+
+        def perceptual() -> float:
+            slices = (pair.real[k], pair.synthetic[k])
+            return self._lpips(*(np.clip(2 * (x.astype(np.float32) - floor) / width - 1, -1, 1) for x in slices))
+
+        slices = SlicePair(pair.real[k], pair.synthetic[k], pair.data_range, perceptual)
+        values = self._measured("true", slices)
         if pair.as_in_files or self._protocol.scale_volumes:
             published = pair.published_real[k], pair.published_synthetic[k]
-            values |= self._published(*published, similarity if pair.same_pixels else None)
+            values |= self._published(*published, slices.similarity if pair.same_pixels else None)
         for name, mask in pair.masks.items():
             if mask[k].any():
-                inside = masked_metrics(real, synthetic, mask[k], pair.data_range, similarity)
+                inside = masked_metrics(slices, mask[k])
                 values |= {(f"true_in_{name}", metric): value for metric, value in inside.items()}
         return values
 
@@ -66,20 +74,14 @@ class SliceMetrics:
             self._note("true_per_volume.ssim", f"{error}.")
         return values
 
-    def _true(self, real: np.ndarray, synthetic: np.ndarray, pair: LoadedPair, similarity: Similarity | None) -> Values:
-        group = "true"
-        squared = mse(real, synthetic)
-        values = {
-            (group, "mse"): squared,
-            (group, "mae"): mae(real, synthetic),
-            (group, "psnr"): psnr(squared, pair.data_range),
-        }
-        if similarity is not None:
-            values[group, "ssim"] = similarity.ssim(pair.data_range)
-            self._ms_ssim(values, group, similarity, pair.data_range)
-        floor, width = (-pair.data_range, 2 * pair.data_range) if self._signed else (pair.floor, pair.data_range)
-        scaled = (np.clip(2 * (x.astype(np.float32) - floor) / width - 1, -1, 1) for x in (real, synthetic))
-        self._lpips(values, group, *scaled)
+    def _measured(self, group: str, slices: SlicePair) -> Values:
+        values = {}
+        for measure in IMAGE:
+            assert measure.function is not None
+            try:
+                values[group, measure.name] = float(measure.function(slices))
+            except NotMeasurableError as reason:
+                self._note(measure.name, str(reason))
         return values
 
     def _published(self, real: np.ndarray, synthetic: np.ndarray, similarity: Similarity | None) -> Values:
@@ -93,32 +95,41 @@ class SliceMetrics:
             (group, "mae"): as_published.wrapped_mae(first, second),
             (group, "psnr"): as_published.wrapped_psnr(first, second),
         }
-        similarity = similarity or self._similarity(real, synthetic)
+        alike = SlicePair(real, synthetic, 0.0, lambda: self._lpips(*map(as_published.binarized, (first, second))))
+        similarity = similarity or alike.similarity
         if similarity is not None and similarity.own_range() > 0:
             values[group, "ssim"] = similarity.ssim(similarity.own_range(), with_border=True)
-            self._ms_ssim(values, group, similarity, None)
-        self._lpips(values, group, as_published.binarized(first), as_published.binarized(second))
+            try:
+                values[group, "ms_ssim"] = similarity.ms_ssim(None)
+            except ValueError as error:
+                self._note("ms_ssim", f"{error}.")
+        try:
+            values[group, "lpips"] = alike.lpips()
+        except NotMeasurableError as reason:
+            self._note("lpips", str(reason))
         return values
 
-    def _similarity(self, real: np.ndarray, synthetic: np.ndarray) -> Similarity | None:
-        if min(real.shape) < 2 * RADIUS + 1:
-            self._note("ssim", f"SSIM needs {2 * RADIUS + 1} pixels on a side.")
-            self._note("ms_ssim", f"MS-SSIM needs {MS_SMALLEST_SIDE} pixels on a side.")
-            return None
-        return Similarity(real, synthetic)
-
-    def _ms_ssim(self, values: Values, group: str, similarity: Similarity, data_range: float | None) -> None:
-        try:
-            values[group, "ms_ssim"] = similarity.ms_ssim(data_range)
-        except ValueError as error:
-            self._note("ms_ssim", f"{error}.")
-
-    def _lpips(self, values: Values, group: str, first: np.ndarray, second: np.ndarray) -> None:
+    def _lpips(self, first: np.ndarray, second: np.ndarray) -> float:
         if self._lpips_network is None:
-            self._note("lpips", self._lpips_missing)
-        elif min(first.shape) < SMALLEST_SIDE:
-            self._note("lpips", f"LPIPS needs {SMALLEST_SIDE} pixels on a side.")
-        else:
-            values[group, "lpips"] = self._lpips_network.distance(first, second)
-            if self._lpips_network.note:
-                self._note("lpips", self._lpips_network.note)
+            raise NotMeasurableError(self._lpips_missing)
+        if min(first.shape) < SMALLEST_SIDE:
+            raise NotMeasurableError(f"LPIPS needs {SMALLEST_SIDE} pixels on a side.")
+        distance = self._lpips_network.distance(first, second)
+        if self._lpips_network.note:
+            self._note("lpips", self._lpips_network.note)
+        return distance
+
+
+def masked_metrics(slices: SlicePair, mask: np.ndarray) -> dict[str, float]:
+    """MSE, MAE, PSNR over the pixels of a mask [j, i], and the mean there of the whole slice's SSIM map.
+
+    Raises ValueError for an empty mask. SSIM is left out where the slice is too small.
+    """
+    if not mask.any():
+        raise ValueError("the mask is empty")
+    real, synthetic = slices.real[mask], slices.synthetic[mask]
+    squared = mse(real, synthetic)
+    values = {"mse": squared, "mae": mae(real, synthetic), "psnr": psnr(squared, slices.data_range)}
+    if slices.similarity is not None:
+        values["ssim"] = float(np.mean(slices.similarity.ssim_map(slices.data_range)[mask]))
+    return values

@@ -6,10 +6,10 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.metrics.measure import definitions
 from VirtualContrastLib.models.package import ModelCard, ModelPackage
 from VirtualContrastLib.synthesis.device import DeviceChoice
 from VirtualContrastLib.synthesis.study_synthesizer import StudySynthesizer, study_synthesizer
@@ -18,25 +18,19 @@ from ..data.cases import case_folders
 from ..data.mammograms import LOW_ENERGY, RECOMBINED
 from ..metrics.distributions import DEFINITIONS as DISTANCE_DEFINITIONS
 from ..metrics.distributions import Preparation, image_distances
-from ..metrics.evaluation import DEFINITIONS as METRIC_DEFINITIONS
-from ..metrics.evaluation import METRICS, Evaluation, Settings
+from ..metrics.evaluation import Evaluation, EvaluationReport, Settings
 from ..metrics.feature_networks import FeatureNetwork
 from ..metrics.kinetics import kinetic_report
 from ..metrics.lpips import Lpips
+from ..metrics.measures import CHANGE, CURVES, IMAGE
 from ..metrics.pairs import Pair
 from .kinetic_cases import curves_of_volumes
 from .mammography import measure
 from .phantom_cohort import write_synthesis
 
-_IMAGE = {name: f"{METRIC_DEFINITIONS[name]}; mean over slices" for name in METRICS}
-_LESION = {f"lesion_{name}": f"inside lesions: {METRIC_DEFINITIONS[name]}" for name in ("mse", "mae", "psnr", "ssim")}
-DEFINITIONS = {
-    **_IMAGE,
-    **_LESION,
-    "change_mae": "mean absolute error of the change from the low-energy mammogram, units of the files; 0 is equal",
-    "change_ssim": "SSIM of the change from the low-energy mammogram, in the breast; -1 to 1, 1 is equal",
-    "enhancement_error": "mean absolute error of percent enhancement of lesions, percentage points; 0 is equal",
-}
+_IMAGE = {measure.name: f"{measure.definition}; mean over slices" for measure in IMAGE}
+_LESION = {f"lesion_{measure.name}": f"inside lesions: {measure.definition}" for measure in IMAGE}
+DEFINITIONS = _IMAGE | _LESION | definitions(CHANGE) | definitions(m for m in CURVES if m.name == "enhancement_error")
 
 
 def definition(metric: str) -> str:
@@ -148,10 +142,13 @@ def default_metrics(names: Sequence[str], *, lesion_terms: bool) -> list[str]:
     return chosen + [name for name in names if lesion_terms and name in LESION_TERMS]
 
 
-def _means(report: Mapping[str, Any]) -> dict[str, float]:
-    scores = {name: value for name, value in report["true"].items() if value is not None}
-    inside = report["statistics"].get("true_in_lesion", {})
-    return scores | {f"lesion_{name}": found["mean"] for name, found in inside.items()}
+def _means(report: EvaluationReport) -> dict[str, float]:
+    names = {"": "true", "lesion_": "true_in_lesion"}
+    return {
+        f"{prefix}{name}": found.mean
+        for prefix, group in names.items()
+        for name, found in report.statistics.get(group, {}).items()
+    }
 
 
 def _eight_bit_range(path: Path, target: Path) -> Path:

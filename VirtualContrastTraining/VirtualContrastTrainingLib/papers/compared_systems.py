@@ -10,27 +10,27 @@ from typing import Any
 
 import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.metrics.measure import Measure, definitions
 
 from ..data.cases import case_folders
-from ..metrics.evaluation import DEFINITIONS as METRIC_DEFINITIONS
 from ..metrics.evaluation import Evaluation, Settings
-from ..metrics.kinetics import DEFINITIONS as CURVE_DEFINITIONS
 from ..metrics.kinetics import kinetic_report
+from ..metrics.measures import CURVES, IMAGE
 from ..metrics.pairs import Pair, images_in
 from .kinetic_cases import curves_of_volumes
-from .reports import html_table, interval_figure, write_json, write_page, write_table
+from .named_table import INTERVALS, MeasuredRows, NamedTable, explained
 from .table_options import TableOptions
 
-MEASURES = {
-    "psnr": "PSNR (dB)",
-    "ssim": "SSIM",
-    "lesion_mae": "MAE in lesions",
-    "enhancement_error": "enhancement error (points of PE)",
-    "enhancement_error_squared": "squared enhancement error",
-    "spearman": "SCC",
-    "dtw": "DTW (points of PE)",
-}
-_FROM_CURVES = ("enhancement_error", "enhancement_error_squared", "spearman", "dtw")
+_IMAGE = tuple(measure for measure in IMAGE if measure.name in ("psnr", "ssim"))
+_LESION_MAE = Measure(
+    "lesion_mae",
+    "MAE in lesions",
+    "files",
+    "lower",
+    "inside lesions: mean absolute error, units of the files; 0 and up, 0 is equal",
+)
+_FROM_CURVES = tuple(measure for measure in CURVES if not measure.name.startswith(("same_", "kappa")))
+MEASURES = (*_IMAGE, _LESION_MAE, *_FROM_CURVES)
 NOTHING_DONE = "pre-contrast for every phase (baseline)"
 
 
@@ -44,21 +44,19 @@ def write_systems(name: str, title: str, real: Path, folder: Path, options: Tabl
     with _with_baseline(real, options.systems) as systems:
         for label, place in systems.items():
             results[label] = measure_system(label, real, place, options)
-    columns = ["system", *(f"{text}{part}" for text in MEASURES.values() for part in ("", " low", " high")), "cases"]
-    rows = [_row(label, found) for label, found in results.items()]
-    write_table(folder, name, columns, rows)
-    definitions = {key: CURVE_DEFINITIONS[key] for key in _FROM_CURVES}
-    definitions |= {key: METRIC_DEFINITIONS[key] for key in ("psnr", "ssim")}
-    definitions["lesion_mae"] = f"inside lesions: {METRIC_DEFINITIONS['mae']}"
-    result = {"table": name, "data": options.data, "systems": results, "definitions": definitions}
-    write_json(folder / f"{name}.json", result)
-    panels = {text: [found[key] for found in results.values()] for key, text in MEASURES.items()}
-    interval_figure(list(results), panels, options.data or "").savefig(folder / f"{name}.png", dpi=150)
-    notes = [f"Data: {options.data}.", "Intervals: 95 %, percentile bootstrap over patients."]
-    notes += [f"{MEASURES[key]}: {text}." for key, text in definitions.items()]
-    image = f'<img src="{name}.png" alt="measures with intervals by system">'
-    write_page(folder / f"{name}.html", title, [_page_table(results), image], notes)
-    return result
+    rows = MeasuredRows("system", results, MEASURES)
+    said = definitions(MEASURES)
+    return NamedTable(
+        name,
+        title,
+        rows.columns,
+        rows.rows,
+        {"table": name, "data": options.data, "systems": results, "definitions": said},
+        rows.figure(options.data or ""),
+        "measures with intervals by system",
+        [f"Data: {options.data}.", INTERVALS, *explained(MEASURES, said)],
+        [rows.page_table],
+    ).write(folder)
 
 
 def measure_system(label: str, real: Path, made: Path, options: TableOptions) -> dict[str, Any]:
@@ -66,13 +64,15 @@ def measure_system(label: str, real: Path, made: Path, options: TableOptions) ->
     evaluation = Evaluation(Settings(repeats=options.repeats, seed=options.seed))
     usable = [pair for pair in _pairs(label, real, made, options) if evaluation.try_add(pair)]
     options.failures += [f"{label}: {failure.sentence}" for failure in evaluation.failures]
-    statistics = evaluation.report()["statistics"]
-    found = {key: statistics["true"].get(key) for key in ("psnr", "ssim")}
-    found["lesion_mae"] = statistics.get("true_in_lesion", {}).get("mae")
+    report = evaluation.report()
+    inside = report.summary("true_in_lesion", "mae")
+    measured = {measure.name: report.summary("true", measure.name) for measure in _IMAGE} | {"lesion_mae": inside}
+    found = {name: None if summary is None else summary.as_dict() for name, summary in measured.items()}
     curves = curves_of_volumes(real, made)
     options.failures += [f"{label}: {sentence}" for _, sentence in curves.failed]
-    report = kinetic_report(curves.pairs, repeats=options.repeats, seed=options.seed) if curves.pairs else None
-    found |= {key: None if report is None else report["statistics"][key] for key in _FROM_CURVES}
+    kinetic = kinetic_report(curves.pairs, repeats=options.repeats, seed=options.seed) if curves.pairs else None
+    of_curves = {} if kinetic is None else kinetic["statistics"]
+    found |= {measure.name: of_curves.get(measure.name) for measure in _FROM_CURVES}
     return {**found, "cases": len({pair.patient for pair in usable})}
 
 
@@ -103,25 +103,3 @@ def _with_baseline(real: Path, systems: Mapping[str, Path]) -> Iterator[Mapping[
                 target.parent.mkdir(parents=True, exist_ok=True)
                 sitk.WriteImage(pre, str(target))
         yield {**systems, NOTHING_DONE: Path(place)}
-
-
-def _row(label: str, found: Mapping[str, Any]) -> dict[str, Any]:
-    row: dict[str, Any] = {"system": label, "cases": found["cases"]}
-    for key, text in MEASURES.items():
-        if found[key] is not None:
-            low, high = found[key]["ci95"] or (None, None)
-            row |= {text: found[key]["mean"], f"{text} low": low, f"{text} high": high}
-    return row
-
-
-def _page_table(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Mean and interval in one cell, as papers print it."""
-    rows = []
-    for label, found in results.items():
-        row: dict[str, Any] = {"system": label, "cases": found["cases"]}
-        for key, text in MEASURES.items():
-            if found[key] is not None:
-                interval = "" if found[key]["ci95"] is None else " ({:.3g} to {:.3g})".format(*found[key]["ci95"])
-                row[text] = f"{found[key]['mean']:.3g}{interval}"
-        rows.append(row)
-    return html_table(["system", *MEASURES.values(), "cases"], rows)

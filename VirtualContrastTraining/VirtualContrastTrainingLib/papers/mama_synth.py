@@ -12,25 +12,18 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.metrics.measure import labels
 
 from ..metrics.images import read_mask
 from ..metrics.mamasynth import Case, gather, summarize
 from ..metrics.mamasynth_classifiers import TASKS, write_rows
+from ..metrics.measures import CHALLENGE
 from ..metrics.pairs import Pair, attach
-from .reports import html_table, interval_figure, write_json, write_page, write_table
+from .named_table import NamedTable, explained
+from .reports import interval_figure
 from .table_options import TableOptions
 
-_SCORES = {
-    "mse": "MSE (z-scores)",
-    "lpips": "LPIPS",
-    "ssim_tumor": "SSIM in the tumor",
-    "frd": "FRD",
-    "auroc_contrast": "AUROC contrast",
-    "auroc_tumor_roi": "AUROC tumor",
-    "dice": "Dice",
-    "hausdorff_95": "HD95 (pixels)",
-}
-"""In the order of the challenge's own table."""
+_SCORES = labels(CHALLENGE)
 _WITH_SPREAD = ("mse", "lpips", "ssim_tumor", "dice", "hausdorff_95")
 
 
@@ -51,19 +44,19 @@ def write_mama_synth(title: str, pairs: Sequence[Pair], folder: Path, options: T
             write_rows(folder / f"mama-synth-features-{task}.csv", own)
     found = summarize(gathered, lpips_missing=options.lpips_missing, scores=options.classifier_scores)
     rows = [{"metric": label, **(found[name] or {})} for name, label in _SCORES.items()]
-    columns = ("metric", "mean", "std", "n")
-    write_table(folder, "mama-synth", columns, rows)
-    result = {"table": "mama-synth", "data": options.data, **found}
-    write_json(folder / "mama-synth.json", result)
     panels = {_SCORES[name]: [_spread(found[name])] for name in _WITH_SPREAD if found[name]}
-    figure = interval_figure(["synthetic"], panels, f"{options.data}; lines are one standard deviation")
-    figure.savefig(folder / "mama-synth.png", dpi=150)
     notes = [f"Data: {options.data}. {found['cases']} cases, {found['failed']} could not be measured."]
     notes += [f"{_SCORES.get(name, name)}: {note}" for name, note in found["notes"].items()]
-    notes += [f"{_SCORES.get(name, name)}: {text}." for name, text in found["definitions"].items()]
-    image = '<img src="mama-synth.png" alt="scores with standard deviations">'
-    write_page(folder / "mama-synth.html", title, [html_table(columns, rows), image], notes)
-    return result
+    return NamedTable(
+        "mama-synth",
+        title,
+        ("metric", "mean", "std", "n"),
+        rows,
+        {"table": "mama-synth", "data": options.data, **found},
+        interval_figure(["synthetic"], panels, f"{options.data}; lines are one standard deviation"),
+        "scores with standard deviations",
+        [*notes, *explained(CHALLENGE, found["definitions"])],
+    ).write(folder)
 
 
 def _cases(pairs: Sequence[Pair], options: TableOptions) -> list[Case]:

@@ -19,7 +19,8 @@ from ..metrics.mammography import (
     tissue_masks,
 )
 from ..metrics.pairs import Pair
-from .reports import html_table, interval_figure, write_json, write_page, write_table
+from .named_table import INTERVALS, NamedTable, explained
+from .reports import interval_figure
 from .table_options import TableOptions
 
 MEASURES = {
@@ -49,7 +50,6 @@ DEFINITIONS = {
     "change": "image minus low-energy image, synthetic against real, in the breast: MAE in units of the files (0 is "
     "equal), SSIM on the real change's range (1 is equal), Pearson's r over pixels",
 }
-NOTES = ("Intervals: 95 %, percentile bootstrap over patients.",)
 
 
 def write_mammography(
@@ -87,10 +87,6 @@ def write_mammography(
         found[key] = _correlation(key, measured, options)
         low, high = (found[key] or {}).get("ci95") or (None, None)
         rows.append({"measure": label, **(found[key] or {}), "ci95 low": low, "ci95 high": high})
-    columns = ("measure", "mean", "std", "ci95 low", "ci95 high", "n", "patients")
-    write_table(folder, name, columns, rows)
-    result = {"table": name, "data": options.data, "measures": found, "definitions": DEFINITIONS, "failed": failed}
-    write_json(folder / f"{name}.json", result)
     panels = {
         "CNR": [found["cnr_low_energy"], found["cnr_real"], found["cnr_synthetic"]],
         "MAE from low energy": [None, found["mae_real"], found["mae_synthetic"]],
@@ -98,14 +94,19 @@ def write_mammography(
         "SSIM of the change": [None, None, found["change_ssim"]],
         "correlation of the change": [None, None, found["change_pearson"]],
     }
-    labels = ["low energy", "real", "synthetic"]
-    interval_figure(labels, panels, options.data or "images given").savefig(folder / f"{name}.png", dpi=150)
-    notes = [f"Data: {options.data}.", *NOTES, *(f"{key}: {text}." for key, text in DEFINITIONS.items())]
+    notes = [f"Data: {options.data}.", INTERVALS, *explained((), DEFINITIONS)]
     if failed:
         notes.append(f"{failed} of {len(pairs)} pairs could not be measured.")
-    image = f'<img src="{name}.png" alt="measures with intervals">'
-    write_page(folder / f"{name}.html", title, [html_table(columns, rows), image], notes)
-    return result
+    return NamedTable(
+        name,
+        title,
+        ("measure", "mean", "std", "ci95 low", "ci95 high", "n", "patients"),
+        rows,
+        {"table": name, "data": options.data, "measures": found, "definitions": DEFINITIONS, "failed": failed},
+        interval_figure(["low energy", "real", "synthetic"], panels, options.data or "images given"),
+        "measures with intervals",
+        notes,
+    ).write(folder)
 
 
 def _correlation(

@@ -9,17 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from VirtualContrastLib.metrics.measure import labels
+
+from ..metrics.evaluation import EvaluationReport
+from ..metrics.measures import IMAGE
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LABELS = {
-    "mse": "MSE",
-    "mae": "MAE",
-    "psnr": "PSNR (dB)",
-    "ssim": "SSIM",
-    "ms_ssim": "MS-SSIM",
-    "lpips": "LPIPS",
-}
+LABELS = labels(IMAGE)
 _WIDE = 8
 """Tables of more columns are printed smaller."""
 GROUPS = {
@@ -125,46 +123,51 @@ def shown(value: Any) -> str:
     return str(value)
 
 
-def write_evaluation(report: Mapping[str, Any], folder: Path) -> None:
-    """Write metrics.json, metrics.csv, metrics.png and report.html of one pairwise evaluation."""
+def write_evaluation(report: EvaluationReport, values: Mapping[str, Any], folder: Path) -> None:
+    """Write metrics.json, metrics.csv, metrics.png and report.html of one pairwise evaluation.
+
+    Args:
+        report: what was found.
+        values: what metrics.json holds: the report, where the images come from, distances.
+        folder: place of the files.
+    """
     rows = evaluation_rows(report)
     columns = ("region", "metric", "mean", "std", "ci95 low", "ci95 high", "n", "patients")
     write_table(folder, "metrics", columns, rows)
-    write_json(folder / "metrics.json", report)  # in the place of the table's own: it holds more
-    _metrics_figure(rows, report["data"]).savefig(folder / "metrics.png", dpi=150)
+    write_json(folder / "metrics.json", values)  # in the place of the table's own: it holds more
+    _metrics_figure(rows, values["data"]).savefig(folder / "metrics.png", dpi=150)
     notes = [
-        f"Data: {report['data']}.",
-        *([f"{len(report['failed'])} pairs could not be measured."] if report["failed"] else []),
-        *report["notes"].values(),
-        *(f"{LABELS.get(n, n)}: {d}." for n, d in report["definitions"].items()),
+        f"Data: {values['data']}.",
+        *([f"{len(report.failed)} pairs could not be measured."] if report.failed else []),
+        *report.notes.values(),
+        *(f"{LABELS.get(n, n)}: {d}." for n, d in values["definitions"].items()),
     ]
-    title = "Synthetic against real" + (f", {report['subtraction']} subtraction" if report["subtraction"] else "")
-    counts = f"<p>{report['slices']} slices in {report['pairs']} pairs of {report['patients']} patients.</p>"
+    subtraction = report.settings.subtraction
+    title = "Synthetic against real" + (f", {subtraction} subtraction" if subtraction else "")
     parts = [
-        counts,
+        f"<p>{report.slices} slices in {report.pairs} pairs of {report.patients} patients.</p>",
         _side_by_side(report),
         '<img src="metrics.png" alt="means with intervals">',
         html_table(columns, rows),
     ]
-    write_page(folder / "report.html", title, parts, [f"As published: {report['as_published_means']}.", *notes])
+    write_page(folder / "report.html", title, parts, [f"As published: {values['as_published_means']}.", *notes])
 
 
-def evaluation_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+def evaluation_rows(report: EvaluationReport) -> list[dict[str, Any]]:
     """The statistics of a report, a row per region and metric."""
     rows = []
     for group, label in GROUPS.items():
         for metric, name in LABELS.items():
-            found = report["statistics"].get(group, {}).get(metric)
+            found = report.summary(group, metric)
             if found is not None:
-                low, high = found["ci95"] or (None, None)
-                row = {"region": label, "metric": name, "ci95 low": low, "ci95 high": high}
-                rows.append({**row, **{key: found[key] for key in ("mean", "std", "n", "patients")}})
+                row = {"region": label, "metric": name, "mean": found.mean, "std": found.std, "n": found.n}
+                rows.append(row | {"ci95 low": found.low, "ci95 high": found.high, "patients": found.patients})
     return rows
 
 
-def _side_by_side(report: Mapping[str, Any]) -> str:
+def _side_by_side(report: EvaluationReport) -> str:
     rows = [
-        {"metric": name, "true": report["true"][metric], "as published": report["as_published"][metric]}
+        {"metric": name, "true": report.mean("true", metric), "as published": report.mean("as_published", metric)}
         for metric, name in LABELS.items()
     ]
     return html_table(("metric", "true", "as published"), rows)

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.metrics.measure import Measure
 from VirtualContrastLib.models.package import load_package
 
 from ..data.segmentation_cases import DOMAINS, LESIONS, SUFFIX
-from .reports import html_table, interval_figure, write_json, write_page, write_table
+from ..metrics.measures import SEGMENTATION
+from .named_table import INTERVALS, NamedTable, explained
+from .reports import html_table, interval_figure
 from .scenarios import Experiment
-from .segmentation import DEFINITIONS, MEASURES, measure_scenario
+from .segmentation import DEFINITIONS, measure_scenario
 from .table_options import TableOptions
 
 NAME = "osuala2025-table3"
@@ -38,24 +41,27 @@ def write_scenario_table(experiment: Experiment, options: TableOptions) -> dict[
         raise InputError(f"{experiment.folder} holds no predictions; run 'segment train' and 'segment predict' first.")
     notes = _notes(experiment, results)
     folder = experiment.folder / "table"
-    write_table(folder, NAME, _columns(), [_row(name, found) for name, found in results.items()])
-    result = {
-        "table": NAME,
-        "data": experiment.data,
-        "synthetic": experiment.synthetic,
-        "scenarios": results,
-        "definitions": DEFINITIONS,
-        "notes": notes,
-    }
-    write_json(folder / f"{NAME}.json", result)
     panels = {f"Dice on {domain}": [_dice(found, domain) for found in results.values()] for domain in DOMAINS}
-    interval_figure(list(results), panels, experiment.data).savefig(folder / f"{NAME}.png", dpi=150)
-    said = [*notes, "Intervals: 95 %, percentile bootstrap over patients."]
-    said += [f"{MEASURES[key]}: {text}." for key, text in DEFINITIONS.items()]
-    parts = [_page_table(key, results) for key in MEASURES]
-    parts.insert(1, f'<img src="{NAME}.png" alt="Dice with intervals by scenario and test images">')
-    write_page(folder / f"{NAME}.html", TITLE, parts, said)
-    return result
+    tables = [_page_table(measure, results) for measure in SEGMENTATION]
+    return NamedTable(
+        NAME,
+        TITLE,
+        _columns(),
+        [_row(name, found) for name, found in results.items()],
+        {
+            "table": NAME,
+            "data": experiment.data,
+            "synthetic": experiment.synthetic,
+            "scenarios": results,
+            "definitions": DEFINITIONS,
+            "notes": notes,
+        },
+        interval_figure(list(results), panels, experiment.data),
+        "Dice with intervals by scenario and test images",
+        [*notes, INTERVALS, *explained(SEGMENTATION, DEFINITIONS)],
+        tables[:1],
+        after=tables[1:],
+    ).write(folder)
 
 
 def as_text(result: Mapping[str, Any]) -> str:
@@ -94,17 +100,18 @@ def _has_flips(experiment: Experiment, scenario: str) -> bool:
 
 def _columns() -> list[str]:
     parts = ("mean", "sd", "low", "high")
-    return ["scenario", *(f"{MEASURES[key]} on {d} {p}" for d in DOMAINS for key in MEASURES for p in parts), "cases"]
+    return ["scenario", *(f"{m.label} on {d} {p}" for d in DOMAINS for m in SEGMENTATION for p in parts), "cases"]
 
 
 def _row(scenario: str, found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     row: dict[str, Any] = {"scenario": scenario, "cases": max(measured["cases"] for measured in found.values())}
     for domain, measured in found.items():
-        for key, name in MEASURES.items():
-            if measured[key] is not None:
-                low, high = measured[key]["ci95"] or (None, None)
-                values = {"mean": measured[key]["mean"], "sd": measured[key]["std"], "low": low, "high": high}
-                row |= {f"{name} on {domain} {part}": value for part, value in values.items()}
+        for measure in SEGMENTATION:
+            summary = measured[measure.name]
+            if summary is not None:
+                low, high = summary["ci95"] or (None, None)
+                values = {"mean": summary["mean"], "sd": summary["std"], "low": low, "high": high}
+                row |= {f"{measure.label} on {domain} {part}": value for part, value in values.items()}
     return row
 
 
@@ -118,10 +125,10 @@ def _shown(found: Mapping[str, Mapping[str, Any]], key: str, domain: str) -> str
     return "-" if value is None else f"{value['mean']:.3g} ({value['std']:.2g})"
 
 
-def _page_table(key: str, results: Results) -> str:
+def _page_table(measure: Measure, results: Results) -> str:
     rows = [
-        {"trained on": name, **{f"on {domain}": _shown(found, key, domain) for domain in DOMAINS}}
+        {"trained on": name, **{f"on {domain}": _shown(found, measure.name, domain) for domain in DOMAINS}}
         for name, found in results.items()
     ]
-    heading = f"<h2>{MEASURES[key]}, mean (standard deviation)</h2>"
+    heading = f"<h2>{measure.label}, mean (standard deviation)</h2>"
     return heading + html_table(["trained on", *(f"on {domain}" for domain in DOMAINS)], rows)

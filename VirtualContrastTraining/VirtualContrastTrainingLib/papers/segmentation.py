@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.lesions.nnunet import LesionNet
 from VirtualContrastLib.lesions.threshold import segment_by_threshold
+from VirtualContrastLib.metrics.measure import definitions
 from VirtualContrastLib.models.catalog import resolve_model
 from VirtualContrastLib.run.analysis import early_phase
 from VirtualContrastLib.study import Phase
@@ -22,25 +23,14 @@ from VirtualContrastLib.synthesis.device import choose_device
 from ..data.cases import case_folders
 from ..metrics.bootstrap import PatientSums
 from ..metrics.images import is_image, mask_of, read_labels
+from ..metrics.measures import SEGMENTATION
 from ..metrics.pairs import name_without_suffix, patient_of
 from ..metrics.segmentation import dice, hd95, lesion_counts
+from .named_table import INTERVALS, MeasuredRows, NamedTable, explained
 from .phantom_cohort import data_given
-from .reports import html_table, interval_figure, write_json, write_page, write_table
 from .table_options import TableOptions
 
-MEASURES = {
-    "dice": "Dice",
-    "hd95": "HD95 (mm)",
-    "sensitivity": "lesion sensitivity",
-    "false_positives": "false positives per case",
-}
-DEFINITIONS = {
-    "dice": "mean over cases, 1 where truth and prediction are both empty; no component is removed before",
-    "hd95": "larger of the two directed 95th percentiles between surface voxels, mean over cases in which both have "
-    "voxels",
-    "sensitivity": "share of true lesions (connected components) that the prediction touches",
-    "false_positives": "predicted components that touch no true lesion, mean over cases",
-}
+DEFINITIONS = definitions(SEGMENTATION)
 
 
 def write_segmentation(name: str, title: str, truth: Path, folder: Path, options: TableOptions) -> dict[str, Any]:
@@ -62,24 +52,21 @@ def write_segmentation(name: str, title: str, truth: Path, folder: Path, options
             label: measure_scenario(label, true_maps, label_maps(place), options) for label, place in scenarios.items()
         }
     data = options.data or data_given(path.parent for path in true_maps.values())
-    columns = [
-        "scenario",
-        *(f"{label}{part}" for label in MEASURES.values() for part in ("", " low", " high")),
-        "cases",
-    ]
-    rows = [_row(label, found) for label, found in results.items()]
-    write_table(folder, name, columns, rows)
-    result = {"table": name, "data": data, "scenarios": results, "definitions": DEFINITIONS, "notes": notes}
-    write_json(folder / f"{name}.json", result)
-    panels = {label: [found[key] for found in results.values()] for key, label in MEASURES.items()}
-    interval_figure(list(results), panels, data).savefig(folder / f"{name}.png", dpi=150)
-    said = [f"Data: {data}.", *notes, "Intervals: 95 %, percentile bootstrap over patients."]
-    said += [f"{MEASURES[key]}: {text}." for key, text in DEFINITIONS.items()]
+    rows = MeasuredRows("scenario", results, SEGMENTATION)
     failed = {label: found["failed"] for label, found in results.items() if found["failed"]}
+    said = [f"Data: {data}.", *notes, INTERVALS, *explained(SEGMENTATION, DEFINITIONS)]
     said += [f"{label}: {count} cases could not be used." for label, count in failed.items()]
-    image = f'<img src="{name}.png" alt="measures with intervals by scenario">'
-    write_page(folder / f"{name}.html", title, [_page_table(results), image], said)
-    return result
+    return NamedTable(
+        name,
+        title,
+        rows.columns,
+        rows.rows,
+        {"table": name, "data": data, "scenarios": results, "definitions": DEFINITIONS, "notes": notes},
+        rows.figure(data),
+        "measures with intervals by scenario",
+        said,
+        [rows.page_table],
+    ).write(folder)
 
 
 def label_maps(folder: Path) -> dict[str, Path]:
@@ -99,7 +86,7 @@ def measure_scenario(
     label: str, truth: Mapping[str, Path], predicted: Mapping[str, Path], options: TableOptions
 ) -> dict[str, Any]:
     """Statistics of one scenario over all cases of `truth`; a case without prediction counts as failed."""
-    sums = {key: PatientSums() for key in MEASURES}
+    sums = {measure.name: PatientSums() for measure in SEGMENTATION}
     failed, cases = 0, 0
     for case, path in truth.items():
         try:
@@ -138,28 +125,6 @@ def _measure(truth: Path, predicted: Path) -> dict[str, list[float]]:
         "sensitivity": [1.0] * counts.found + [0.0] * (counts.lesions - counts.found),
         "false_positives": [float(counts.false_positives)],
     }
-
-
-def _row(label: str, found: Mapping[str, Any]) -> dict[str, Any]:
-    row: dict[str, Any] = {"scenario": label, "cases": found["cases"]}
-    for key, name in MEASURES.items():
-        if found[key] is not None:
-            low, high = found[key]["ci95"] or (None, None)
-            row |= {name: found[key]["mean"], f"{name} low": low, f"{name} high": high}
-    return row
-
-
-def _page_table(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Mean and interval in one cell, as papers print it."""
-    rows = []
-    for label, found in results.items():
-        row: dict[str, Any] = {"scenario": label, "cases": found["cases"]}
-        for key, name in MEASURES.items():
-            if found[key] is not None:
-                interval = "" if found[key]["ci95"] is None else " ({:.3g} to {:.3g})".format(*found[key]["ci95"])
-                row[name] = f"{found[key]['mean']:.3g}{interval}"
-        rows.append(row)
-    return html_table(["scenario", *MEASURES.values(), "cases"], rows)
 
 
 @contextmanager

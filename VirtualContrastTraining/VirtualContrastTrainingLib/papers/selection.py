@@ -13,8 +13,9 @@ from VirtualContrastLib.events import InputError
 
 from ..metrics.evaluation import METRICS
 from ..metrics.same_measure import Ranking
+from .named_table import NamedTable
 from .outputs import OUTPUTS
-from .reports import html_table, new_figure, write_page, write_table
+from .reports import html_table, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,8 +41,6 @@ def write_selection(
         for checkpoint, values in table.items()
     ]
     stem = name or "same"
-    write_table(folder, stem, columns, rows)
-    _figure(ranking, data).savefig(folder / f"{stem}.png", dpi=150)
     parts = [f"<p>Chosen: <b>{html.escape(ranking.winners[0])}</b>.</p>", html_table(columns, rows)]
     notes = [
         f"Data: {data}.",
@@ -51,8 +50,18 @@ def write_selection(
     if ranking.left_out:
         notes.append(f"Left out, equal for all checkpoints: {', '.join(ranking.left_out)}.")
     title = "Checkpoint selection" if name is None else f"{name}: {OUTPUTS[name].title}"
-    image = f'<img src="{stem}.png" alt="SAMe and the scaled metrics over the checkpoints">'
-    write_page(folder / f"{name or 'report'}.html", title, [*parts, image], notes)
+    NamedTable(
+        stem,
+        title,
+        columns,
+        rows,
+        None,
+        _figure(ranking, data),
+        "SAMe and the scaled metrics over the checkpoints",
+        notes,
+        parts,
+        page=name or "report",
+    ).write(folder)
 
 
 def read_table(path: Path) -> Table:

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from VirtualContrastLib.events import Events, InputError
 from VirtualContrastLib.kinetics.parameters import percent_enhancement
 from VirtualContrastLib.lesions.threshold import segment_by_threshold
+from VirtualContrastLib.metrics.image_pairs import mae
+from VirtualContrastLib.metrics.similarity import Similarity
 from VirtualContrastLib.models.card import ModelCard
 from VirtualContrastLib.study import Phase, Source, Study
 from VirtualContrastLib.synthesis.study_synthesizer import StudySynthesizer
@@ -26,7 +28,6 @@ from VirtualContrastLib.synthesis.synthesizer import Synthesis
 from ..data.mammograms import LOW_ENERGY, RECOMBINED
 from ..data.phantom.anatomy import Tissue
 from ..metrics.mammography import change_agreement, tissue_masks
-from ..metrics.pairwise import Similarity, mae
 from ..metrics.segmentation import dice
 
 MODEL, COPY_PRE, COPY_PHASE_1 = "model", "copy the pre-contrast volume", "copy phase 1"

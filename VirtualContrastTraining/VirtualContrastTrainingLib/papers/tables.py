@@ -12,14 +12,15 @@ from VirtualContrastLib.events import InputError
 
 from ..metrics.as_published import PROTOCOLS
 from ..metrics.distributions import Preparation, image_distances
-from ..metrics.evaluation import AS_PUBLISHED_MEANING, METRICS, Evaluation, Settings
+from ..metrics.evaluation import AS_PUBLISHED_MEANING, Evaluation, EvaluationReport, Settings
 from ..metrics.pairs import Pair
 from ..metrics.radiomics_distance import lesion_distance
 from .mama_synth import write_mama_synth
 from .mammography import write_mammography
+from .named_table import NamedTable
 from .outputs import OUTPUTS
 from .phantom_cohort import data_given
-from .reports import LABELS, html_table, interval_figure, write_json, write_page, write_table
+from .reports import LABELS, html_table, interval_figure
 from .segmentation import write_segmentation
 from .table_options import TableOptions
 
@@ -47,6 +48,19 @@ class Row:
     subtraction: str | None = None
 
 
+@dataclass(frozen=True)
+class Measured:
+    """One row's report; `distances` by feature network, `radiomics` None where not asked for."""
+
+    report: EvaluationReport
+    distances: Mapping[str, Mapping[str, Any]]
+    radiomics: Mapping[str, Any] | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for the JSON file."""
+        return {**self.report.as_json(), "distances": self.distances, "radiomics": self.radiomics}
+
+
 def write_named_table(
     name: str, source: Sequence[Pair] | Path, folder: Path, options: TableOptions | None = None
 ) -> dict[str, Any]:
@@ -71,24 +85,21 @@ def write_named_table(
     return _write(name, title, reports, folder, options)
 
 
-def _measure(row: Row, protocol: str, options: TableOptions) -> dict[str, Any]:
-    """The pairwise report of a row with `distances` and `radiomics` added; those are None where not asked for."""
+def _measure(row: Row, protocol: str, options: TableOptions) -> Measured:
+    """What a row's pairs measure."""
     evaluation = Evaluation(
         Settings(protocol, row.subtraction, options.repeats, options.seed), options.lpips, options.lpips_missing
     )
     usable = [pair for pair in row.pairs if evaluation.try_add(pair)]
     options.failures += [f"{row.label}: {failure.sentence}" for failure in evaluation.failures]
-    report = evaluation.report()
     own = PROTOCOLS[protocol]
     preparation = Preparation(size=224 if own.size == 224 else 299, normalize=own.normalize)
-    report["distances"] = {
+    distances = {
         name: image_distances(usable, network, preparation, seed=options.seed, subtract=row.subtraction is not None)
         for name, network in options.networks.items()
     }
-    report["radiomics"] = None
-    if options.radiomics and row.subtraction is None:
-        report["radiomics"] = lesion_distance(usable)
-    return report
+    radiomics = lesion_distance(usable) if options.radiomics and row.subtraction is None else None
+    return Measured(evaluation.report(), distances, radiomics)
 
 
 def _first_phase(pairs: Sequence[Pair], name: str) -> list[Row]:
@@ -136,66 +147,75 @@ def _phase_number(path: Path) -> int | None:
 
 
 def _write(
-    name: str, title: str, reports: Mapping[str, Mapping[str, Any]], folder: Path, options: TableOptions
+    name: str, title: str, reports: Mapping[str, Measured], folder: Path, options: TableOptions
 ) -> dict[str, Any]:
     rows = _rows(reports, options)
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    write_table(folder, name, columns, rows)
     notes = _notes(reports, options)
-    result = {"table": name, "data": options.data, "rows": dict(reports), "notes": notes}
-    write_json(folder / f"{name}.json", result)
-    _figure(reports, options.data or "").savefig(folder / f"{name}.png", dpi=150)
-    image = f'<img src="{name}.png" alt="true metrics with intervals">'
-    said = [f"Data: {options.data}.", f"As published: {AS_PUBLISHED_MEANING}.", *notes]
     shown = [column for column in columns if any(row.get(column) is not None for row in rows)]
-    write_page(folder / f"{name}.html", title, [html_table(shown, rows), image], said)
-    return result
+    found = {label: measured.as_json() for label, measured in reports.items()}
+    return NamedTable(
+        name,
+        title,
+        columns,
+        rows,
+        {"table": name, "data": options.data, "rows": found, "notes": notes},
+        _figure(reports, options.data or ""),
+        "true metrics with intervals",
+        [f"Data: {options.data}.", f"As published: {AS_PUBLISHED_MEANING}.", *notes],
+        [html_table(shown, rows)],
+    ).write(folder)
 
 
-def _rows(reports: Mapping[str, Mapping[str, Any]], options: TableOptions) -> list[dict[str, Any]]:
+def _rows(reports: Mapping[str, Measured], options: TableOptions) -> list[dict[str, Any]]:
     """A row each: both columns of every metric, FID and KID by network, FRD; None where not computed."""
     rows = []
-    for label, report in reports.items():
+    for label, measured in reports.items():
+        report, distances = measured.report, measured.distances
         row: dict[str, Any] = {"row": label}
-        for metric in METRICS:
-            row[LABELS[metric]] = report["true"][metric]
-            row[f"{LABELS[metric]}, as published"] = report["as_published"][metric]
+        for metric, text in LABELS.items():
+            row[text] = report.mean("true", metric)
+            row[f"{text}, as published"] = report.mean("as_published", metric)
         for network in options.networks or PAPERS_NETWORKS:
-            found = report["distances"].get(network, {}).get("synthetic_against_real", {})
+            found = distances.get(network, {}).get("synthetic_against_real", {})
             row |= {f"FID {network}": found.get("fid"), f"KID {network}": found.get("kid")}
-        row |= {f"FRD {kind[4:].replace('_', ' ')}": (report["radiomics"] or {}).get(kind) for kind in FRD}
-        rows.append(row | {"slices": report["slices"], "patients": report["patients"]})
-        halves = {network: found["baseline"] for network, found in report["distances"].items() if found["baseline"]}
+        row |= {f"FRD {kind[4:].replace('_', ' ')}": (measured.radiomics or {}).get(kind) for kind in FRD}
+        rows.append(row | {"slices": report.slices, "patients": report.patients})
+        halves = {network: found["baseline"] for network, found in distances.items() if found["baseline"]}
         if halves and "baseline" not in label:
             row = {"row": f"{label.removesuffix('synthetic')}{HALVES}"}
             for network, found in halves.items():
                 row |= {f"FID {network}": found["fid"], f"KID {network}": found["kid"]}
-            rows.append(row | {"slices": report["slices"], "patients": report["patients"]})
+            rows.append(row | {"slices": report.slices, "patients": report.patients})
     return rows
 
 
-def _notes(reports: Mapping[str, Mapping[str, Any]], options: TableOptions) -> list[str]:
-    notes = sorted({note for report in reports.values() for note in report["notes"].values()})
+def _notes(reports: Mapping[str, Measured], options: TableOptions) -> list[str]:
+    notes = sorted({note for measured in reports.values() for note in measured.report.notes.values()})
     if not options.networks:
         notes.append(NO_NETWORKS)
     if not options.radiomics:
         notes.append(NO_RADIOMICS)
     of_rows: dict[str, list[str]] = {}
-    for label, report in reports.items():
-        if report["failed"]:
-            of_rows.setdefault(f"{len(report['failed'])} pairs could not be measured.", []).append(label)
-        for network, found in report["distances"].items():
+    for label, measured in reports.items():
+        if measured.report.failed:
+            of_rows.setdefault(f"{len(measured.report.failed)} pairs could not be measured.", []).append(label)
+        for network, found in measured.distances.items():
             of_rows.setdefault(f"FID {network}: {found['synthetic_against_real']['note']}", []).append(label)
-        if report["radiomics"]:
-            of_rows.setdefault(f"FRD: {report['radiomics']['note']}", []).append(label)
+        if measured.radiomics:
+            of_rows.setdefault(f"FRD: {measured.radiomics['note']}", []).append(label)
     return notes + [f"{', '.join(labels)}. {note}" for note, labels in of_rows.items() if not note.endswith(": ")]
 
 
-def _figure(reports: Mapping[str, Mapping[str, Any]], data: str) -> Figure:
+def _figure(reports: Mapping[str, Measured], data: str) -> Figure:
     """True metrics of each row with their interval by patient."""
+    found = {
+        text: [measured.report.summary("true", metric) for measured in reports.values()]
+        for metric, text in LABELS.items()
+    }
     panels = {
-        LABELS[metric]: [report["statistics"]["true"].get(metric) for report in reports.values()]
-        for metric in METRICS
-        if any(metric in report["statistics"]["true"] for report in reports.values())
+        text: [None if summary is None else summary.as_dict() for summary in summaries]
+        for text, summaries in found.items()
+        if any(summaries)
     }
     return interval_figure(list(reports), panels, data)

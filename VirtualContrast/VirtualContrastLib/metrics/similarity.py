@@ -1,6 +1,6 @@
-"""True pairwise metrics between a real and a synthetic image, in float64 with a stated data range.
+"""SSIM and MS-SSIM of a real and a synthetic image, in float64 with a stated data range: the one definition of each.
 
-One definition each: SSIM of Wang et al. 2004 (Gaussian window 11 x 11, sigma 1.5, population covariance,
+SSIM of Wang et al. 2004 (Gaussian window 11 x 11, sigma 1.5, population covariance,
 K1 = 0.01, K2 = 0.03, mean over windows that lie inside the image: scikit-image with gaussian_weights=True,
 use_sample_covariance=False); MS-SSIM of Wang et al. 2003 with its five weights, as torchmetrics computes it
 (contrast factors over windows inside the image, the last scale's SSIM over all pixels with mirrored borders,
@@ -9,34 +9,16 @@ negative factors set to 0).
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from scipy.ndimage import correlate1d
 
 RADIUS = 5
 SIGMA = 1.5
+SMALLEST_SIDE = 2 * RADIUS + 1
+"""SSIM needs one whole window."""
 MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 MS_SMALLEST_SIDE = 176
 """MS-SSIM halves the image four times and then still needs one 11 x 11 window."""
-
-
-def mse(real: np.ndarray, synthetic: np.ndarray) -> float:
-    """Mean squared error of two arrays of one shape, in squared input units."""
-    difference = synthetic.astype(np.float64) - real
-    return float(np.mean(difference * difference))
-
-
-def mae(real: np.ndarray, synthetic: np.ndarray) -> float:
-    """Mean absolute error of two arrays of one shape, in input units."""
-    return float(np.mean(np.abs(synthetic.astype(np.float64) - real)))
-
-
-def psnr(squared_error: float, data_range: float) -> float:
-    """Peak signal-to-noise ratio in dB, 10 log10(data_range^2 / MSE); infinite for identical images."""
-    if squared_error == 0:
-        return math.inf
-    return 10.0 * math.log10(data_range**2 / squared_error)
 
 
 class Similarity:
@@ -47,8 +29,8 @@ class Similarity:
     def __init__(self, real: np.ndarray, synthetic: np.ndarray) -> None:
         if real.ndim != 2 or real.shape != synthetic.shape:
             raise ValueError(f"two slices of one shape are needed, got {real.shape} and {synthetic.shape}")
-        if min(real.shape) < 2 * RADIUS + 1:
-            raise ValueError(f"SSIM needs at least {2 * RADIUS + 1} pixels on a side, got {real.shape}")
+        if min(real.shape) < SMALLEST_SIDE:
+            raise ValueError(f"SSIM needs at least {SMALLEST_SIDE} pixels on a side, got {real.shape}")
         self._scales = [(real.astype(np.float64), synthetic.astype(np.float64))]
         self._moments: list[tuple[np.ndarray, ...]] = []
 
@@ -109,8 +91,8 @@ def ssim_3d(real: np.ndarray, synthetic: np.ndarray, data_range: float) -> float
     """
     from skimage.metrics import structural_similarity
 
-    if min(real.shape) < 2 * RADIUS + 1:
-        raise ValueError(f"3-D SSIM needs at least {2 * RADIUS + 1} voxels on a side, got {real.shape}")
+    if min(real.shape) < SMALLEST_SIDE:
+        raise ValueError(f"3-D SSIM needs at least {SMALLEST_SIDE} voxels on a side, got {real.shape}")
     value = structural_similarity(
         real.astype(np.float32),
         synthetic.astype(np.float32),
@@ -120,27 +102,6 @@ def ssim_3d(real: np.ndarray, synthetic: np.ndarray, data_range: float) -> float
         use_sample_covariance=False,
     )
     return float(value)
-
-
-def masked_metrics(
-    real: np.ndarray,
-    synthetic: np.ndarray,
-    mask: np.ndarray,
-    data_range: float,
-    similarity: Similarity | None,
-) -> dict[str, float]:
-    """MSE, MAE, PSNR over the pixels of a mask (one slice, [j, i]), and the mean there of the whole slice's
-    SSIM map.
-
-    Raises ValueError for an empty mask. SSIM is left out when `similarity` is None (slice too small).
-    """
-    if not mask.any():
-        raise ValueError("the mask is empty")
-    squared = mse(real[mask], synthetic[mask])
-    values = {"mse": squared, "mae": mae(real[mask], synthetic[mask]), "psnr": psnr(squared, data_range)}
-    if similarity is not None:
-        values["ssim"] = float(np.mean(similarity.ssim_map(data_range)[mask]))
-    return values
 
 
 def _gaussian_taps() -> np.ndarray:
