@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from VirtualContrastLib.events import InputError
-from VirtualContrastLib.models.card import Inputs, ModelCard
-from VirtualContrastLib.synthesis.synthesizer import Synthesis
-from VirtualContrastTrainingLib.data.mammogram_phantom import write_phantom_pair
-from VirtualContrastTrainingLib.data.mammograms import LOW_ENERGY, RECOMBINED
-from VirtualContrastTrainingLib.data.phantom.anatomy import Tissue
-from VirtualContrastTrainingLib.papers.system_table import (
+from system_table import (
     COPY_LOW,
     COPY_PHASE_1,
     COPY_PRE,
@@ -26,7 +20,13 @@ from VirtualContrastTrainingLib.papers.system_table import (
     measure_mammogram,
     measure_phases,
 )
-from VirtualContrastTrainingLib.papers.training_cost import peak_memory_mib, step_clock
+from training_cost import peak_memory_mib, step_clock
+from VirtualContrastLib.events import InputError
+from VirtualContrastLib.models.card import Inputs, ModelCard
+from VirtualContrastLib.synthesis.synthesizer import Synthesis
+from VirtualContrastTrainingLib.data.mammogram_phantom import write_phantom_pair
+from VirtualContrastTrainingLib.data.mammograms import LOW_ENERGY, RECOMBINED
+from VirtualContrastTrainingLib.data.phantom.anatomy import Tissue
 
 SHAPE = (3, 16, 20)
 LESION = (slice(1, 2), slice(4, 7), slice(5, 9))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from VirtualContrastTrainingLib.papers.system_table import COPY_PHASE_1, COPY_PRE, MODEL
+from system_table import COPY_PHASE_1, COPY_PRE, MODEL
 
 Row = Mapping[str, Any]
 _PHASE_MEASURES = {"mae": ("MAE", 1), "ssim": ("SSIM", 3), "pe_error": ("PE error", 1)}

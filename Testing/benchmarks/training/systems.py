@@ -164,7 +164,7 @@ def _run_child(job: str, name: str, work: Path, units: int) -> dict[str, Any]:
 
 def _child(args: argparse.Namespace) -> int:
     """Train one system (for `units` units) and write its costs, and after `train` its measures, as JSON."""
-    from VirtualContrastTrainingLib.papers.training_cost import (
+    from training_cost import (
         parameter_count,
         peak_cuda_mib,
         peak_memory_mib,
@@ -199,9 +199,9 @@ def _child(args: argparse.Namespace) -> int:
 
 def measure(kind: str, package: Path, cases: Path) -> dict[str, Any]:
     """Measures of the package on the held-out cases, through the engine: `averages` by method, and every `case`."""
+    import system_table as table
     from VirtualContrastLib.models.package import load_package
     from VirtualContrastLib.run.model_cache import ModelCache
-    from VirtualContrastTrainingLib.papers import system_table as table
 
     models, model, folders = ModelCache(), load_package(package), sorted((cases / "test").iterdir())
     if kind == "lesions":
@@ -235,7 +235,7 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
 
 def write(folder: Path, reports: dict[str, dict[str, Any]], settings: dict[str, Any]) -> None:
     """Write systems.csv, systems.json, cases.csv and systems.md."""
-    from VirtualContrastTrainingLib.papers.system_table import DEFINITIONS, MODEL
+    from system_table import DEFINITIONS, MODEL
 
     folder.mkdir(parents=True, exist_ok=True)
     rows, cases = [], []

@@ -27,13 +27,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from training_cost import step_clock
 from VirtualContrastLib.synthesis.ti_norm import TINorm
 from VirtualContrastTrainingLib.data.batches import EpochBatches
 from VirtualContrastTrainingLib.data.memmap import load_cases
 from VirtualContrastTrainingLib.data.patches import PatchSettings, RandomPatches
 from VirtualContrastTrainingLib.data.phantom import make_phantom
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
-from VirtualContrastTrainingLib.papers.training_cost import step_clock
 from VirtualContrastTrainingLib.systems.pix2pixhd.losses import step_losses
 from VirtualContrastTrainingLib.systems.pix2pixhd.trainer import Pix2PixHDTrainer
 from VirtualContrastTrainingLib.training.base import Plan, RunOptions, fit

@@ -24,11 +24,10 @@ from VirtualContrastLib.models.card import ModelCard
 from VirtualContrastLib.study import Phase, Source, Study
 from VirtualContrastLib.synthesis.study_synthesizer import StudySynthesizer
 from VirtualContrastLib.synthesis.synthesizer import Synthesis
-
-from ..data.mammograms import LOW_ENERGY, RECOMBINED
-from ..data.phantom.anatomy import Tissue
-from ..metrics.mammography import change_agreement, tissue_masks
-from ..metrics.segmentation import dice
+from VirtualContrastTrainingLib.data.mammograms import LOW_ENERGY, RECOMBINED
+from VirtualContrastTrainingLib.data.phantom.anatomy import Tissue
+from VirtualContrastTrainingLib.metrics.mammography import change_agreement, tissue_masks
+from VirtualContrastTrainingLib.metrics.segmentation import dice
 
 MODEL, COPY_PRE, COPY_PHASE_1 = "model", "copy the pre-contrast volume", "copy phase 1"
 COPY_LOW, LINE, THRESHOLD = "copy the low-energy image", "straight line of the low-energy image", "threshold rule"
