@@ -153,8 +153,8 @@ def test_a_metric_that_came_to_no_number_is_told_by_its_own_name(tmp_path, monke
     evaluation = Evaluation(Settings())
     evaluation.add(Pair(tmp_path / "a.nrrd", tmp_path / "b.nrrd", "x"))
     report = evaluation.report()
-    assert "NaN" in report["notes"]["ssim"]
-    assert "psnr" not in report["notes"]
+    assert "NaN" in report.notes["ssim"]
+    assert "psnr" not in report.notes
 
 
 def test_sizes_that_differ_are_refused(tmp_path):
