@@ -10,14 +10,14 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODULES = ("VirtualContrast", "VirtualContrastTraining")
-LISTS = {"MODULE_PYTHON_SCRIPTS": (".", "*.py"), "MODULE_PYTHON_RESOURCES": ("Resources", "*")}
-"""Name of a list, and the folder and pattern of its files."""
+LISTS = {"MODULE_PYTHON_SCRIPTS": ("**/*.py",), "MODULE_PYTHON_RESOURCES": ("Resources/**/*", "*Lib/**/*.js")}
+"""Name of a list, and the patterns of its files."""
 
 
-def files_of(module: str, folder: str, pattern: str) -> list[str]:
+def files_of(module: str, patterns: tuple[str, ...]) -> list[str]:
     """The module's files of a list, relative to the module, the module file first."""
     root = REPOSITORY / module
-    found = [path for path in (root / folder).rglob(pattern) if path.is_file()]
+    found = [path for pattern in patterns for path in root.glob(pattern) if path.is_file()]
     names = [path.relative_to(root).as_posix() for path in found if not _is_by_product(path.relative_to(root))]
     return sorted(names, key=lambda name: (name != f"{module}.py", name))
 
@@ -41,8 +41,8 @@ def listed(module: str, name: str) -> list[str]:
 def with_lists(module: str) -> str:
     """The text of the module's CMakeLists.txt with the lists as the tree is."""
     text = list_file(module).read_text(encoding="utf-8")
-    for name, (folder, pattern) in LISTS.items():
-        lines = [f"  {file}" for file in files_of(module, folder, pattern)]
+    for name, patterns in LISTS.items():
+        lines = [f"  {file}" for file in files_of(module, patterns)]
         lines = ["  ${MODULE_NAME}.py" if line == f"  {module}.py" else line for line in lines]
         body = "\n".join([f"set({name}", *lines, "  )"])
         text, count = re.subn(rf"set\({name}\n.*?\n  \)", lambda _match, body=body: body, text, flags=re.DOTALL)

@@ -26,7 +26,7 @@ def flat(tmp_path_factory):
 @pytest.mark.parametrize("name", list_files.LISTS)
 @pytest.mark.parametrize("module", list_files.MODULES)
 def test_every_file_is_listed_by_name(module, name):
-    files, tree = list_files.listed(module, name), list_files.files_of(module, *list_files.LISTS[name])
+    files, tree = list_files.listed(module, name), list_files.files_of(module, list_files.LISTS[name])
     hint = "run python Testing/host/list_files.py"
     assert sorted(set(tree) - set(files)) == [], f"not listed: {hint}"
     assert sorted(set(files) - set(tree)) == [], f"listed but not there: {hint}"

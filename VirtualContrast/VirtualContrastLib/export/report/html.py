@@ -29,9 +29,23 @@ figure { margin: 1rem 0; break-inside: avoid; }
 figure img { width: 100%; height: auto; border: 1px solid #ddd; }
 figcaption, .note { color: #444; font-size: .9rem; }
 code { font-size: .9em; overflow-wrap: anywhere; }
+.viewer { background: #f6f6f6; border: 1px solid #ccc; padding: .6rem; outline-offset: 2px; }
+.viewer-bar, .viewer-below { display: flex; flex-wrap: wrap; gap: .4rem; align-items: center; }
+.viewer-bar input { flex: 1 1 10rem; }
+.viewer-position { font-size: .85rem; font-variant-numeric: tabular-nums; min-width: 13rem; }
+.viewer button { font: inherit; font-size: .85rem; padding: .2rem .5rem; border: 1px solid #999; border-radius: 3px;
+  background: #fff; cursor: pointer; }
+.viewer button[aria-pressed="true"] { background: #0b4a6f; color: #fff; }
+.viewer-panes { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: .4rem; margin: .5rem 0; }
+.viewer-panes figure { margin: 0; }
+.viewer-panes canvas { width: 100%; height: auto; background: #000; touch-action: none; cursor: crosshair; }
+.viewer-lesions { display: flex; flex-direction: column; gap: .25rem; }
+.viewer-lesions button { text-align: left; }
+.viewer-dot { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .4em; }
+.viewer-chart { max-width: 100%; border: 1px solid #ddd; }
 @media print { body { font-size: 11px; max-width: none; padding: 0; } .banner { margin: 0; color: #000;
   background: #fff; border: 3px solid #000; } h2 { break-after: avoid; } tr { break-inside: avoid; }
-  .scroll { overflow: visible; } }
+  .scroll { overflow: visible; } .viewer, .no-print { display: none; } }
 """
 
 

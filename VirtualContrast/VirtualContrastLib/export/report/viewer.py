@@ -1,0 +1,239 @@
+"""The viewer in report.html: all slices of pre-contrast, phases and subtraction, linked, with lesions and curves.
+
+The page must work offline by double click and stay small enough to be mailed. So the volumes are cut to the breasts,
+reduced to at most 256 pixels a side and 8 bits, and each is one mosaic picture of its slices; `viewer.js` cuts them
+apart again, subtracts and draws. An own canvas in place of a viewer library: three linked gray slices need 15 kB of
+script, a general volume viewer more than one megabyte.
+
+The gray levels of the page are for looking. Numbers beside a lesion are those of the run; a curve under the mouse is
+read from the page's own gray levels and says so.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from ...kinetics.curves import LesionCurve
+from ...study import Phase
+from ..content import LABEL, TYPE_NAMES
+from ..figures.display import COLORS, OPPOSITE, View, acquisition_view, common_window, subtraction_window
+
+MAX_PIXELS = 256
+MAX_SLICES = 128
+BUDGET_BYTES = 6_000_000
+"""Of the encoded pictures; base64 adds a third, so the page stays below 10 MB with its figures."""
+
+_MARGIN = 8
+_JPEG_QUALITY = 88
+_SCRIPT = Path(__file__).with_name("viewer.js")
+
+Gray = NDArray[np.uint8]
+Box = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True)
+class ViewerContent:
+    """What the viewer shows.
+
+    - pre, phases: on one grid; phases are synthetic or read by the model.
+    - labels: lesions on the same grid, or None.
+    - curves, real_curves: of the lesions, as the tables have them.
+    - real: acquired phases to compare with.
+    - region: the breasts, [k, j, i]; the page shows their bounding box. None shows everything.
+    - has_geometry: False for pictures without millimeters.
+    """
+
+    pre: Phase
+    phases: Sequence[Phase]
+    labels: sitk.Image | None = None
+    curves: Sequence[LesionCurve] = ()
+    real: Sequence[Phase] = ()
+    real_curves: Sequence[LesionCurve] = ()
+    region: NDArray[np.bool_] | None = None
+    has_geometry: bool = True
+
+
+def viewer_html(content: ViewerContent) -> str:
+    """The viewer as one HTML element with its data and script; loads nothing from outside."""
+    data = json.dumps(viewer_data(content), separators=(",", ":"), allow_nan=False)
+    # "</" would end the element early, whatever the text is.
+    data = data.replace("<", "\\u003c")
+    return (
+        '<div class="viewer" tabindex="0">'
+        "<noscript>The viewer needs JavaScript; the figures below do not.</noscript></div>"
+        f'\n<script type="application/json" id="viewer-data">{data}</script>\n'
+        f"<script>{_SCRIPT.read_text(encoding='utf-8')}</script>"
+    )
+
+
+def viewer_data(content: ViewerContent) -> dict[str, Any]:
+    """What the script reads: geometry, window, pictures (data URLs), lesions and curves.
+
+    A gray level g of a picture stands for `offset + scale * g` in the input's units. Slices, rows and columns are those
+    of the acquisition view (radiological convention), cut and reduced; `slice_numbers` are those of the input, from 1.
+    """
+    view = acquisition_view(content.pre.image, has_geometry=content.has_geometry)
+    shown = [content.pre, *content.phases, *content.real]
+    volumes = [view.slices(phase.image).astype(np.float32) for phase in shown]
+    labels = view.slices(content.labels) if content.labels is not None else np.zeros(volumes[0].shape, np.uint8)
+    box = _box(content, view, labels)
+    low, high = _range([volume[box] for volume in volumes])
+    window = common_window(volumes[0][box])
+    change = subtraction_window(volumes[1][box] - volumes[0][box], labels[box] > 0, window)
+    pictures, step, kind = _within_budget([volume[box] for volume in volumes], low, high)
+    small_labels = labels[box][:: step[0], :: step[1], :: step[2]]
+    rows, columns = small_labels.shape[1:]
+    count = volumes[0].shape[0]
+    numbers = [k + 1 for k in range(count)][box[0]][:: step[0]]
+    if view.reversed_slices:
+        numbers = [count + 1 - number for number in numbers]
+    return {
+        "size": [columns, rows, small_labels.shape[0]],
+        "pixel_aspect": view.aspect * step[1] / step[2],
+        "mosaic_columns": _mosaic_columns(small_labels.shape[0]),
+        "slice_numbers": numbers,
+        "letters": [OPPOSITE[view.code[0]], OPPOSITE[view.code[1]]] if view.code else ["", ""],
+        "offset": low,
+        "scale": (high - low) / 255.0,
+        "window": list(window),
+        "change_window": list(change),
+        "lossy": kind == "jpeg",
+        "label": LABEL,
+        "volumes": [
+            {"name": _name(phase, content), "time_s": phase.time_s, "synthetic": phase.synthetic, "picture": picture}
+            for phase, picture in zip(shown, pictures, strict=True)
+        ],
+        "labels": _data_url(_mosaic(small_labels.astype(np.uint8)), "png") if small_labels.any() else None,
+        "lesions": _lesions(content, small_labels),
+    }
+
+
+def _name(phase: Phase, content: ViewerContent) -> str:
+    if phase.index == 0:
+        return "Pre-contrast"
+    time = "" if phase.time_s is None else f", {phase.time_s / 60:.1f} min"
+    kind = "synthetic" if phase.synthetic else "acquired"
+    return f"Phase {phase.index} ({kind}{time})"
+
+
+def _box(content: ViewerContent, view: View, labels: NDArray[Any]) -> Box:
+    """Slices, rows and columns that hold the region and all lesions, with a margin in plane."""
+    if content.region is None:
+        return slice(None), slice(None), slice(None)
+    region = sitk.GetImageFromArray(content.region.astype(np.uint8))
+    region.CopyInformation(content.pre.image)
+    inside = np.nonzero((view.slices(region) > 0) | (labels > 0))
+    if not len(inside[0]):
+        return slice(None), slice(None), slice(None)
+    margins = (0, _MARGIN, _MARGIN)
+    return tuple(  # type: ignore[return-value]
+        slice(max(int(index.min()) - margin, 0), int(index.max()) + margin + 1)
+        for index, margin in zip(inside, margins, strict=True)
+    )
+
+
+def _range(volumes: Sequence[NDArray[np.float32]]) -> tuple[float, float]:
+    """The gray range that 8 bits have to hold: all but the extreme 0.02 % of all phases together."""
+    low = min(float(np.percentile(volume, 0.02)) for volume in volumes)
+    high = max(float(np.percentile(volume, 99.98)) for volume in volumes)
+    return low, max(high, low + 1e-6)
+
+
+def _within_budget(
+    volumes: Sequence[NDArray[np.float32]], low: float, high: float
+) -> tuple[list[str], tuple[int, int, int], str]:
+    """Pictures as data URLs, the step by which slices, rows and columns were reduced, and their format.
+
+    PNG keeps every gray level; where it is too large the pictures become JPEG, and then smaller.
+    """
+    slices, rows, columns = volumes[0].shape
+    step = math.ceil(max(rows, columns) / MAX_PIXELS)
+    jump = math.ceil(slices / MAX_SLICES)
+    while True:
+        small = [_to_bytes(_reduced(volume[::jump], step), low, high) for volume in volumes]
+        for kind in ("png", "jpeg"):
+            pictures = [_data_url(_mosaic(volume), kind) for volume in small]
+            if sum(map(len, pictures)) * 3 / 4 <= BUDGET_BYTES:
+                return pictures, (jump, step, step), kind
+        step, jump = step + 1, jump + 1
+
+
+def _reduced(volume: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+    """In-plane means of `step` x `step` pixels; edges that do not fill a block are padded by repetition."""
+    if step == 1:
+        return volume
+    slices, rows, columns = volume.shape
+    padded = np.pad(volume, ((0, 0), (0, -rows % step), (0, -columns % step)), mode="edge")
+    blocks = padded.reshape(slices, padded.shape[1] // step, step, padded.shape[2] // step, step)
+    return blocks.mean(axis=(2, 4), dtype=np.float32)
+
+
+def _to_bytes(volume: NDArray[np.float32], low: float, high: float) -> Gray:
+    return np.rint(np.clip((volume - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+
+
+def _mosaic_columns(slices: int) -> int:
+    return math.ceil(math.sqrt(slices))
+
+
+def _mosaic(volume: Gray) -> Gray:
+    """All slices side by side, row after row: one picture decodes faster than a hundred."""
+    slices, rows, columns = volume.shape
+    across = _mosaic_columns(slices)
+    down = math.ceil(slices / across)
+    full = np.zeros((across * down, rows, columns), np.uint8)
+    full[:slices] = volume
+    return full.reshape(down, across, rows, columns).transpose(0, 2, 1, 3).reshape(down * rows, across * columns)
+
+
+def _data_url(picture: Gray, kind: str) -> str:
+    from PIL import Image
+
+    file = io.BytesIO()
+    options: dict[str, Any] = {"quality": _JPEG_QUALITY} if kind == "jpeg" else {"optimize": False}
+    Image.fromarray(picture).save(file, kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+
+
+def _lesions(content: ViewerContent, labels: NDArray[Any]) -> list[dict[str, Any]]:
+    """Per lesion its place in the reduced grid, its color and its curves."""
+    curves = {curve.label: curve for curve in content.curves}
+    real = {curve.label: curve for curve in content.real_curves}
+    found = []
+    for label in (int(value) for value in np.unique(labels) if value > 0):
+        index = np.nonzero(labels == label)
+        best = int(np.bincount(index[0]).argmax())
+        in_slice = index[0] == best
+        found.append(
+            {
+                "label": label,
+                "color": COLORS[(label - 1) % len(COLORS)],
+                "slice": best,
+                "row": round(float(index[1][in_slice].mean())),
+                "column": round(float(index[2][in_slice].mean())),
+                "type": TYPE_NAMES[curves[label].curve_type] if label in curves else "",
+                "synthetic": _curve(curves, label),
+                "real": _curve(real, label),
+            }
+        )
+    return found
+
+
+def _curve(curves: Mapping[int, LesionCurve], label: int) -> dict[str, list[float]] | None:
+    """Seconds, percent enhancement and its error (1 SD, an upper bound); None where there is no curve."""
+    if label not in curves:
+        return None
+    curve = curves[label]
+    columns = {"times_s": curve.times_s, "pe": curve.pe_percent, "sd": curve.pe_uncertainty_percent}
+    return {name: [round(float(value), 2) for value in np.nan_to_num(values)] for name, values in columns.items()}
