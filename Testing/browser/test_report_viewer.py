@@ -1,6 +1,8 @@
 """The viewer of report.html in a real browser, offline: what is drawn, what clicks and keys do."""
 
+import base64
 import json
+import re
 
 import numpy as np
 import pytest
@@ -14,8 +16,9 @@ from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 from VirtualContrastLib.export.figures.display import acquisition_view
+from VirtualContrastLib.export.figures.run_figures import FigureInput
 from VirtualContrastLib.export.report import html
-from VirtualContrastLib.export.report.viewer import ViewerContent, viewer_data, viewer_html
+from VirtualContrastLib.export.report.viewer import viewer_data, viewer_html
 from VirtualContrastLib.kinetics.curves import lesion_curves
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
@@ -26,7 +29,8 @@ from export_samples import breast_study
 def content():
     pre, phases, real, labels, uncertainty = breast_study()
     curves = lesion_curves([pre, *phases], labels, uncertainty)
-    return ViewerContent(pre, phases, labels, curves, real[:1], lesion_curves([pre, *real], labels))
+    real_curves = lesion_curves([pre, *real], labels)
+    return FigureInput(pre, phases, labels, curves, real[:1], real_curves)
 
 
 @pytest.fixture
@@ -150,6 +154,28 @@ def test_the_page_loads_nothing_from_outside(page):
     assert [name for name in names if not name.startswith("data:")] == []
 
 
+def test_the_report_prints_as_one_page(page, content, tmp_path):
+    from test_export_report import PNG, manifest
+    from VirtualContrastLib.export.figures.run_figures import FigureFile
+    from VirtualContrastLib.export.report.report import ReportContent, write_report
+    from VirtualContrastLib.lesions.measurement import measure_lesions
+
+    (tmp_path / "a.png").write_bytes(PNG)
+    series = [content.pre, *content.phases]
+    given = ReportContent(
+        manifest(),
+        content.pre.image,
+        measures=measure_lesions(content.labels, series),
+        curves=content.curves,
+        figures=[FigureFile(tmp_path / "a.png", "first"), FigureFile(tmp_path / "a.png", "second")],
+        viewer=content,
+    )
+    write_report(tmp_path / "whole.html", given)
+    page.get((tmp_path / "whole.html").as_uri())
+    paper = base64.b64decode(page.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})["data"])
+    assert len(re.findall(rb"/Type\s*/Page\b", paper)) == 1
+
+
 def test_a_large_study_stays_within_the_budget():
     rng = np.random.default_rng(0)
     pre, phases, _, _, _ = breast_study(size=(250, 250, 120), spacing=(1.3, 1.3, 1.3))
@@ -159,7 +185,7 @@ def test_a_large_study_stays_within_the_budget():
         image = sitk.GetImageFromArray(array)
         image.CopyInformation(phase.image)
         noisy.append(type(phase)(phase.index, image, phase.time_s, phase.synthetic))
-    data = viewer_data(ViewerContent(noisy[0], noisy[1:]))
+    data = viewer_data(FigureInput(noisy[0], noisy[1:]))
     assert data["lossy"]
     assert sum(len(volume["picture"]) for volume in data["volumes"]) < 8_000_000
     columns, rows, slices = data["size"]

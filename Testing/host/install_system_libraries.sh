@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the Slicer test host renders with, where they are missing and apt may be used.
-# Never fails: without them the tests in Testing/slicer skip and say the command.
+# Installs the Debian packages that the Slicer test host and the browser tests need, where they are missing and apt may
+# be used.
+# Never fails: without them the tests in Testing/slicer and Testing/browser skip and say the command.
 set -u
-packages="libosmesa6 libgl1 libegl1 libxkbcommon0 libdbus-1-3 libfontconfig1 libglib2.0-0 cmake"
+packages="libosmesa6 libgl1 libegl1 libxkbcommon0 libdbus-1-3 libfontconfig1 libglib2.0-0 cmake chromium chromium-driver"
 missing=""
 for package in $packages; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"

@@ -109,28 +109,27 @@ def _figures_and_report(task: _Export) -> None:
     from ..export.report.report import ReportContent, write_report
 
     found, series = task.found, task.found.series
-    figures = write_figures(
-        task.writer.path("figures"),
-        FigureInput(
-            pre=series.phases[0],
-            phases=series.synthetic,
-            labels=found.labels,
-            curves=found.curves,
-            real=series.real,
-            real_curves=found.comparison.curves,
-            uncertainty=series.uncertainty,
-            region=found.region,
-            has_geometry=series.study.has_geometry,
-            acquired=series.input_phases,
-            confidence=found.confidence,
-        ),
+    shown = FigureInput(
+        pre=series.phases[0],
+        phases=series.synthetic,
+        labels=found.labels,
+        curves=found.curves,
+        real=series.real,
+        real_curves=found.comparison.curves,
+        uncertainty=series.uncertainty,
+        region=found.region,
+        has_geometry=series.study.has_geometry,
+        acquired=series.input_phases,
+        confidence=found.confidence,
     )
+    figures = write_figures(task.writer.path("figures"), shown)
     content = ReportContent(
         manifest=task.manifest,
         reference=series.study.pre.image,
         measures=found.measures,
         curves=found.curves,
         figures=figures,
+        viewer=shown,
         agreement=found.comparison.agreement,
         metrics=found.comparison.metrics,
         segmented=found.labels is not None,

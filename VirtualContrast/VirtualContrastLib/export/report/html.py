@@ -43,16 +43,18 @@ code { font-size: .9em; overflow-wrap: anywhere; }
 .viewer-lesions button { text-align: left; }
 .viewer-dot { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .4em; }
 .viewer-chart { max-width: 100%; border: 1px solid #ddd; }
-@media print { body { font-size: 11px; max-width: none; padding: 0; } .banner { margin: 0; color: #000;
+@media print { html { font-size: 10px; }
+  body { font-size: 10px; max-width: none; padding: 0; } .banner { margin: 0; color: #000;
   background: #fff; border: 3px solid #000; } h2 { break-after: avoid; } tr { break-inside: avoid; }
-  .scroll { overflow: visible; } .viewer, .no-print { display: none; } }
+  .scroll { overflow: visible; } section:not(.printed), .printed figure ~ figure,
+  .banner ~ .banner { display: none; }
+  figure { margin: .3rem 0; } figure img { max-height: 8cm; object-fit: contain; }
+  @page { size: A4 landscape; margin: 10mm; } }
 """
 
 
 def page(title: str, banner: str, sections: Iterable[str]) -> str:
-    """A whole HTML document; `sections` are HTML, `title` and `banner` plain text. No script, no outside
-    resource.
-    """
+    """A whole HTML document; `sections` are HTML, `title` and `banner` plain text."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -71,6 +73,11 @@ def text(value: Any) -> str:
 def section(title: str, *parts: str) -> str:
     """A heading (plain text) and HTML parts."""
     return f"<section>\n<h2>{text(title)}</h2>\n" + "\n".join(parts) + "\n</section>"
+
+
+def printed_section(title: str, *parts: str) -> str:
+    """As `section`, and also on paper, where the other sections are left out."""
+    return section(title, *parts).replace("<section>", '<section class="printed">', 1)
 
 
 def paragraph(words: str, kind: str = "") -> str:

@@ -20,10 +20,11 @@ from ...lesions.measurement import LesionMeasures
 from ...metrics.image_pairs import PairMetrics
 from ...results.manifest import MAMMOGRAM, Manifest
 from ..content import DISCLAIMER, NO_LESIONS, TYPE_NAMES, ModelIdentity, RunIdentity, acquired_phases, breast_side
-from ..figures.run_figures import FigureFile
+from ..figures.run_figures import FigureFile, FigureInput
 from ..tables import agreement_rows, peak_uncertainty_percent
 from . import html as style
 from . import text as words
+from .viewer import viewer_html
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class ReportContent:
 
     `manifest` has its run id filled in. `reference` is the pre-contrast volume, for the side of lesions.
     `segmented` is False where no lesions were looked for. `agreement` and `metrics` come with real phases.
-    `times_s` are the synthetic phases' seconds after injection, by default the
-    manifest's.
+    `times_s` are the synthetic phases' seconds after injection, by default the manifest's. `viewer` is what the viewer
+    shows; a page without it has figures alone.
     """
 
     manifest: Manifest
@@ -46,6 +47,7 @@ class ReportContent:
     segmented: bool = True
     confidence: Sequence[LesionConfidence] = ()
     times_s: Sequence[float | None] = ()
+    viewer: FigureInput | None = None
     run: RunIdentity = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,16 +55,20 @@ class ReportContent:
 
 
 def write_report(path: Path, content: ReportContent) -> None:
-    """Write the report as one HTML file: UTF-8, no script, no outside resource, all text escaped."""
+    """Write the report as one HTML file: UTF-8, no outside resource, all text escaped, the viewer's script inside.
+
+    On paper it is one page: alerts, warnings, lesions and the first figure.
+    """
     dynamic = content.manifest.kind != MAMMOGRAM
     sections = [
         _alerts(content),
-        _models(content.run),
-        _inputs(content.manifest),
-        _warnings(content.manifest),
+        _viewer(content),
         _lesions(content) if dynamic else "",
+        _warnings(content.manifest),
         _figures(content.figures),
         _agreement(content) if dynamic else _mammogram_agreement(content),
+        _models(content.run),
+        _inputs(content.manifest),
         _methods(content),
         _timing(content.manifest),
         _provenance(content.manifest),
@@ -80,6 +86,10 @@ def _alerts(content: ReportContent) -> str:
     if content.manifest.arbitrary_units:
         parts.append(style.paragraph(words.ARBITRARY_UNITS, "alert"))
     return "\n".join(parts)
+
+
+def _viewer(content: ReportContent) -> str:
+    return style.section("Images", viewer_html(content.viewer)) if content.viewer is not None else ""
 
 
 def _used(run: RunIdentity) -> list[ModelIdentity]:
@@ -113,20 +123,20 @@ def _inputs(manifest: Manifest) -> str:
 
 def _warnings(manifest: Manifest) -> str:
     if not manifest.warnings:
-        return style.section("Warnings", style.paragraph("The run gave no warning."))
-    return style.section("Warnings", style.bullets(manifest.warnings, "warnings"))
+        return style.printed_section("Warnings", style.paragraph("The run gave no warning."))
+    return style.printed_section("Warnings", style.bullets(manifest.warnings, "warnings"))
 
 
 def _lesions(content: ReportContent) -> str:
     """The table of lesions, or the sentence that none was outlined."""
     if not content.segmented:
-        return style.section("Lesions", style.paragraph(words.NOT_SEGMENTED))
+        return style.printed_section("Lesions", style.paragraph(words.NOT_SEGMENTED))
     if not content.measures:
-        return style.section("Lesions", style.paragraph(words.NO_LESION))
+        return style.printed_section("Lesions", style.paragraph(words.NO_LESION))
     curves = {curve.label: curve for curve in content.curves}
     unit = content.measures[0].unit
     rows = [_lesion_row(measure, curves.get(measure.label), content.reference) for measure in content.measures]
-    return style.section(
+    return style.printed_section(
         "Lesions",
         style.table(words.lesion_header(unit), rows),
         style.paragraph(words.LESION_NOTE, "note"),
@@ -177,7 +187,7 @@ def _lesion_row(measure: LesionMeasures, curve: LesionCurve | None, reference: s
 def _figures(figures: Sequence[FigureFile]) -> str:
     if not figures:
         return ""
-    return style.section("Figures", *(style.picture(figure.path, figure.caption) for figure in figures))
+    return style.printed_section("Figures", *(style.picture(figure.path, figure.caption) for figure in figures))
 
 
 def _agreement(content: ReportContent) -> str:

@@ -16,7 +16,6 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from ...kinetics.curves import LesionCurve
 from ...study import Phase
 from ..content import LABEL, TYPE_NAMES
 from ..figures.display import COLORS, OPPOSITE, View, acquisition_view, common_window, subtraction_window
+from ..figures.run_figures import FigureInput
 
 MAX_PIXELS = 256
 MAX_SLICES = 128
@@ -35,38 +35,17 @@ BUDGET_BYTES = 6_000_000
 """Of the encoded pictures; base64 adds a third, so the page stays below 10 MB with its figures."""
 
 _MARGIN = 8
-_JPEG_QUALITY = 88
+_ENCODINGS = (("png", 0), ("jpeg", 88), ("jpeg", 70))
+"""Tried in this order: format and quality (of JPEG)."""
 _SCRIPT = Path(__file__).with_name("viewer.js")
 
 Gray = NDArray[np.uint8]
 Box = tuple[slice, slice, slice]
 
 
-@dataclass(frozen=True)
-class ViewerContent:
-    """What the viewer shows.
-
-    - pre, phases: on one grid; phases are synthetic or read by the model.
-    - labels: lesions on the same grid, or None.
-    - curves, real_curves: of the lesions, as the tables have them.
-    - real: acquired phases to compare with.
-    - region: the breasts, [k, j, i]; the page shows their bounding box. None shows everything.
-    - has_geometry: False for pictures without millimeters.
-    """
-
-    pre: Phase
-    phases: Sequence[Phase]
-    labels: sitk.Image | None = None
-    curves: Sequence[LesionCurve] = ()
-    real: Sequence[Phase] = ()
-    real_curves: Sequence[LesionCurve] = ()
-    region: NDArray[np.bool_] | None = None
-    has_geometry: bool = True
-
-
-def viewer_html(content: ViewerContent) -> str:
+def viewer_html(given: FigureInput) -> str:
     """The viewer as one HTML element with its data and script; loads nothing from outside."""
-    data = json.dumps(viewer_data(content), separators=(",", ":"), allow_nan=False)
+    data = json.dumps(viewer_data(given), separators=(",", ":"), allow_nan=False)
     # "</" would end the element early, whatever the text is.
     data = data.replace("<", "\\u003c")
     return (
@@ -77,17 +56,17 @@ def viewer_html(content: ViewerContent) -> str:
     )
 
 
-def viewer_data(content: ViewerContent) -> dict[str, Any]:
+def viewer_data(given: FigureInput) -> dict[str, Any]:
     """What the script reads: geometry, window, pictures (data URLs), lesions and curves.
 
     A gray level g of a picture stands for `offset + scale * g` in the input's units. Slices, rows and columns are those
     of the acquisition view (radiological convention), cut and reduced; `slice_numbers` are those of the input, from 1.
     """
-    view = acquisition_view(content.pre.image, has_geometry=content.has_geometry)
-    shown = [content.pre, *content.phases, *content.real]
+    view = acquisition_view(given.pre.image, has_geometry=given.has_geometry)
+    shown = [given.pre, *given.acquired, *given.phases, *given.real]
     volumes = [view.slices(phase.image).astype(np.float32) for phase in shown]
-    labels = view.slices(content.labels) if content.labels is not None else np.zeros(volumes[0].shape, np.uint8)
-    box = _box(content, view, labels)
+    labels = view.slices(given.labels) if given.labels is not None else np.zeros(volumes[0].shape, np.uint8)
+    box = _box(given, view, labels)
     low, high = _range([volume[box] for volume in volumes])
     window = common_window(volumes[0][box])
     change = subtraction_window(volumes[1][box] - volumes[0][box], labels[box] > 0, window)
@@ -111,15 +90,15 @@ def viewer_data(content: ViewerContent) -> dict[str, Any]:
         "lossy": kind == "jpeg",
         "label": LABEL,
         "volumes": [
-            {"name": _name(phase, content), "time_s": phase.time_s, "synthetic": phase.synthetic, "picture": picture}
+            {"name": _name(phase, given), "time_s": phase.time_s, "synthetic": phase.synthetic, "picture": picture}
             for phase, picture in zip(shown, pictures, strict=True)
         ],
         "labels": _data_url(_mosaic(small_labels.astype(np.uint8)), "png") if small_labels.any() else None,
-        "lesions": _lesions(content, small_labels),
+        "lesions": _lesions(given, small_labels),
     }
 
 
-def _name(phase: Phase, content: ViewerContent) -> str:
+def _name(phase: Phase, given: FigureInput) -> str:
     if phase.index == 0:
         return "Pre-contrast"
     time = "" if phase.time_s is None else f", {phase.time_s / 60:.1f} min"
@@ -127,12 +106,12 @@ def _name(phase: Phase, content: ViewerContent) -> str:
     return f"Phase {phase.index} ({kind}{time})"
 
 
-def _box(content: ViewerContent, view: View, labels: NDArray[Any]) -> Box:
+def _box(given: FigureInput, view: View, labels: NDArray[Any]) -> Box:
     """Slices, rows and columns that hold the region and all lesions, with a margin in plane."""
-    if content.region is None:
+    if given.region is None:
         return slice(None), slice(None), slice(None)
-    region = sitk.GetImageFromArray(content.region.astype(np.uint8))
-    region.CopyInformation(content.pre.image)
+    region = sitk.GetImageFromArray(given.region.astype(np.uint8))
+    region.CopyInformation(given.pre.image)
     inside = np.nonzero((view.slices(region) > 0) | (labels > 0))
     if not len(inside[0]):
         return slice(None), slice(None), slice(None)
@@ -161,12 +140,12 @@ def _within_budget(
     step = math.ceil(max(rows, columns) / MAX_PIXELS)
     jump = math.ceil(slices / MAX_SLICES)
     while True:
-        small = [_to_bytes(_reduced(volume[::jump], step), low, high) for volume in volumes]
-        for kind in ("png", "jpeg"):
-            pictures = [_data_url(_mosaic(volume), kind) for volume in small]
+        mosaics = [_mosaic(_to_bytes(_reduced(volume[::jump], step), low, high)) for volume in volumes]
+        for kind, quality in _ENCODINGS:
+            pictures = [_data_url(mosaic, kind, quality) for mosaic in mosaics]
             if sum(map(len, pictures)) * 3 / 4 <= BUDGET_BYTES:
                 return pictures, (jump, step, step), kind
-        step, jump = step + 1, jump + 1
+        step += 1
 
 
 def _reduced(volume: NDArray[np.float32], step: int) -> NDArray[np.float32]:
@@ -197,19 +176,19 @@ def _mosaic(volume: Gray) -> Gray:
     return full.reshape(down, across, rows, columns).transpose(0, 2, 1, 3).reshape(down * rows, across * columns)
 
 
-def _data_url(picture: Gray, kind: str) -> str:
+def _data_url(picture: Gray, kind: str, quality: int = 0) -> str:
     from PIL import Image
 
     file = io.BytesIO()
-    options: dict[str, Any] = {"quality": _JPEG_QUALITY} if kind == "jpeg" else {"optimize": False}
+    options: dict[str, Any] = {"quality": quality} if kind == "jpeg" else {"optimize": False}
     Image.fromarray(picture).save(file, kind, **options)
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
-def _lesions(content: ViewerContent, labels: NDArray[Any]) -> list[dict[str, Any]]:
+def _lesions(given: FigureInput, labels: NDArray[Any]) -> list[dict[str, Any]]:
     """Per lesion its place in the reduced grid, its color and its curves."""
-    curves = {curve.label: curve for curve in content.curves}
-    real = {curve.label: curve for curve in content.real_curves}
+    curves = {curve.label: curve for curve in given.curves}
+    real = {curve.label: curve for curve in given.real_curves}
     found = []
     for label in (int(value) for value in np.unique(labels) if value > 0):
         index = np.nonzero(labels == label)
