@@ -15,9 +15,9 @@ from VirtualContrastLib.kinetics.parameters import (
     check_times,
     curve_parameters,
     curve_type,
+    early_and_late,
     enhancement_area,
     percent_enhancement,
-    ser_phases,
     signal_enhancement_ratio,
 )
 
@@ -90,12 +90,20 @@ def test_ser_is_not_a_number_where_the_late_enhancement_is_noise():
     [
         ([0, 131, 262, 393], (1, 3)),
         ([0, 60, 140, 300, 460, 600], (2, 4)),
-        ([0, 60, 130], (1, 2)),
-        ([0, 90], (1, 1)),
+        ([0, 80, 220, 350], (1, 3)),  # 80 and 220 s are equally near: the earlier one
+        ([0, 60, 130], (2, None)),
+        ([0, 30, 90, 155], (3, None)),
+        ([0, 90], (1, None)),
     ],
 )
-def test_ser_takes_the_phases_nearest_to_150_and_450_seconds(times, expected):
-    assert ser_phases(times) == expected
+def test_the_early_and_late_phases_are_those_nearest_to_150_and_then_to_450_seconds(times, expected):
+    assert early_and_late(times) == expected
+
+
+def test_without_a_phase_after_the_early_one_there_is_no_ser_but_an_early_enhancement():
+    p = curve_parameters([100, 120, 180, 250], [0, 30, 90, 155])
+    assert np.isnan(p.ser)
+    assert p.early_pe_percent == pytest.approx(150)
 
 
 @pytest.mark.parametrize("times", [[0, None], [5, 60], [0, 60, 60], [0, 90, 30], [0], [0, float("nan")]])

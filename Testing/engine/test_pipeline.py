@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pydicom
@@ -17,12 +18,14 @@ import tiny_models
 from test_export_dicom_series import reference_series
 from VirtualContrastLib.events import CancelledError, Events, InputError, Stage
 from VirtualContrastLib.io import volumes
+from VirtualContrastLib.lesions.threshold import segment_by_threshold
 from VirtualContrastLib.models.card import Inputs
 from VirtualContrastLib.models.package import load_package
 from VirtualContrastLib.results.manifest import load_result, verify_result
 from VirtualContrastLib.run import plan, write_outputs
 from VirtualContrastLib.run.pipeline import ModelCache, RunSettings, run
 from VirtualContrastLib.study import Phase
+from VirtualContrastLib.synthesis.synthesizer import Synthesis
 
 
 @pytest.fixture(scope="module")
@@ -387,8 +390,6 @@ def test_dicom_sources_that_are_removed_during_the_run_are_no_longer_needed(chos
 
 def test_a_three_dimensional_lesion_model_falls_back_to_the_threshold_for_one_slice(tmp_path, monkeypatch):
     """The choice is tested alone: a real nnU-Net is the subject of the tests of `lesions`."""
-    from types import SimpleNamespace
-
     from VirtualContrastLib.io.read import read_study
 
     sitk.WriteImage(run_samples.make_image(run_samples.make_pre()[2:3]), str(tmp_path / "slice.nrrd"))
@@ -485,6 +486,46 @@ def test_weights_are_loaded_once_for_many_runs(study, chosen, tmp_path, no_pictu
     for name in ("a", "b"):
         run(study / "pre.nrrd", tmp_path / name, chosen, models=models)
     assert len(loads) == 1
+
+
+def test_outline_early_enhancement_and_report_name_the_same_early_phase(study, chosen, tmp_path):
+    """Phases at 30, 90 and 155 s: the third is nearest to 150 s, though no phase follows it."""
+    images = []
+    for first, second in ((1.2, 1.1), (1.9, 1.5), (2.2, 1.9)):  # lesion 2 reaches 70 % at 155 s only
+        array, mask = run_samples.make_pre(), run_samples.make_mask()
+        array[mask == 1] *= first
+        array[mask == 2] *= second
+        images.append(run_samples.make_image(array))
+    settings = replace(chosen, times_s=(30.0, 90.0, 155.0))
+    result = run(study / "pre.nrrd", tmp_path / "out", settings, models=Instant(images))
+    outlined = sitk.GetArrayFromImage(sitk.ReadImage(str(result.folder / "lesions.seg.nrrd")))
+    pre = run_samples.make_image(run_samples.make_pre())
+    on_phase = [sitk.GetArrayFromImage(segment_by_threshold(pre, image)) for image in images]
+    np.testing.assert_array_equal(outlined, on_phase[2])
+    assert not np.array_equal(on_phase[2], on_phase[1])
+    (lesion, *_), curve = rows(result.folder / "lesions.csv"), rows(result.folder / "curves.csv")
+    pe = {row["time_s"]: row["pe_percent"] for row in curve if row["lesion"] == lesion["lesion"]}
+    assert float(lesion["early_pe_percent"]) == pytest.approx(float(pe["155"]), rel=1e-4)
+    assert float(pe["155"]) != pytest.approx(float(pe["90"]), rel=0.02)
+    assert lesion["ser"] == ""
+    text = (result.folder / "report.html").read_text(encoding="utf-8")
+    assert "nearest to 150 s after injection, here phase 3 (155 s)" in text
+    assert "threshold on the early phase, phase 3 (155 s)" in text
+    assert "nearest to 450 s after it, here none" in text
+
+
+class Instant(ModelCache):
+    """Models whose synthesis are given images."""
+
+    def __init__(self, images):
+        super().__init__()
+        self.images = images
+
+    def synthesizer(self, package, device):
+        def synthesize_study(study, events, **options):
+            return Synthesis(self.images, [], None, arbitrary_units=False, pre=study.pre.image)
+
+        return SimpleNamespace(synthesize_study=synthesize_study)
 
 
 def test_of_many_models_only_those_used_last_stay_loaded(tmp_path):

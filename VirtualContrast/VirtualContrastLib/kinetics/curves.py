@@ -20,8 +20,8 @@ from .parameters import (
     CurveType,
     check_times,
     curve_parameters,
+    early_and_late,
     percent_enhancement,
-    ser_phases,
 )
 
 
@@ -97,6 +97,14 @@ def lesion_curves(
     return curves
 
 
+def early_phase(phases: Sequence[Phase]) -> Phase:
+    """The early phase of a series by `early_and_late`; raises InputError where times are unknown or do not rise.
+
+    `phases` holds the pre-contrast phase and the post-contrast phases in order.
+    """
+    return phases[early_and_late(check_times([phase.time_s for phase in phases]))[0]]
+
+
 def stack(images: Sequence[sitk.Image], reference: sitk.Image) -> NDArray[np.float32]:
     """The images as float32 [t, k, j, i]; raises InputError where one does not lie on `reference`."""
     for image in images:
@@ -120,7 +128,7 @@ def _curve(
     mean = inside.mean(axis=1)
     uncertainty = deviations[:, mask].mean(axis=1, dtype=np.float64)
     baseline = mean[0] if mean[0] > 0 else np.nan
-    hot = _hot_spot(signals.astype(np.float64), mask, ser_phases(times, rules)[0])
+    hot = _hot_spot(signals.astype(np.float64), mask, early_and_late(times, rules)[0])
     return LesionCurve(
         label=label,
         synthetic=synthetic,

@@ -46,27 +46,28 @@ class CurveType(enum.IntEnum):
 class CurveRules:
     """What decides the early phase, the late phase and the curve type.
 
-    - early_limit_s: end of the early period; Kuhl looks for the early maximum in the first 3 minutes.
+    - early_s, late_s: the early and the late phase are those nearest to these times (I-SPY 2), see `early_and_late`.
+    - early_limit_s: end of Kuhl's early period, the first 3 minutes. Curve type and wash-in rest on the highest signal
+      in it, the early maximum, which each curve has at a phase of its own.
     - plateau_percent: a late signal within +- this many percent of the early maximum is a plateau.
     - minimum_pe_percent: peak enhancement under which no type is given. 50 % is where BI-RADS lets
       "medium" initial enhancement begin and the lowest threshold of commercial workstations (50, 80, 100
       %). The peak over all phases counts, so that slowly but persistently enhancing tissue keeps its
       type.
-    - ser_early_s, ser_late_s: SER, FTV and early PE take the phases nearest to these times (I-SPY 2).
     """
 
+    early_s: float = 150.0
+    late_s: float = 450.0
     early_limit_s: float = 180.0
     plateau_percent: float = 10.0
     minimum_pe_percent: float = 50.0
-    ser_early_s: float = 150.0
-    ser_late_s: float = 450.0
 
 
 @dataclass(frozen=True)
 class CurveParameters:
     """Parameters of curves; every field has the leading shape of the signals (0-d for one curve).
 
-    - early_pe_percent: PE of the phase nearest to 150 s.
+    - early_pe_percent: PE of the early phase, see `early_and_late`.
     - peak_pe_percent, time_to_peak_s: the highest PE after injection and when it is first reached.
     - wash_in_percent_per_min: PE of the early maximum divided by minutes since injection.
     - wash_out_percent_per_min: slope of PE from the peak to the last phase, <= 0, and 0 where the peak is
@@ -112,31 +113,33 @@ def percent_enhancement(signals: ArrayLike) -> Array:
     return 100.0 * (values - usable) / usable
 
 
-def ser_phases(times_s: ArrayLike, rules: CurveRules | None = None) -> tuple[int, int]:
-    """Indices of SER's early and late phase: those nearest to 150 s and, later than it, to 450 s (I-SPY 2).
+def early_and_late(times_s: ArrayLike, rules: CurveRules | None = None) -> tuple[int, int | None]:
+    """Indices of the early and the late phase; the one rule for outlines, early PE, hot spot, SER, FTV and the report.
 
-    With one post-contrast phase both are that phase.
+    The early phase is the post-contrast phase nearest to 150 s after injection, the earlier of two equally near ones.
+    The late phase is the one nearest to 450 s among those after the early one; None where there is none.
     """
     rules = rules or CurveRules()
     times = np.asarray(times_s, dtype=np.float64)
-    early = 1 + int(np.abs(times[1:] - rules.ser_early_s).argmin())
-    if early == len(times) - 1 and early > 1:
-        early -= 1
-    late = early + 1 + int(np.abs(times[early + 1 :] - rules.ser_late_s).argmin()) if early + 1 < len(times) else early
-    return early, late
+    early = 1 + int(np.abs(times[1:] - rules.early_s).argmin())
+    if early + 1 == len(times):
+        return early, None
+    return early, early + 1 + int(np.abs(times[early + 1 :] - rules.late_s).argmin())
 
 
 def signal_enhancement_ratio(signals: ArrayLike, times_s: ArrayLike, rules: CurveRules | None = None) -> Array:
     """SER = (S_early - S0) / (S_late - S0), without unit, shaped as the leading axes.
 
     NaN where the late enhancement is within 1 % of the baseline, where the baseline is not positive, or where
-    there is no late phase beside the early one.
+    there is no phase after the early one.
     """
     values = np.asarray(signals, dtype=np.float64)
-    early, late = ser_phases(times_s, rules)
+    early, late = early_and_late(times_s, rules)
     baseline = values[..., 0]
+    if late is None:
+        return np.full_like(baseline, np.nan)
     denominator = values[..., late] - baseline
-    usable = (np.abs(denominator) > NEGLIGIBLE_ENHANCEMENT * baseline) & (baseline > 0) & (late != early)
+    usable = (np.abs(denominator) > NEGLIGIBLE_ENHANCEMENT * baseline) & (baseline > 0)
     return (values[..., early] - baseline) / np.where(usable, denominator, np.nan)
 
 
@@ -206,7 +209,7 @@ def curve_parameters(
     early = early_maximum(values, times, rules)
     peak = 1 + np.nan_to_num(pe[..., 1:], nan=-np.inf).argmax(axis=-1)
     return CurveParameters(
-        early_pe_percent=pe[..., ser_phases(times, rules)[0]],
+        early_pe_percent=pe[..., early_and_late(times, rules)[0]],
         peak_pe_percent=np.where(undefined, np.nan, _at(pe, peak)),
         time_to_peak_s=np.where(undefined, np.nan, times[peak]),
         wash_in_percent_per_min=_at(pe, early) / (times[early] / 60.0),

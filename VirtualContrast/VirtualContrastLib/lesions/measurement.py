@@ -15,7 +15,7 @@ from scipy.spatial.distance import pdist
 
 from ..events import InputError
 from ..io.volumes import same_geometry, to_array
-from ..kinetics.parameters import check_times, percent_enhancement, ser_phases, signal_enhancement_ratio
+from ..kinetics.parameters import check_times, early_and_late, percent_enhancement, signal_enhancement_ratio
 from ..study import Phase
 
 Mask = NDArray[np.bool_]
@@ -36,14 +36,14 @@ class LesionMeasures:
     - early_pe_percent: PE of the mean signals at the early phase, the value that the lesion's curve has there.
     - peak_pe_percent: 95th percentile of voxel PE at the early phase, over voxels with a positive baseline; unlike the
       maximum it does not hang on one noisy voxel.
-    - ser: signal enhancement ratio of the mean signals, None with one post-contrast phase.
+    - ser: signal enhancement ratio of the mean signals, None where no phase follows the early one.
     - ftv_mm3: volume of voxels with early PE >= 70 % and SER >= 0, as UCSF's I-SPY 2 software counts
       functional tumor volume (Hylton et al., Radiology 279 (2016) 44). Its background threshold and
-      neighbor rule belong to finding the lesion and are not repeated here. With one post-contrast phase
-      the SER rule is left out.
+      neighbor rule belong to finding the lesion and are not repeated here. Without a late phase the SER rule is
+      left out.
 
-    Enhancement is None where there is no post-contrast phase. The early phase is the one nearest to 150
-    s, the late one nearest to 450 s.
+    Enhancement is None where there is no post-contrast phase. The early and the late phase are those of
+    `kinetics.parameters.early_and_late`.
     """
 
     label: int
@@ -129,7 +129,7 @@ def _feret(points: NDArray[np.float64]) -> float:
 
 @dataclass(frozen=True)
 class _Enhancement:
-    """Signals [k, j, i] before contrast, early and late; `late` is None with one post-contrast phase."""
+    """Signals [k, j, i] before contrast, early and late; `late` is None where no phase follows the early one."""
 
     baseline: NDArray[np.float32]
     early: NDArray[np.float32]
@@ -138,12 +138,13 @@ class _Enhancement:
     @classmethod
     def of(cls, phases: Sequence[Phase], labels: sitk.Image) -> _Enhancement:
         """Pick the phases by their times."""
-        early, late = ser_phases(check_times([phase.time_s for phase in phases]))
+        times = check_times([phase.time_s for phase in phases])
+        early, late = early_and_late(times)
         for phase in phases:
             difference = same_geometry(phase.image, labels)
             if difference:
                 raise InputError(f"A phase does not lie on the lesions' grid: {difference}")
-        last = to_array(phases[late].image) if late != early else None
+        last = to_array(phases[late].image) if late is not None else None
         return cls(to_array(phases[0].image), to_array(phases[early].image), last)
 
     def measure(self, mask: Mask, box: tuple[slice, ...], voxel_mm3: float) -> dict[str, float | None]:

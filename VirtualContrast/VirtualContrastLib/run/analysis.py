@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from ..events import Events
 from ..io.volumes import like, to_array
 from ..kinetics.agreement import Agreement, agreement
-from ..kinetics.curves import LesionCurve, lesion_curves
+from ..kinetics.curves import LesionCurve, early_phase, lesion_curves
 from ..kinetics.maps import kinetic_maps
-from ..kinetics.parameters import CurveRules
 from ..lesions.confidence import Evidence, LesionConfidence, lesion_confidence
 from ..lesions.measurement import LesionMeasures, measure_lesions
 from ..lesions.subtraction import subtract
@@ -195,17 +194,10 @@ def phase_results(
     )
 
 
-def early_phase(phases: Sequence[Phase]) -> Phase:
-    """The post-contrast phase nearest to 150 s after injection, where lesions are looked for."""
-    wanted = CurveRules().ser_early_s
-    return min(phases, key=lambda phase: abs((phase.time_s or 0.0) - wanted))
-
-
 def find_lesions(series: Series, net: LesionNet | None, events: Events) -> sitk.Image:
-    """Lesion labels of the series by `net`; by threshold where it is None, on phases that the model read if any."""
+    """Lesion labels of the series by `net`; where it is None by threshold on the early phase of the curves."""
     if net is None:
-        post = early_phase(series.input_phases or series.synthetic).image
-        return segment_by_threshold(series.pre, post, events=events)
+        return segment_by_threshold(series.pre, early_phase(series.phases).image, events=events)
     return net.segment({phase.index: phase.image for phase in series.phases}, events)
 
 

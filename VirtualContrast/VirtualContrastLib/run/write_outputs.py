@@ -9,10 +9,11 @@ from typing import Any
 from ..events import Events, Stage
 from ..export import tables
 from ..export.slicer_segmentation import with_segments
+from ..kinetics.curves import early_phase
 from ..metrics.image_pairs import PairMetrics
 from ..results.manifest import Manifest
 from ..results.writer import ResultWriter
-from .analysis import Analysis, Series, early_phase
+from .analysis import Analysis, Series
 from .settings import RunSettings
 
 PAIR_COLUMNS = tuple(field.name for field in dataclasses.fields(PairMetrics))
@@ -170,7 +171,7 @@ def _dicom(task: _Export) -> None:
     series = write_dicom_series(found.series.synthetic, folder, run, reference=reference)
     if found.labels is None:
         return
-    early = series[early_phase(found.series.synthetic).index]
+    early = series[early_phase([found.series.phases[0], *found.series.synthetic]).index]
     segments = write_segmentation(folder / "lesions_seg.dcm", found.labels, early, run)
     write_measurements(folder / "lesions_sr.dcm", found.measures, found.curves, found.labels, segments, series, run)
 

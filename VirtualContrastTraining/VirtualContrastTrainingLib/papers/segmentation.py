@@ -12,11 +12,11 @@ from typing import Any
 
 import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.kinetics.curves import early_phase
 from VirtualContrastLib.lesions.nnunet import LesionNet
 from VirtualContrastLib.lesions.threshold import segment_by_threshold
 from VirtualContrastLib.metrics.measure import definitions
 from VirtualContrastLib.models.catalog import resolve_model
-from VirtualContrastLib.run.analysis import early_phase
 from VirtualContrastLib.study import Phase
 from VirtualContrastLib.synthesis.device import choose_device
 
@@ -162,5 +162,5 @@ def _find_lesions(case: Path, folder: Path, net: LesionNet | None) -> sitk.Image
         for n in range(1, len(times))
     ]
     if net is None:
-        return segment_by_threshold(pre, early_phase(phases).image)
+        return segment_by_threshold(pre, early_phase([Phase(0, pre, 0.0, synthetic=False), *phases]).image)
     return net.segment({0: pre, **{phase.index: phase.image for phase in phases}})

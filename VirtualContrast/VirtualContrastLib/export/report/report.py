@@ -18,7 +18,7 @@ from ...kinetics.curves import LesionCurve
 from ...lesions.confidence import LesionConfidence
 from ...lesions.measurement import LesionMeasures
 from ...metrics.image_pairs import PairMetrics
-from ...results.manifest import MAMMOGRAM, Manifest
+from ...results.manifest import MAMMOGRAM, Manifest, acquired_inputs
 from ..content import DISCLAIMER, NO_LESIONS, TYPE_NAMES, ModelIdentity, RunIdentity, acquired_phases, breast_side
 from ..figures.run_figures import FigureFile, FigureInput
 from ..tables import agreement_rows, peak_uncertainty_percent
@@ -33,8 +33,7 @@ class ReportContent:
 
     `manifest` has its run id filled in. `reference` is the pre-contrast volume, for the side of lesions.
     `segmented` is False where no lesions were looked for. `agreement` and `metrics` come with real phases.
-    `times_s` are the synthetic phases' seconds after injection, by default the manifest's. `viewer` is what the viewer
-    shows; a page without it has figures alone.
+    `viewer` is what the viewer shows; a page without it has figures alone.
     """
 
     manifest: Manifest
@@ -46,7 +45,6 @@ class ReportContent:
     metrics: Sequence[PairMetrics] = ()
     segmented: bool = True
     confidence: Sequence[LesionConfidence] = ()
-    times_s: Sequence[float | None] = ()
     viewer: FigureInput | None = None
     run: RunIdentity = field(init=False)
 
@@ -238,8 +236,9 @@ def _methods(content: ReportContent) -> str:
     if content.manifest.kind == MAMMOGRAM:
         return style.section("Methods", *map(style.paragraph, words.mammogram_methods()))
     method = content.run.segmentation.id if content.run.segmentation else NO_LESIONS
-    times = content.times_s or [phase["time_s"] for phase in content.manifest.phases]
-    parts = [style.paragraph(text) for text in words.methods(method, times, content.run.acquired)]
+    synthetic = {phase["index"]: phase["time_s"] for phase in content.manifest.phases}
+    read = {index: time_s or 0.0 for index, time_s in acquired_inputs(content.manifest.inputs).items()}
+    parts = [style.paragraph(text) for text in words.methods(method, synthetic, read)]
     return style.section("Methods", *parts)
 
 

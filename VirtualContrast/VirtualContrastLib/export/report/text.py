@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from ...kinetics.parameters import CurveRules
+from ...kinetics.parameters import CurveRules, early_and_late
 from ...lesions.measurement import FTV_PE_PERCENT
 from ...lesions.threshold import ThresholdSettings
 from ..content import GIVEN, NO_LESIONS, THRESHOLD, ModelIdentity, acquired_phases
@@ -75,14 +75,17 @@ def lesion_header(unit: str) -> list[str]:
     ]  # fmt: skip
 
 
-def methods(segmentation: str, times_s: Sequence[float | None], acquired: Sequence[int] = ()) -> list[str]:
+def methods(segmentation: str, synthetic: Mapping[int, float], read: Mapping[int, float]) -> list[str]:
     """Paragraphs on how the numbers were made, with every threshold.
 
-    `segmentation` is a method or a model's id, `times_s` the synthetic phases' seconds after injection, `acquired` the
-    indices of the real phases that the model read.
+    Args:
+        segmentation: a method or a model's id.
+        synthetic: seconds after injection of the synthetic phases, by index.
+        read: the same of the real phases that the model read.
     """
-    rules = CurveRules()
-    times = ", ".join(f"{time_s:.0f}" for time_s in times_s if time_s is not None)
+    rules, acquired = CurveRules(), list(read)
+    times = ", ".join(f"{time_s:.0f}" for time_s in synthetic.values())
+    early, late = _early_and_late({**read, **synthetic})
     synthesis = (
         "The post-contrast phases were computed by a neural network from the pre-contrast volume alone; no "
         "contrast agent was given for them. Intensities of all phases were mapped with one set of "
@@ -98,16 +101,17 @@ def methods(segmentation: str, times_s: Sequence[float | None], acquired: Sequen
     if times:
         synthesis += f" They stand for {times} s after injection."
     kinetics = (
-        "Percent enhancement PE = 100 (S - S0) / S0, S0 before contrast. SER = (S early - S0) / (S late - "
-        f"S0), with the phases nearest to {rules.ser_early_s:.0f} s and {rules.ser_late_s:.0f} s. Curve "
-        f"type: the last phase against the highest signal within {rules.early_limit_s:.0f} s; more than "
-        f"{rules.plateau_percent:.0f} % above is type I (persistent), more than {rules.plateau_percent:.0f} "
-        "% below type III (washout), between them type II (plateau); no type below a peak PE of "
-        f"{rules.minimum_pe_percent:.0f} %, and none without a phase later than {rules.early_limit_s:.0f} "
-        f"s. Functional tumor volume: voxels with early PE of at least {FTV_PE_PERCENT:.0f} % and SER of at "
-        "least 0. Curves are means over all voxels of the outline."
+        "Percent enhancement PE = 100 (S - S0) / S0, S0 before contrast. The early phase is the one nearest to "
+        f"{rules.early_s:.0f} s after injection, here {early}; the late phase is the one nearest to "
+        f"{rules.late_s:.0f} s after it, here {late}. Early PE, hot spot, functional tumor volume and "
+        "SER = (S early - S0) / (S late - S0) rest on them. Curve type: the last phase against the highest signal "
+        f"within {rules.early_limit_s:.0f} s; more than {rules.plateau_percent:.0f} % above is type I (persistent), "
+        f"more than {rules.plateau_percent:.0f} % below type III (washout), between them type II (plateau); no type "
+        f"below a peak PE of {rules.minimum_pe_percent:.0f} %, and none without a phase later than "
+        f"{rules.early_limit_s:.0f} s. Functional tumor volume: voxels with early PE of at least "
+        f"{FTV_PE_PERCENT:.0f} % and SER of at least 0. Curves are means over all voxels of the outline."
     )
-    return [synthesis, _segmentation(segmentation, acquired), kinetics]
+    return [synthesis, _segmentation(segmentation, acquired, early), kinetics]
 
 
 def mammogram_methods() -> list[str]:
@@ -121,7 +125,23 @@ def mammogram_methods() -> list[str]:
     ]
 
 
-def _segmentation(method: str, acquired: Sequence[int]) -> str:
+def _early_and_late(times_s: Mapping[int, float]) -> tuple[str, str]:
+    """What the early and the late phase of a curve over these phases (seconds by index) are called."""
+    if not times_s:
+        return "none", "none"
+    indices = sorted(times_s)
+    early, late = early_and_late([0.0, *(times_s[index] for index in indices)])
+
+    def called(place: int | None) -> str:
+        if place is None:
+            return "none (so there is no SER)"
+        index = indices[place - 1]
+        return f"phase {index} ({times_s[index]:.0f} s)"
+
+    return called(early), called(late)
+
+
+def _segmentation(method: str, acquired: Sequence[int], early: str) -> str:
     if method == GIVEN:
         return "The outlines of the lesions were given by the user; the synthetic images had no part in them."
     if method == NO_LESIONS:
@@ -130,12 +150,10 @@ def _segmentation(method: str, acquired: Sequence[int]) -> str:
         on = "on the acquired and synthetic phases" if acquired else "on the synthetic phases"
         return f"Lesions were outlined by the network {method} {on}, unchecked by a reader."
     rule = ThresholdSettings()
-    on = f"the {acquired_phases(acquired)}" if acquired else "the synthetic phases"
     return (
-        f"Lesions were outlined by a threshold on {on}, inside the breasts: PE of at least "
-        f"{rule.pe_percent:.0f} % at the phase nearest to {CurveRules().ser_early_s:.0f} s, a signal before "
-        f"contrast of at least {rule.background_fraction:g} times the {rule.background_percentile:.0f}th "
-        f"percentile of the breasts, at least {rule.minimum_volume_mm3:.0f} mm³, and no longer than "
-        f"{rule.maximum_elongation:g} times their thickness (longer parts are taken for vessels). They were "
-        "not checked by a reader."
+        f"Lesions were outlined by a threshold on the early phase, {early}, inside the breasts: PE of at least "
+        f"{rule.pe_percent:.0f} %, a signal before contrast of at least {rule.background_fraction:g} times the "
+        f"{rule.background_percentile:.0f}th percentile of the breasts, at least {rule.minimum_volume_mm3:.0f} mm³, "
+        f"and no longer than {rule.maximum_elongation:g} times their thickness (longer parts are taken for vessels). "
+        "They were not checked by a reader."
     )
