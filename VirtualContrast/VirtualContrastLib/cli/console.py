@@ -1,20 +1,22 @@
-"""How a command speaks (bars on a terminal, plain lines, JSON lines for programs) and how it stops."""
+"""How a program of ours runs a command: how it speaks (bars on a terminal, plain lines, JSON lines), how it stops."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
+import os
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ..errors import UNFORESEEN, explain
-from ..events import Events, ExitCode, Stage, VirtualContrastError
+from ..errors import explain
+from ..events import Events, ExitCode, InputError, Stage
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -29,18 +31,18 @@ class Reporter:
         self.out = out
         self.err = err
         self._stage: Stage | None = None
-        self._told = 0.0
+        self._last_line = 0.0
 
     def progress(self, stage: Stage, done: int, total: int) -> None:
         """One line at the start of each stage, then at most one every 5 seconds."""
         now = time.monotonic()
-        if stage is self._stage and now - self._told < 5:
+        if stage is self._stage and now - self._last_line < 5:
             return
         if stage is self._stage:
             self._say(f"  {stage.value} {done}/{total}")
         else:
             self._say(f"{stage.value} ...")
-        self._stage, self._told = stage, now
+        self._stage, self._last_line = stage, now
 
     def warning(self, message: str) -> None:
         """One line on stderr."""
@@ -57,12 +59,12 @@ class Reporter:
         self._say(f"  {outcome.case} {outcome.status.value} in {outcome.seconds:.1f} s{note}")
 
     def done(self, text: str, **fields: Any) -> None:
-        """The last word of a command that went well: `text` for people, `fields` for programs."""
+        """The result of a command that succeeded: `text` for people, `fields` for programs."""
         self.close()
         print(text, file=self.out, flush=True)
 
     def error(self, message: str, code: ExitCode) -> None:
-        """The last word of a command that failed: one sentence."""
+        """Why a command failed, in one sentence."""
         self.close()
         self._say(f"Error: {message}")
 
@@ -71,6 +73,21 @@ class Reporter:
 
     def _say(self, text: str) -> None:
         print(text, file=self.err, flush=True)
+
+
+class QuietReporter(Reporter):
+    """As `Reporter`, without progress: the result, warnings and errors."""
+
+    def progress(self, stage: Stage, done: int, total: int) -> None:
+        """Nothing."""
+
+    def case_started(self, case: str, number: int, total: int) -> None:
+        """Nothing."""
+
+    def case_ended(self, outcome: CaseOutcome) -> None:
+        """One line for a case that failed."""
+        if outcome.message:
+            super().case_ended(outcome)
 
 
 class BarReporter(Reporter):
@@ -164,10 +181,12 @@ class JsonReporter(Reporter):
         print(json.dumps({"event": event, **fields}), file=self.out, flush=True)
 
 
-def make_reporter(json_lines: bool) -> Reporter:
-    """JSON lines when asked for, bars on a terminal where rich is installed, else plain lines."""
+def make_reporter(*, json_lines: bool = False, quiet: bool = False) -> Reporter:
+    """JSON lines when asked for, no progress when quiet, bars on a terminal where rich is installed, else lines."""
     if json_lines:
         return JsonReporter(sys.stdout, sys.stderr)
+    if quiet:
+        return QuietReporter(sys.stdout, sys.stderr)
     if sys.stderr is not None and sys.stderr.isatty():
         with contextlib.suppress(ImportError):
             import rich.progress  # noqa: F401
@@ -176,18 +195,45 @@ def make_reporter(json_lines: bool) -> Reporter:
     return Reporter(sys.stdout, sys.stderr)
 
 
-def guarded(action: Callable[[Reporter, Events], ExitCode], *, json_lines: bool, debug: bool) -> int:
+def run_program(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
+    """Run the command that `argv` names and return its exit code; whatever stops it becomes one sentence.
+
+    Args:
+        parser: made of `options.Parser`; each command was added by `options.add_command`.
+        argv: the arguments without the program's name.
+    """
+    try:
+        arguments = parser.parse_args(argv)
+    except SystemExit as stop:  # --help and --version end the process, which a host application must not
+        return stop.code if isinstance(stop.code, int) else int(ExitCode.DONE)
+    except InputError as error:
+        make_reporter(json_lines="--json" in argv).error(str(error), error.exit_code)
+        return int(error.exit_code)
+    return guarded(
+        lambda reporter, events: arguments.action(arguments, reporter, events),
+        reporter=make_reporter(json_lines=arguments.json, quiet=arguments.quiet),
+        debug=arguments.debug,
+    )
+
+
+def guarded(action: Callable[[Reporter, Events], ExitCode], *, reporter: Reporter, debug: bool = False) -> int:
     """Run a command's `action` and turn whatever stops it into one sentence and an exit code.
 
-    Prints of third-party code go to stderr, so that stdout holds the command's own words only. With `debug`
-    the traceback of an error follows its sentence.
+    Prints of third-party code go to stderr, so that stdout holds the command's own words only.
+
+    Args:
+        action: gets the reporter and the events that signals cancel.
+        reporter: tells people or programs of it.
+        debug: the traceback of an error follows its sentence.
     """
-    reporter = make_reporter(json_lines)
     events = Events([reporter])
     with contextlib.redirect_stdout(sys.stderr), cancelling_on_signals(events):
         try:
             code = action(reporter, events)
-        except (VirtualContrastError, KeyboardInterrupt, *UNFORESEEN) as error:
+        except BrokenPipeError:  # `... | head` has read enough; Python must not write the rest at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), reporter.out.fileno())
+            code = ExitCode.FAILED
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the boundary of the program
             message, code = explain(error)
             reporter.error(message, code)
             if debug:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
@@ -18,8 +19,11 @@ __all__ = [
     "Catalog",
     "CatalogEntry",
     "Kind",
+    "KnownModel",
+    "any_package",
     "downloaded_models_dir",
     "installed_models",
+    "known_models",
     "load_catalog",
     "remove",
     "resolve_model",
@@ -96,6 +100,44 @@ def load_catalog() -> Catalog:
         raise InputError(f"The model catalog {path} cannot be read: {error}") from error
     except ValidationError as error:
         raise InputError(f"The model catalog {path} is not valid: {first_problem(error)}") from error
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """A model as a list shows it; `where` is "embedded", "installed" or "not installed"."""
+
+    id: str
+    kind: str
+    where: str
+    title: str
+    default: bool
+
+
+def known_models() -> list[KnownModel]:
+    """Every model of the catalog, then those found on this machine only."""
+    installed = installed_models()
+    models = []
+    for entry in load_catalog().models:
+        where = "not installed"
+        if entry.id in installed:
+            where = "embedded" if entry.source == "embedded" else "installed"
+        models.append(KnownModel(entry.id, entry.kind, where, entry.title, entry.default))
+    known = {model.id for model in models}
+    for name, folder in installed.items():
+        if name not in known:
+            card = load_package(folder).card
+            where = "installed" if folder.is_relative_to(downloaded_models_dir()) else "embedded"
+            models.append(KnownModel(name, card.kind, where, card.title, False))
+    return models
+
+
+def any_package(id_or_path: str) -> ModelPackage:
+    """The package of an id or path, of either kind; raises InputError saying what to do."""
+    folder = installed_models().get(id_or_path)
+    if folder is not None:
+        return load_package(folder)
+    path = Path(id_or_path).expanduser()
+    return load_package(path) if path.exists() else resolve_model(id_or_path, "synthesis")
 
 
 def resolve_model(id_or_path: str, kind: str) -> ModelPackage:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..events import InputError
+from .settings import case_options
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".png", ".tif", ".tiff", ".dcm")
 _REAL_COLUMN = re.compile(r"real[1-9][0-9]*")
@@ -20,26 +22,24 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNOREC
 class BatchCase:
     """One case: its name (also its folder's name), the input as `io` takes it, and what it is compared with.
 
-    `times_s` are seconds after injection of the phases to make, None for the model's own; `real_times_s` those of the
-    real phases, None for those of their headers.
+    `settings` are those in which the case differs from the batch, by name, such as `times_s`.
     """
 
     name: str
     input: str
     real: tuple[str, ...] = ()
     lesions: str | None = None
-    times_s: tuple[float, ...] | None = None
-    real_times_s: tuple[float, ...] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_cases(source: str | Path) -> list[BatchCase]:
     """The cases of a table or a folder.
 
-    A table is a CSV file (comma or semicolon) with the columns case, input and optionally real1, real2 ...,
-    lesions, times, real_times (seconds, separated by spaces); relative paths start at the table's folder. In a folder
-    every volume file is a case, and every subfolder: one holding a volume called `pre` (its `phase_1`,
-    `phase_2` ... are the real phases) or a mammogram called `low_energy` (its `recombined` is the true one), one
-    holding a single volume, or a DICOM series.
+    A table is a CSV file (comma or semicolon) with the columns case, input and optionally real1, real2 ..., lesions,
+    and the columns of `case_options` (times in seconds, separated by spaces); relative paths start at the table's
+    folder. In a folder every volume file is a case, and every subfolder: one holding a volume called `pre` (its
+    `phase_1`, `phase_2` ... are the real phases) or a mammogram called `low_energy` (its `recombined` is the real
+    one), one holding a single volume, or a DICOM series.
 
     Raises:
         InputError: nothing to do, a wrong column, or a case name that is missing, double or no folder name.
@@ -79,13 +79,14 @@ def _cells(row: dict[str, str]) -> Iterable[str]:
 
 
 def _check_columns(columns: list[str], path: Path) -> None:
-    allowed = {"case", "input", "lesions", "times", "real_times"}
+    of_settings = tuple(case_options())
+    allowed = {"case", "input", "lesions", *of_settings}
     wrong = [name for name in columns if name not in allowed and not _REAL_COLUMN.fullmatch(name)]
     missing = [name for name in ("case", "input") if name not in columns]
     if wrong or missing or len(set(columns)) != len(columns):
         raise InputError(
             f"{path} has the columns {', '.join(columns)}; needed are case and input, and allowed are real1, "
-            "real2 ..., lesions, times and real_times, each once."
+            f"real2 ..., lesions, {', '.join(of_settings)}, each once."
         )
 
 
@@ -103,8 +104,7 @@ def _case(row: dict[str, str], path: Path, line: int) -> BatchCase:
         input=_located(values["input"], path.parent),
         real=tuple(_located(value, path.parent) for _, value in reals),
         lesions=_located(values["lesions"], path.parent) if values.get("lesions") else None,
-        times_s=_times(values.get("times", ""), path, line),
-        real_times_s=_times(values.get("real_times", ""), path, line),
+        settings=_settings(values, path, line),
     )
 
 
@@ -113,12 +113,19 @@ def _located(value: str, folder: Path) -> str:
     return str(folder.absolute() / Path(value).expanduser())
 
 
-def _times(cell: str, path: Path, line: int) -> tuple[float, ...] | None:
-    try:
-        times = tuple(float(part) for part in re.split(r"[\s;|]+", cell) if part)
-    except ValueError as error:
-        raise InputError(f"{path} line {line}: times must be seconds separated by spaces, not {cell!r}.") from error
-    return times or None
+def _settings(values: Mapping[str, str], path: Path, line: int) -> dict[str, Any]:
+    """The settings that a row gives, by name."""
+    settings = {}
+    for column, (name, option) in case_options().items():
+        cell = values.get(column, "")
+        try:
+            value = option.parse(cell)
+        except ValueError as error:
+            what = f"{option.unit or 'values'} separated by spaces" if option.many else f"one {option.kind.__name__}"
+            raise InputError(f"{path} line {line}: {column} must be {what}, not {cell!r}.") from error
+        if value is not None:
+            settings[name] = value
+    return settings
 
 
 def _from_folder(folder: Path) -> list[BatchCase]:

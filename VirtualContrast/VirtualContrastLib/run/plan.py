@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 GIVEN = "given"
 
-_NOT_OF_THE_RESULT = ("resume", "overwrite", "real_times_s")  # the times of real phases are told with the inputs
-_TOLD_OTHERWISE = ("model", "segmentation", "device")  # by the hashes of the weights; the device changes no number
-
 
 class GivenLesions(NamedTuple):
     """The user's own lesions, as labels 1..n on the grid of the study."""
@@ -109,8 +106,7 @@ class Plan:
     @property
     def told_settings(self) -> dict[str, Any]:
         """The settings that made the result, for the manifest: models by their ids."""
-        settings = dataclasses.asdict(self.settings) | {"model": self.card.id, "segmentation": self.segmentation}
-        return {name: value for name, value in settings.items() if name not in _NOT_OF_THE_RESULT}
+        return self.settings.recorded() | {"model": self.card.id, "segmentation": self.segmentation}
 
 
 def synthesis_package(settings: RunSettings) -> ModelPackage:
@@ -187,19 +183,16 @@ def make_plan(given: RunInput, settings: RunSettings, synthesis: ModelPackage, e
         segmentation=segmentation,
         lesion_package=lesion_package,
         inputs=inputs,
-        fingerprint=_fingerprint(
-            settings=settings,
-            model=card.weights_sha256,
-            segmentation=lesion_package.card.weights_sha256 if lesion_package else segmentation,
-            inputs=inputs,
+        fingerprint=fingerprint(
+            {
+                "engine": provenance.__version__,
+                "model": card.weights_sha256,
+                "segmentation": lesion_package.card.weights_sha256 if lesion_package else segmentation,
+                "inputs": inputs,
+                "settings": settings.deciding(),
+            }
         ),
     )
-
-
-def _fingerprint(settings: RunSettings, **parts: object) -> str:
-    told_otherwise = (*_NOT_OF_THE_RESULT, *_TOLD_OTHERWISE)
-    values = {name: value for name, value in dataclasses.asdict(settings).items() if name not in told_otherwise}
-    return fingerprint({"engine": provenance.__version__, "settings": values, **parts})
 
 
 def _check_possible(given: RunInput, settings: RunSettings, card: ModelCard) -> None:

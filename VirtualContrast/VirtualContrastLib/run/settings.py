@@ -1,66 +1,204 @@
-"""What a user chooses for a run."""
+"""What a user chooses for a run: every setting declared once, with all that commands, tables and panels say of it."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..events import InputError
+from ..synthesis.device import Device
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
 FORMATS = {"nrrd": ".nrrd", "nifti": ".nii.gz"}
 AUTO, THRESHOLD, NONE = "auto", "threshold", "none"
+MOST_PASSES = 100
+LARGEST_PIXEL_MM = 10.0
+
+_OPTION = "option"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting as it is offered outside of Python.
+
+    - flag: of the command line.
+    - help: one line; it begins in lower case and has no period, as the command line shows it.
+    - kind: type of one value; a bool is a switch.
+    - many: it is a rising list of values.
+    - metavar: what the help calls a value.
+    - choices: the only values, where they can be listed.
+    - least, most, unit: of a number.
+    - column: of a table of cases in which each case may have its own; "" where it is one for all.
+    - changes_result: it is part of the fingerprint. Models are so by the hash of their weights, times of real phases
+      by the description of the inputs.
+    - recorded: the manifest tells it.
+    """
+
+    flag: str
+    help: str
+    kind: type = str
+    many: bool = False
+    metavar: str | None = None
+    choices: tuple[str, ...] = ()
+    least: float | None = None
+    most: float | None = None
+    unit: str = ""
+    column: str = ""
+    changes_result: bool = True
+    recorded: bool = True
+
+    def parse(self, text: str) -> Any:
+        """The value of a cell of a table, values of a list separated by blanks; None for an empty one.
+
+        Raises:
+            ValueError: the cell holds something else.
+        """
+        parts = [part for part in re.split(r"[\s;|]+", text) if part]
+        if not parts:
+            return None
+        if self.many:
+            return tuple(self.kind(part) for part in parts)
+        return self.kind(text.strip())
+
+
+def _setting(default: Any, flag: str, help: str, **more: Any) -> Any:
+    return dataclasses.field(default=default, metadata={_OPTION: Option(flag, help, **more)})
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Settings of a run.
+    """Settings of a run; `options()` tells of each what it is.
 
-    model: id or path of the synthesis model, "" for the catalog's default. segmentation: "auto" (the
-    default lesion network where it is installed, else threshold), "threshold", "none", or id or path of a
-    segmentation model. Not used when the lesions are given. device: auto, cpu, cuda or mps. uncertainty:
-    number of perturbed syntheses behind the uncertainty maps, 0 for none; seed: of those perturbations.
-    times_s: seconds after injection of the post-contrast phases, None for the header's (real) and the
-    model's own (synthetic); as many as the model has phases, or as there are real phases. For models of
-    free times: of the phases to make, any number. real_times_s: of the real phases, None for the header's.
-    format: nrrd or nifti for phases, subtractions, uncertainty and maps. dicom: also write DICOM series, SEG and SR.
-    pixel_spacing_mm: pixel size of a picture, which has none. resume: keep a whole result of the same job;
-    overwrite: replace a result that is there.
+    Raises:
+        InputError: a value that makes no sense.
     """
 
-    model: str = ""
-    segmentation: str = AUTO
-    device: str = "auto"
-    uncertainty: int = 0
-    times_s: tuple[float, ...] | None = None
-    format: str = "nrrd"
-    dicom: bool = False
-    pixel_spacing_mm: float | None = None
-    seed: int = 0
-    resume: bool = False
-    overwrite: bool = False
-    real_times_s: tuple[float, ...] | None = None
+    model: str = _setting(
+        "", "--model", "synthesis model (default: the catalog's)", metavar="ID|PATH", changes_result=False
+    )
+    segmentation: str = _setting(
+        AUTO,
+        "--segmentation",
+        "what finds lesions; auto is the default model where installed, else the threshold rule",
+        metavar="ID|PATH|auto|threshold|none",
+        changes_result=False,
+    )
+    device: str = _setting(
+        Device.AUTO.value, "--device", "where to compute", choices=tuple(Device), changes_result=False
+    )
+    uncertainty: int = _setting(
+        0,
+        "--uncertainty",
+        "uncertainty maps from N perturbed syntheses (2 or more)",
+        kind=int,
+        metavar="N",
+        least=0,
+        most=MOST_PASSES,
+    )
+    times_s: tuple[float, ...] | None = _setting(
+        None,
+        "--times",
+        "seconds after injection of the phases to make: any number for a model of free times (time-conditioned, "
+        "iterU-Net), else as many as the model makes; default: the model's",
+        kind=float,
+        many=True,
+        metavar="S",
+        least=0,
+        unit="seconds",
+        column="times",
+    )
+    format: str = _setting("nrrd", "--format", "file format of the volumes", choices=tuple(FORMATS))
+    dicom: bool = _setting(False, "--dicom", "also write DICOM series, segmentation and report", kind=bool)
+    pixel_spacing_mm: float | None = _setting(
+        None,
+        "--pixel-spacing",
+        "pixel size of a picture (PNG, TIFF)",
+        kind=float,
+        metavar="MM",
+        least=0,
+        most=LARGEST_PIXEL_MM,
+        unit="mm",
+    )
+    seed: int = _setting(0, "--seed", "seed of the perturbations", kind=int, metavar="N")
+    resume: bool = _setting(
+        False,
+        "--resume",
+        "keep results that are whole and of the same input and settings",
+        kind=bool,
+        changes_result=False,
+        recorded=False,
+    )
+    overwrite: bool = _setting(
+        False, "--overwrite", "replace results that exist", kind=bool, changes_result=False, recorded=False
+    )
+    real_times_s: tuple[float, ...] | None = _setting(
+        None,
+        "--real-times",
+        "seconds after injection of the real phases (default: those of their headers)",
+        kind=float,
+        many=True,
+        metavar="S",
+        least=0,
+        unit="seconds",
+        column="real_times",
+        changes_result=False,
+        recorded=False,
+    )
 
     def __post_init__(self) -> None:
-        if self.device not in DEVICES:
-            raise InputError(f"There is no device {self.device!r}; use one of {', '.join(DEVICES)}.")
-        if self.format not in FORMATS:
-            raise InputError(f"There is no format {self.format!r}; use one of {', '.join(FORMATS)}.")
-        if not 0 <= self.uncertainty <= 100 or self.uncertainty == 1:
-            raise InputError("Uncertainty needs 2 to 100 perturbed syntheses, or 0 for none.")
-        spacing = self.pixel_spacing_mm
-        if spacing is not None and not (math.isfinite(spacing) and 0 < spacing <= 10):
-            raise InputError(f"A pixel spacing of {spacing} mm is not plausible; give it in millimeters, up to 10.")
-        for times in (self.times_s, self.real_times_s):
-            if times is not None and not _rises(times):
+        for name, option in options().items():
+            value = getattr(self, name)
+            if option.choices and value not in option.choices:
+                raise InputError(f"There is no {name} {value!r}; use one of {', '.join(option.choices)}.")
+            if option.many and value is not None and not _rises(value):
                 raise InputError(
                     "Times must be seconds after injection, above 0 and rising, one per post-contrast phase."
                 )
+        if not 0 <= self.uncertainty <= MOST_PASSES or self.uncertainty == 1:
+            raise InputError(f"Uncertainty needs 2 to {MOST_PASSES} perturbed syntheses, or 0 for none.")
+        spacing = self.pixel_spacing_mm
+        if spacing is not None and not (math.isfinite(spacing) and 0 < spacing <= LARGEST_PIXEL_MM):
+            raise InputError(
+                f"A pixel spacing of {spacing} mm is not plausible; give it in millimeters, up to {LARGEST_PIXEL_MM:g}."
+            )
 
     @property
     def suffix(self) -> str:
         """File suffix of volumes."""
         return FORMATS[self.format]
+
+    def deciding(self) -> dict[str, Any]:
+        """The settings that belong to the fingerprint, by name."""
+        return {name: getattr(self, name) for name, option in options().items() if option.changes_result}
+
+    def recorded(self) -> dict[str, Any]:
+        """The settings that the manifest tells, by name."""
+        return {name: getattr(self, name) for name, option in options().items() if option.recorded}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> RunSettings:
+        """The settings from what JSON made of `dataclasses.asdict`: it has no tuples.
+
+        Raises:
+            InputError: a setting that there is not, or a value that makes no sense.
+        """
+        known = options()
+        if unknown := sorted(set(values) - set(known)):
+            raise InputError(f"There is no setting {unknown[0]!r}; the settings are {', '.join(known)}.")
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def options() -> dict[str, Option]:
+    """Every setting's declaration by the name of its field, in the order of the fields."""
+    return {field.name: field.metadata[_OPTION] for field in dataclasses.fields(RunSettings)}
+
+
+def case_options() -> dict[str, tuple[str, Option]]:
+    """Name of the field and declaration of the settings that each case of a batch may have, by column."""
+    return {option.column: (name, option) for name, option in options().items() if option.column}
 
 
 def _rises(times: tuple[float, ...]) -> bool:

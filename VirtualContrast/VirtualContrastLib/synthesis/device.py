@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,8 +13,21 @@ if TYPE_CHECKING:
     import torch
 
 MIN_FREE_BYTES = 2**30
-DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")
+
+
+class Device(enum.StrEnum):
+    """Where a user may want to compute; the one list of devices."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+    @classmethod
+    def real(cls) -> list[Device]:
+        """Every device that is one, without the choice to leave it open."""
+        return [device for device in cls if device is not cls.AUTO]
 
 
 @dataclass(frozen=True)
@@ -37,8 +51,8 @@ def choose_device(wanted: str = "auto", *, precision: str = "fp32") -> DeviceCho
     Raises InputError where the device wanted does not exist or fails the test computation; "auto" never
     fails.
     """
-    if wanted not in DEVICES:
-        raise InputError(f"There is no device '{wanted}'; use one of {', '.join(DEVICES)}.")
+    if wanted not in list(Device):
+        raise InputError(f"There is no device '{wanted}'; use one of {', '.join(Device)}.")
     if precision not in PRECISIONS:
         raise InputError(f"There is no precision '{precision}'; use one of {', '.join(PRECISIONS)}.")
     problems: list[str] = []

@@ -1,0 +1,111 @@
+"""Brings a model into the user's models: a package folder or zip, a pix2pixHD checkpoint, or an nnU-Net result."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..events import Events, InputError
+from ..files import atomic_folder
+from .import_checkpoint import import_nnunet, import_pix2pixhd
+from .package import ModelPackage, load_package
+from .paths import CARD_NAME, downloaded_models_dir, installed_models
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """What to import, and what its files do not tell.
+
+    - source: a package folder or zip, a checkpoint (.pth, .pt, or a zip with one), or an nnU-Net result folder.
+    - id, title: of the new model; by default after the name of the source.
+    - license: terms of use of the weights.
+    - layout, times_s, spacing_mm: of a pix2pixHD generator, see `import_pix2pixhd`.
+    - config: options of the pix2pixHD generator, or of the nnU-Net's segmentation.
+    - channels: `pre`, `phase_N` or `subtraction_N` for each input channel of an nnU-Net.
+    """
+
+    source: Path
+    id: str | None = None
+    title: str = ""
+    license: str = "unknown; ask the authors of the checkpoint"
+    layout: Literal["single", "joint"] = "single"
+    times_s: Sequence[float] | None = None
+    spacing_mm: float | None = None
+    config: Mapping[str, Any] | None = None
+    channels: Sequence[str] | None = None
+
+
+def import_model(request: ImportRequest, events: Events | None = None) -> ModelPackage:
+    """Make a package of what `request` names in the folder of the user's models.
+
+    Raises:
+        InputError: it does not exist, is no model, or there is a model of that id already.
+    """
+    source = request.source
+    if not source.exists():
+        raise InputError(f"{source} does not exist; give a checkpoint, an nnU-Net folder or a model package.")
+    if (source / "plans.json").is_file() and not (source / CARD_NAME).is_file():
+        return _import_nnunet(request)
+    if source.suffix.lower() in (".pth", ".pt") or _is_checkpoint_zip(source):
+        return _import_pix2pixhd(request, events)
+    return _install(source)
+
+
+def _is_checkpoint_zip(source: Path) -> bool:
+    """True for a zip that holds a checkpoint and no model card."""
+    if not zipfile.is_zipfile(source):
+        return False
+    with zipfile.ZipFile(source) as archive:
+        names = [Path(name).name for name in archive.namelist()]
+    return CARD_NAME not in names and any(name.endswith(".pth") for name in names)
+
+
+def _import_pix2pixhd(request: ImportRequest, events: Events | None) -> ModelPackage:
+    name = request.id or request.source.stem
+    return import_pix2pixhd(
+        request.source,
+        _new_folder(name),
+        model_id=name,
+        title=request.title or f"pix2pixHD generator {name}",
+        layout=request.layout,
+        config=request.config,
+        times_s=request.times_s,
+        spacing_mm=request.spacing_mm,
+        license=request.license,
+        events=events,
+    )
+
+
+def _import_nnunet(request: ImportRequest) -> ModelPackage:
+    if not request.channels:
+        raise InputError("An nnU-Net needs --channels: pre, phase_N or subtraction_N for each input channel.")
+    name = request.id or request.source.name
+    return import_nnunet(
+        request.source,
+        _new_folder(name),
+        model_id=name,
+        title=request.title or f"nnU-Net {name}",
+        channels=request.channels,
+        options=request.config,
+        license=request.license,
+    )
+
+
+def _install(source: Path) -> ModelPackage:
+    """Copy a package into the user's models after checking its weights."""
+    package = load_package(source)
+    package.verify()
+    folder = _new_folder(package.card.id)
+    with atomic_folder(folder) as staging:
+        shutil.copytree(package.folder, staging, dirs_exist_ok=True)
+    return load_package(folder)
+
+
+def _new_folder(name: str) -> Path:
+    if name in installed_models():
+        raise InputError(f"There is a model '{name}' already; remove it first or give another name with --id.")
+    return downloaded_models_dir() / name
