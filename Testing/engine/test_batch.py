@@ -192,14 +192,14 @@ def test_a_table_gives_cases_with_paths_relative_to_it(tmp_path):
         str(tmp_path / "x/pre.nii.gz"),
         (str(tmp_path / "x/1.nii.gz"), "/abs/2.nii.gz"),
         None,
-        (90.0, 220.5),
+        {"times_s": (90.0, 220.5)},
     )
-    assert second == BatchCase("b", str(tmp_path / "y, z/dicom@2"), (), str(tmp_path / "m.nrrd"), None)
+    assert second == BatchCase("b", str(tmp_path / "y, z/dicom@2"), (), str(tmp_path / "m.nrrd"))
 
 
 def test_a_semicolon_table_of_a_spreadsheet_is_read_as_well(tmp_path):
     (case,) = read_cases(write_table(tmp_path, "case;input;times\r\nÄrztin 1;a.nrrd;60 120\r\n"))
-    assert (case.name, case.times_s) == ("Ärztin 1", (60.0, 120.0))
+    assert (case.name, case.settings) == ("Ärztin 1", {"times_s": (60.0, 120.0)})
 
 
 @pytest.mark.parametrize(

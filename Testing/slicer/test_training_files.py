@@ -164,6 +164,6 @@ def test_pictures_come_in_the_order_of_the_stages(tmp_path):
     for name in ("samples/epoch_0001.png", "warm_up/samples/epoch_0002.png", "warm_up/samples/epoch_0001.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    (tmp_path / "samples" / "epoch_0002.png.partial").touch()
+    (tmp_path / "samples" / "epoch_0002.png.partial-0a1b2c3d").touch()
     found = [path.relative_to(tmp_path).as_posix() for path in RunFolder(tmp_path).samples()]
     assert found == ["warm_up/samples/epoch_0001.png", "warm_up/samples/epoch_0002.png", "samples/epoch_0001.png"]

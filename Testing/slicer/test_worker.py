@@ -11,7 +11,8 @@ from VirtualContrastLib.events import Stage
 from VirtualContrastLib.results.manifest import load_result
 from VirtualContrastLib.run.settings import RunSettings
 from VirtualContrastLib.slicer_app.run.engine_process import EngineProcess
-from VirtualContrastLib.worker.protocol import Estimate, LineSplitter, RunRequest, decode, encode, told_time
+from VirtualContrastLib.worker.estimate import Estimate, told_time
+from VirtualContrastLib.worker.protocol import LineSplitter, RunRequest, Warned, decode, encode
 
 
 class Listener:
@@ -77,17 +78,19 @@ def wait_for_partial(host, out):
 
 
 def test_lines_come_whole_from_chunks_that_split_lines_and_characters():
-    message = encode({"event": "warning", "message": "Größe 3 µm · 造影"})
+    message = encode(Warned(1, "Größe 3 µm · 造影"))
     data = b"plain text\r\n" + message + b"no end"
     for size in range(1, len(data)):
         splitter = LineSplitter()
         lines = [line for start in range(0, len(data), size) for line in splitter.feed(data[start : start + size])]
         assert lines[0] == "plain text"
-        assert decode(lines[1])["message"] == "Größe 3 µm · 造影"
+        assert decode(lines[1]) == Warned(1, "Größe 3 µm · 造影")
         assert (len(lines), splitter.flush(), splitter.flush()) == (2, ["no end"], [])
 
 
-@pytest.mark.parametrize("line", ["", "{", "{broken", "[1]", '{"no": "event"}', '{"event": 3}', "Traceback"])
+@pytest.mark.parametrize(
+    "line", ["", "{", "{broken", "[1]", '{"no": "message"}', '{"message": 3}', '{"message": "Bye"}', "Traceback"]
+)
 def test_a_line_that_is_no_message_is_told_apart(line):
     assert decode(line) is None
 
@@ -150,10 +153,10 @@ def test_the_device_is_told_with_its_reason(host, make_worker):
     worker.ask_device("cpu", answers.append)
     worker.ask_device("mps", answers.append)
     host.wait_until(lambda: len(answers) == 2, 60)
-    assert (answers[0]["device"], answers[0]["usable"]) == ("cpu", True)
-    assert "threads" in answers[0]["reason"]
-    assert not answers[1]["usable"]
-    assert "MPS" in answers[1]["reason"]
+    assert (answers[0].device, answers[0].usable) == ("cpu", True)
+    assert "threads" in answers[0].reason
+    assert not answers[1].usable
+    assert "MPS" in answers[1].reason
 
 
 # ---- ends ---------------------------------------------------------------------------------------------------------

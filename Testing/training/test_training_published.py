@@ -157,7 +157,7 @@ def test_cases_on_disk_give_the_samples_of_cases_in_memory(cases, tmp_path):
                 a, b = one[(2, item)], other[(2, item)]
                 assert all(torch.equal(a[name], b[name]) for name in a)
     assert isinstance(load_cases(cases, str(tmp_path))[0].series[0], np.memmap)
-    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob("*.partial*"))
 
 
 def test_cases_are_trained_on_in_the_view_that_the_engine_gives_its_networks(cases, tmp_path):

@@ -12,13 +12,14 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from ..events import Events, InputError
+from ..files import sha256_of
 from ..study import Phase, Source, Study
 from .dicom import series
 from .dicom.headers import is_dicom
 from .formats import metaimage, nifti, nrrd, picture
 from .loaded import Loaded
 from .validation import check_volume
-from .volumes import same_geometry, sha256_of, suffix_of
+from .volumes import same_geometry, suffix_of
 from .zero_level import without_values_below_zero
 
 _READERS: dict[str, Callable[[Path, int | None], Loaded]] = {
@@ -146,7 +147,7 @@ def _checked(
     """Load one volume, hash its files, pass the gate and report warnings."""
     events.check_cancelled()
     loaded = load(spec, pixel_spacing_mm)
-    source = Source(loaded.files, loaded.format, sha256_of(loaded.files), loaded.modality, loaded.headers)
+    source = Source(loaded.files, loaded.format, sha256_of(*loaded.files), loaded.modality, loaded.headers)
     check_volume(loaded.image, source, expected=expected, events=events)
     about_measures_only = expected == "MG" and loaded.format in picture.PICTURES  # a mammogram is not measured
     for warning in () if about_measures_only else loaded.warnings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
@@ -19,7 +18,6 @@ _GEOMETRY_TOLERANCE = 0.01
 """Two volumes are at the same place when no corner is further apart than this part of the smallest voxel
 side.
 """
-_CHUNK = 1 << 20
 
 
 @contextmanager
@@ -130,13 +128,3 @@ def write(image: sitk.Image, path: Path, *, comment: str | None = None) -> None:
         raise VirtualContrastError(
             f"{path.name} could not be written; check that the folder exists, is writable and has space left."
         ) from error
-
-
-def sha256_of(paths: Sequence[Path]) -> str:
-    """SHA-256 (hex) of the bytes of all files in the order given, read in pieces."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-    return digest.hexdigest()

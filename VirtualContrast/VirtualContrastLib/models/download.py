@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import shutil
 import time
 import urllib.error
@@ -15,8 +14,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..events import Events, InputError, Stage, VirtualContrastError
+from ..files import free_bytes, replace_folder, sha256_of
 from .catalog import CatalogEntry, downloaded_models_dir
-from .package import ModelPackage, cache_dir, load_package, replace_folder, sha256_of_file
+from .package import ModelPackage, cache_dir, load_package
 
 CHUNK_BYTES = 2**18
 _TRANSIENT = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError)
@@ -50,7 +50,7 @@ def download(entry: CatalogEntry, events: Events, *, policy: Policy | None = Non
             f"The model '{entry.id}' has no SHA-256 in the catalog, so it is not downloaded. {entry.manual_import}"
         )
     archive = cache_dir() / "downloads" / f"{entry.id}-{entry.sha256[:12]}.zip"
-    if not (archive.is_file() and sha256_of_file(archive) == entry.sha256):
+    if not (archive.is_file() and sha256_of(archive) == entry.sha256):
         _fetch_from_mirrors(entry, archive, events, policy)
     package = _install(entry, archive)
     shutil.rmtree(cache_dir() / "packages" / entry.sha256, ignore_errors=True)
@@ -73,7 +73,7 @@ def _install(entry: CatalogEntry, archive: Path) -> ModelPackage:
 def _fetch_from_mirrors(entry: CatalogEntry, archive: Path, events: Events, policy: Policy) -> None:
     """Bring the bytes of `entry` to `archive` from the first mirror that delivers them right."""
     archive.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(archive.parent).free
+    free = free_bytes(archive.parent)
     if entry.size_bytes is not None and free < 2 * entry.size_bytes:
         raise InputError(
             f"{archive.parent} has {free >> 20} MiB free; the model '{entry.id}' needs {entry.size_bytes >> 19} MiB."
@@ -83,9 +83,9 @@ def _fetch_from_mirrors(entry: CatalogEntry, archive: Path, events: Events, poli
     for url in entry.urls:
         problem = _fetch_with_retries(url, part, entry, events, policy)
         if problem is None:
-            found = sha256_of_file(part)
+            found = sha256_of(part)
             if found == entry.sha256:
-                os.replace(part, archive)  # noqa: PTH105
+                part.replace(archive)
                 return
             part.unlink()
             problem = f"SHA-256 differs ({found[:12]}...)"

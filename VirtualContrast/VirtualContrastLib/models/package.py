@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import stat
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from ..events import InputError
+from ..files import atomic_folder, sha256_of
 from ..networks.architectures import architecture
 from . import strict_json
 from .card import ArchitectureSpec, InPlane, Inputs, IntensitySpec, Metric, ModelCard, Outputs
@@ -103,7 +102,7 @@ class ModelPackage:
                 f"The model '{self.card.id}' lacks {WEIGHTS_NAME}: looked for {self.weights_path}; "
                 "download or import the model again."
             )
-        found = sha256_of_file(self.weights_path)
+        found = sha256_of(self.weights_path)
         if not self.card.weights_sha256 or found != self.card.weights_sha256:
             expected = self.card.weights_sha256 or "none"
             raise InputError(
@@ -213,9 +212,7 @@ def save_package(
     folder = Path(folder)
     if folder.exists() and not (folder.is_dir() and ((folder / CARD_NAME).is_file() or _is_empty(folder))):
         raise InputError(f"{folder} exists and is not a model package; choose another place.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with atomic_folder(folder) as staging:
         tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state_dict.items()}
         save_file(tensors, staging / WEIGHTS_NAME)
         (staging / WEIGHTS_NAME).chmod(0o644)  # safetensors makes private files
@@ -224,34 +221,15 @@ def save_package(
             data = content.encode() if isinstance(content, str) else content
             _inside(staging, name).write_bytes(data)
         card = write_card(staging, card)
-        os.chmod(staging, 0o755)  # noqa: PTH101  (mkdtemp makes private folders)
-        replace_folder(staging, folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return ModelPackage(card, folder)
 
 
 def write_card(folder: Path, card: ModelCard) -> ModelCard:
     """Write `card` into a package folder with the SHA-256 of every other file that lies there; returns that card."""
-    hashes = {name: sha256_of_file(folder / name) for name in _files_of(folder) if name != CARD_NAME}
+    hashes = {name: sha256_of(folder / name) for name in _files_of(folder) if name != CARD_NAME}
     card = card.model_copy(update={"weights_sha256": hashes.pop(WEIGHTS_NAME), "files": hashes})
     (folder / CARD_NAME).write_bytes((card.model_dump_json(indent=2) + "\n").encode())
     return card
-
-
-def replace_folder(staging: Path, folder: Path) -> None:
-    """Put the folder `staging` in the place of `folder` on the same file system; an old one goes after."""
-    old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
-    if folder.exists():
-        folder.rename(old)
-    staging.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def sha256_of_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, in lower-case hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _files_of(folder: Path) -> list[str]:
@@ -282,15 +260,10 @@ def first_problem(error: ValidationError) -> str:
 
 def _unpacked(archive: Path) -> Path:
     """Folder of the unpacked zip, unpacking it where that was not done before."""
-    folder = cache_dir() / "packages" / sha256_of_file(archive)
+    folder = cache_dir() / "packages" / sha256_of(archive)
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".unpack-", dir=folder.parent))
-        try:
+        with atomic_folder(folder) as staging:
             _extract(archive, staging)
-            replace_folder(staging, folder)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
     if (folder / CARD_NAME).is_file():
         return folder
     inner = [entry for entry in folder.iterdir() if (entry / CARD_NAME).is_file()]

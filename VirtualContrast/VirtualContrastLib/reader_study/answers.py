@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..events import InputError
-from ..results.manifest import write_text
+from ..files import write_text
 from .study_list import BPE, REAL, SYNTHETIC
 
 SCHEMA_VERSION = 1

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..events import InputError
-from ..results.manifest import write_text
+from ..files import write_text
 from . import answers
 from .answers import REFERENCE, Answer, Log
 from .study_list import SYNTHETIC, ReadingList

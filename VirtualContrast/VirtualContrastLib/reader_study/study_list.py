@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..events import InputError
+from ..files import write_text
 from ..io.read import read_volume
 from ..io.volumes import same_geometry
-from ..results.manifest import load_result, write_text
+from ..results.manifest import load_result
 
 REAL, SYNTHETIC = "real", "synthetic"
 BPE = ("a", "b", "c", "d")

@@ -18,14 +18,13 @@ import dataclasses
 import datetime
 import hashlib
 import json
-import os
-import secrets
 from pathlib import Path
 from typing import Any
 
 import SimpleITK as sitk
 
 from ..events import InputError
+from ..files import sha256_of
 from ..study import Phase
 
 SCHEMA_VERSION = 1
@@ -127,38 +126,14 @@ def verify_result(folder: str | Path) -> list[str]:
         path = result.folder / name
         if not path.is_file():
             problems.append(f"{name} is missing.")
-        elif sha256_file(path) != digest:
+        elif sha256_of(path) != digest:
             problems.append(f"{name} was changed since it was made.")
     return problems
-
-
-def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint(parts: object) -> str:
     """SHA-256 over the canonical JSON form of `parts`."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False).encode()).hexdigest()
-
-
-def write_json(path: Path, data: object) -> None:
-    """Write JSON so that `path` holds either its old content or all of the new one, also after a crash."""
-    write_text(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text so that `path` holds either its old content or all of the new one."""
-    temporary = path.with_name(f"{path.name}.tmp-{secrets.token_hex(3)}")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def now_utc() -> datetime.datetime:

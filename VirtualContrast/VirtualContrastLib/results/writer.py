@@ -11,14 +11,14 @@ import dataclasses
 import errno
 import gzip
 import os
-import shutil
 from pathlib import Path
 from types import TracebackType
 
 import SimpleITK as sitk
 
 from ..events import InputError, VirtualContrastError
-from .manifest import MANIFEST, Manifest, Result, sha256_file, write_json
+from ..files import free_bytes, sha256_of, write_json
+from .manifest import MANIFEST, Manifest, Result
 from .staging import OWNER, Staging, recover
 
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
@@ -93,7 +93,7 @@ class ResultWriter:
             InputError: meanwhile something else came to be there.
         """
         files = sorted(path for path in self.staging.rglob("*") if path.is_file() and path.name != OWNER)
-        outputs = {path.relative_to(self.staging).as_posix(): sha256_file(path) for path in files}
+        outputs = {path.relative_to(self.staging).as_posix(): sha256_of(path) for path in files}
         for path in files:
             _sync(path)
         whole = dataclasses.replace(manifest, run_id=self.run_id, outputs=outputs)
@@ -125,13 +125,6 @@ def check_target(out: Path, *, overwrite: bool) -> None:
         raise InputError(f"The output folder {out} holds other files; name a new folder with -o.")
     if not overwrite:
         raise InputError(f"The result folder {out} exists; use --resume to keep it or --overwrite to replace it.")
-
-
-def free_bytes(folder: Path) -> int:
-    """Free bytes on the disk of `folder`, or of its nearest existing parent."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
 
 
 def _check_whole(path: Path, image: sitk.Image) -> None:

@@ -6,18 +6,23 @@ import csv
 import dataclasses
 import enum
 import io
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..errors import UNFORESEEN, explain
+from ..errors import explain
 from ..events import CancelledError, Events, ExitCode, InputError, VirtualContrastError
-from ..results.manifest import write_json, write_text
+from ..files import write_json, write_text
 from .batch_cases import BatchCase
+from .batch_log import logging_to
 from .model_cache import ModelCache
 from .pipeline import RunSettings, run
+from .provenance import Redactor
+
+logger = logging.getLogger(__name__)
 
 SUMMARY_CSV = "summary.csv"
 SUMMARY_JSON = "summary.json"
@@ -87,7 +92,7 @@ def run_batch(
     models: ModelCache | None = None,
     listener: BatchListener | None = None,
 ) -> BatchOutcome:
-    """Run every case into `out/<case>` and write `summary.csv` and `summary.json` there after each one.
+    """Run every case into `out/<case>` and write `summary.csv` and `summary.json` there after each one, and a log.
 
     A case that fails is recorded with its sentence and the next one starts. With `settings.resume` a case
     whose result folder is whole and was made from the same input, weights and settings is kept; one that is
@@ -102,18 +107,27 @@ def run_batch(
     models = models or ModelCache()
     _prepare(out, settings)
     outcomes: list[CaseOutcome] = []
-    for number, case in enumerate(cases, start=1):
-        if outcomes and outcomes[-1].status in (Status.CANCELLED, Status.NOT_RUN):
-            outcomes.append(CaseOutcome(case.name, Status.NOT_RUN))
-            continue
-        if listener:
-            listener.case_started(case.name, number, len(cases))
-        outcomes.append(_run_case(case, out / case.name, settings, events, models))
-        if listener:
-            listener.case_ended(outcomes[-1])
-        _write_summary(out, outcomes, len(cases))
+    with logging_to(out, _redactor(cases, out)):
+        for number, case in enumerate(cases, start=1):
+            if outcomes and outcomes[-1].status in (Status.CANCELLED, Status.NOT_RUN):
+                outcomes.append(CaseOutcome(case.name, Status.NOT_RUN))
+                continue
+            if listener:
+                listener.case_started(case.name, number, len(cases))
+            logger.info("case %d of %d starts", number, len(cases))
+            outcomes.append(_run_case(case, out / case.name, settings, events, models))
+            logger.info("case %d: %s in %.1f s", number, outcomes[-1].status.value, outcomes[-1].seconds)
+            if listener:
+                listener.case_ended(outcomes[-1])
+            _write_summary(out, outcomes, len(cases))
     _write_summary(out, outcomes, len(cases))
     return BatchOutcome(tuple(outcomes))
+
+
+def _redactor(cases: Sequence[BatchCase], out: Path) -> Redactor:
+    """What takes the names of cases and files out of the log; cases are told by their number in summary.csv."""
+    paths = [place for case in cases for place in (case.input, *case.real, case.lesions, out / case.name) if place]
+    return Redactor(paths, [case.name for case in cases])
 
 
 def _prepare(out: Path, settings: RunSettings) -> None:
@@ -132,21 +146,22 @@ def _run_case(case: BatchCase, folder: Path, settings: RunSettings, events: Even
     own = events.with_own_warnings()
     status, message, summary, unusable = Status.FAILED, "", {}, False
     try:
-        settings = dataclasses.replace(
-            settings,
-            times_s=case.times_s or settings.times_s,
-            real_times_s=case.real_times_s or settings.real_times_s,
-        )
+        settings = dataclasses.replace(settings, **case.settings)
         own.check_cancelled()
         result = run(case.input, folder, settings, real=case.real, lesions=case.lesions, events=own, models=models)
         status = Status.KEPT if result.kept else Status.DONE
         summary = result.manifest.summary
     except CancelledError as error:
         status, message = Status.CANCELLED, str(error)
-    except (VirtualContrastError, *UNFORESEEN) as error:
-        message, code = explain(error)
-        unusable = code is ExitCode.UNUSABLE
+    except VirtualContrastError as error:
+        logger.error("%s", error)
+        message, unusable = str(error), error.exit_code is ExitCode.UNUSABLE
+    except Exception as error:
+        logger.exception("an error that nobody foresaw")
+        message, _code = explain(error)
     seconds = round(time.perf_counter() - start, 3)
+    for warning in own.warnings:
+        logger.warning("%s", warning)
     where = case.name if status in (Status.DONE, Status.KEPT) else ""
     return CaseOutcome(case.name, status, seconds, message, where, summary, tuple(own.warnings), unusable)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ from .write_outputs import export, phase_entries
 if TYPE_CHECKING:
     from ..synthesis.device import DeviceChoice
     from ..synthesis.synthesizer import Synthesis
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["ModelCache", "RunSettings", "run"]
 
@@ -116,6 +119,7 @@ class _Clock:
         start = time.perf_counter()
         yield
         self._seconds[stage.value] = round(time.perf_counter() - start, 3)
+        logger.info("%s: %.2f s", stage.value, self._seconds[stage.value])
         self.events.progress(stage, 1, 1)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from ..events import InputError
-from ..results.writer import free_bytes
+from ..files import free_bytes
 
 _MIB = 2**20
 # Float32 copies of the input volume alive at the peak. Measured on 1.5 and 4.4 million voxels, 3 phases: a

@@ -63,14 +63,31 @@ def versions() -> dict[str, str]:
     return found
 
 
+class Redactor:
+    """Replaces the user's paths and file names, which may hold a patient's name, in any text.
+
+    Args:
+        paths: files and folders; each goes with its folder, as it is written and as an absolute path.
+        names: further words, such as the names of cases.
+    """
+
+    def __init__(self, paths: Iterable[str | Path], names: Iterable[str] = ()) -> None:
+        words = set(names)
+        for path in map(Path, paths):
+            words |= {str(path), str(path.absolute()), str(path.parent.absolute()), path.name, path.parent.name}
+        hidden = sorted((word for word in words if len(word) > 2), key=len, reverse=True)
+        pattern = "|".join(rf"(?<![\w-]){re.escape(word)}(?![\w-])" for word in hidden)
+        self._pattern = re.compile(pattern or r"(?!)")
+
+    def __call__(self, text: str) -> str:
+        """The text with "(input)" in the place of each."""
+        return self._pattern.sub("(input)", text)
+
+
 def without_names(messages: Iterable[str], sources: Iterable[Source], places: Iterable[str | Path]) -> list[str]:
     """The messages with the user's paths and file names, which may hold a patient's name, replaced."""
-    words: set[str] = set()
-    for path in [*(file for source in sources for file in source.files), *(Path(place) for place in places)]:
-        words |= {str(path), str(path.absolute()), str(path.parent.absolute()), path.name, path.parent.name}
-    hidden = sorted((word for word in words if len(word) > 2), key=len, reverse=True)
-    pattern = re.compile("|".join(rf"(?<![\w-]){re.escape(word)}(?![\w-])" for word in hidden) or r"(?!)")
-    return [pattern.sub("(input)", message) for message in messages]
+    redact = Redactor([*(file for source in sources for file in source.files), *places])
+    return [redact(message) for message in messages]
 
 
 def describe(role: str, source: Source, image: sitk.Image, time_s: float | None) -> dict[str, Any]:

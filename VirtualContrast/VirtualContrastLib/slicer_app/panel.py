@@ -13,7 +13,8 @@ import vtk
 from slicer.i18n import tr as _
 
 from ..events import VirtualContrastError
-from ..worker.protocol import told_time
+from ..worker.estimate import told_time
+from ..worker.protocol import DeviceAnswer
 from .observers import Observers
 from .reader.widget import ReadingPanel
 from .run import install
@@ -46,7 +47,7 @@ class Panel:
         self.parameters: Any = None
         self._gui_tag: int | None = None
         self._missing: list[str] = []
-        self._devices: dict[str, dict[str, Any]] = {}
+        self._devices: dict[str, DeviceAnswer] = {}
         self._warnings: list[str] = []
         self._updating, self._started_s = False, 0.0
         self.widget = slicer.util.loadUI(resource_path("UI/VirtualContrast.ui"))
@@ -193,8 +194,8 @@ class Panel:
         if self.parameters is None:
             return _("The scene is being closed.")
         answer = self._devices.get(self.parameters.device.value)
-        if answer is not None and not answer["usable"]:
-            return str(answer["reason"])
+        if answer is not None and not answer.usable:
+            return answer.reason
         return why_not(self.parameters)
 
     # ---- device and packages ---------------------------------------------------------------------------------------
@@ -208,7 +209,7 @@ class Panel:
         """The reason for the device, once the worker has tried it; it is asked when an input is there."""
         answer = self._devices.get(self.parameters.device.value)
         if answer is not None:
-            self.ui.deviceLabel.text = answer["reason"]
+            self.ui.deviceLabel.text = answer.reason
             return
         self.ui.deviceLabel.text = _("Tried out with a small computation before the run.")
         if self.parameters.inputVolume is not None and not self._missing and not self.logic.synthesis.busy:
@@ -218,8 +219,8 @@ class Panel:
         if self.parameters is not None and not self.logic.synthesis.busy:
             self.logic.synthesis.worker.ask_device(self.parameters.device.value, self._on_device)
 
-    def _on_device(self, answer: dict[str, Any]) -> None:
-        self._devices[answer["wanted"]] = answer
+    def _on_device(self, answer: DeviceAnswer) -> None:
+        self._devices[answer.wanted] = answer
         self._update()
 
     # ---- buttons ---------------------------------------------------------------------------------------------------

@@ -5,13 +5,7 @@
 Weights stay loaded from one run to the next; after `--idle` seconds without work the process ends by itself, and so
 it does when its parent closes standard input or dies. Everything that libraries print goes to standard error.
 
-To the worker:    {"command": "run", "run": N, "source", "out", "real": [...], "settings": {...}, "idle_s"}
-                  {"command": "device", "wanted"}    {"command": "cancel", "run": N}    {"command": "quit"}
-From the worker:  {"event": "ready", "pid", "group"}   group: the pid leads a process group of its own
-                  {"event": "device", "wanted", "device", "precision", "reason", "usable"}
-                  {"event": "progress", "run", "stage", "done", "total"}    {"event": "warning", "run", "message"}
-                  {"event": "done", "run", "out", "run_id", "timing_s", "device", "warnings"}
-                  {"event": "error", "run", "message", "exit_code"}    {"event": "bye", "reason"}
+The messages are those of `worker.protocol`.
 """
 
 from __future__ import annotations
@@ -19,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import faulthandler
-import json
 import os
 import queue
 import sys
@@ -28,18 +21,19 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-from ..errors import UNFORESEEN, explain
-from ..events import CancelledError, Events, ExitCode, InputError, Stage, VirtualContrastError
+from ..errors import SEE_LOG, explain
+from ..events import CancelledError, Events, ExitCode, InputError, Stage
 from ..results.staging import remove_partial
 from ..run.model_cache import ModelCache
+from ..run.settings import RunSettings
 from ..torch_threads import let_waiting_threads_sleep
+from . import protocol
 
 GRACE_S = 1.0
 """A cancelled run that has not stopped after this many seconds is ended with its process and all its children."""
 _TELL_EVERY_S = 0.05
-_CLI_HINT = "; run again with --debug to see where it arose."
 
 
 class CommandLoop:
@@ -50,48 +44,48 @@ class CommandLoop:
         self.idle_s = idle_s
         self._out = out
         self._writing = threading.Lock()
-        self._commands: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._commands: queue.Queue[protocol.Message] = queue.Queue()
         self._cancelled: set[int] = set()
-        self._run: int | None = None
+        self._number: int | None = None
         self._target: Path | None = None
         self._events = Events()
-        self._told: tuple[Stage | None, float] = (None, 0.0)
+        self._last_told: tuple[Stage | None, float] = (None, 0.0)
 
     # ---- the reading thread ----------------------------------------------------------------------------------------
 
     def read(self, handle: int) -> None:
         """Read commands from file descriptor `handle` until it ends; then stop all work."""
-        rest = b""
+        splitter = protocol.LineSplitter()
         while chunk := _read(handle):
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
+            for line in splitter.feed(chunk):
                 if line.strip():
                     self._hear(line)
-        self._commands.put(None)
+        self._commands.put(protocol.Quit())
         self._events.cancel()
         time.sleep(GRACE_S)
         self._end_now()  # the parent is gone and the run does not stop
 
-    def _hear(self, line: bytes) -> None:
+    def _hear(self, line: str) -> None:
         """Take one command; a line that is none is told of in the log, and the next one is heard."""
-        try:
-            self._take(json.loads(line))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        message = protocol.decode(line)
+        if message is None:
             print(f"The worker got a line that is no command: {line[:200]!r}", file=sys.stderr, flush=True)
-
-    def _take(self, command: dict[str, Any]) -> None:
-        if command["command"] == "cancel":
-            self._cancelled.add(command["run"])
-            if self._run == command["run"]:
-                self._events.cancel()
-            timer = threading.Timer(GRACE_S, self._insist, [command["run"]])
-            timer.daemon = True
-            timer.start()
         else:
-            self._commands.put(command if command["command"] != "quit" else None)
+            self._take(message)
 
-    def _insist(self, run: int) -> None:
-        if self._run == run:
+    def _take(self, message: protocol.Message) -> None:
+        if not isinstance(message, protocol.Cancel):
+            self._commands.put(message)
+            return
+        self._cancelled.add(message.number)
+        if self._number == message.number:
+            self._events.cancel()
+        timer = threading.Timer(GRACE_S, self._insist, [message.number])
+        timer.daemon = True
+        timer.start()
+
+    def _insist(self, number: int) -> None:
+        if self._number == number:
             self._end_now()
 
     def _end_now(self) -> None:
@@ -107,85 +101,78 @@ class CommandLoop:
         """Run commands until there are no more; returns why it ended: "idle" or "quit"."""
         while True:
             try:
-                command = self._commands.get(timeout=self.idle_s)
+                message = self._commands.get(timeout=self.idle_s)
             except queue.Empty:
                 return "idle"
-            if command is None:
+            if isinstance(message, protocol.Run):
+                self._do_run(message)
+            elif isinstance(message, protocol.AskDevice):
+                self.say(self._answer(message.wanted))
+            elif isinstance(message, protocol.Quit):
                 return "quit"
-            if command["command"] == "run":
-                self._do_run(command)
-            elif command["command"] == "device":
-                self._do_device(command["wanted"])
 
-    def _do_run(self, command: dict[str, Any]) -> None:
-        number = command["run"]
-        self.idle_s = float(command["idle_s"])
-        self._events, self._told = Events([self]), (None, 0.0)
-        self._target, self._run = Path(command["out"]), number
-        if number in self._cancelled:
+    def _do_run(self, command: protocol.Run) -> None:
+        self.idle_s = command.idle_s
+        self._events, self._last_told = Events([self]), (None, 0.0)
+        self._target, self._number = Path(command.out), command.number
+        if command.number in self._cancelled:
             self._events.cancel()
         try:
-            fields = self._synthesize(command)
-        except (VirtualContrastError, KeyboardInterrupt, *UNFORESEEN) as error:
-            message, code = explain(error)
+            end: protocol.Message = self._synthesize(command)
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the boundary of the worker
             if not isinstance(error, InputError | CancelledError):
                 traceback.print_exception(error, file=sys.stderr)
                 self.models = ModelCache()  # a device that failed may be in any state
-            message = message.replace(_CLI_HINT, "; the log shows where it arose.")
-            fields = {"event": "error", "message": message, "exit_code": int(code)}
+            sentence, code = explain(error, advice=SEE_LOG)
+            end = protocol.Failed(command.number, sentence, int(code))
         finally:
-            self._run = self._target = None
-        self.say(run=number, **fields)
+            self._number = self._target = None
+        self.say(end)
 
-    def _synthesize(self, command: dict[str, Any]) -> dict[str, Any]:
+    def _synthesize(self, command: protocol.Run) -> protocol.Done:
         from ..run.pipeline import run
-        from ..run.settings import RunSettings
 
-        values = dict(command["settings"])
-        for name in ("times_s", "real_times_s"):  # JSON has no tuples
-            values[name] = tuple(values[name]) if values.get(name) else None
-        settings = RunSettings(**values)
-        result = run(
-            command["source"], command["out"], settings, real=command["real"], events=self._events, models=self.models
+        settings = RunSettings.from_json(command.settings)
+        result = run(command.source, command.out, settings, real=command.real, events=self._events, models=self.models)
+        manifest = result.manifest
+        return protocol.Done(
+            number=command.number,
+            out=str(result.folder),
+            run_id=manifest.run_id,
+            timing_s=manifest.timing_s,
+            device=manifest.device,
+            warnings=manifest.warnings,
         )
-        told = result.manifest
-        return {
-            "event": "done",
-            "out": str(result.folder),
-            "run_id": told.run_id,
-            "timing_s": told.timing_s,
-            "device": told.device,
-            "warnings": told.warnings,
-        }
 
-    def _do_device(self, wanted: str) -> None:
-        """Tell which device `wanted` ("auto", "cpu", ...) comes to, after a tiny real computation on it."""
-        fields: dict[str, Any] = {"wanted": wanted, "device": "", "precision": "", "usable": False}
+    def _answer(self, wanted: str) -> protocol.DeviceAnswer:
+        """Which device `wanted` ("auto", "cpu", ...) comes to, after a tiny real computation on it."""
         try:
             choice = self.models.device(wanted)
-            fields |= {"device": choice.device, "precision": choice.precision, "usable": True, "reason": choice.reason}
-        except (VirtualContrastError, *UNFORESEEN) as error:
-            fields["reason"] = explain(error)[0]
-        self.say(event="device", **fields)
+        except Exception as error:  # noqa: BLE001  whatever a driver raises, the panel wants an answer
+            return protocol.DeviceAnswer(wanted, usable=False, reason=explain(error, advice=SEE_LOG)[0])
+        return protocol.DeviceAnswer(wanted, True, choice.reason, choice.device, choice.precision)
 
     # ---- what it says ----------------------------------------------------------------------------------------------
 
     def progress(self, stage: Stage, done: int, total: int) -> None:
         """Tell the start and end of a stage at once, what lies between at most 20 times a second."""
         now = time.monotonic()
-        if stage is self._told[0] and done < total and now - self._told[1] < _TELL_EVERY_S:
+        if stage is self._last_told[0] and done < total and now - self._last_told[1] < _TELL_EVERY_S:
             return
-        self._told = (stage, now)
-        self.say(event="progress", run=self._run, stage=stage.value, done=done, total=total)
+        self._last_told = (stage, now)
+        if self._number is not None:
+            self.say(protocol.Progressed(self._number, stage.value, done, total))
 
     def warning(self, message: str) -> None:
         """Tell a warning."""
-        self.say(event="warning", run=self._run, message=message)
+        if self._number is not None:
+            self.say(protocol.Warned(self._number, message))
 
-    def say(self, **fields: Any) -> None:
+    def say(self, message: protocol.Message) -> None:
         """Write one message; a parent that is gone is not an error."""
         with self._writing, contextlib.suppress(OSError):
-            print(json.dumps(fields, ensure_ascii=False), file=self._out, flush=True)
+            self._out.write(protocol.encode(message).decode("utf-8"))
+            self._out.flush()
 
 
 def kill_children() -> None:
@@ -207,10 +194,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     faulthandler.enable()
     let_waiting_threads_sleep()
     worker = CommandLoop(_private_stdout(), arguments.idle)
-    worker.say(event="ready", pid=os.getpid(), group=_lead_a_group())
+    worker.say(protocol.Ready(os.getpid(), _lead_a_group()))
     threading.Thread(target=worker.read, args=[0], daemon=True).start()
     reason = worker.work()
-    worker.say(event="bye", reason=reason)
+    worker.say(protocol.Bye(reason))
     return int(ExitCode.DONE)
 
 

@@ -1,29 +1,165 @@
-"""What the panel and its worker process say to each other, and how far a run is. Knows neither Qt nor Slicer.
+"""What the panel and its worker process say to each other: one JSON object a line, UTF-8, both ways.
 
-Both ways it is one JSON object a line, UTF-8. The words are listed in `VirtualContrastLib.worker.process`.
+Every message is a class of this module, which both ends import; on the line stand its name and its fields. A line that
+is no message is something that a library printed, and belongs in the log. Knows neither Qt nor Slicer.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..events import Stage
 from ..run.settings import RunSettings
 
-STAGE_WEIGHTS = {
-    Stage.READ: 0.01,
-    Stage.MODEL: 0.10,
-    Stage.SYNTHESIZE: 0.55,
-    Stage.SEGMENT: 0.14,
-    Stage.KINETICS: 0.05,
-    Stage.COMPARE: 0.05,
-    Stage.EXPORT: 0.10,
-}
-"""Share of a run's time per stage, until a run has shown the real ones."""
+_NAME = "message"
+
+
+@dataclass(frozen=True)
+class Message:
+    """Anything that is said; its fields are what JSON knows."""
+
+    def __post_init__(self) -> None:
+        """Raise TypeError where a field that tells which run is meant is no whole number."""
+        if not isinstance(getattr(self, "number", 0), int):
+            raise TypeError("the number of a run is a whole number")
+
+
+@dataclass(frozen=True)
+class Run(Message):
+    """To the worker: make a result; `number` comes back in all that is said of it.
+
+    `settings` are those of `RunSettings` by name. After `idle_s` seconds without work the process ends by itself.
+    """
+
+    number: int
+    source: str
+    out: str
+    settings: dict[str, Any]
+    real: list[str] = field(default_factory=list)
+    idle_s: float = 600.0
+
+
+@dataclass(frozen=True)
+class Cancel(Message):
+    """To the worker: stop the run `number`, also where it has not begun."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class AskDevice(Message):
+    """To the worker: which device does `wanted` ("auto", "cpu", ...) come to?"""
+
+    wanted: str
+
+
+@dataclass(frozen=True)
+class Quit(Message):
+    """To the worker: end when the runs that were asked for are done."""
+
+
+@dataclass(frozen=True)
+class Ready(Message):
+    """From the worker, first: its process, and whether it leads a process group of its own."""
+
+    pid: int
+    group: bool
+
+
+@dataclass(frozen=True)
+class DeviceAnswer(Message):
+    """From the worker: the device that `wanted` comes to, after a tiny real computation on it; `reason` says why."""
+
+    wanted: str
+    usable: bool
+    reason: str
+    device: str = ""
+    precision: str = ""
+
+
+@dataclass(frozen=True)
+class Progressed(Message):
+    """From the worker: `done` of `total` steps of a stage are finished."""
+
+    number: int
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Warned(Message):
+    """From the worker: a sentence that the user should read."""
+
+    number: int
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Done(Message):
+    """From the worker: the result folder `out` is whole; the rest is as in its manifest."""
+
+    number: int
+    out: str
+    run_id: str
+    timing_s: dict[str, float]
+    device: dict[str, str]
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class Failed(Message):
+    """From the worker: nothing was made, in one sentence; `exit_code` as a command would have it."""
+
+    number: int
+    sentence: str
+    exit_code: int
+
+
+@dataclass(frozen=True)
+class Bye(Message):
+    """From the worker, last: "idle" or "quit"."""
+
+    reason: str
+
+
+_MESSAGES = {kind.__name__: kind for kind in Message.__subclasses__()}
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """One run: files that go in, the result folder to make, and the settings."""
+
+    source: Path
+    out: Path
+    settings: RunSettings
+    real: Sequence[Path] = ()
+
+    def message(self, number: int, idle_s: float) -> Run:
+        """The message to the worker."""
+        real = [str(path) for path in self.real]
+        return Run(number, str(self.source), str(self.out), asdict(self.settings), real, idle_s)
+
+
+def encode(message: Message) -> bytes:
+    """One line of JSON in UTF-8."""
+    fields = {_NAME: type(message).__name__, **dataclasses.asdict(message)}
+    return (json.dumps(fields, ensure_ascii=False) + "\n").encode("utf-8")
+
+
+def decode(line: str) -> Message | None:
+    """The message of a line, or None for a line that is no message."""
+    if not line.startswith("{"):
+        return None
+    try:
+        fields = json.loads(line)
+        return _MESSAGES[fields.pop(_NAME)](**fields)
+    except (ValueError, KeyError, TypeError, RecursionError):  # no JSON, no such message, or not with these fields
+        return None
 
 
 class LineSplitter:
@@ -41,82 +177,3 @@ class LineSplitter:
         """What is left when the sender has ended without an end of line."""
         rest, self._rest = self._rest, b""
         return [rest.decode("utf-8", "replace")] if rest else []
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """One run: files that go in, the result folder to make, and the settings."""
-
-    source: Path
-    out: Path
-    settings: RunSettings
-    real: Sequence[Path] = ()
-
-    def message(self, number: int, idle_s: float) -> dict[str, Any]:
-        """The message to the worker; `number` comes back in its answers."""
-        return {
-            "command": "run",
-            "run": number,
-            "source": str(self.source),
-            "out": str(self.out),
-            "real": [str(path) for path in self.real],
-            "settings": asdict(self.settings),
-            "idle_s": idle_s,
-        }
-
-
-def encode(message: Mapping[str, Any]) -> bytes:
-    """One line of JSON in UTF-8."""
-    return (json.dumps(message, ensure_ascii=False) + "\n").encode("utf-8")
-
-
-def decode(line: str) -> dict[str, Any] | None:
-    """The message of a line, or None for a line that is none of ours (it belongs into the log)."""
-    if not line.startswith("{"):
-        return None
-    try:
-        message = json.loads(line)
-    except ValueError:
-        return None
-    return message if isinstance(message, dict) and isinstance(message.get("event"), str) else None
-
-
-@dataclass
-class Estimate:
-    """How far a run is, from the events of its stages; learns the share of each stage from the last run."""
-
-    weights: dict[Stage, float] = field(default_factory=lambda: dict(STAGE_WEIGHTS))
-    fraction: float = 0.0
-    _start: float | None = None
-
-    def begin(self, now: float, *, real: bool) -> None:
-        """A run starts at `now` (seconds, any clock); `real`: it compares with real phases."""
-        self._start, self.fraction = now, 0.0
-        self._in_run = [stage for stage in Stage if real or stage is not Stage.COMPARE]
-
-    def update(self, stage: Stage, done: int, total: int) -> float:
-        """The fraction 0..1 of the run after `done` of `total` steps of `stage`; it never goes back."""
-        weights = {known: self.weights.get(known, 0.0) for known in self._in_run}
-        before = sum(weight for known, weight in weights.items() if _order(known) < _order(stage))
-        within = weights.get(stage, 0.0) * (done / total if total > 0 else 0.0)
-        self.fraction = max(self.fraction, min(1.0, (before + within) / (sum(weights.values()) or 1.0)))
-        return self.fraction
-
-    def seconds_left(self, now: float) -> float | None:
-        """Seconds until the end at the present speed; None while it is too early to tell."""
-        if self._start is None or self.fraction < 0.05 or now - self._start < 1.0:
-            return None
-        return (now - self._start) * (1.0 - self.fraction) / self.fraction
-
-    def learn(self, timing_s: Mapping[str, float]) -> None:
-        """Take the seconds per stage of a finished run as the shares of the next."""
-        self.weights.update({Stage(name): seconds for name, seconds in timing_s.items() if name in list(Stage)})
-
-
-def told_time(seconds: float) -> str:
-    """`seconds` as a person says it: "12 s", "3 min"."""
-    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
-
-
-def _order(stage: Stage) -> int:
-    return list(Stage).index(stage)

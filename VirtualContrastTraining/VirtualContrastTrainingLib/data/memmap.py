@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.files import atomic_file
 
 from .cases import Case, case_folders, load_case
 
@@ -60,10 +60,5 @@ def _copy(case: Case, place: Path) -> None:
 
 
 def _write(path: Path, write: Callable[[Any], object]) -> None:
-    beside = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with beside.open("wb") as stream:
-            write(stream)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with atomic_file(path) as beside, beside.open("wb") as stream:
+        write(stream)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from VirtualContrastLib.events import VirtualContrastError
+from VirtualContrastLib.files import write_text
 
 from .prepared import SCHEMA, PreparedCase, damaged_files, fingerprint_of, is_current, read_description, write_case
 from .splits import HoldOut, Split
@@ -144,8 +145,6 @@ def _write_index(outcomes: Sequence[Outcome], output: Path, split: str | None) -
     }
     try:
         output.mkdir(parents=True, exist_ok=True)
-        partial = output / "index.json.partial"
-        partial.write_text(json.dumps(index, indent=1), encoding="utf-8")
-        partial.replace(output / "index.json")
+        write_text(output / "index.json", json.dumps(index, indent=1))
     except OSError as error:
         raise VirtualContrastError(f"{output}/index.json could not be written ({error.strerror}).") from error

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,8 @@ from typing import Any
 
 import SimpleITK as sitk
 from VirtualContrastLib.events import VirtualContrastError
-from VirtualContrastLib.io.volumes import sha256_of, write
+from VirtualContrastLib.files import atomic_folder, sha256_of
+from VirtualContrastLib.io.volumes import write
 
 from .dynamic_series import DynamicSeries
 
@@ -63,35 +63,31 @@ def dynamic_case(
 
 
 def write_case(content: PreparedCase, folder: Path, header: Mapping[str, Any], fingerprint: str) -> dict[str, Any]:
-    """Write a case into `folder` (made anew, whole or not at all) and return its `case.json`.
+    """Write a case into `folder` (replaced as a whole) and return its `case.json`.
 
     `header` holds kind and split. Raises VirtualContrastError where the place is full or cannot be written.
     """
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir(parents=True)
-        for name, image in content.images.items():
-            write(image, partial / name)
-        if content.lesions is not None:
-            write(content.lesions, partial / "lesions.nrrd")
-        description = {
-            "schema": SCHEMA,
-            **header,
-            "images": list(content.images),
-            "spacing_mm": list(next(iter(content.images.values())).GetSpacing()),
-            **content.description,
-            "warnings": list(content.warnings),
-            "source": {
-                "fingerprint": fingerprint,
-                "files": len(content.files),
-                "sha256": sha256_of(content.files),
-            },
-            "sha256": {path.name: sha256_of([path]) for path in sorted(partial.iterdir())},
-        }
-        (partial / "case.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        with atomic_folder(folder) as partial:
+            for name, image in content.images.items():
+                write(image, partial / name)
+            if content.lesions is not None:
+                write(content.lesions, partial / "lesions.nrrd")
+            description = {
+                "schema": SCHEMA,
+                **header,
+                "images": list(content.images),
+                "spacing_mm": list(next(iter(content.images.values())).GetSpacing()),
+                **content.description,
+                "warnings": list(content.warnings),
+                "source": {
+                    "fingerprint": fingerprint,
+                    "files": len(content.files),
+                    "sha256": sha256_of(*content.files),
+                },
+                "sha256": {path.name: sha256_of(path) for path in sorted(partial.iterdir())},
+            }
+            (partial / "case.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
     except OSError as error:
         raise VirtualContrastError(f"{folder} could not be written ({error.strerror}); is the disk full?") from error
     return description
@@ -120,7 +116,7 @@ def damaged_files(folder: Path) -> list[str]:
     if description is None:
         return ["case.json"]
     hashes: Mapping[str, str] = description.get("sha256", {})
-    return [n for n, h in hashes.items() if not (folder / n).is_file() or sha256_of([folder / n]) != h]
+    return [n for n, h in hashes.items() if not (folder / n).is_file() or sha256_of(folder / n) != h]
 
 
 def files_below(folder: Path) -> list[Path]:

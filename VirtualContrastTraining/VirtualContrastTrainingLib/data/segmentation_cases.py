@@ -8,14 +8,14 @@ cut to the half with the tumor. Multifocal cases are left out.
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import SimpleITK as sitk
 from VirtualContrastLib.events import Events, InputError, VirtualContrastError
-from VirtualContrastLib.io.volumes import same_geometry, sha256_of
+from VirtualContrastLib.files import atomic_folder, sha256_of
+from VirtualContrastLib.io.volumes import same_geometry
 from VirtualContrastLib.models.package import ModelPackage
 from VirtualContrastLib.study import Phase, Source, Study
 from VirtualContrastLib.synthesis.device import choose_device
@@ -170,16 +170,12 @@ def _one_breast(
 
 def _write(content: dict[str, sitk.Image], folder: Path, description: dict[str, object]) -> dict[str, object]:
     """Write a case whole or not at all; returns its `case.json`, which has the SHA-256 of each file."""
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir(parents=True)
-        for name, image in content.items():
-            sitk.WriteImage(image, str(partial / f"{name}{SUFFIX}"), useCompression=True)
-        described = {**description, "sha256": {path.name: sha256_of([path]) for path in sorted(partial.iterdir())}}
-        (partial / "case.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        with atomic_folder(folder) as partial:
+            for name, image in content.items():
+                sitk.WriteImage(image, str(partial / f"{name}{SUFFIX}"), useCompression=True)
+            described = {**description, "sha256": {path.name: sha256_of(path) for path in sorted(partial.iterdir())}}
+            (partial / "case.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
     except (OSError, RuntimeError) as error:
         raise VirtualContrastError(f"{folder} could not be written; is the disk full?") from error
     return described

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.files import sha256_of
 
-from .lpips import load_state, sha256
+from .lpips import load_state
 
 if TYPE_CHECKING:
     import torch
@@ -171,7 +172,7 @@ def load_feature_network(path: Path, *, device: str = "cpu") -> FeatureNetwork:
     last = "Mixed_7c.branch_pool.conv.weight" if kind == "inception" else "layer4.2.conv3.weight"
     if last not in state:
         raise InputError(f"{path} holds neither Inception-v3 nor ResNet-50 weights (no {last}).")
-    return FeatureNetwork(kind, state, fid_pooling=sha256(path).startswith(FID_WEIGHTS_SHA256), device=device)
+    return FeatureNetwork(kind, state, fid_pooling=sha256_of(path).startswith(FID_WEIGHTS_SHA256), device=device)
 
 
 def _named(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

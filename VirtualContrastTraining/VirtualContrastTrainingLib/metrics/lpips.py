@@ -6,13 +6,13 @@ The backbone is torchvision's `alexnet-owt-7be5be79.pth` (244 MB), given by path
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.files import sha256_of
 
 from .weights import ALEXNET, DOWNLOAD, cached, fetched, hub_checkpoints
 
@@ -97,7 +97,7 @@ def load_lpips(backbone: Path | None = None, *, device: str = "cpu") -> Lpips:
         if found != (outputs, inputs, kernel, kernel):
             raise InputError(f"{path} is not torchvision's AlexNet: features.{index}.weight has shape {found}.")
     model = Lpips(weights, load_state(_heads_file()), device)
-    if not sha256(path).startswith(ALEXNET.sha256_start):
+    if not sha256_of(path).startswith(ALEXNET.sha256_start):
         model.note = "LPIPS used AlexNet weights that are not torchvision's (SHA-256 does not begin with 7be5be79)."
     return model
 
@@ -141,12 +141,6 @@ def load_state(path: Path) -> Mapping[str, torch.Tensor]:
     if not isinstance(state, Mapping):
         raise InputError(f"{path} holds no state dict but a {type(state).__name__}.")
     return state
-
-
-def sha256(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _heads_file() -> Path:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.models.package import cache_dir, sha256_of_file
+from VirtualContrastLib.files import atomic_file, sha256_of
+from VirtualContrastLib.models.paths import cache_dir
 
 DOWNLOAD = "download"
 """What stands in the place of a path to have the file found in a cache or fetched."""
@@ -83,21 +84,18 @@ def fetched(weights: KnownWeights) -> Path:
     if here is not None:
         return here
     own = cache_dir() / "weights" / weights.name
-    partial = own.with_name(f"{own.name}.{os.getpid()}.partial")
     try:
         own.parent.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(weights.url, timeout=30) as source, partial.open("wb") as target:
-            shutil.copyfileobj(source, target)
+        with atomic_file(own) as partial:
+            with urllib.request.urlopen(weights.url, timeout=30) as source, partial.open("wb") as target:
+                shutil.copyfileobj(source, target)
+            if not sha256_of(partial).startswith(weights.sha256_start):
+                raise InputError(
+                    f"What came from {weights.url} has not the checksum {weights.sha256_start}...; it was thrown away."
+                )
     except (OSError, http.client.HTTPException) as error:
-        partial.unlink(missing_ok=True)
         raise InputError(
             f"{weights.name} ({weights.what}) cannot be downloaded from {weights.url} ({error}); put the file at {own} "
             "or give its path."
         ) from error
-    if not sha256_of_file(partial).startswith(weights.sha256_start):
-        partial.unlink()
-        raise InputError(
-            f"What came from {weights.url} has not the checksum {weights.sha256_start}...; it was thrown away."
-        )
-    partial.replace(own)
     return own

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.files import atomic_file
 from VirtualContrastLib.lesions.nnunet import LesionNet
 from VirtualContrastLib.models.package import ModelPackage, load_package
 from VirtualContrastLib.synthesis.device import choose_device
@@ -191,10 +192,9 @@ def predict_scenario(experiment: Experiment, scenario: str, *, mirroring: bool =
         image = sitk.ReadImage(str(experiment.cases / case / f"{domain}{SUFFIX}"))
         path = _prediction(experiment, scenario, case, domain)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"partial-{path.name}")
-        # One image is the network's only input, whatever the phase is called in the package.
-        sitk.WriteImage(net.segment({0: image, 1: image}), str(partial), useCompression=True)
-        partial.replace(path)
+        with atomic_file(path, suffix=SUFFIX) as partial:
+            # One image is the network's only input, whatever the phase is called in the package.
+            sitk.WriteImage(net.segment({0: image, 1: image}), str(partial), useCompression=True)
 
 
 def _prediction(experiment: Experiment, scenario: str, case: str, domain: str) -> Path:

@@ -19,7 +19,7 @@ import time
 import traceback
 from collections.abc import Sequence
 
-from VirtualContrastLib.errors import UNFORESEEN, explain
+from VirtualContrastLib.errors import SEE_LOG, explain
 
 GRACE_S = 20.0
 
@@ -38,10 +38,10 @@ def main(argv: Sequence[str]) -> int:
         from ..cli import main as command
 
         return command(argv)
-    except UNFORESEEN as error:
+    except Exception as error:  # noqa: BLE001  the boundary of the process
         traceback.print_exc()
-        message, code = explain(error)
-        print(f"error: {message.partition('; run again with --debug')[0].rstrip('.')}.", file=sys.stderr)
+        message, code = explain(error, advice=SEE_LOG)
+        print(f"error: {message}", file=sys.stderr)
         return int(code)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 from VirtualContrastLib.slicer_app.run import model_list
-from VirtualContrastLib.worker.protocol import told_time
+from VirtualContrastLib.worker.estimate import told_time
 
 from . import choices, layout
 from .charts import Charts, told_name

@@ -11,6 +11,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from VirtualContrastLib.files import atomic_file
+
 WARM_UP = "warm_up"
 """Folder below the run of the stage before the last, for the systems that have one."""
 NNUNET_CHECKPOINTS = "nnunet/results/*/*/fold_*/checkpoint_latest.pth"
@@ -45,10 +47,8 @@ class Progress:
 
         Where the system refuses (a reader has it open on Windows), the next one will tell.
         """
-        partial = run / (PROGRESS + ".partial")
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), atomic_file(run / PROGRESS, flush=False) as partial:
             partial.write_text(json.dumps(asdict(self)), encoding="utf-8")
-            partial.replace(run / PROGRESS)
 
     @classmethod
     def read(cls, run: Path) -> Progress | None:

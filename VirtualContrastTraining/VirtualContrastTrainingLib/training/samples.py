@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 from VirtualContrastLib.events import VirtualContrastError
+from VirtualContrastLib.files import atomic_file
 
 from .run_files import SAMPLES, sample_name
 
@@ -141,6 +142,5 @@ def _write(picture: NDArray[np.uint8], path: Path) -> None:
     from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    Image.fromarray(picture).save(partial, format="PNG")
-    partial.replace(path)
+    with atomic_file(path) as partial:
+        Image.fromarray(picture).save(partial, format="PNG")

@@ -20,6 +20,7 @@ from slicer.i18n import tr as _
 
 from ...events import ExitCode
 from ...results.staging import remove_partial
+from ...worker import protocol
 from ...worker.protocol import LineSplitter, RunRequest, decode, encode
 
 KILL_AFTER_MS = 1500
@@ -58,7 +59,7 @@ class EngineProcess:
         self._run: tuple[int, RunRequest, RunListener] | None = None
         self._cancelling = False
         self._number = 0
-        self._device_callbacks: list[tuple[str, Callable[[dict[str, Any]], None]]] = []
+        self._device_callbacks: list[tuple[str, Callable[[protocol.DeviceAnswer], None]]] = []
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         self._kill_timer = qt.QTimer()
         self._kill_timer.setSingleShot(True)
@@ -95,17 +96,17 @@ class EngineProcess:
         self._send(request.message(self._number, self.idle_s))
         self.state_changed()
 
-    def ask_device(self, wanted: str, callback: Callable[[dict[str, Any]], None]) -> None:
+    def ask_device(self, wanted: str, callback: Callable[[protocol.DeviceAnswer], None]) -> None:
         """Ask which device `wanted` comes to and why; `callback` gets the answer unless the process ends before."""
         self._device_callbacks.append((wanted, callback))
-        self._send({"command": "device", "wanted": wanted})
+        self._send(protocol.AskDevice(wanted))
 
     def cancel(self) -> None:
         """Ask the run to stop; its whole process tree is killed if it has not within 1.5 s."""
         if self._run is None or self._cancelling:
             return
         self._cancelling = True
-        self._send({"command": "cancel", "run": self._run[0]})
+        self._send(protocol.Cancel(self._run[0]))
         self._kill_timer.start()
 
     def free(self) -> None:
@@ -133,7 +134,7 @@ class EngineProcess:
 
     # ---- the process -----------------------------------------------------------------------------------------------
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def _send(self, message: protocol.Message) -> None:
         if self._process is None:
             self._start()
         if self._process is not None:
@@ -163,35 +164,33 @@ class EngineProcess:
         for line in self._errors.feed(bytes(self._process.readAllStandardError().data())):
             self._note(line)
 
-    def _heard(self, message: dict[str, Any]) -> None:
-        event = message["event"]
-        if event == "ready":
-            self._child = (int(message["pid"]), bool(message["group"]))
-        elif event == "device":
+    def _heard(self, message: protocol.Message) -> None:
+        if isinstance(message, protocol.Ready):
+            self._child = (message.pid, message.group)
+        elif isinstance(message, protocol.DeviceAnswer):
             self._heard_device(message)
-        elif event in ("progress", "warning", "done", "error") and self._run and message.get("run") == self._run[0]:
-            self._heard_of_run(event, message)
+        elif self._run is not None and getattr(message, "number", None) == self._run[0]:
+            self._heard_of_run(message, self._run[2])
 
-    def _heard_device(self, message: dict[str, Any]) -> None:
-        answered = [entry for entry in self._device_callbacks if entry[0] == message["wanted"]]
+    def _heard_device(self, message: protocol.DeviceAnswer) -> None:
+        answered = [entry for entry in self._device_callbacks if entry[0] == message.wanted]
         for entry in answered:
             self._device_callbacks.remove(entry)
             entry[1](message)
 
-    def _heard_of_run(self, event: str, message: dict[str, Any]) -> None:
-        assert self._run is not None
-        listener = self._run[2]
-        if event == "progress" and not self._cancelling:
-            listener.progress(message["stage"], int(message["done"]), int(message["total"]))
-        elif event == "warning":
-            self._note(message["message"])
-            listener.warning(message["message"])
-        elif event == "done":
+    def _heard_of_run(self, message: protocol.Message, listener: RunListener) -> None:
+        if isinstance(message, protocol.Progressed):
+            if not self._cancelling:
+                listener.progress(message.stage, message.done, message.total)
+        elif isinstance(message, protocol.Warned):
+            self._note(message.sentence)
+            listener.warning(message.sentence)
+        elif isinstance(message, protocol.Done):
             self._end(lambda: listener.done(message))
-        elif event == "error":
-            self._note(message["message"])
-            stopped = message["exit_code"] == int(ExitCode.CANCELLED)
-            self._end(listener.cancelled if stopped else lambda: listener.failed(message["message"]))
+        elif isinstance(message, protocol.Failed):
+            self._note(message.sentence)
+            stopped = message.exit_code == int(ExitCode.CANCELLED)
+            self._end(listener.cancelled if stopped else lambda: listener.failed(message.sentence))
 
     def _end(self, tell: Callable[[], None]) -> None:
         """The run is over; a cancelled one is cancelled, whatever came in late."""

@@ -20,10 +20,10 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ...errors import UNFORESEEN
 from ...events import CancelledError, InputError, Stage, VirtualContrastError
 from ...run.settings import RunSettings
-from ...worker.protocol import Estimate, RunRequest, told_time
+from ...worker.estimate import Estimate, told_time
+from ...worker.protocol import Done, RunRequest
 from . import install, model_list
 from .engine_process import EngineProcess
 from .transfer import RealPhases, write_nrrd
@@ -183,7 +183,7 @@ class SynthesisRunner:
             self._steps_done(job, end.value)
         except (VirtualContrastError, RuntimeError, OSError) as error:
             self._steps_failed(job, error)
-        except UNFORESEEN:
+        except Exception:
             self._end(lambda: job.callbacks.failed(_("An unexpected error ended the run; see the Python console.")))
             raise
         else:
@@ -236,13 +236,13 @@ class SynthesisRunner:
         if self._job is not None:
             self._end(self._job.callbacks.cancelled)
 
-    def done(self, message: dict[str, Any]) -> None:
+    def done(self, message: Done) -> None:
         """From the worker: load the result folder into the scene, step by step."""
         job = self._job
         if job is None:
             return
-        self.estimate.learn(message["timing_s"])
-        job.loading = Path(message["out"])
+        self.estimate.learn(message.timing_s)
+        job.loading = Path(message.out)
         node = slicer.mrmlScene.GetNodeByID(job.input_id)
         if node is None:
             text = _("The input volume was removed meanwhile; the result is in {folder}.")
@@ -250,7 +250,7 @@ class SynthesisRunner:
             return
         from ..scene import result
 
-        job.steps = result.load_steps(job.loading, node, real_nodes=job.real_nodes, run_id=message["run_id"])
+        job.steps = result.load_steps(job.loading, node, real_nodes=job.real_nodes, run_id=message.run_id)
         job.callbacks.progress(1.0 - LOADING_SHARE, _("Loading the result"))
         self._timer.start()
 

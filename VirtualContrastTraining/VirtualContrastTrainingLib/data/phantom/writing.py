@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from pathlib import Path
 
 import SimpleITK as sitk
+from VirtualContrastLib.files import atomic_folder
 
 from .anatomy import Tissue
 from .phantom import Phantom
@@ -23,29 +23,25 @@ def write_phantom(phantom: Phantom, folder: Path, *, format: str = "nrrd", noise
     `noise_free` also `truth_pre`, `truth_phase_1` ..., and `case.json` with times, lesions and settings. The folder
     appears only when it is complete.
     """
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    names = ["pre", *(f"phase_{n}" for n in range(1, len(phantom.images)))]
-    label_suffix = _SUFFIX.get(format, ".nrrd")
-    if format == "dicom":
-        from .dicom import write_dicom_study
+    with atomic_folder(folder) as partial:
+        names = ["pre", *(f"phase_{n}" for n in range(1, len(phantom.images)))]
+        label_suffix = _SUFFIX.get(format, ".nrrd")
+        if format == "dicom":
+            from .dicom import write_dicom_study
 
-        write_dicom_study(phantom, names, partial)
-        files = names
-    else:
-        files = [name + _SUFFIX[format] for name in names]
-        for image, file in zip(phantom.images, files, strict=True):
-            sitk.WriteImage(image, str(partial / file), useCompression=True)
-    if noise_free:
-        for image, name in zip(phantom.noise_free, names, strict=True):
-            sitk.WriteImage(image, str(partial / f"truth_{name}{label_suffix}"), useCompression=True)
-    sitk.WriteImage(phantom.labels, str(partial / f"lesions{label_suffix}"), useCompression=True)
-    sitk.WriteImage(phantom.tissue, str(partial / f"tissue{label_suffix}"), useCompression=True)
-    description = json.dumps(_describe(phantom, files), indent=1)
-    (partial / "case.json").write_text(description, encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+            write_dicom_study(phantom, names, partial)
+            files = names
+        else:
+            files = [name + _SUFFIX[format] for name in names]
+            for image, file in zip(phantom.images, files, strict=True):
+                sitk.WriteImage(image, str(partial / file), useCompression=True)
+        if noise_free:
+            for image, name in zip(phantom.noise_free, names, strict=True):
+                sitk.WriteImage(image, str(partial / f"truth_{name}{label_suffix}"), useCompression=True)
+        sitk.WriteImage(phantom.labels, str(partial / f"lesions{label_suffix}"), useCompression=True)
+        sitk.WriteImage(phantom.tissue, str(partial / f"tissue{label_suffix}"), useCompression=True)
+        description = json.dumps(_describe(phantom, files), indent=1)
+        (partial / "case.json").write_text(description, encoding="utf-8")
     return folder
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from VirtualContrastLib.events import CancelledError, InputError, VirtualContrastError
+from VirtualContrastLib.files import atomic_file
 from VirtualContrastLib.models.import_checkpoint import import_nnunet
 from VirtualContrastLib.models.package import ModelPackage
 from VirtualContrastLib.models.safe_torch_load import load_nnunet
@@ -235,12 +236,10 @@ def _save_whole(trainer: Any) -> None:
     save = trainer.save_checkpoint
 
     def saved(filename: str) -> None:
-        partial = Path(filename + ".partial")
         try:
-            save(str(partial))
-            partial.replace(filename)
+            with atomic_file(Path(filename)) as partial:
+                save(str(partial))
         except (OSError, RuntimeError) as error:  # torch tells of a full disk by either
-            partial.unlink(missing_ok=True)
             raise VirtualContrastError(
                 f"The checkpoint {filename} could not be written (is the disk full?); the one before it is kept."
             ) from error

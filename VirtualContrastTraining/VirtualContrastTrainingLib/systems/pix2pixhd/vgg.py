@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.models.package import cache_dir, sha256_of_file
+from VirtualContrastLib.files import atomic_file, sha256_of
+from VirtualContrastLib.models.paths import cache_dir
 
 VGG_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
 _VGG_SHA256_START = "dcbb9e9d"  # torchvision names its files by the first digits of their SHA-256
@@ -52,22 +53,21 @@ def vgg_weights(path_or_download: str) -> Path:
     for path in (hub, own):
         if path.is_file():
             return path
-    partial = own.with_name(own.name + ".partial")
     try:
         own.parent.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(VGG_URL, timeout=30) as source, partial.open("wb") as target:
-            shutil.copyfileobj(source, target)
+        with atomic_file(own) as partial:
+            with urllib.request.urlopen(VGG_URL, timeout=30) as source, partial.open("wb") as target:
+                shutil.copyfileobj(source, target)
+            if not sha256_of(partial).startswith(_VGG_SHA256_START):
+                raise InputError(
+                    f"The file at {VGG_URL} has not the checksum {_VGG_SHA256_START}...; it was thrown away."
+                )
     except (OSError, http.client.HTTPException) as error:
-        partial.unlink(missing_ok=True)
         raise InputError(
             f"The VGG19 weights of the perceptual loss cannot be downloaded from {VGG_URL} ({error}); put the file at "
             f"{own}, give its path with --set losses.vgg_weights=PATH, or train without the term with "
             "--set losses.vgg_weights=null."
         ) from error
-    if not sha256_of_file(partial).startswith(_VGG_SHA256_START):
-        partial.unlink()
-        raise InputError(f"The file at {VGG_URL} has not the checksum {_VGG_SHA256_START}...; it was thrown away.")
-    partial.replace(own)
     return own
 
 
