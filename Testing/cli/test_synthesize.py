@@ -124,6 +124,33 @@ def test_json_errors_carry_the_sentence_and_the_exit_code(arguments, place, capf
     assert "none.nrrd" in last["message"]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (["synthesize", "pre.nrrd", "--json"], "-o/--out"),
+        (["synthesize", "pre.nrrd", "-o", "out", "--json", "--uncertainty", "many"], "many"),
+        (["models", "fly", "--json"], "fly"),
+        (["--json"], "COMMAND"),
+    ],
+)
+def test_wrong_arguments_are_a_json_object_too_where_one_is_asked_for(wrong, words, capfd):
+    assert main(wrong) == 2
+    out, err = capfd.readouterr()
+    (event,) = events_of(out)
+    assert (event["event"], event["exit_code"]) == ("error", 2)
+    assert words in event["message"]
+    assert err == f"Error: {event['message']}\n"
+
+
+def test_quiet_leaves_the_result_and_the_warnings(arguments, capfd):
+    assert main([*arguments, "--quiet"]) == 0
+    out, err = capfd.readouterr()
+    assert "Made " in out
+    lines = err.splitlines()
+    assert lines
+    assert all(line.startswith("Warning: ") for line in lines)
+
+
 def test_an_unforeseen_error_is_one_sentence_and_1_and_debug_shows_where(arguments, capfd, monkeypatch):
     def broken(task):
         raise ZeroDivisionError("strange\nnumbers")

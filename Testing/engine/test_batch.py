@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 from dataclasses import replace
 
 import pytest
@@ -66,6 +67,7 @@ def test_a_failing_case_is_recorded_with_its_sentence_and_harms_no_other(study, 
     for name in ("first", "last"):
         assert verify_result(tmp_path / "out" / name) == []
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "batch.log",
         "first",
         "last",
         "summary.csv",
@@ -98,6 +100,26 @@ def test_an_error_nobody_foresaw_fails_its_case_only(study, chosen, models, tmp_
     assert [case.status for case in outcome.cases] == [Status.FAILED, Status.DONE]
     assert "ZeroDivisionError (strange numbers)" in outcome.cases[0].message
     assert not (tmp_path / "out" / "a").exists()
+
+
+def test_the_log_tells_what_happened_and_where_without_a_name_or_path(study, chosen, models, tmp_path, monkeypatch):
+    folder = tmp_path / "DOE_JANE_19600101"
+    folder.mkdir()
+    for name in ("JaneDoe.nrrd", "Empty_Doe.nrrd"):
+        (folder / name).write_bytes((study / "pre.nrrd").read_bytes() if name.startswith("Jane") else b"")
+
+    def broken(task):
+        raise ZeroDivisionError(f"strange numbers in {folder / 'JaneDoe.nrrd'} of PATIENT-0815")
+
+    monkeypatch.setattr(write_outputs, "_tables", broken)
+    cases = [BatchCase("PATIENT-0815", str(folder / "JaneDoe.nrrd")), BatchCase("DOE", str(folder / "Empty_Doe.nrrd"))]
+    run_batch(cases, tmp_path / "out", chosen, models=models)
+    log = (tmp_path / "out" / "batch.log").read_text(encoding="utf-8")
+    for told in ("case 1 of 2 starts", "synthesize: ", "case 2: failed", "is empty", "in broken", "ZeroDivisionError"):
+        assert told in log
+    for secret in (str(tmp_path), "Jane", "JANE", "DOE", "Doe.nrrd", "0815"):
+        assert secret not in log
+    assert logging.getLogger("VirtualContrastLib").handlers == []
 
 
 def test_resume_keeps_what_is_whole_and_makes_the_rest(study, chosen, models, tmp_path):

@@ -84,8 +84,8 @@ def test_the_report_holds_the_measures_and_refers_to_segments_and_series(tmp_pat
     for number, (group, measure, curve) in enumerate(zip(groups, measures, curves, strict=True), start=1):
         values = {item.name.meaning: (item.value, item.unit.value) for item in group.get_measurements()}
         peak = float(curve.parameters.peak_pe_percent)
-        assert values["Volume"] == (pytest.approx(measure.volume_mm3, rel=1e-5), "mm3")
-        assert values["Left-right extent"] == (pytest.approx(measure.diameters_mm[0], rel=1e-5), "mm")
+        assert values["Volume"] == (pytest.approx(measure.volume, rel=1e-5), "mm3")
+        assert values["Left-right extent"] == (pytest.approx(measure.diameters[0], rel=1e-5), "mm")
         assert values["Peak percent enhancement"] == (pytest.approx(peak, rel=1e-5), "%")
         assert values["Signal enhancement ratio"][0] == pytest.approx(measure.ser, rel=1e-5)
         assert group.reference_type.meaning == "Referenced Segment"

@@ -151,7 +151,7 @@ def test_arbitrary_units_are_said(tmp_path, study):
 def test_lesions_agreement_methods_time_and_provenance_are_told(tmp_path, study):
     content = full_content(study, tmp_path)
     text = written(content, tmp_path).text
-    volume = content.measures[0].volume_mm3
+    volume = content.measures[0].volume
     wanted = [
         "left", "right", f"{volume:.0f}", f"{volume / 1000:.2f}", "type III (washout)", "type I (persistent)",
         "bias of peak PE", "PSNR", "at least 70 %", "synthesize", "33.00",

@@ -68,7 +68,7 @@ def take(out, folder, phantom, result):
     panel.results.show(loaded, result)
     HOST.wait_until(lambda: not panel.results.showing)
     manager.grab_layout(*LAYOUT_SIZE).save(str(out / "layout_overview.png"))
-    largest = max(loaded.lesions, key=lambda row: row.volume_mm3)
+    largest = max(loaded.lesions, key=lambda row: row.volume)
     panel.results.table.select(largest.label)
     manager.grab_layout(*LAYOUT_SIZE).save(str(out / "layout_lesion.png"))
     layout.set_overlay(loaded, "curve_type")

@@ -77,13 +77,13 @@ def test_an_edited_segment_changes_measures_curve_table_and_chart_in_place(loade
     set_mask(loaded, "Lesion_1", mask)
     lesion_table.recompute(loaded)
     row = loaded.lesion(1)
-    assert row.volume_mm3 == pytest.approx(mask.sum() * 1.5 * 1.25 * 3.0)
+    assert row.volume == pytest.approx(mask.sum() * 1.5 * 1.25 * 3.0)
     assert loaded.charts["lesion_1"] == chart_id
     series = series_of(loaded, "lesion_1")
     np.testing.assert_allclose(series["Lesion 1, synthetic"], pe_of(mask, loaded, each(loaded, "volume")), atol=0.01)
     np.testing.assert_allclose(series["Lesion 1, real"], pe_of(mask, loaded, each(loaded, "real")), atol=0.01)
     assert row.peak_pe_percent == pytest.approx(max(pe_of(mask, loaded, each(loaded, "volume"))), abs=0.01)
-    assert loaded.lesion(2).volume_mm3 == 101.25
+    assert loaded.lesion(2).volume == 101.25
     assert nodes.node(loaded.tables["comparison"]).GetName().endswith("(before editing)")
     assert result.find_results()[0].lesions == loaded.lesions
 
@@ -115,8 +115,8 @@ def test_overlapping_segments_are_each_measured_whole(loaded):
     core[1:3, 9:11, 11:14] = True
     set_mask(loaded, "core", core)
     lesion_table.recompute(loaded)
-    assert loaded.lesion(3).volume_mm3 == pytest.approx(core.sum() * 5.625)
-    assert loaded.lesion(1).volume_mm3 == pytest.approx(225.0)
+    assert loaded.lesion(3).volume == pytest.approx(core.sum() * 5.625)
+    assert loaded.lesion(1).volume == pytest.approx(225.0)
 
 
 def test_the_table_lists_lesions_and_a_selection_jumps(loaded):

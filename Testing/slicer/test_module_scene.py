@@ -39,13 +39,13 @@ def test_selecting_a_lesion_overlay_and_edited_segment_are_followed(host, panel,
     panel.ui.flickerCheckBox.checked = True
     panel.ui.phaseSlider.value = 2
     panel.ui.flickerCheckBox.checked = False
-    before = loaded.lesions[0].volume_mm3
+    before = loaded.lesions[0].volume
     segmentation, segment = slicer.mrmlScene.GetNodeByID(loaded.segmentation), loaded.lesions[0].segment_id
     mask = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment, volume)
     mask[:, :, : mask.shape[2] // 2] = 0
     slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, segment, volume)
     host.wait_until(lambda: "follow the edited segments" in panel.ui.statusLabel.text, 20)
-    assert loaded.lesions[0].volume_mm3 < before
+    assert loaded.lesions[0].volume < before
     shown = [panel.ui.lesionsTable.item(0, column).text() for column in range(panel.ui.lesionsTable.columnCount)]
     assert shown == table.rows()[0]
 

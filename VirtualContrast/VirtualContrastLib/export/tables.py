@@ -143,21 +143,21 @@ def _lesion_row(
     measure: LesionMeasures, curve: LesionCurve | None, reference: sitk.Image, synthetic: bool
 ) -> list[Any]:
     """Cells of one lesion in the order of `lesion_columns`."""
-    side = breast_side(measure.centroid_mm, reference) if measure.unit == "mm" else "unknown"
+    side = breast_side(measure.centroid, reference) if measure.unit == "mm" else "unknown"
     return [
         measure.label,
         synthetic,
         side,
         measure.voxel_count,
-        measure.volume_mm3,
-        *measure.diameters_mm,
-        measure.longest_diameter_mm,
-        measure.in_plane_diameter_mm,
-        *measure.centroid_mm,
+        measure.volume,
+        *measure.diameters,
+        measure.longest_diameter,
+        measure.in_plane_diameter,
+        *measure.centroid,
         measure.early_pe_percent,
         measure.peak_pe_percent,
         measure.ser,
-        measure.ftv_mm3,
+        measure.ftv,
         *curve_cells(curve).values(),
     ]
 

@@ -25,19 +25,21 @@ FTV_PE_PERCENT = 70.0
 
 @dataclass(frozen=True)
 class LesionMeasures:
-    """Size and enhancement of one lesion; where `unit` is "px" there are no millimeters: read pixels.
+    """Size and enhancement of one lesion.
 
-    - centroid_mm: mean of the voxel centers, LPS.
-    - diameters_mm: extents along the patient's left, posterior and superior axes, voxels counted whole.
-    - longest_diameter_mm: greatest distance between two points of the surface in 3-D.
-    - in_plane_diameter_mm: the same within one slice. Surface points are the centers of the voxels' outer
+    - unit: of lengths, "mm", or "px" where the image has no millimeters; volumes are in mm3 or in pixels accordingly.
+    - volume: all voxels of the lesion.
+    - centroid: mean of the voxel centers, LPS.
+    - diameters: extents along the patient's left, posterior and superior axes, voxels counted whole.
+    - longest_diameter: greatest distance between two points of the surface in 3-D.
+    - in_plane_diameter: the same within one slice. Surface points are the centers of the voxels' outer
       faces, the vertices of a marching-cubes mesh, so these two equal pyradiomics' Maximum3DDiameter and
       Maximum2DDiameterSlice.
     - early_pe_percent: PE of the mean signals at the early phase, the value that the lesion's curve has there.
     - peak_pe_percent: 95th percentile of voxel PE at the early phase, over voxels with a positive baseline; unlike the
       maximum it does not hang on one noisy voxel.
     - ser: signal enhancement ratio of the mean signals, None where no phase follows the early one.
-    - ftv_mm3: volume of voxels with early PE >= 70 % and SER >= 0, as UCSF's I-SPY 2 software counts
+    - ftv: volume of voxels with early PE >= 70 % and SER >= 0, as UCSF's I-SPY 2 software counts
       functional tumor volume (Hylton et al., Radiology 279 (2016) 44). Its background threshold and
       neighbor rule belong to finding the lesion and are not repeated here. Without a late phase the SER rule is
       left out.
@@ -49,15 +51,15 @@ class LesionMeasures:
     label: int
     unit: str
     voxel_count: int
-    volume_mm3: float
-    centroid_mm: tuple[float, float, float]
-    diameters_mm: tuple[float, float, float]
-    longest_diameter_mm: float
-    in_plane_diameter_mm: float
+    volume: float
+    centroid: tuple[float, float, float]
+    diameters: tuple[float, float, float]
+    longest_diameter: float
+    in_plane_diameter: float
     early_pe_percent: float | None = None
     peak_pe_percent: float | None = None
     ser: float | None = None
-    ftv_mm3: float | None = None
+    ftv: float | None = None
 
 
 def measure_lesions(
@@ -92,11 +94,11 @@ def _size(mask: Mask, box: tuple[slice, ...], image: sitk.Image) -> dict[str, An
     lps = (surface * spacing_kji)[:, ::-1] @ direction.T
     return {
         "voxel_count": int(mask.sum()),
-        "volume_mm3": float(mask.sum() * np.prod(spacing_kji)),
-        "centroid_mm": image.TransformContinuousIndexToPhysicalPoint([float(c) for c in center_kji[::-1]]),
-        "diameters_mm": tuple(float(extent) for extent in np.ptp(lps, axis=0)),
-        "longest_diameter_mm": longest_diameter(mask, spacing_kji),
-        "in_plane_diameter_mm": in_plane_diameter(mask, spacing_kji),
+        "volume": float(mask.sum() * np.prod(spacing_kji)),
+        "centroid": image.TransformContinuousIndexToPhysicalPoint([float(c) for c in center_kji[::-1]]),
+        "diameters": tuple(float(extent) for extent in np.ptp(lps, axis=0)),
+        "longest_diameter": longest_diameter(mask, spacing_kji),
+        "in_plane_diameter": in_plane_diameter(mask, spacing_kji),
     }
 
 
@@ -171,31 +173,5 @@ class _Enhancement:
             "early_pe_percent": 100 * float(early.mean() / baseline.mean() - 1),
             "peak_pe_percent": float(np.percentile(pe, 95)),
             "ser": ser,
-            "ftv_mm3": float(counted.sum() * voxel_mm3),
+            "ftv": float(counted.sum() * voxel_mm3),
         }
-
-
-def radiomics_features(image: sitk.Image, labels: sitk.Image) -> dict[int, dict[str, float]]:
-    """Shape and first-order features of every positive label by pyradiomics, on the intensities of `image`.
-
-    Features keep pyradiomics' names (`original_shape_MeshVolume`, ...); a single slice gives shape2D in place
-    of shape, since the 3-D features are slow and meaningless there. Texture classes stay off. pyradiomics
-    leaves out a label of fewer than two voxels. Raises InputError where pyradiomics is not installed.
-    """
-    try:
-        from radiomics import featureextractor, setVerbosity
-    except ImportError as error:
-        raise InputError("Radiomics features need pyradiomics, which is not installed.") from error
-    setVerbosity(40)
-    flat = image.GetSize()[2] == 1
-    extractor = featureextractor.RadiomicsFeatureExtractor(additionalInfo=False, force2D=flat)
-    extractor.disableAllFeatures()
-    for name in ("shape2D" if flat else "shape", "firstorder"):
-        extractor.enableFeatureClassByName(name)
-    found = np.unique(sitk.GetArrayViewFromImage(labels))
-    features: dict[int, dict[str, float]] = {}
-    for label in (int(number) for number in found if number > 0):
-        if int((sitk.GetArrayViewFromImage(labels) == label).sum()) > 1:
-            result = extractor.execute(image, labels, label=label)
-            features[label] = {name: float(value) for name, value in result.items()}
-    return features

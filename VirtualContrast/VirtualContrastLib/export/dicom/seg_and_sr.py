@@ -218,7 +218,7 @@ def _group(
         referenced_segment=reference,
         finding_type=codes.SCT.Mass,
         finding_category=codes.SCT.MorphologicallyAbnormalStructure,
-        finding_sites=[hd.sr.FindingSite(_site(measure.centroid_mm, labels))],
+        finding_sites=[hd.sr.FindingSite(_site(measure.centroid, labels))],
         measurements=_measurements(measure, curve),
         qualitative_evaluations=_evaluations(curve),
     )
@@ -230,18 +230,18 @@ def _measurements(measure: LesionMeasures, curve: LesionCurve | None) -> list[An
 
     mm, mm3 = _coded("mm", "UCUM", "millimeter"), _coded("mm3", "UCUM", "cubic millimeter")
     percent, ratio = _coded("%", "UCUM", "percent"), _coded("{ratio}", "UCUM", "ratio")
-    left_right, front_back, up_down = measure.diameters_mm
+    left_right, front_back, up_down = measure.diameters
     peak = None if curve is None else float(curve.parameters.peak_pe_percent)
     items = [
-        (_coded("118565006", "SCT", "Volume"), measure.volume_mm3, mm3),
-        (_coded("L0JK", "IBSI", "Maximum 3D Diameter of a Mesh"), measure.longest_diameter_mm, mm),
+        (_coded("118565006", "SCT", "Volume"), measure.volume, mm3),
+        (_coded("L0JK", "IBSI", "Maximum 3D Diameter of a Mesh"), measure.longest_diameter, mm),
         (_coded("VC-LR", PRIVATE_SCHEME, "Left-right extent"), left_right, mm),
         (_coded("VC-AP", PRIVATE_SCHEME, "Anterior-posterior extent"), front_back, mm),
         (_coded("VC-SI", PRIVATE_SCHEME, "Superior-inferior extent"), up_down, mm),
         (_coded("VC-PE", PRIVATE_SCHEME, "Early percent enhancement"), measure.early_pe_percent, percent),
         (_coded("VC-PEAK", PRIVATE_SCHEME, "Peak percent enhancement"), peak, percent),
         (_coded("VC-SER", PRIVATE_SCHEME, "Signal enhancement ratio"), measure.ser, ratio),
-        (_coded("VC-FTV", PRIVATE_SCHEME, "Functional tumor volume"), measure.ftv_mm3, mm3),
+        (_coded("VC-FTV", PRIVATE_SCHEME, "Functional tumor volume"), measure.ftv, mm3),
     ]
     return [
         hd.sr.Measurement(name=name, value=float(f"{value:.6g}"), unit=unit)

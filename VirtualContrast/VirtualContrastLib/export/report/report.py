@@ -158,9 +158,9 @@ def _confidence(lesions: Sequence[LesionConfidence]) -> list[str]:
 def _lesion_row(measure: LesionMeasures, curve: LesionCurve | None, reference: sitk.Image) -> list[Any]:
     """Cells in the order of `report_text.lesion_header`."""
     millimeters = measure.unit == "mm"
-    volume = [style.rounded(measure.volume_mm3, 0)]
+    volume = [style.rounded(measure.volume, 0)]
     if millimeters:
-        volume.append(style.rounded(measure.volume_mm3 / 1000.0, 2))
+        volume.append(style.rounded(measure.volume / 1000.0, 2))
     peak, band, kinds = "–", "–", ("–", "–")
     if curve is not None:
         peak = style.rounded(float(curve.parameters.peak_pe_percent), 0)
@@ -169,16 +169,16 @@ def _lesion_row(measure: LesionMeasures, curve: LesionCurve | None, reference: s
         kinds = TYPE_NAMES[curve.curve_type], TYPE_NAMES[curve.hot_spot_type]
     return [
         measure.label,
-        breast_side(measure.centroid_mm, reference) if millimeters else "unknown",
+        breast_side(measure.centroid, reference) if millimeters else "unknown",
         *volume,
-        " × ".join(style.rounded(value) for value in measure.diameters_mm),
-        style.rounded(measure.longest_diameter_mm),
+        " × ".join(style.rounded(value) for value in measure.diameters),
+        style.rounded(measure.longest_diameter),
         style.rounded(measure.early_pe_percent, 0),
         peak,
         band,
         style.rounded(measure.ser, 2),
         *kinds,
-        style.rounded(measure.ftv_mm3, 0),
+        style.rounded(measure.ftv, 0),
     ]
 
 

@@ -30,7 +30,7 @@ ALL_LESIONS = "all"
 
 @dataclass(frozen=True)
 class LesionRow:
-    """One lesion as the panel lists it. `unit` is mm, or px for pictures (volume_mm3 then counts pixels).
+    """One lesion as the panel lists it. `unit` of lengths is mm, or px for pictures; volumes are mm3 or pixels.
 
     `centroid_ras` is in the scene's millimeters. `peak_pe_percent` and `curve_type` belong to the mean curve;
     they are None and "" where there is no curve.
@@ -40,8 +40,8 @@ class LesionRow:
     name: str
     segment_id: str
     centroid_ras: tuple[float, float, float]
-    volume_mm3: float
-    longest_diameter_mm: float
+    volume: float
+    longest_diameter: float
     side: str
     curve_type: str
     peak_pe_percent: float | None
@@ -259,8 +259,8 @@ def lesion_rows(loaded: LoadedResult) -> list[LesionRow]:
                 name=name,
                 segment_id=segment_id,
                 centroid_ras=nodes.to_world(point, place) if place is not None else point,
-                volume_mm3=float(volume),
-                longest_diameter_mm=float(diameter),
+                volume=float(volume),
+                longest_diameter=float(diameter),
                 side=str(side),
                 curve_type=str(kind) if kind == kind else "",
                 peak_pe_percent=float(peak) if peak == peak else None,

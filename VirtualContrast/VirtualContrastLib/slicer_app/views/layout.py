@@ -105,7 +105,7 @@ def show_steps(loaded: LoadedResult) -> nodes.Steps[None]:
     _show_chart(loaded.charts.get(ALL_LESIONS, ""))
     yield
     if loaded.lesions:
-        _jump_slices(max(loaded.lesions, key=lambda row: row.volume_mm3).centroid_ras)
+        _jump_slices(max(loaded.lesions, key=lambda row: row.volume).centroid_ras)
 
 
 def set_phase(loaded: LoadedResult, index: int) -> None:

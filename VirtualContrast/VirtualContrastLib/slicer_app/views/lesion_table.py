@@ -23,9 +23,9 @@ def headers(unit: str) -> list[str]:
 
 def cells(row: LesionRow) -> list[str]:
     """The texts of one lesion."""
-    volume = f"{row.volume_mm3 / 1000.0:.2f}" if row.unit == "mm" else f"{row.volume_mm3:.0f}"
+    volume = f"{row.volume / 1000.0:.2f}" if row.unit == "mm" else f"{row.volume:.0f}"
     peak = "" if row.peak_pe_percent is None else f"{row.peak_pe_percent:.0f}"
-    return [row.name, row.side, row.curve_type.removeprefix("type "), peak, f"{row.longest_diameter_mm:.1f}", volume]
+    return [row.name, row.side, row.curve_type.removeprefix("type "), peak, f"{row.longest_diameter:.1f}", volume]
 
 
 class LesionTable:
