@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from VirtualContrastLib.networks.cyclegan import build_generator
-from VirtualContrastLib.synthesis.sliding_window import slide, window_count
+from VirtualContrastLib.synthesis.sliding_window import slide
 
 WINDOW, STRIDE = 128, 16
 
@@ -71,7 +72,7 @@ def main() -> None:
                 args.repeats,
             )
             torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
-            windows = window_count((args.side, args.side), WINDOW, STRIDE)
+            windows = (1 + math.ceil((args.side - WINDOW) / STRIDE)) ** 2
             result = {"what": name, "device": args.device, "windows": windows, "loop_s": slow, "slide_s": fast}
             print(json.dumps({**result, "times_faster": slow / fast}), flush=True)
 

@@ -57,12 +57,6 @@ def slide(
     return (result / counts)[:, :rows, :columns]
 
 
-def window_count(size: tuple[int, int], window: int, stride: int) -> int:
-    """Windows that `slide` runs on an image of `size` (rows, columns)."""
-    down, across = ((_covered(side, window, stride) - window) // stride + 1 for side in size)
-    return down * across
-
-
 def _covered(side: int, window: int, stride: int) -> int:
     """The side that whole strides of windows cover: at least `side`, and at least one window."""
     return window + max(0, -(-(side - window) // stride)) * stride
