@@ -18,17 +18,15 @@ from .dicom import series
 from .dicom.headers import is_dicom
 from .formats import metaimage, nifti, nrrd, picture
 from .loaded import Loaded
+from .suffixes import VOLUMES, suffix_of
 from .validation import check_volume
-from .volumes import same_geometry, suffix_of
+from .volumes import same_geometry
 from .zero_level import without_values_below_zero
 
 _READERS: dict[str, Callable[[Path, int | None], Loaded]] = {
-    ".nii": nifti.read,
-    ".nii.gz": nifti.read,
-    ".nrrd": nrrd.read,
-    ".nhdr": nrrd.read,
-    ".mha": metaimage.read,
-    ".mhd": metaimage.read,
+    "nifti": nifti.read,
+    "nrrd": nrrd.read,
+    "metaimage": metaimage.read,
 }
 _LONGEST_SERIES_S = 3600.0
 
@@ -135,7 +133,7 @@ def _read_file(path: Path, index: int | None, pixel_spacing_mm: float | None) ->
         if index not in (None, 0):
             raise InputError(f"{path.name}@{index} does not exist: a picture holds one image.")
         return picture.read(path, pixel_spacing_mm)
-    reader = _READERS.get(suffix_of(path))
+    reader = _READERS.get(VOLUMES.get(suffix_of(path), ""))
     if reader is None:
         raise InputError(f"{path.name} is of an unknown format; give NIfTI, NRRD, MetaImage, DICOM, PNG or TIFF.")
     return reader(path, index)
@@ -149,10 +147,10 @@ def _checked(
     loaded = load(spec, pixel_spacing_mm)
     source = Source(loaded.files, loaded.format, sha256_of(*loaded.files), loaded.modality, loaded.headers)
     check_volume(loaded.image, source, expected=expected, events=events)
-    about_measures_only = expected == "MG" and loaded.format in picture.PICTURES  # a mammogram is not measured
+    about_measures_only = expected == "MG" and loaded.format in picture.PICTURE_FORMATS  # a mammogram is not measured
     for warning in () if about_measures_only else loaded.warnings:
         events.warn(warning)
-    if pixel_spacing_mm is not None and loaded.format not in picture.PICTURES:
+    if pixel_spacing_mm is not None and loaded.format not in picture.PICTURE_FORMATS:
         events.warn("The pixel spacing given is for pictures only; the spacing of the file itself was used.")
     return loaded, source
 

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from ..events import Events, InputError
 from ..study import Source
-from .formats.picture import PICTURES
+from .formats.picture import PICTURE_FORMATS
 from .zero_level import zero_level
 
 MIN_SPACING_MM = 0.05
@@ -152,7 +152,7 @@ def _oddities(image: sitk.Image, source: Source, name: str, low: float, high: fl
         found.append(
             f"{name} holds whole numbers from 0 to 255, like an 8-bit picture; original gray values are better."
         )
-    if source.modality != "MG" and source.format not in PICTURES and image.GetSize()[2] < FEW_SLICES:
+    if source.modality != "MG" and source.format not in PICTURE_FORMATS and image.GetSize()[2] < FEW_SLICES:
         found.append(f"{name} has only {image.GetSize()[2]} slice(s); a breast volume has many more.")
     if source.modality is None:
         found.append(

@@ -11,9 +11,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..events import InputError, VirtualContrastError
+from .suffixes import VOLUMES, suffix_of
 
 SYNTHETIC_COMMENT = "SYNTHETIC - research only"
-SUFFIXES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
 _GEOMETRY_TOLERANCE = 0.01
 """Two volumes are at the same place when no corner is further apart than this part of the smallest voxel
 side.
@@ -94,14 +94,6 @@ def _times(values: Sequence[float]) -> str:
     return " x ".join(f"{value:g}" for value in values)
 
 
-def suffix_of(path: Path) -> str:
-    """The volume suffix of a file name in lower case (`.nii.gz` counts as one), '' where it is none of
-    SUFFIXES.
-    """
-    name = path.name.lower()
-    return next((s for s in sorted(SUFFIXES, key=len, reverse=True) if name.endswith(s)), "")
-
-
 def write(image: sitk.Image, path: Path, *, comment: str | None = None) -> None:
     """Write a volume as NRRD (.nrrd, .nhdr), NIfTI (.nii, .nii.gz) or MetaImage (.mha, .mhd) by the suffix.
 
@@ -113,7 +105,7 @@ def write(image: sitk.Image, path: Path, *, comment: str | None = None) -> None:
     """
     suffix = suffix_of(path)
     if not suffix:
-        raise InputError(f"{path.name} cannot be written: use one of {', '.join(SUFFIXES)}.")
+        raise InputError(f"{path.name} cannot be written: use one of {', '.join(VOLUMES)}.")
     metadata = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
     if comment is not None:
         metadata["ITK_FileNotes" if suffix.startswith(".nii") else "VirtualContrast"] = comment

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..events import InputError
+from ..io.suffixes import DICOM, INPUTS, stem_of, suffix_of
 from .settings import case_options
 
-VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".png", ".tif", ".tiff", ".dcm")
 _REAL_COLUMN = re.compile(r"real[1-9][0-9]*")
 _UNSAFE = re.compile(r'[/\\:*?"<>|\x00-\x1f]|^[.\s]|[.\s]$')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
@@ -130,13 +130,17 @@ def _settings(values: Mapping[str, str], path: Path, line: int) -> dict[str, Any
 
 def _from_folder(folder: Path) -> list[BatchCase]:
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    files = [BatchCase(_stem(entry), str(entry)) for entry in entries if entry.is_file() and _is_volume(entry)]
+    files = [
+        BatchCase(stem_of(entry, INPUTS), str(entry)) for entry in entries if entry.is_file() and _is_volume(entry)
+    ]
     return files + [_from_subfolder(entry) for entry in entries if entry.is_dir()]
 
 
 def _from_subfolder(folder: Path) -> BatchCase:
     """A subfolder is taken as it is (DICOM), or by its volume files; an unclear one fails when it is read."""
-    volumes = {_stem(file): file for file in sorted(folder.iterdir()) if _is_volume(file) and not _is_dicom(file)}
+    volumes = {
+        stem_of(file, INPUTS): file for file in sorted(folder.iterdir()) if _is_volume(file) and not _is_dicom(file)
+    }
     if "pre" in volumes:
         real: list[str] = []
         while (name := f"phase_{len(real) + 1}") in volumes:
@@ -151,19 +155,11 @@ def _from_subfolder(folder: Path) -> BatchCase:
 
 
 def _is_volume(path: Path) -> bool:
-    return path.name.lower().endswith(VOLUME_SUFFIXES)
+    return bool(suffix_of(path, INPUTS))
 
 
 def _is_dicom(path: Path) -> bool:
-    return path.suffix.lower() == ".dcm"
-
-
-def _stem(path: Path) -> str:
-    name = path.name
-    for suffix in sorted(VOLUME_SUFFIXES, key=len, reverse=True):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return name
+    return bool(suffix_of(path, DICOM))
 
 
 def _check_names(cases: list[BatchCase], path: Path) -> None:

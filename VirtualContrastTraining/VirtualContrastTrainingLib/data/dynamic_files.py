@@ -20,7 +20,8 @@ from VirtualContrastLib.events import InputError
 from VirtualContrastLib.io.dicom.headers import is_dicom
 from VirtualContrastLib.io.loaded import Loaded
 from VirtualContrastLib.io.read import load, time_after
-from VirtualContrastLib.io.volumes import quiet_itk, same_geometry, suffix_of
+from VirtualContrastLib.io.suffixes import stem_of, suffix_of
+from VirtualContrastLib.io.volumes import quiet_itk, same_geometry
 
 from .duke_tables import table_rows
 from .dynamic_series import DynamicPhase, DynamicSeries, check_one_grid, read_dicom_dynamic
@@ -54,8 +55,8 @@ class DynamicFolder:
     def read(self) -> PreparedCase:
         """Volumes, labels and description; raises InputError where the case cannot be used."""
         files = [path for path in self.files() if suffix_of(path) and path.match(self.pattern)]
-        images = [path for path in files if not _MASK.search(_stem(path))]
-        masks = [path for path in files if _MASK.search(_stem(path))]
+        images = [path for path in files if not _MASK.search(stem_of(path))]
+        masks = [path for path in files if _MASK.search(stem_of(path))]
         if images:
             series = read_volume_files(images, self.times_s, self.case)
         elif any(is_dicom(path) for path in self.files()):
@@ -82,7 +83,7 @@ def find_dynamic_folders(
     """
     if not root.is_dir():
         raise InputError(f"{root} is no folder; give the folder that holds one folder a subject.")
-    labels = {_stem(p): p for p in sorted(lesions.iterdir()) if suffix_of(p)} if lesions else {}
+    labels = {stem_of(p): p for p in sorted(lesions.iterdir()) if suffix_of(p)} if lesions else {}
     found = []
     for subject in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
         for place in sorted(subject.glob("ses-*")) or [subject]:
@@ -182,7 +183,7 @@ def _sidecar_times(paths: Sequence[Path]) -> tuple[dict[Path, float] | None, str
 
 
 def _sidecar(path: Path) -> Mapping[str, Any]:
-    file = path.with_name(_stem(path) + ".json")
+    file = path.with_name(stem_of(path) + ".json")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError:
@@ -204,12 +205,8 @@ def _milliseconds(value: object) -> float | None:
 
 def _by_name(path: Path) -> tuple:
     """`pre` first, then names with their numbers compared as numbers."""
-    parts = re.split(r"(\d+)", _stem(path))
-    return not _PRE.search(_stem(path)), [int(part) if part.isdigit() else part for part in parts]
-
-
-def _stem(path: Path) -> str:
-    return path.name[: len(path.name) - len(suffix_of(path))] if suffix_of(path) else path.stem
+    parts = re.split(r"(\d+)", stem_of(path))
+    return not _PRE.search(stem_of(path)), [int(part) if part.isdigit() else part for part in parts]
 
 
 def _labels(path: Path | None, pre: sitk.Image, name: str) -> sitk.Image:

@@ -17,12 +17,12 @@ import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.io.loaded import as_three_d, read_with_itk
 from VirtualContrastLib.io.read import load
-from VirtualContrastLib.io.volumes import suffix_of
+from VirtualContrastLib.io.suffixes import DICOM, LOSSY_PICTURES, PICTURES, VOLUMES, suffix_of
 
 from .prepared import PreparedCase
 
 LOW_ENERGY, RECOMBINED = "low_energy.nrrd", "recombined.nrrd"
-_PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+_PICTURES = (*PICTURES, *LOSSY_PICTURES)
 _LEAK = 8
 """Gray levels by which a half of a two-color picture may differ from 0 in the color that is not its own."""
 
@@ -126,7 +126,7 @@ def _image(pixels: np.ndarray) -> sitk.Image:
 
 
 def _readable(path: Path) -> bool:
-    return path.suffix.lower() in (*_PICTURES, ".dcm") or bool(suffix_of(path))
+    return bool(suffix_of(path, (*VOLUMES, *_PICTURES, *DICOM)))
 
 
 def _by_names(files: Sequence[Path]) -> tuple[dict[str, Path], dict[str, Path]] | None:

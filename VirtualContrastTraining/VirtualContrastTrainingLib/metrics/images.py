@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.io.suffixes import LOSSY_PICTURES, PICTURES, VOLUMES, suffix_of
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+IMAGES = (*VOLUMES, *PICTURES, *LOSSY_PICTURES)
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class Stack:
 
 def is_picture(path: Path) -> bool:
     """True for PNG, JPEG, BMP and TIFF files, by name."""
-    return path.name.lower().endswith(PICTURES)
+    return bool(suffix_of(path, (*PICTURES, *LOSSY_PICTURES)))
 
 
 def is_image(path: Path) -> bool:
     """True for files that `read_stack` reads, by name; DICOM folders are recognized by `read_stack` alone."""
-    return path.name.lower().endswith(PICTURES + VOLUMES)
+    return bool(suffix_of(path, IMAGES))
 
 
 def read_stack(path: Path) -> Stack:

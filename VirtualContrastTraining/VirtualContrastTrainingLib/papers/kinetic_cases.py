@@ -12,12 +12,12 @@ import numpy as np
 import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.io.read import load, read_volume
+from VirtualContrastLib.io.suffixes import VOLUMES
 from VirtualContrastLib.kinetics.curves import LesionCurve, lesion_curves
 from VirtualContrastLib.kinetics.parameters import curve_parameters, percent_enhancement
 from VirtualContrastLib.results.manifest import MANIFEST, load_result
 from VirtualContrastLib.study import Phase
 
-from ..metrics.images import VOLUMES
 from ..metrics.kinetics import CurvePair
 
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, IndexError)

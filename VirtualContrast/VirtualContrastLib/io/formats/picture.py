@@ -11,11 +11,12 @@ import SimpleITK as sitk
 
 from ...events import InputError
 from ..loaded import Loaded, check_size, read_with_itk
+from ..suffixes import PICTURES
 from ..volumes import quiet_itk
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-PICTURES = ("png", "tiff")
+PICTURE_FORMATS = frozenset(PICTURES.values())
 """Formats of pictures, as `Source.format` names them."""
 MAX_PIXELS = 100_000_000
 """Three times the largest mammogram."""
