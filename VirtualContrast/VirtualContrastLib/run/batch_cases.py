@@ -130,17 +130,13 @@ def _settings(values: Mapping[str, str], path: Path, line: int) -> dict[str, Any
 
 def _from_folder(folder: Path) -> list[BatchCase]:
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    files = [
-        BatchCase(stem_of(entry, INPUTS), str(entry)) for entry in entries if entry.is_file() and _is_volume(entry)
-    ]
+    files = [BatchCase(_stem(entry), str(entry)) for entry in entries if entry.is_file() and _is_volume(entry)]
     return files + [_from_subfolder(entry) for entry in entries if entry.is_dir()]
 
 
 def _from_subfolder(folder: Path) -> BatchCase:
     """A subfolder is taken as it is (DICOM), or by its volume files; an unclear one fails when it is read."""
-    volumes = {
-        stem_of(file, INPUTS): file for file in sorted(folder.iterdir()) if _is_volume(file) and not _is_dicom(file)
-    }
+    volumes = {_stem(file): file for file in sorted(folder.iterdir()) if _is_volume(file) and not _is_dicom(file)}
     if "pre" in volumes:
         real: list[str] = []
         while (name := f"phase_{len(real) + 1}") in volumes:
@@ -160,6 +156,10 @@ def _is_volume(path: Path) -> bool:
 
 def _is_dicom(path: Path) -> bool:
     return bool(suffix_of(path, DICOM))
+
+
+def _stem(path: Path) -> str:
+    return stem_of(path, INPUTS)
 
 
 def _check_names(cases: list[BatchCase], path: Path) -> None:
