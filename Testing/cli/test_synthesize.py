@@ -86,7 +86,7 @@ def test_resume_and_overwrite_on_an_existing_result(arguments, tmp_path, capfd, 
     assert main(arguments) == 2
     assert "--resume" in capfd.readouterr().err
     assert main([*arguments, "--resume"]) == 0
-    assert "Kept" in capfd.readouterr().out
+    assert "Reused the existing result" in capfd.readouterr().out
     made = (tmp_path / "out" / "manifest.json").read_text()
     assert main([*arguments, "--overwrite"]) == 0
     assert (tmp_path / "out" / "manifest.json").read_text() != made
