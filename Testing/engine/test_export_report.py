@@ -70,7 +70,9 @@ def manifest(**changes):
         "settings": {"segmentation": "threshold", "seed": 0},
         "device": {"device": "cpu"},
         "versions": {"virtual-contrast": "0.1.0"},
-        "phases": [],
+        "phases": [
+            {"index": n, "time_s": time_s, "file": ""} for n, time_s in enumerate((90.0, 180.0, 420.0), start=1)
+        ],
         "arbitrary_units": False,
         "timing_s": {"read": 1.25, "synthesize": 33.0},
         "warnings": ['Spacing <b>odd</b> & "strange".'],
@@ -101,7 +103,6 @@ def full_content(study, folder, **changes):
         "figures": [FigureFile(picture, "A <caption> & more")],
         "agreement": agreement(curves, real_curves),
         "metrics": compare_images(phases[0].image, real[0].image, {}, phase=1),
-        "times_s": [phase.time_s for phase in phases],
     }
     return ReportContent(**(given | changes))
 
