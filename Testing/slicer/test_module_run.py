@@ -98,7 +98,7 @@ def test_cancel_while_the_result_is_loaded_takes_everything_back(host, panel, ou
     start = time.monotonic()
     panel.ui.cancelButton.click()
     assert not panel.logic.synthesis.busy
-    assert time.monotonic() - start < 2.0
+    assert time.monotonic() - start < host.patience(2.0)
     assert scene_ids() == before
     assert list(out.iterdir()) == []
     assert panel.ui.statusLabel.text == "Cancelled; nothing was made."
@@ -133,12 +133,12 @@ def test_cancel_ends_the_run_within_two_seconds_and_leaves_nothing(host, panel, 
     before = scene_ids()
     panel.ui.applyButton.click()
     host.wait_until(lambda: panel.logic.synthesis.worker._child, 60)
-    host.wait_until(lambda: "slice" in panel.ui.statusLabel.text or any(out.iterdir()), 60)
+    host.wait_until(lambda: "slice" in panel.ui.statusLabel.text or any(out.glob("*.partial-*")), 60)
     start = time.monotonic()
     panel.ui.cancelButton.click()
     assert panel.ui.statusLabel.text == "Stopping ..."
     host.wait_until(lambda: not panel.logic.synthesis.busy, 3)
-    assert time.monotonic() - start < 2.0
+    assert time.monotonic() - start < host.patience(2.0)
     assert panel.ui.statusLabel.text == "Cancelled; nothing was made."
     assert panel.ui.progressBar.value == 0
     assert list(out.iterdir()) == []

@@ -171,7 +171,7 @@ def test_a_polite_cancel_stops_the_run_and_keeps_the_worker(host, make_worker, s
     worker.cancel()
     host.wait_until(lambda: listener.ends, 3)
     print(f"\npolite cancel {time.monotonic() - start:.2f} s")
-    assert time.monotonic() - start < 1.0
+    assert time.monotonic() - start < host.patience(1.0)
     assert listener.ends == [("cancelled", None)]
     assert worker.alive
 
@@ -187,9 +187,9 @@ def test_a_deaf_run_is_killed_with_its_children_within_two_seconds(host, make_wo
         took = time.monotonic() - start
         print(f"\ndeaf cancel {took:.2f} s, event loop blocked {1000 * longest_s():.0f} ms")
         assert longest_s() < 0.1
-    assert took < 2.0
+    assert took < host.patience(2.0)
     assert listener.ends == [("cancelled", None)]
-    host.wait_until(lambda: gone(child) and gone(grandchild), 2.0 - took)  # a killed process takes a moment to end
+    host.wait_until(lambda: gone(child) and gone(grandchild), 2)  # a killed process takes a moment to end
     assert not list(tmp_path.glob("out*"))
     assert not worker.alive
 
@@ -203,7 +203,7 @@ def test_a_stopped_process_is_killed_by_the_panel_side(host, make_worker, study,
     start = time.monotonic()
     worker.cancel()
     host.wait_until(lambda: listener.ends, 5)
-    assert time.monotonic() - start < 2.0
+    assert time.monotonic() - start < host.patience(2.0)
     assert listener.ends == [("cancelled", None)]
     host.wait_until(lambda: gone(grandchild), 1)
     assert not list(tmp_path.glob("out*"))

@@ -167,9 +167,15 @@ class Host:
                 return
             time.sleep(0.002)
 
+    @staticmethod
+    def patience(seconds: float) -> float:
+        """What `seconds` of a free machine may take on this one: longer where programs wait for its processors."""
+        waiting = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+        return seconds * max(1.0, 2.0 * waiting / (os.cpu_count() or 1))
+
     def wait_until(self, condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
-        """Let the event loop run until ``condition()`` holds; TimeoutError after ``timeout_s``."""
-        end = time.monotonic() + timeout_s
+        """Let the event loop run until ``condition()`` holds; TimeoutError after ``patience(timeout_s)``."""
+        end = time.monotonic() + self.patience(timeout_s)
         while not condition():
             if time.monotonic() > end:
                 raise TimeoutError(f"the condition did not come true within {timeout_s} s")
