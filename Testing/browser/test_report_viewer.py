@@ -139,14 +139,14 @@ def test_dragging_changes_one_window_for_all_phases(page):
     assert pixels(page, "pre").mean() == pytest.approx(before[0], abs=1)
 
 
-def test_synthetic_panes_carry_the_label_and_the_acquired_phase_does_not(page):
+def test_synthetic_panes_carry_the_label_and_the_real_phase_does_not(page):
     corner = (slice(-12, None), slice(0, 40))
     synthetic = pixels(page, "phase")[corner]
-    press(page, "Phase 1 (acquired")
+    press(page, "Phase 1 (real")
     state(page, "phase")
-    acquired = pixels(page, "phase")[corner]
+    real = pixels(page, "phase")[corner]
     assert (synthetic > 200).sum() > 30
-    assert (acquired > 200).sum() == 0
+    assert (real > 200).sum() == 0
 
 
 def test_the_page_loads_nothing_from_outside(page):

@@ -99,7 +99,7 @@ def test_the_phases_of_an_iter_unet_begin_with_two_and_are_those_of_its_synthesi
     assert verify_result(done.folder) == []
 
 
-def test_the_acquired_phase_is_told_as_input_and_as_a_real_point_of_the_curve(done, real):
+def test_the_real_phase_is_told_as_input_and_as_a_real_point_of_the_curve(done, real):
     marked = {entry["role"]: entry.get("model_input", False) for entry in done.manifest.inputs}
     assert marked == {"pre": False, "real_1": True, "real_2": False, "real_3": False, "lesions": False}
     curve = [row for row in rows(done.folder / "curves.csv") if row["lesion"] == "1"]
@@ -119,7 +119,7 @@ def test_only_phases_that_were_made_are_compared_with_real_ones(done):
     assert [row["time_s"] for row in real_curve] == ["0", "80", "220", "350"]
 
 
-def test_the_baseline_of_a_later_phase_is_the_acquired_one_repeated(done, real):
+def test_the_baseline_of_a_later_phase_is_the_real_one_repeated(done, real):
     truth, first = (array(path).astype(float) for path in (real[2], real[0]))
     (row,) = [
         row
@@ -138,10 +138,10 @@ def test_the_bias_of_a_later_phase_is_the_mean_difference_of_the_two_curves(done
     assert float(row["value"]) == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_report_says_that_the_first_phase_was_acquired(done):
+def test_the_report_says_that_the_first_phase_was_real(done):
     text = (done.folder / "report.html").read_text()
     assert "pre-contrast volume alone" not in text
-    assert "and the acquired phase 1, for which contrast agent was given" in text
+    assert "and the real phase 1, for which contrast agent was given" in text
     assert "real 1, read by the model" in text
 
 
@@ -150,7 +150,7 @@ def test_dicom_phases_keep_their_numbers_and_tell_what_they_were_computed_from(d
     header = pydicom.dcmread(done.folder / "dicom" / "phase_3" / "0001.dcm")
     assert (header.TemporalPositionIdentifier, header.NumberOfTemporalPositions) == (3, 3)
     assert header.SeriesDescription.startswith("SYNTHETIC phase 3")
-    assert "the pre-contrast image and the acquired phase 1 after contrast agent" in header.DerivationDescription
+    assert "the pre-contrast image and the real phase 1 after contrast agent" in header.DerivationDescription
     segments = pydicom.dcmread(done.folder / "dicom" / "lesions_seg.dcm")
     referred = {
         item.ReferencedSOPInstanceUID for item in segments.ReferencedSeriesSequence[0].ReferencedInstanceSequence
@@ -159,27 +159,27 @@ def test_dicom_phases_keep_their_numbers_and_tell_what_they_were_computed_from(d
     assert referred <= phase_2
 
 
-def test_lesions_are_found_by_threshold_on_the_acquired_phase(study, real, later, models, tmp_path, no_pictures):
+def test_lesions_are_found_by_threshold_on_the_real_phase(study, real, later, models, tmp_path, no_pictures):
     result = run(study / "pre.nrrd", tmp_path / "out", later, real=real[:1], models=models)
     expected = segment_by_threshold(*(sitk.ReadImage(str(path)) for path in (study / "pre.nrrd", real[0])))
     np.testing.assert_array_equal(array(result.folder / "lesions.seg.nrrd"), sitk.GetArrayFromImage(expected))
     assert result.manifest.summary["lesions"] == 2
 
 
-def test_without_the_acquired_phase_the_run_says_what_to_give(study, later, models, tmp_path):
-    with pytest.raises(InputError, match="acquired phase 1; give that phase with --real"):
+def test_without_the_real_phase_the_run_says_what_to_give(study, later, models, tmp_path):
+    with pytest.raises(InputError, match="real phase 1; give that phase with --real"):
         run(study / "pre.nrrd", tmp_path / "out", later, models=models)
     assert not (tmp_path / "out").exists()
 
 
-def test_an_acquired_phase_of_unknown_time_gets_that_of_the_training_with_a_warning(
+def test_a_real_phase_of_unknown_time_gets_that_of_the_training_with_a_warning(
     study, real, later, models, tmp_path, no_pictures
 ):
     result = run(study / "pre.nrrd", tmp_path / "out", later, real=real[:1], models=models)
     assert any("90 s was taken, as in the model's training" in warning for warning in result.manifest.warnings)
     assert result.manifest.inputs[1]["time_s"] == 90.0
     untold = tiny_models.tiny_iter_unet(tmp_path / "untold", first_time_s=())
-    with pytest.raises(InputError, match="time of the acquired phase 1 is unknown; give it with --real-times"):
+    with pytest.raises(InputError, match="time of the real phase 1 is unknown; give it with --real-times"):
         run(study / "pre.nrrd", tmp_path / "no", replace(later, model=str(untold.folder)), real=real[:1], models=models)
 
 
@@ -191,7 +191,7 @@ def test_an_iter_unet_makes_as_many_phases_as_times_are_asked_for(study, real, l
     assert [phase.index for phase in result.phases()] == [2, 3, 4, 5]
 
 
-def test_a_phase_before_the_acquired_one_is_refused(study, real, later, models, tmp_path):
+def test_a_phase_before_the_real_one_is_refused(study, real, later, models, tmp_path):
     settings = replace(later, times_s=(60.0, 300.0), real_times_s=(80.0,))
     with pytest.raises(InputError, match=r"phase 1 is of 80 s; give later --times"):
         run(study / "pre.nrrd", tmp_path / "out", settings, real=real[:1], models=models)
@@ -232,7 +232,7 @@ def test_a_result_that_begins_with_phase_two_is_compared_with_real_phases_afterw
     assert curve[0]["quantity"] == "bias of PE, phase 2"
 
 
-def test_the_same_job_is_kept_and_another_time_of_the_acquired_phase_is_another_job(
+def test_the_same_job_is_kept_and_another_time_of_the_real_phase_is_another_job(
     study, real, later, models, tmp_path, no_pictures
 ):
     settings = replace(later, segmentation="none", real_times_s=(80.0,), resume=True)

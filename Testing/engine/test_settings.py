@@ -3,12 +3,13 @@
 import argparse
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from VirtualContrastLib.cli.main import build_parser
 from VirtualContrastLib.cli.options import add_settings, settings_of
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.run.settings import RunSettings, case_options, options
+from VirtualContrastLib.run.settings import RunSettings, case_options, options, reference
 
 OTHER = {
     "model": "tiny",
@@ -78,6 +79,14 @@ def test_what_changes_the_numbers_is_in_the_fingerprint_and_nothing_else():
     """Weights count by their hash and the times of real phases with the inputs, so their settings do not."""
     assert set(RunSettings().deciding()) == {"uncertainty", "times_s", "format", "dicom", "pixel_spacing_mm", "seed"}
     assert set(options()) - set(RunSettings().recorded()) == {"resume", "overwrite", "real_times_s"}
+
+
+def test_the_page_of_the_documentation_is_made_from_the_declarations():
+    page = Path(__file__).parents[2] / "docs" / "settings.md"
+    assert page.read_text(encoding="utf-8") == reference(), (
+        "python -m VirtualContrastLib.run.settings > docs/settings.md"
+    )
+    assert all(f"| `{option.flag}` |" in reference() for option in options().values())
 
 
 def test_the_columns_of_a_table_are_settings_that_each_case_may_have():

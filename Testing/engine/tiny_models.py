@@ -46,7 +46,7 @@ def tiny_package(folder, seed=0, **changes):
 
 
 def tiny_iter_unet(folder, *, network=None, first_time_s=(90.0,), times_s=(220.0, 350.0), seed=0):
-    """A random iterU-Net package: phases 2, 3, ... from pre-contrast and the acquired phase 1."""
+    """A random iterU-Net package: phases 2, 3, ... from pre-contrast and real phase 1."""
     options = {"features": [4, 4, 6, 6, 6, 4], "time": "seconds"} if network is None else network
     values = {
         "id": "tiny-iter-unet",

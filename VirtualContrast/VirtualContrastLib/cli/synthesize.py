@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
         metavar="PHASE",
         nargs="+",
         default=[],
-        help="real post-contrast phases 1, 2, ...: input of models that read acquired phases, else to compare with; "
+        help="real post-contrast phases 1, 2, ...: input of models that read real phases, else to compare with; "
         "for a mammogram its true recombined image",
     )
     parser.add_argument("--lesions", metavar="MASK", help="mask or labels in which curves are measured")

@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..kinetics.parameters import CurveType
-from ..results.manifest import Manifest, acquired_inputs
+from ..results.manifest import Manifest, input_phase_times
 
 LABEL = "SYNTHETIC · research only"
 """The text in the corner of every synthetic picture."""
@@ -49,7 +49,7 @@ class RunIdentity:
     """One run: its id, its time and what it used. Holds no patient name or id, and no path.
 
     `segmentation` is the network that outlined the lesions, or a method (`threshold`, `given` by the user)
-    with the engine's version; None where nothing was segmented. `acquired` are the indices of the real
+    with the engine's version; None where nothing was segmented. `input_phases` are the indices of the real
     post-contrast phases that the synthesis model read.
     """
 
@@ -58,7 +58,7 @@ class RunIdentity:
     engine_version: str
     synthesis: ModelIdentity
     segmentation: ModelIdentity | None = None
-    acquired: tuple[int, ...] = ()
+    input_phases: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, manifest: Manifest) -> RunIdentity:
@@ -75,7 +75,7 @@ class RunIdentity:
             engine_version=engine,
             synthesis=models["synthesis"],
             segmentation=None if method == NO_LESIONS else segmentation,
-            acquired=tuple(acquired_inputs(manifest.inputs)),
+            input_phases=tuple(input_phase_times(manifest.inputs)),
         )
 
     def uid(self, *names: str | int) -> str:
@@ -98,9 +98,9 @@ def _identity(model: Mapping[str, Any]) -> ModelIdentity:
     )
 
 
-def acquired_phases(indices: Sequence[int]) -> str:
-    """`acquired phase 1` or `acquired phases 1, 2`, as texts name the real phases that a model read."""
-    return f"acquired phase{'s' if len(indices) > 1 else ''} {', '.join(map(str, indices))}"
+def named_phases(indices: Sequence[int]) -> str:
+    """`real phase 1` or `real phases 1, 2`, as texts name the real phases that a model read."""
+    return f"real phase{'s' if len(indices) > 1 else ''} {', '.join(map(str, indices))}"
 
 
 def breast_side(centroid_lps_mm: Sequence[float], reference: sitk.Image) -> str:

@@ -69,10 +69,10 @@ def write_lesions_csv(
     _write(path, lesion_columns(unit), rows)
 
 
-def write_curves_csv(path: Path, curves: Iterable[LesionCurve], *, acquired: int = 0) -> None:
+def write_curves_csv(path: Path, curves: Iterable[LesionCurve], *, inputs: int = 0) -> None:
     """One row per lesion and phase, pre-contrast (never synthetic) included. Signals in input units.
 
-    The first `acquired` post-contrast phases were acquired and are not synthetic either.
+    The first `inputs` post-contrast phases are those that the model read, which are not synthetic either.
     """
     rows = []
     for curve in curves:
@@ -86,7 +86,7 @@ def write_curves_csv(path: Path, curves: Iterable[LesionCurve], *, acquired: int
             curve.hot_spot_signal,
         )
         for number, values in enumerate(zip(*columns, strict=True)):
-            rows.append([curve.label, curve.synthetic and number > acquired, *values])
+            rows.append([curve.label, curve.synthetic and number > inputs, *values])
     _write(path, CURVE_COLUMNS, rows)
 
 
@@ -106,21 +106,21 @@ def write_records_csv(path: Path, records: Sequence[Any], columns: Sequence[str]
     _write(path, names, [[getattr(record, name) for name in names] for record in records])
 
 
-def write_agreement_csv(path: Path, agreement: Agreement, *, acquired: int = 0) -> None:
+def write_agreement_csv(path: Path, agreement: Agreement, *, inputs: int = 0) -> None:
     """Synthetic against real curves: `agreement_rows` with their columns."""
-    _write(path, AGREEMENT_COLUMNS, agreement_rows(agreement, acquired=acquired))
+    _write(path, AGREEMENT_COLUMNS, agreement_rows(agreement, inputs=inputs))
 
 
-def agreement_rows(agreement: Agreement, *, acquired: int = 0) -> list[list[Any]]:
+def agreement_rows(agreement: Agreement, *, inputs: int = 0) -> list[list[Any]]:
     """Rows of `AGREEMENT_COLUMNS`: bias, sd and limits of agreement, or a fraction with its interval.
 
-    The first `acquired` phases stand in both curves as they were acquired, so they have no bias to tell.
+    The first `inputs` phases, which the model read, are points of both curves, so they have no bias.
     """
     nan = math.nan
     rows = [
         _bland_altman_row(f"bias of PE, phase {number}", "percentage points", bias)
         for number, bias in enumerate(agreement.pe_by_phase, start=1)
-        if number > acquired
+        if number > inputs
     ]
     rows.append(_bland_altman_row("bias of peak PE", "percentage points", agreement.peak_pe))
     rows.append(_bland_altman_row("bias of SER", "ratio", agreement.ser))

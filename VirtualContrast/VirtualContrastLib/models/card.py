@@ -55,8 +55,8 @@ class Inputs(_Strict):
     """Which volumes the network reads.
 
     `channels` (segmentation only): each input channel in order, `pre`, `phase_N` or `subtraction_N` (phase N
-    - pre). `phases`: phase indices, 0 = pre-contrast; others are acquired phases that a user must give. `times_s`:
-    seconds after injection of those acquired phases in training, [] where not told. `channel_offsets`: channel c is
+    - pre). `phases`: phase indices, 0 = pre-contrast; others are real phases that a user must give. `times_s`:
+    seconds after injection of those real phases in training, [] where not told. `channel_offsets`: channel c is
     slice k + offset of the volume, the first or last slice repeated beyond the ends (2-D networks only).
     """
 
@@ -66,8 +66,8 @@ class Inputs(_Strict):
     channels: list[Annotated[str, Field(pattern=CHANNEL_PATTERN)]] = Field(default_factory=list)
 
     @property
-    def acquired(self) -> list[int]:
-        """Indices of the acquired post-contrast phases that the network reads beside the pre-contrast one."""
+    def real(self) -> list[int]:
+        """Indices of the real post-contrast phases that the network reads beside the pre-contrast one."""
         return [phase for phase in self.phases if phase > 0]
 
     @property
@@ -77,8 +77,8 @@ class Inputs(_Strict):
 
     @model_validator(mode="after")
     def _times_match_phases(self) -> Self:
-        if self.times_s and len(self.times_s) != len(self.acquired):
-            raise ValueError(f"times_s has {len(self.times_s)} values for {len(self.acquired)} acquired phases")
+        if self.times_s and len(self.times_s) != len(self.real):
+            raise ValueError(f"times_s has {len(self.times_s)} values for {len(self.real)} real phases")
         return self
 
 
@@ -86,7 +86,7 @@ class Outputs(_Strict):
     """Which phase each output channel is; a phase given by several channels is their mean.
 
     `times_s`: seconds after injection of those phases in order. The first is phase 1, or for networks that read
-    acquired phases the one after the last of them.
+    real phases the one after the last of them.
     """
 
     channel_phases: list[int] = Field(min_length=1)

@@ -8,7 +8,7 @@ one rename.
     lesions.seg.nrrd  lesions.csv  curves.csv  maps/*.nrrd  figures/*.png  report.html  dicom/...
     comparison.csv  agreement.csv  curves_real.csv      (only where real phases were given)
 
-Phases are numbered as in the study: a model that reads the acquired phase 1 makes phases/phase_2.nrrd ... . The result
+Phases are numbered as in the study: a model that reads the real phase 1 makes phases/phase_2.nrrd ... . The result
 of a mammogram has recombined.nrrd in place of phases, subtractions, lesions, curves and maps.
 """
 
@@ -88,7 +88,7 @@ class Result:
         return phases
 
 
-def acquired_inputs(inputs: list[dict[str, Any]]) -> dict[int, float | None]:
+def input_phase_times(inputs: list[dict[str, Any]]) -> dict[int, float | None]:
     """Index and seconds after injection of the real phases among a manifest's `inputs` that the model read."""
     read = [entry for entry in inputs if entry.get("model_input")]
     return {int(entry["role"].removeprefix("real_")): entry["time_s"] for entry in read}

@@ -20,8 +20,8 @@ from ..results.manifest import (
     MANIFEST,
     Manifest,
     Result,
-    acquired_inputs,
     fingerprint,
+    input_phase_times,
     load_result,
     now_utc,
 )
@@ -35,13 +35,13 @@ from .plan import lesion_labels
 
 @dataclasses.dataclass(frozen=True)
 class _Given:
-    """What was read. `lesions` are labels on the phases' grid, `acquired` the real phases that the model read."""
+    """What was read: `lesions` are labels on the phases' grid, `inputs` indices of the phases that the model read."""
 
     synthetic: list[Phase]
     real: list[Phase]
     pre: sitk.Image | None
     lesions: sitk.Image | None
-    acquired: list[int]
+    inputs: list[int]
     sources: list[tuple[str, sitk.Image, Source]]
 
 
@@ -129,13 +129,13 @@ def _read(
         ]
         if lesions is None and ours.manifest.summary.get("lesions"):
             lesions = ours.folder / "lesions.seg.nrrd"
-    acquired = acquired_inputs(ours.manifest.inputs) if ours is not None else {}
-    nominal = {phase.index: phase.time_s for phase in phases} | acquired
+    inputs = input_phase_times(ours.manifest.inputs) if ours is not None else {}
+    nominal = {phase.index: phase.time_s for phase in phases} | inputs
     times = dict(enumerate(times_s, start=1)) if times_s else nominal
     truth = [Phase(n, read(place, f"real_{n}"), times.get(n), synthetic=False) for n, place in enumerate(real, start=1)]
     pre_image = read(pre, "pre") if pre else None
     mask = lesion_labels(read(lesions, "lesions"), phases[0].image, Path(lesions).name) if lesions else None
-    return _Given(phases, truth, pre_image, mask, [n for n in acquired if n <= len(truth)], sources)
+    return _Given(phases, truth, pre_image, mask, [n for n in inputs if n <= len(truth)], sources)
 
 
 def _compare(given: _Given, events: Events) -> Comparison:
@@ -153,7 +153,7 @@ def _series(given: _Given) -> Series:
         pre=given.pre,
         results=tuple(PhaseResult(phase) for phase in given.synthetic),
         real=tuple(given.real),
-        inputs=tuple(given.acquired),
+        inputs=tuple(given.inputs),
     )
 
 
@@ -176,9 +176,9 @@ def _write(given: _Given, comparison: Comparison, writer: ResultWriter) -> None:
     tables.write_records_csv(writer.path("comparison.csv"), comparison.metrics, PAIR_COLUMNS)
     if comparison.agreement is not None and given.lesions is not None:
         curves = lesion_curves(_series(given).phases, given.lesions)
-        tables.write_curves_csv(writer.path("curves.csv"), curves, acquired=len(given.acquired))
+        tables.write_curves_csv(writer.path("curves.csv"), curves, inputs=len(given.inputs))
         tables.write_curves_csv(writer.path("curves_real.csv"), comparison.curves)
-        tables.write_agreement_csv(writer.path("agreement.csv"), comparison.agreement, acquired=len(given.acquired))
+        tables.write_agreement_csv(writer.path("agreement.csv"), comparison.agreement, inputs=len(given.inputs))
 
 
 def _manifest(

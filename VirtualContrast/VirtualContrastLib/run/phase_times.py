@@ -26,25 +26,25 @@ def times_for_reading(settings: RunSettings, card: ModelCard, real_count: int) -
 
 
 def with_input_times(study: Study, card: ModelCard, events: Events) -> Study:
-    """The study with a known time for every acquired phase that the model reads; the model's own where none is told.
+    """The study with a known time for every real phase that the model reads; the model's own where none is told.
 
     Raises:
         InputError: such a phase is missing, or nobody knows its time.
     """
     present = {phase.index: phase for phase in study.real}
-    own = dict(zip(card.inputs.acquired, card.inputs.times_s, strict=False))
-    for index in card.inputs.acquired:
+    own = dict(zip(card.inputs.real, card.inputs.times_s, strict=False))
+    for index in card.inputs.real:
         if index not in present:
             raise InputError(
                 f"The model '{card.id}' makes phase {card.first_phase} and later from the pre-contrast volume and the "
-                f"acquired phase {index}; give that phase with --real."
+                f"real phase {index}; give that phase with --real."
             )
         if present[index].time_s is not None:
             continue
         if index not in own:
-            raise InputError(f"The time of the acquired phase {index} is unknown; give it with --real-times.")
+            raise InputError(f"The time of the real phase {index} is unknown; give it with --real-times.")
         events.warn(
-            f"The time of the acquired phase {index} is unknown; {own[index]:g} s was taken, as in the model's "
+            f"The time of the real phase {index} is unknown; {own[index]:g} s was taken, as in the model's "
             "training. Give it with --real-times."
         )
         present[index] = dataclasses.replace(present[index], time_s=own[index])
@@ -54,11 +54,11 @@ def with_input_times(study: Study, card: ModelCard, events: Events) -> Study:
 def planned_times(study: Study, card: ModelCard, settings: RunSettings) -> list[float | None]:
     """Seconds after injection of the images that the model will make, in order; [None] for one without time.
 
-    The user's; else, for a model of free times that reads no acquired phase, those of the real phases where all are
+    The user's; else, for a model of free times that reads no real phase, those of the real phases where all are
     known; else the model's own.
 
     Raises:
-        InputError: the user's times do not fit the model or its acquired phases.
+        InputError: the user's times do not fit the model or its real phases.
     """
     if card.outputs is None:
         if settings.times_s or settings.real_times_s:
@@ -70,11 +70,11 @@ def planned_times(study: Study, card: ModelCard, settings: RunSettings) -> list[
     real = [phase.time_s for phase in study.real]
     if settings.times_s is not None:
         times: list[float | None] = list(settings.times_s)
-    elif real and None not in real and not card.inputs.acquired:
+    elif real and None not in real and not card.inputs.real:
         times = real
     else:
         times = own
-    _check_after_acquired(times, study, card)
+    _check_after_inputs(times, study, card)
     return times
 
 
@@ -85,12 +85,12 @@ def _fixed_times(own: list[float | None], study: Study, settings: RunSettings) -
     return list(wanted) if wanted and len(wanted) == len(own) else own
 
 
-def _check_after_acquired(times: list[float | None], study: Study, card: ModelCard) -> None:
+def _check_after_inputs(times: list[float | None], study: Study, card: ModelCard) -> None:
     for phase in study.real:
         first = times[0]
-        if phase.index in card.inputs.acquired and first is not None and not first > (phase.time_s or 0.0):
+        if phase.index in card.inputs.real and first is not None and not first > (phase.time_s or 0.0):
             raise InputError(
-                f"Phase {card.first_phase} was to be made for {first:g} s, but the acquired phase {phase.index} is of "
+                f"Phase {card.first_phase} was to be made for {first:g} s, but the real phase {phase.index} is of "
                 f"{phase.time_s:g} s; give later --times."
             )
 

@@ -137,7 +137,7 @@ def _series(plan: Plan, synthesis: Synthesis) -> Series:
         pre=synthesis.pre,
         results=results,
         real=plan.real,
-        inputs=tuple(card.inputs.acquired),
+        inputs=tuple(card.inputs.real),
         arbitrary_units=synthesis.arbitrary_units,
         dynamic=card.dynamic,
         evidence=_evidence(plan, synthesis),

@@ -173,7 +173,7 @@ def make_plan(given: RunInput, settings: RunSettings, synthesis: ModelPackage, e
         segmentation, lesion_package = GIVEN, None
     else:
         segmentation, lesion_package = choose_segmentation(settings.segmentation, study, card, len(times), events)
-    inputs = provenance.describe_inputs(study, given.lesions, read=card.inputs.acquired)
+    inputs = provenance.describe_inputs(study, given.lesions, read=card.inputs.real)
     return Plan(
         input=dataclasses.replace(given, study=study),
         settings=settings,

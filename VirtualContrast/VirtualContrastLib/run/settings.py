@@ -50,6 +50,19 @@ class Option:
     changes_result: bool = True
     recorded: bool = True
 
+    @property
+    def values(self) -> str:
+        """What may be given, in words."""
+        if self.choices:
+            return ", ".join(self.choices)
+        if self.kind is bool:
+            return "switch"
+        if self.kind is str:
+            return self.metavar or ""
+        name = {int: "whole number", float: "number"}[self.kind] + ("s, rising" if self.many else "")
+        limits = [f"{word} {limit:g}" for word, limit in (("from", self.least), ("to", self.most)) if limit is not None]
+        return " ".join([name, *limits, f"({self.unit})" if self.unit else ""]).strip()
+
     def parse(self, text: str) -> Any:
         """The value of a cell of a table, values of a list separated by blanks; None for an empty one.
 
@@ -201,7 +214,37 @@ def case_options() -> dict[str, tuple[str, Option]]:
     return {option.column: (name, option) for name, option in options().items() if option.column}
 
 
+def reference() -> str:
+    """Every setting as a page of the documentation, in Markdown; `docs/settings.md` is made of it."""
+    lines = [
+        "# Settings of a run",
+        "",
+        "Made from their declarations by `python -m VirtualContrastLib.run.settings`. *Name* is that of `RunSettings`",
+        "in Python; *column* that of a table of cases, where each case may have its own value. Settings marked *result*",
+        "are part of the fingerprint by which `--resume` knows a result again.",
+        "",
+        "| flag | what it is | name | values | default | column | result |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for field in dataclasses.fields(RunSettings):
+        option: Option = field.metadata[_OPTION]
+        cells = [f"`{option.flag}`", option.help, f"`{field.name}`", option.values, _told(field.default)]
+        cells += [f"`{option.column}`" if option.column else "", "yes" if option.changes_result else ""]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _told(default: Any) -> str:
+    if default is None:
+        return ""
+    return {True: "on", False: "off"}[default] if isinstance(default, bool) else str(default)
+
+
 def _rises(times: tuple[float, ...]) -> bool:
     if not times or not all(map(math.isfinite, times)):
         return False
     return all(earlier < later for earlier, later in zip((0.0, *times), times, strict=False))
+
+
+if __name__ == "__main__":
+    print(reference(), end="")

@@ -94,7 +94,7 @@ def _tables(task: _Export) -> None:
     if found.labels is not None:
         unit = "mm" if series.study.has_geometry else "px"
         tables.write_lesions_csv(path("lesions.csv"), found.measures, found.curves, series.study.pre.image, unit=unit)
-        tables.write_curves_csv(path("curves.csv"), found.curves, acquired=read)
+        tables.write_curves_csv(path("curves.csv"), found.curves, inputs=read)
         if found.confidence:
             tables.write_confidence_csv(path("confidence.csv"), found.confidence)
         if comparison.curves:
@@ -102,7 +102,7 @@ def _tables(task: _Export) -> None:
     if comparison.metrics:
         tables.write_records_csv(path("comparison.csv"), comparison.metrics, PAIR_COLUMNS)
     if comparison.agreement is not None:
-        tables.write_agreement_csv(path("agreement.csv"), comparison.agreement, acquired=read)
+        tables.write_agreement_csv(path("agreement.csv"), comparison.agreement, inputs=read)
 
 
 def _figures_and_report(task: _Export) -> None:
@@ -120,7 +120,7 @@ def _figures_and_report(task: _Export) -> None:
         uncertainty=series.uncertainty,
         region=found.region,
         has_geometry=series.study.has_geometry,
-        acquired=series.input_phases,
+        input_phases=series.input_phases,
         confidence=found.confidence,
     )
     figures = write_figures(task.writer.path("figures"), shown)

@@ -79,7 +79,7 @@ class _FromPreAtTimes:
 
 
 class _FromPreAndFirst:
-    """Later phases at any times from the pre-contrast volume and the acquired phase 1."""
+    """Later phases at any times from the pre-contrast volume and real phase 1."""
 
     def __init__(self, synthesizer: VolumetricSynthesizer) -> None:
         self._synthesizer = synthesizer
@@ -90,7 +90,7 @@ class _FromPreAndFirst:
         first = next((phase for phase in study.real if phase.index == 1), None)
         if first is None:
             name = self._synthesizer.card.id
-            raise InputError(f"The model '{name}' needs the acquired phase 1; give it with --real.")
+            raise InputError(f"The model '{name}' needs real phase 1; give it with --real.")
         return self._synthesizer.synthesize(study.pre.image, first.image, events, times_s=times_s)
 
 

@@ -118,7 +118,7 @@ def phase_times(card: ModelCard) -> tuple[float, ...]:
     """
     if card.outputs is None:
         return tuple(SETTINGS.phase_times_s)
-    made, acquired = card.outputs.times_s, len(card.inputs.acquired)
+    made, acquired = card.outputs.times_s, len(card.inputs.real)
     read = card.inputs.times_s or [made[0] * n / (acquired + 1) for n in range(1, acquired + 1)]
     return (*read, *made)
 

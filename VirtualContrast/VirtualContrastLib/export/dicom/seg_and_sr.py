@@ -90,7 +90,7 @@ def _origin(method: ModelIdentity, run: RunIdentity) -> str:
     """Where the outlines come from, at most 64 characters."""
     if method.id == GIVEN:
         return "Lesions given by the user in a SYNTHETIC study; research only"
-    if run.acquired:
+    if run.input_phases:
         return "Lesions outlined in a partly SYNTHETIC study; research only"
     return "Lesions outlined on SYNTHETIC images; research only"
 

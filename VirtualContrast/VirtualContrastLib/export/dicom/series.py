@@ -21,7 +21,7 @@ import SimpleITK as sitk
 from ...events import InputError
 from ...io.dicom.headers import quiet_pydicom
 from ...study import Phase, Study
-from ..content import DISCLAIMER, RunIdentity, acquired_phases, covers_both_breasts
+from ..content import DISCLAIMER, RunIdentity, covers_both_breasts, named_phases
 from .common import (
     FROM_SOURCE,
     MR_FROM_SOURCE,
@@ -64,7 +64,7 @@ def write_dicom_series(
     """Write each phase to `out_dir/phase_N/0001.dcm ...` and return the files by phase index, in order of k.
 
     `phases` are synthetic volumes on one grid with millimeter geometry. `reference` are the DICOM headers of the
-    pre-contrast volume (classic or enhanced), then those of the acquired phases that the model read. Stored
+    pre-contrast volume (classic or enhanced), then those of the real phases that the model read. Stored
     values are 16 bit with one rescale slope and intercept for all phases, so that a voxel is off by at most half a
     slope. `time_s` goes to Temporal Position Time Offset (seconds after injection); Acquisition Time stays the
     source's, since nothing was acquired after an injection. Left-handed grids are legal: readers that sort slices by
@@ -196,8 +196,8 @@ def _add_mr_image(dataset: Dataset, phase: Phase, phase_count: int, run: RunIden
     dataset.AcquisitionNumber = None
     when = "" if phase.time_s is None else f" for {phase.time_s:.0f} s after injection"
     origin = "the pre-contrast image alone. No contrast agent was given for it."
-    if run.acquired:
-        origin = f"the pre-contrast image and the {acquired_phases(run.acquired)} after contrast agent."
+    if run.input_phases:
+        origin = f"the pre-contrast image and the {named_phases(run.input_phases)} after contrast agent."
     dataset.DerivationDescription = (
         f"Synthetic post-contrast phase {phase.index}{when}, computed by a neural network from {origin} {DISCLAIMER}"
     )

@@ -32,21 +32,21 @@ def write_mammogram_figure(
     view = View("", "mammogram", (spacing[1], spacing[0]))
     inside = region[0] if region is not None and region.any() else np.ones(low_energy.GetSize()[1::-1], bool)
     low, made = _pixels(low_energy), _pixels(recombined)
-    panels = [(low, _window(low, inside), False, "Low energy, acquired", "gray")]
+    panels = [(low, _window(low, inside), False, "Low energy, real", "gray")]
     window = _window(made if truth is None else _pixels(truth), inside)
     panels.append((made, window, True, "Recombined, synthetic", "gray"))
     if truth is not None:
         real = _pixels(truth)
         reach = float(np.percentile(np.abs(made - real)[inside], 99.5)) or 1.0
-        panels.append((real, window, False, "Recombined, acquired", "gray"))
-        panels.append((made - real, (-reach, reach), True, "Synthetic minus acquired", "PuOr_r"))
+        panels.append((real, window, False, "Recombined, real", "gray"))
+        panels.append((made - real, (-reach, reach), True, "Synthetic minus real", "PuOr_r"))
     figure, axes = grid(1, len(panels), low.shape[0] * view.aspect / low.shape[1])
     for axis, (pixels, limits, synthetic, title, colors) in zip(axes[0], panels, strict=True):
         show(axis, pixels, view, limits, synthetic=synthetic, title=title, cmap=colors)
     path = folder / "overview.png"
     figure.savefig(path, dpi=DPI)
     compared = (
-        " Both recombined images share one gray window, that of the acquired one; in the difference orange means that "
+        " Both recombined images share one gray window, that of the real one; in the difference orange means that "
         "the synthetic image is brighter."
     )
     caption = "The images as they are stored; which side is the chest wall depends on the view."

@@ -57,7 +57,7 @@ def _row(axes: Sequence[Any], slices: Slices, label: int | None, window: tuple[f
     k, box, view = slices.best_slice(label), slices.box(label), slices.view
     show(axes[0], slices.pre[k][box], view, slices.window, synthetic=False, title="Pre-contrast")
     for axis, (phase, volume) in zip(axes[1:], slices.phases, strict=False):
-        title = phase_title(phase) + ("" if phase.synthetic else ", acquired")
+        title = phase_title(phase) + ("" if phase.synthetic else ", real")
         show(axis, volume[k][box], view, slices.window, synthetic=phase.synthetic, title=title)
     phase, volume = slices.first_made
     axis = axes[1 + len(slices.phases)]

@@ -27,8 +27,8 @@ from .slices import MOST_LESIONS, Slices, grid, phase_title
 class FigureInput:
     """What the figures show.
 
-    `phases` are the post-contrast phases of the run (synthetic, at least one), `real` acquired ones to compare with,
-    `acquired` those that the model read, which come first in the curves.
+    `phases` are the post-contrast phases of the run (synthetic, at least one), `real` the real ones,
+    `input_phases` those of them that the model read, which come first in the curves.
     `labels` holds instance labels, None where nothing was segmented. `uncertainty` has one standard deviation map per
     phase, `region` is the breasts ([k, j, i]). All images lie on the grid of `pre`. Without geometry (pictures) there
     are no patient letters, scale bars and MIPs. `confidence` bounds the real curves of lesions, where it is known.
@@ -43,7 +43,7 @@ class FigureInput:
     uncertainty: Sequence[sitk.Image] = ()
     region: NDArray[np.bool_] | None = None
     has_geometry: bool = True
-    acquired: Sequence[Phase] = ()
+    input_phases: Sequence[Phase] = ()
     confidence: Sequence[LesionConfidence] = ()
 
 
@@ -63,7 +63,7 @@ def write_figures(folder: Path, given: FigureInput) -> list[FigureFile]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     view = acquisition_view(given.pre.image, has_geometry=given.has_geometry)
-    slices = Slices(given.pre, [*given.acquired, *given.phases], given.labels, view)
+    slices = Slices(given.pre, [*given.input_phases, *given.phases], given.labels, view)
     makers: dict[str, Callable[[], tuple[Any, str] | None]] = {
         "overview": lambda: overview(slices),
         "mip": lambda: _projections(given),
@@ -96,7 +96,7 @@ def _curves(given: FigureInput) -> tuple[Any, str] | None:
     axes = figure.subplots()
     drawn = [*given.real_curves[:MOST_LESIONS], *given.curves[:MOST_LESIONS]]
     for curve in sorted(drawn, key=lambda curve: curve.label):
-        _draw_curve(axes, curve, len(given.acquired))
+        _draw_curve(axes, curve, len(given.input_phases))
     for lesion in given.confidence[:MOST_LESIONS]:
         minutes = np.asarray(lesion.times_s) / 60.0
         axes.fill_between(minutes, lesion.low_percent, lesion.high_percent, color=color_of(lesion.label), alpha=0.12)
@@ -108,26 +108,26 @@ def _curves(given: FigureInput) -> tuple[Any, str] | None:
     if any(curve.synthetic for curve in drawn):
         figure.text(0.99, 0.02, LABEL, fontsize=8, ha="right", color="0.3")
     count = max(len(given.curves), len(given.real_curves))
-    read = " Squares on a solid curve: acquired phases, which the model read." if given.acquired else ""
+    read = " Squares on a solid curve: real phases, which the model read." if given.input_phases else ""
     left_out = f" The first {MOST_LESIONS} of {count} lesions are shown." if count > MOST_LESIONS else ""
     band = "one standard deviation of the synthesis, where it was estimated (an upper bound for the mean curve)"
     if given.confidence:
         share = 100 * min(given.confidence[0].coverage)
         band = f"where the real curve lay in {share:.0f} % of patients that the model had not seen"
     return figure, (
-        f"Mean percent enhancement of each lesion. Solid: synthetic; dashed: acquired. Band: {band}.{read}{left_out}"
+        f"Mean percent enhancement of each lesion. Solid: synthetic; dashed: real. Band: {band}.{read}{left_out}"
     )
 
 
-def _draw_curve(axes: Any, curve: LesionCurve, acquired: int) -> None:
+def _draw_curve(axes: Any, curve: LesionCurve, inputs: int) -> None:
     color = color_of(curve.label)
     minutes = np.asarray(curve.times_s) / 60.0
-    kind = "synthetic" if curve.synthetic else "acquired"
+    kind = "synthetic" if curve.synthetic else "real"
     style: dict[str, Any] = {"marker": "o"} if curve.synthetic else {"linestyle": "--", "marker": "s"}
     label = f"Lesion {curve.label}, {kind}: {TYPE_NAMES[curve.curve_type]}"
     axes.plot(minutes, curve.pe_percent, color=color, label=label, markersize=4, **style)
-    if curve.synthetic and acquired:
-        read = slice(1, 1 + acquired)
+    if curve.synthetic and inputs:
+        read = slice(1, 1 + inputs)
         axes.plot(minutes[read], curve.pe_percent[read], color=color, linestyle="none", marker="s", markersize=7)
     band = np.nan_to_num(curve.pe_uncertainty_percent)
     if band.any():
@@ -136,7 +136,7 @@ def _draw_curve(axes: Any, curve: LesionCurve, acquired: int) -> None:
 
 
 def _comparison(given: FigureInput, slices: Slices) -> tuple[Any, str] | None:
-    """A row per phase that is both synthetic and acquired: synthetic, acquired, difference."""
+    """A row per phase that is both synthetic and real: synthetic, real, difference."""
     real = {phase.index: slices.view.slices(phase.image).astype(np.float32) for phase in given.real}
     comparable = real.keys() & {phase.index for phase in given.phases}
     pairs = [(phase, volume, real[phase.index]) for phase, volume in slices.phases if phase.index in comparable]
@@ -148,15 +148,15 @@ def _comparison(given: FigureInput, slices: Slices) -> tuple[Any, str] | None:
     for row, (phase, ours, truth) in zip(axes, pairs, strict=True):
         title = f"{phase_title(phase)}, synthetic"
         show(row[0], ours[k], slices.view, slices.window, synthetic=True, title=title)
-        title = f"Phase {phase.index}, acquired"
+        title = f"Phase {phase.index}, real"
         show(row[1], truth[k], slices.view, slices.window, synthetic=False, title=title)
-        title, limits = "Synthetic minus acquired", (-reach, reach)
+        title, limits = "Synthetic minus real", (-reach, reach)
         drawn = show(row[2], (ours - truth)[k], slices.view, limits, synthetic=True, title=title, cmap="PuOr_r")
         figure.colorbar(drawn, ax=row[2], shrink=0.8, label="input units")
         for axis in row:
             _outlines(axis, slices, k)
     return figure, (
-        f"Slice {slices.number(k)}: synthetic and acquired phases in one gray window, and their difference "
+        f"Slice {slices.number(k)}: synthetic and real phases in one gray window, and their difference "
         "(orange: synthetic brighter, purple: darker)."
     )
 

@@ -28,7 +28,7 @@ class Slices:
 
     @property
     def first_made(self) -> tuple[Phase, np.ndarray]:
-        """The first synthetic phase, or the first where all were acquired."""
+        """The first synthetic phase, or the first where all were real."""
         return next((pair for pair in self.phases if pair[0].synthetic), self.phases[0])
 
     def best_slice(self, label: int | None) -> int:

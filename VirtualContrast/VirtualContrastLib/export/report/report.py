@@ -18,8 +18,8 @@ from ...kinetics.curves import LesionCurve
 from ...lesions.confidence import LesionConfidence
 from ...lesions.measurement import LesionMeasures
 from ...metrics.image_pairs import PairMetrics
-from ...results.manifest import MAMMOGRAM, Manifest, acquired_inputs
-from ..content import DISCLAIMER, NO_LESIONS, TYPE_NAMES, ModelIdentity, RunIdentity, acquired_phases, breast_side
+from ...results.manifest import MAMMOGRAM, Manifest, input_phase_times
+from ..content import DISCLAIMER, NO_LESIONS, TYPE_NAMES, ModelIdentity, RunIdentity, breast_side, named_phases
 from ..figures.run_figures import FigureFile, FigureInput
 from ..tables import agreement_rows, peak_uncertainty_percent
 from . import html as style
@@ -208,13 +208,13 @@ def _agreement(content: ReportContent) -> str:
     if content.agreement is not None:
         rows = [
             (name, unit, f"{count}", *(style.rounded(value, 2) for value in values))
-            for name, unit, count, *values in agreement_rows(content.agreement, acquired=len(content.run.acquired))
+            for name, unit, count, *values in agreement_rows(content.agreement, inputs=len(content.run.input_phases))
         ]
         parts += [style.table(words.AGREEMENT_HEADER, rows), style.paragraph(words.AGREEMENT_NOTE, "note")]
-    if parts and content.run.acquired:
-        note = words.ACQUIRED_NOTE.format(read=acquired_phases(content.run.acquired))
+    if parts and content.run.input_phases:
+        note = words.INPUT_PHASES_NOTE.format(read=named_phases(content.run.input_phases))
         parts.append(style.paragraph(note, "note"))
-    return style.section("Agreement with the acquired phases", *parts) if parts else ""
+    return style.section("Agreement with the real phases", *parts) if parts else ""
 
 
 def _mammogram_agreement(content: ReportContent) -> str:
@@ -226,7 +226,7 @@ def _mammogram_agreement(content: ReportContent) -> str:
         for m in content.metrics
     ]
     return style.section(
-        "Agreement with the acquired image",
+        "Agreement with the real image",
         style.table(words.METRICS_HEADER[2:], rows),
         style.paragraph(words.MAMMOGRAM_METRICS_NOTE, "note"),
     )
@@ -237,7 +237,7 @@ def _methods(content: ReportContent) -> str:
         return style.section("Methods", *map(style.paragraph, words.mammogram_methods()))
     method = content.run.segmentation.id if content.run.segmentation else NO_LESIONS
     synthetic = {phase["index"]: phase["time_s"] for phase in content.manifest.phases}
-    read = {index: time_s or 0.0 for index, time_s in acquired_inputs(content.manifest.inputs).items()}
+    read = {index: time_s or 0.0 for index, time_s in input_phase_times(content.manifest.inputs).items()}
     parts = [style.paragraph(text) for text in words.methods(method, synthetic, read)]
     return style.section("Methods", *parts)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from ...kinetics.parameters import CurveRules, early_and_late
 from ...lesions.measurement import FTV_PE_PERCENT
 from ...lesions.threshold import ThresholdSettings
-from ..content import GIVEN, NO_LESIONS, THRESHOLD, ModelIdentity, acquired_phases
+from ..content import GIVEN, NO_LESIONS, THRESHOLD, ModelIdentity, named_phases
 
 PHANTOM = (
     "TRAINED ON SIMULATED PHANTOMS ONLY: {models} has never seen a patient. It shows that the program "
@@ -37,26 +37,26 @@ CONFIDENCE_NOTE = (
 )
 METRICS_HEADER = ("Phase", "Compared", "Region", "MAE", "MSE", "PSNR (dB)", "SSIM")
 METRICS_NOTE = (
-    "Each image against the acquired phase, on the input's values without rescaling. MAE: mean absolute "
+    "Each image against the real phase, on the input's values without rescaling. MAE: mean absolute "
     "difference, in input units; MSE: mean squared difference; PSNR: 10 log10(L² / MSE) with L the range "
-    "of the acquired volume; SSIM: structural similarity, slice by slice, Gaussian window of sigma 1.5 "
+    "of the real volume; SSIM: structural similarity, slice by slice, Gaussian window of sigma 1.5 "
     "pixels. Rows named pre compare the pre-contrast image itself: what doing nothing would give. A "
     "synthesis that is no better than these rows has added nothing."
 )
 MAMMOGRAM_METRICS_NOTE = (
-    "The synthetic image against the acquired recombined one, on gray values without rescaling: a difference in scale "
+    "The synthetic image against the real recombined one, on gray values without rescaling: a difference in scale "
     "between the two counts as error. MAE: mean absolute difference; MSE: mean squared difference; PSNR: 10 log10(L² / "
-    "MSE) with L the range of the acquired image; SSIM: structural similarity, Gaussian window of sigma 1.5 pixels."
+    "MSE) with L the range of the real image; SSIM: structural similarity, Gaussian window of sigma 1.5 pixels."
 )
 AGREEMENT_HEADER = ("Quantity", "Unit", "Lesions", "Value", "SD", "Lower", "Upper")
 AGREEMENT_NOTE = (
-    "Differences are synthetic minus acquired in the same outlines. For a bias, lower and upper are the "
+    "Differences are synthetic minus real in the same outlines. For a bias, lower and upper are the "
     "limits of agreement (bias ± 1.96 SD); for equal curve type and kappa they are a 95 % bootstrap "
     "interval over lesions (five lesions or more). A dash: the number of lesions is too small."
 )
-ACQUIRED_NOTE = (
+INPUT_PHASES_NOTE = (
     "The {read} stands in both curves, so only later phases are compared. Rows of the images named phase_N compare the "
-    "last acquired phase that the model read: what repeating it would give."
+    "last phase that the model read: what repeating it would give."
 )
 
 
@@ -83,7 +83,7 @@ def methods(segmentation: str, synthetic: Mapping[int, float], read: Mapping[int
         synthetic: seconds after injection of the synthetic phases, by index.
         read: the same of the real phases that the model read.
     """
-    rules, acquired = CurveRules(), list(read)
+    rules, inputs = CurveRules(), list(read)
     times = ", ".join(f"{time_s:.0f}" for time_s in synthetic.values())
     early, late = _early_and_late({**read, **synthetic})
     synthesis = (
@@ -91,12 +91,13 @@ def methods(segmentation: str, synthetic: Mapping[int, float], read: Mapping[int
         "contrast agent was given for them. Intensities of all phases were mapped with one set of "
         "constants, taken from the pre-contrast volume."
     )
-    if acquired:
-        read = acquired_phases(acquired)
+    if inputs:
+        named = named_phases(inputs)
         synthesis = (
-            f"The post-contrast phases after the {read} were computed by a neural network from the pre-contrast volume "
-            f"and the {read}, for which contrast agent was given. Intensities of all phases were mapped with one set "
-            "of constants. Curves, maps and the functional tumor volume rest on acquired and synthetic phases together."
+            f"The post-contrast phases after the {named} were computed by a neural network from the pre-contrast "
+            f"volume and the {named}, for which contrast agent was given. Intensities of all phases were mapped with "
+            "one set of constants. Curves, maps and the functional tumor volume rest on real and synthetic phases "
+            "together."
         )
     if times:
         synthesis += f" They stand for {times} s after injection."
@@ -111,7 +112,7 @@ def methods(segmentation: str, synthetic: Mapping[int, float], read: Mapping[int
         f"{rules.early_limit_s:.0f} s. Functional tumor volume: voxels with early PE of at least "
         f"{FTV_PE_PERCENT:.0f} % and SER of at least 0. Curves are means over all voxels of the outline."
     )
-    return [synthesis, _segmentation(segmentation, acquired, early), kinetics]
+    return [synthesis, _segmentation(segmentation, inputs, early), kinetics]
 
 
 def mammogram_methods() -> list[str]:
@@ -121,7 +122,7 @@ def mammogram_methods() -> list[str]:
         "that were averaged; no high-energy image and no iodine map had a part in it. Outside the breast's bounding "
         "box it is the darkest value that the model draws.",
         "Gray values are those of the images that the model was trained on. They have no unit and do not measure "
-        "iodine. The network works on larger pixels than the input's, so the result is smoother than an acquired one.",
+        "iodine. The network works on larger pixels than the input's, so the result is smoother than a real one.",
     ]
 
 
@@ -141,13 +142,13 @@ def _early_and_late(times_s: Mapping[int, float]) -> tuple[str, str]:
     return called(early), called(late)
 
 
-def _segmentation(method: str, acquired: Sequence[int], early: str) -> str:
+def _segmentation(method: str, inputs: Sequence[int], early: str) -> str:
     if method == GIVEN:
         return "The outlines of the lesions were given by the user; the synthetic images had no part in them."
     if method == NO_LESIONS:
         return "Lesions were not looked for."
     if method != THRESHOLD:
-        on = "on the acquired and synthetic phases" if acquired else "on the synthetic phases"
+        on = "on the real and synthetic phases" if inputs else "on the synthetic phases"
         return f"Lesions were outlined by the network {method} {on}, unchecked by a reader."
     rule = ThresholdSettings()
     return (

@@ -63,7 +63,7 @@ def viewer_data(given: FigureInput) -> dict[str, Any]:
     of the acquisition view (radiological convention), cut and reduced; `slice_numbers` are those of the input, from 1.
     """
     view = acquisition_view(given.pre.image, has_geometry=given.has_geometry)
-    shown = [given.pre, *given.acquired, *given.phases, *given.real]
+    shown = [given.pre, *given.input_phases, *given.phases, *given.real]
     volumes = [view.slices(phase.image).astype(np.float32) for phase in shown]
     labels = view.slices(given.labels) if given.labels is not None else np.zeros(volumes[0].shape, np.uint8)
     box = _box(given, view, labels)
@@ -102,7 +102,7 @@ def _name(phase: Phase, given: FigureInput) -> str:
     if phase.index == 0:
         return "Pre-contrast"
     time = "" if phase.time_s is None else f", {phase.time_s / 60:.1f} min"
-    kind = "synthetic" if phase.synthetic else "acquired"
+    kind = "synthetic" if phase.synthetic else "real"
     return f"Phase {phase.index} ({kind}{time})"
 
 

@@ -8,7 +8,7 @@ from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSequenceNode
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import Default, WithinRange, parameterNodeWrapper
 
-from ...run.settings import RunSettings
+from ...run.settings import MOST_PASSES, RunSettings
 from . import model_list
 from .transfer import RealPhases, problem_with, real_phases
 
@@ -56,7 +56,7 @@ class VirtualContrastParameters:
     realSequence: vtkMRMLSequenceNode
     model: str = ""
     lesions: Lesions = Lesions.AUTO
-    uncertaintyPasses: Annotated[int, WithinRange(0, 100), Default(0)]
+    uncertaintyPasses: Annotated[int, WithinRange(0, MOST_PASSES), Default(0)]
     device: Device = Device.AUTO
     dicom: bool = False
     outputFolder: Path = Path()

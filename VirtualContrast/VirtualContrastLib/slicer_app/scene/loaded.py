@@ -12,7 +12,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from ...results.manifest import SYNTHESIS, acquired_inputs
+from ...results.manifest import SYNTHESIS, input_phase_times
 from . import nodes
 from .tables import column
 
@@ -226,7 +226,7 @@ def of_run(run_node: Any) -> LoadedResult:
         kind=str(manifest["kind"]),
         input_phases=[
             LoadedPhase(index, float(time_s or 0.0), copies[str(index)])
-            for index, time_s in acquired_inputs(manifest["inputs"]).items()
+            for index, time_s in input_phase_times(manifest["inputs"]).items()
             if str(index) in copies
         ],
     )

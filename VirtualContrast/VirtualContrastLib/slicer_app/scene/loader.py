@@ -12,7 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ...events import InputError
-from ...results.manifest import MAMMOGRAM, Result, acquired_inputs
+from ...results.manifest import MAMMOGRAM, Result, input_phase_times
 from ..views import charts, display
 from . import loaded, nodes, segments, tables
 from .nodes import Steps
@@ -36,7 +36,7 @@ class Loader:
     @property
     def read(self) -> dict[int, float]:
         """Index and seconds after injection of the real phases that the model read."""
-        return {index: float(time_s or 0.0) for index, time_s in acquired_inputs(self.result.manifest.inputs).items()}
+        return {index: float(time_s or 0.0) for index, time_s in input_phase_times(self.result.manifest.inputs).items()}
 
     @property
     def fraction(self) -> float:

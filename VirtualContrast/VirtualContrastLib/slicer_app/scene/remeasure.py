@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 from ...export.tables import write_curves_csv, write_lesions_csv
 from ...kinetics.curves import LesionCurve, lesion_curves
 from ...lesions.measurement import LesionMeasures, measure_lesions
-from ...results.manifest import acquired_inputs
+from ...results.manifest import input_phase_times
 from ...study import Phase
 from ..views import charts
 from . import loaded as result_nodes
@@ -32,7 +32,7 @@ def measure_again(loaded: LoadedResult) -> None:
     """
     segmentation, pre = nodes.node(loaded.segmentation), nodes.node(loaded.pre)
     volumes = [nodes.node(phase.volume) for phase in (*loaded.input_phases, *loaded.phases)]
-    read = acquired_inputs(result_nodes.manifest_of(nodes.node(loaded.run_node))["inputs"])
+    read = input_phase_times(result_nodes.manifest_of(nodes.node(loaded.run_node))["inputs"])
     if None in (segmentation, pre, *volumes) or len(loaded.input_phases) < len(read):
         return
     measures, curves, real_curves = [], [], []
@@ -121,7 +121,7 @@ def _write_tables(
     with tempfile.TemporaryDirectory() as folder:
         files = {name: Path(folder) / f"{name}.csv" for name in ("lesions", "curves", "curves_real")}
         write_lesions_csv(files["lesions"], measures, curves, reference, unit=unit)
-        write_curves_csv(files["curves"], curves, acquired=len(loaded.input_phases))
+        write_curves_csv(files["curves"], curves, inputs=len(loaded.input_phases))
         write_curves_csv(files["curves_real"], real_curves)
         for name, file in files.items():
             table = nodes.node(loaded.tables.get(name, ""))

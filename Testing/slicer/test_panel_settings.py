@@ -1,0 +1,52 @@
+"""The panel offers the settings as the engine declares them: what it does not offer is named here with the reason."""
+
+from dataclasses import fields
+from types import SimpleNamespace
+
+import pytest
+from VirtualContrastLib.run.settings import RunSettings, options
+from VirtualContrastLib.slicer_app.run import parameters as panel
+from VirtualContrastLib.synthesis.device import Device
+
+NOT_OFFERED = {
+    "times_s": "a model of free times makes its phases for the real ones or at its own times",
+    "real_times_s": "the real phases of a sequence bring their times",
+    "format": "the result is loaded into the scene, where the format of files makes no difference",
+    "pixel_spacing_mm": "the volume of a scene has a spacing",
+    "seed": "one seed for all makes runs repeatable",
+    "resume": "a run of the panel has a new folder",
+    "overwrite": "a run of the panel has a new folder",
+}
+OFFERED = {
+    "model": ("model", "some-model"),
+    "segmentation": ("lesions", panel.Lesions.NONE),
+    "device": ("device", panel.Device.CPU),
+    "uncertainty": ("uncertaintyPasses", 7),
+    "dicom": ("dicom", True),
+}
+"""Setting: the parameter that gives it, and a value that is not its default."""
+
+
+def parameters(**changes):
+    """Stands for the parameter node: everything at its default but `changes`."""
+    defaults = {"model": "", "lesions": panel.Lesions.AUTO, "device": panel.Device.AUTO, "uncertaintyPasses": 0}
+    return SimpleNamespace(**defaults | {"dicom": False, "realVolumes": [], "realSequence": None} | changes)
+
+
+def test_every_setting_is_offered_or_it_is_said_why_not():
+    assert {field.name for field in fields(RunSettings)} == set(OFFERED) | set(NOT_OFFERED)
+    assert not set(OFFERED) & set(NOT_OFFERED)
+    assert panel.run_settings(parameters()) == RunSettings()
+
+
+@pytest.mark.parametrize("setting", list(OFFERED))
+def test_a_parameter_becomes_its_setting_and_no_other(setting):
+    parameter, value = OFFERED[setting]
+    settings = panel.run_settings(parameters(**{parameter: value}))
+    changed = [name for name in options() if getattr(settings, name) != getattr(RunSettings(), name)]
+    assert changed == [setting]
+    assert getattr(settings, setting) == getattr(value, "value", value)
+
+
+def test_the_devices_are_those_of_the_engine():
+    assert [device.value for device in panel.Device] == list(Device)
