@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import faulthandler
+import logging
 import os
 import queue
 import sys
@@ -193,12 +194,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     faulthandler.enable()
     let_waiting_threads_sleep()
+    _log_to_stderr()
     worker = CommandLoop(_private_stdout(), arguments.idle)
     worker.say(protocol.Ready(os.getpid(), _lead_a_group()))
     threading.Thread(target=worker.read, args=[0], daemon=True).start()
     reason = worker.work()
     worker.say(protocol.Bye(reason))
     return int(ExitCode.DONE)
+
+
+def _log_to_stderr() -> None:
+    """What the library logs (stages and their seconds, no names) goes where the panel's log comes from."""
+    logger = logging.getLogger("VirtualContrastLib")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
 
 
 def _private_stdout() -> TextIO:
