@@ -18,14 +18,14 @@ PLANS_NAME, DATASET_NAME = "plans.json", "dataset.json"  # of an nnU-Net
 def resources_dir() -> Path:
     """Folder `Resources` with Models below it.
 
-    $VIRTUALCONTRAST_RESOURCES, else that of the source tree, else the one installed beside VirtualContrastLib. Raises
-    InputError where there is none.
+    $VIRTUALCONTRAST_RESOURCES, else that of a wheel inside VirtualContrastLib, that of the source tree, or the one that
+    Slicer has beside VirtualContrastLib. Raises InputError where there is none.
     """
     if own := os.environ.get("VIRTUALCONTRAST_RESOURCES"):
         candidates = [Path(own)]
     else:
         library = Path(__file__).resolve().parents[1]
-        candidates = [library.parents[1] / "Resources", library.parent / "Resources"]
+        candidates = [folder / "Resources" for folder in (library, library.parents[1], library.parent)]
     for candidate in candidates:
         if (candidate / "Models").is_dir():
             return candidate

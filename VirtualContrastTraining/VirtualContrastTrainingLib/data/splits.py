@@ -13,6 +13,8 @@ from typing import Any
 
 from VirtualContrastLib.events import InputError
 
+from ..paths import resources_dir
+
 PARTS = ("train", "validation", "test")
 
 
@@ -54,7 +56,7 @@ class HoldOut:
 
 def splits_dir() -> Path:
     """Folder of the shipped splits."""
-    return Path(__file__).resolve().parents[2] / "Resources" / "Splits"
+    return resources_dir() / "Splits"
 
 
 def split_names() -> list[str]:

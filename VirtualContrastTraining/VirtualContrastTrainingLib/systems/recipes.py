@@ -10,13 +10,14 @@ from pydantic import ValidationError
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.models.package import first_problem
 
+from ..paths import resources_dir
 from ..training.recipe import DescribedRecipe
 from .registry import system_of
 
 
 def recipes_dir() -> Path:
     """Folder of the shipped recipes."""
-    return Path(__file__).resolve().parents[2] / "Resources" / "Recipes"
+    return resources_dir() / "Recipes"
 
 
 def recipe_names() -> list[str]:
