@@ -71,8 +71,8 @@ def test_a_setting_survives_json(name):
 
 
 def test_an_unknown_setting_is_named():
-    with pytest.raises(InputError, match="no setting 'tiems'"):
-        RunSettings.from_json({"tiems": [1]})
+    with pytest.raises(InputError, match="no setting 'speed'"):
+        RunSettings.from_json({"speed": 1})
 
 
 def test_what_changes_the_numbers_is_in_the_fingerprint_and_nothing_else():
