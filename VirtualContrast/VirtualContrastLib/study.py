@@ -49,6 +49,7 @@ class Source:
 class Study:
     """One examination as the pipeline takes it: the pre-contrast phase and any real post-contrast phases.
 
+    `time_zero` says what the times of the real phases count from, "" where nobody knows.
     `has_geometry` is False for pictures (PNG), whose pixels have no millimeters; measures are then in pixels.
     """
 
@@ -57,3 +58,4 @@ class Study:
     real: tuple[Phase, ...] = ()
     real_sources: tuple[Source, ...] = field(default=())
     has_geometry: bool = True
+    time_zero: str = ""

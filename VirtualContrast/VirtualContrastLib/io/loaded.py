@@ -22,7 +22,8 @@ class Loaded:
 
     `clocks` maps a clock's name to this volume's time on it in seconds, most trusted first; two volumes can
     be compared on a clock both have. `warnings` hold for any use, `contrast_warnings` only for a pre-contrast
-    input. `headers`: see `study.Source`.
+    input, `notes` say what of a folder was left out. Gray values of two volumes that have a `unit` compare after
+    division by it (Philips). `headers`: see `study.Source`.
     """
 
     image: sitk.Image
@@ -34,6 +35,8 @@ class Loaded:
     contrast_warnings: tuple[str, ...] = ()
     clocks: Mapping[str, float] = field(default_factory=dict)
     headers: tuple[Any, ...] = field(default=(), repr=False)
+    notes: tuple[str, ...] = ()
+    unit: float | None = None
 
 
 def check_size(size: tuple[int, ...], name: str) -> None:

@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 
 from ..events import Events, InputError
 from ..files import sha256_of
 from ..study import Phase, Source, Study
-from .dicom import series
+from .dicom import series as dicom_series
+from .dicom.clocks import seconds_between
 from .dicom.headers import is_dicom
 from .formats import metaimage, nifti, nrrd, picture
 from .loaded import Loaded
@@ -28,7 +30,8 @@ _READERS: dict[str, Callable[[Path, int | None], Loaded]] = {
     "nrrd": nrrd.read,
     "metaimage": metaimage.read,
 }
-_LONGEST_SERIES_S = 3600.0
+
+GIVEN_ZERO = "as given by the user"
 
 
 def read_study(
@@ -38,6 +41,7 @@ def read_study(
     times_s: Sequence[float] | None = None,
     pixel_spacing_mm: float | None = None,
     expected: str | None = None,
+    series: Sequence[str] = (),
     events: Events | None = None,
 ) -> Study:
     """Read a pre-contrast volume and the real post-contrast phases given with it, in order.
@@ -46,24 +50,30 @@ def read_study(
     injection, one per real phase, increasing) where given, else their distance to the pre-contrast phase by
     DICOM trigger, acquisition or content time or by the frame times of a NRRD series, else None.
     `pixel_spacing_mm` gives a picture its millimeters. `expected` is the modality that the model reads, "MR" or "MG",
-    see `gate.check_volume`; None takes both. Raises InputError with one sentence where something cannot
-    be used; warns through `events`.
+    see `gate.check_volume`; None takes both. `series` chooses among the series of DICOM folders by number. Raises
+    InputError with one sentence where something cannot be used; warns through `events`.
     """
     events = events or Events()
     _check_times(times_s, len(real))
-    loaded, source = _of_study(pre, pixel_spacing_mm, events, expected)
+    loaded, source = _of_study(pre, pixel_spacing_mm, events, expected, series)
     for warning in loaded.contrast_warnings:
         events.warn(warning)
-    phases, sources = [], []
+    phases, sources, zeros = [], [], []
     for number, spec in enumerate(real, start=1):
-        other, other_source = _of_study(spec, pixel_spacing_mm, events, expected)
+        other, other_source = _of_study(spec, pixel_spacing_mm, events, expected, series)
+        if other_source.sha256 == source.sha256 and other_source.files == source.files and _same(loaded, other):
+            events.warn(f"{_label(spec)} is the same image as the pre-contrast one; give real post-contrast phases.")
         difference = same_geometry(loaded.image, other.image)
         if difference:
             raise InputError(
                 f"{_label(spec)} does not lie on the voxels of {_label(pre)}; resample it to them first: {difference}"
             )
-        time = times_s[number - 1] if times_s is not None else time_after(loaded, other)
-        phases.append(Phase(number, other.image, time, synthetic=False))
+        told = seconds_between(loaded.clocks, other.clocks)
+        time, zero = told if told and times_s is None else (None, "")
+        if times_s is not None:
+            time, zero = times_s[number - 1], GIVEN_ZERO
+        zeros.append(zero)
+        phases.append(Phase(number, _in_units_of(loaded, other, _label(spec), events), time, synthetic=False))
         sources.append(other_source)
     return Study(
         pre=Phase(0, loaded.image, 0.0, synthetic=False),
@@ -71,6 +81,7 @@ def read_study(
         real=tuple(phases),
         real_sources=tuple(sources),
         has_geometry=loaded.has_geometry,
+        time_zero=" / ".join(dict.fromkeys(zero for zero in zeros if zero)),
     )
 
 
@@ -88,12 +99,17 @@ def read_volume(
     return loaded.image, source
 
 
-def load(spec: str | Path, pixel_spacing_mm: float | None = None) -> Loaded:
-    """Read one volume with all that its header tells, without the gate; raises InputError."""
+def load(spec: str | Path, pixel_spacing_mm: float | None = None, wanted: Sequence[str] = ()) -> Loaded:
+    """Read one volume with all that its header tells, without the gate; raises InputError.
+
+    `wanted` chooses among the series of a DICOM folder by number.
+    """
+    if not str(spec).strip():
+        raise InputError("The path of an image is empty; give a file or a folder.")
     try:
         path, index = split_spec(spec)
         if path.is_dir():
-            return series.read(path, index)
+            return dicom_series.read(path, index, wanted)
         if not path.is_file():
             raise InputError(f"{path} does not exist or is not a file; check the path.")
         if path.stat().st_size == 0:
@@ -114,21 +130,16 @@ def split_spec(spec: str | Path) -> tuple[Path, int | None]:
 
 
 def time_after(pre: Loaded, post: Loaded) -> float | None:
-    """Seconds from `pre` to `post` on the first clock that both have.
-
-    None where no clock runs forward between them, or by more than an hour: that is no dynamic series.
-    """
-    for clock, start in pre.clocks.items():
-        if clock in post.clocks and 0 < post.clocks[clock] - start <= _LONGEST_SERIES_S:
-            return post.clocks[clock] - start
-    return None
+    """Seconds from `pre`, or from the injection where the header of `post` tells it, to `post`; None where unknown."""
+    found = seconds_between(pre.clocks, post.clocks)
+    return found[0] if found else None
 
 
 def _read_file(path: Path, index: int | None, pixel_spacing_mm: float | None) -> Loaded:
     with path.open("rb") as file:
         start = file.read(8)
     if is_dicom(path):  # first: a DICOM file may look like TIFF too (PS3.10 7.1)
-        return series.read(path, index)
+        return dicom_series.read(path, index)
     if picture.is_picture(start):
         if index not in (None, 0):
             raise InputError(f"{path.name}@{index} does not exist: a picture holds one image.")
@@ -140,11 +151,18 @@ def _read_file(path: Path, index: int | None, pixel_spacing_mm: float | None) ->
 
 
 def _checked(
-    spec: str | Path, pixel_spacing_mm: float | None, events: Events, expected: str | None = None
+    spec: str | Path,
+    pixel_spacing_mm: float | None,
+    events: Events,
+    expected: str | None = None,
+    series: Sequence[str] = (),
 ) -> tuple[Loaded, Source]:
     """Load one volume, hash its files, pass the gate and report warnings."""
     events.check_cancelled()
-    loaded = load(spec, pixel_spacing_mm)
+    loaded = load(spec, pixel_spacing_mm, series)
+    for note in loaded.notes:
+        if note not in events.warnings:
+            events.warn(note)
     source = Source(loaded.files, loaded.format, sha256_of(*loaded.files), loaded.modality, loaded.headers)
     check_volume(loaded.image, source, expected=expected, events=events)
     about_measures_only = expected == "MG" and loaded.format in picture.PICTURE_FORMATS  # a mammogram is not measured
@@ -156,10 +174,10 @@ def _checked(
 
 
 def _of_study(
-    spec: str | Path, pixel_spacing_mm: float | None, events: Events, expected: str | None
+    spec: str | Path, pixel_spacing_mm: float | None, events: Events, expected: str | None, series: Sequence[str]
 ) -> tuple[Loaded, Source]:
     """A checked volume whose padding and undershoot below the zero level are set to it, which is told."""
-    loaded, source = _checked(spec, pixel_spacing_mm, events, expected)
+    loaded, source = _checked(spec, pixel_spacing_mm, events, expected, series)
     image, count = without_values_below_zero(loaded.image)
     if count:
         share = 100.0 * count / image.GetNumberOfPixels()
@@ -169,6 +187,21 @@ def _of_study(
             f"they were set to {level}."
         )
     return dataclasses.replace(loaded, image=image), source
+
+
+def _same(a: Loaded, b: Loaded) -> bool:
+    return bool(np.array_equal(sitk.GetArrayViewFromImage(a.image), sitk.GetArrayViewFromImage(b.image)))
+
+
+def _in_units_of(pre: Loaded, other: Loaded, name: str, events: Events) -> sitk.Image:
+    """The image of `other` in the gray values of `pre`, where Philips' private scale tells that they differ."""
+    if pre.unit is None or other.unit is None or math.isclose(pre.unit, other.unit, rel_tol=1e-4):
+        return other.image
+    events.warn(
+        f"{name} has another scale than the pre-contrast image (Philips scale slope): its gray values were multiplied "
+        f"by {pre.unit / other.unit:.4g}."
+    )
+    return sitk.Cast(other.image, sitk.sitkFloat32) * (pre.unit / other.unit)
 
 
 def _check_times(times_s: Sequence[float] | None, count: int) -> None:

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.io.dicom.headers import DicomFrame
 from VirtualContrastLib.io.dicom.phases import directions
-from VirtualContrastLib.io.dicom.series import DicomSeries
+from VirtualContrastLib.io.dicom.series_record import DicomSeries
 
 from .duke_tables import CASE_PATTERN, AnnotationBox, MappedSequence
 from .dynamic_series import read_dicom_dynamic

@@ -8,7 +8,7 @@ import math
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -31,13 +31,16 @@ _TAGS: list[str] = [
     "SliceThickness", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "TriggerTime",
     "TemporalPositionIdentifier", "AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime",
     "ContentDate", "ContentTime", "SeriesDate", "EchoTime", "DiffusionBValue", "ScanOptions",
-    "ContrastBolusAgent", "SpectrallySelectedSuppression", "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence", "BitsStored", "PixelRepresentation", "PixelPaddingValue",
+    "ContrastBolusAgent", "ContrastBolusStartTime", "SpectrallySelectedSuppression", "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence", "BodyPartExamined", "ScanningSequence",
+    "BitsStored", "PixelRepresentation", "PixelPaddingValue",
     "PixelPaddingRangeLimit",
 ]  # fmt: skip
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _LARGEST_DEFLATION = 50  # images deflate to a half or a fifth, and padding of zeros to a thousandth
 _INFLATED_BYTES = 64 << 20  # that a small file may always grow to
+_DAY_S = 86400.0
+_PHILIPS_CREATOR, _PHILIPS_SCALE, _PHILIPS_FRAME = 0x20050010, 0x2005100E, 0x2005140F
 _SYNTHETIC_DATA = 0x0008001C  # pydicom 2 does not know its keyword
 
 
@@ -48,6 +51,8 @@ class DicomFrame:
     `frame` is the 0-based frame of a multi-frame file, None in a single-frame one. `position` (LPS mm),
     `orientation` (row then column direction) and `pixel_spacing` (between rows, between columns; mm) are None
     where the header has none. `padding` is the range of stored values that are no image (PixelPaddingValue).
+    `hints` are words of its file's header that the pre-contrast checks look at. `unit` is what a gray value of a
+    Philips scanner is to be divided by to be compared with other series (private scale slope times rescale slope).
     `tags` has the values that can order phases: trigger and acquisition and
     content in seconds, temporal as an index.
     """
@@ -66,16 +71,19 @@ class DicomFrame:
     kind: tuple[str, ...]
     tags: Mapping[str, float] = field(default_factory=dict)
     padding: tuple[int, int] | None = None
+    hints: Mapping[str, str] = field(default_factory=dict)
+    unit: float | None = None
 
 
 @dataclass(frozen=True)
 class SeriesHeader:
-    """What all images of a series share. `hints` holds words of the header that the pre-contrast checks look at,
+    """What all images of a series share. `hints` are those of its first image, or of all (`header_of`),
     `stored_range` the smallest and largest stored value that its pixels can have, `unreadable` the names of elements
     whose value is of no use (text for a number) and was left out.
     """
 
     uid: str
+    sop_class: str
     study_uid: str
     frame_of_reference: str
     modality: str
@@ -122,9 +130,40 @@ def quiet_pydicom() -> Iterator[None]:
 
 
 def is_dicom(path: Path) -> bool:
-    """True where the file has the DICOM mark (DICM after 128 bytes)."""
+    """True where the file has the DICOM mark (DICM after 128 bytes), or begins as a DICOM data set without it."""
     with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+        start = file.read(132)
+    return start[128:] == b"DICM" or begins_as_data_set(start)
+
+
+def begins_as_data_set(start: bytes) -> bool:
+    """True for the first bytes of a file that lacks preamble and mark: a low element of group 2 or 8."""
+    if len(start) < 16 or start[:2] not in (b"\x02\0", b"\x08\0") or start[3] != 0:
+        return False
+    explicit = start[4:6].isalpha() and start[4:6].isupper()
+    length = int.from_bytes(start[6:8] if explicit else start[4:8], "little")
+    return explicit or 0 < length <= 1024
+
+
+def open_data_set(path: Path, **options: Any) -> Dataset:
+    """The data set of a DICOM file with or without preamble; `options` as of `pydicom.dcmread`.
+
+    Raises:
+        InputError: deflated bytes that grow beyond all measure.
+    """
+    import pydicom
+    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    with path.open("rb") as file:
+        marked = file.read(132)[128:] == b"DICM"
+    if marked:
+        check_inflation(path)
+    dataset = pydicom.dcmread(path, force=not marked, **options)
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
+        if little is not False:
+            dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    return dataset
 
 
 def read_headers(path: Path) -> tuple[SeriesHeader, list[DicomFrame]] | None:
@@ -132,19 +171,18 @@ def read_headers(path: Path) -> tuple[SeriesHeader, list[DicomFrame]] | None:
 
     Raises InputError where the file is damaged.
     """
-    import pydicom
     from pydicom.datadict import tag_for_keyword
 
-    tags = [tag for tag in map(tag_for_keyword, _TAGS) if tag is not None] + [_SYNTHETIC_DATA]
+    tags = [tag for tag in map(tag_for_keyword, _TAGS) if tag is not None]
+    tags += [_SYNTHETIC_DATA, _PHILIPS_CREATOR, _PHILIPS_SCALE]
     try:
         with quiet_pydicom():
-            check_inflation(path)
-            dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
+            dataset = open_data_set(path, stop_before_pixels=True, specific_tags=tags)
             unreadable = drop_unreadable(dataset, _TAGS)
             if not dataset.get("Rows") or not dataset.get("Columns"):
                 return None
-            header = _series_header(dataset)
-            return dataclasses.replace(header, unreadable=tuple(unreadable)), _frames(dataset, path)
+            header = dataclasses.replace(_series_header(dataset), unreadable=tuple(unreadable))
+            return header, [dataclasses.replace(frame, hints=header.hints) for frame in _frames(dataset, path)]
     except dicom_errors() as error:
         raise InputError(f"{path.name} is a damaged DICOM file: its header cannot be read.") from error
 
@@ -175,13 +213,9 @@ def _is_deflated(syntax: Any) -> bool:
 
 
 def _series_header(dataset: Dataset) -> SeriesHeader:
-    shared = _first(dataset, "SharedFunctionalGroupsSequence")
-    suppression = _text(dataset, "SpectrallySelectedSuppression")
-    group = _first(dataset, "PerFrameFunctionalGroupsSequence")
-    echo = _text(dataset, "EchoTime") or _nested(group, shared, "MREchoSequence", "EffectiveEchoTime")
-    synthetic = dataset.get(_SYNTHETIC_DATA)
     return SeriesHeader(
         uid=_text(dataset, "SeriesInstanceUID"),
+        sop_class=_text(dataset, "SOPClassUID"),
         study_uid=_text(dataset, "StudyInstanceUID"),
         frame_of_reference=_text(dataset, "FrameOfReferenceUID"),
         modality=_text(dataset, "Modality"),
@@ -190,17 +224,34 @@ def _series_header(dataset: Dataset) -> SeriesHeader:
         photometric=_text(dataset, "PhotometricInterpretation"),
         samples=int(dataset.get("SamplesPerPixel") or 1),
         stored_range=_stored_range(dataset),
-        hints={
-            "agent": _text(dataset, "ContrastBolusAgent"),
-            "scan options": _text(dataset, "ScanOptions"),
-            "suppression": suppression,
-            "echo time": str(echo or ""),
-            "b value": _text(dataset, "DiffusionBValue"),
-            "image type": _text(dataset, "ImageType"),
-            "lookup table": "yes" if dataset.get("ModalityLUTSequence") else "",
-            "synthetic": str(synthetic.value) if synthetic is not None else "",
-        },
+        hints=_hints(dataset),
     )
+
+
+def _hints(dataset: Dataset) -> dict[str, str]:
+    """Words of a header that tell of contrast agent, weighting, fat suppression and body part."""
+    shared = _first(dataset, "SharedFunctionalGroupsSequence")
+    group = _first(dataset, "PerFrameFunctionalGroupsSequence")
+    echo = _text(dataset, "EchoTime") or _nested(group, shared, "MREchoSequence", "EffectiveEchoTime")
+    synthetic = dataset.get(_SYNTHETIC_DATA)
+    return {
+        "agent": _text(dataset, "ContrastBolusAgent"),
+        "scan options": _text(dataset, "ScanOptions"),
+        "suppression": _text(dataset, "SpectrallySelectedSuppression"),
+        "echo time": str(echo or ""),
+        "b value": _text(dataset, "DiffusionBValue"),
+        "image type": _text(dataset, "ImageType"),
+        "lookup table": "yes" if dataset.get("ModalityLUTSequence") else "",
+        "synthetic": str(synthetic.value) if synthetic is not None else "",
+        "body part": _text(dataset, "BodyPartExamined"),
+        "sequence": _text(dataset, "ScanningSequence"),
+    }
+
+
+def header_of(header: SeriesHeader, frames: Sequence[DicomFrame]) -> SeriesHeader:
+    """The header of a series with the hints of all of `frames`: of each hint every value that one of them has."""
+    several = {name: dict.fromkeys(frame.hints.get(name, "") for frame in frames) for name in header.hints}
+    return dataclasses.replace(header, hints={name: " ".join(filter(None, found)) for name, found in several.items()})
 
 
 def _stored_range(dataset: Dataset) -> tuple[int, int]:
@@ -263,7 +314,21 @@ def _frame(dataset: Dataset, path: Path, number: int | None, group: Any, shared:
         kind=(*_words(kind), f"echo {float(echo):.1f} ms" if echo is not None else ""),
         tags=_tags(dataset, group, shared),
         padding=_padding(dataset),
+        unit=_philips_unit(dataset, group, shared, slope),
     )
+
+
+def _philips_unit(dataset: Dataset, group: Any, shared: Any, slope: Any) -> float | None:
+    """Private scale slope (2005,100E) times rescale slope, by which Philips' displayed values differ between series."""
+    creator = dataset.get(_PHILIPS_CREATOR)
+    if creator is None or not str(creator.value).upper().startswith("PHILIPS"):
+        return None
+    element = _nested(group, shared, _PHILIPS_FRAME, _PHILIPS_SCALE) or dataset.get(_PHILIPS_SCALE)
+    value = getattr(element, "value", None)
+    if isinstance(value, bytes):  # an implicit header does not tell that it is a float
+        value = struct.unpack("<f", value)[0] if len(value) == 4 else None
+    scale = _number(value)
+    return scale * float(1.0 if slope is None else slope) if scale else None
 
 
 def _padding(dataset: Dataset) -> tuple[int, int] | None:
@@ -288,7 +353,18 @@ def _tags(dataset: Dataset, group: Any, shared: Any) -> dict[str, float]:
         or _moment(dataset, "AcquisitionDate", "AcquisitionTime"),
         "content": _moment(dataset, "ContentDate", "ContentTime"),
     }
+    found["bolus"] = _bolus(dataset, found["acquisition"])
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _bolus(dataset: Dataset, acquired: float | None) -> float | None:
+    """Start of the injection on the clock of the acquisition, on the day nearest to it; None where it is not told."""
+    clock = _datetime("00010101" + clock_digits(dataset.get("ContrastBolusStartTime")))
+    if clock is None or acquired is None:
+        return None
+    since_midnight = clock % _DAY_S
+    start = acquired - acquired % _DAY_S + since_midnight
+    return min((start - _DAY_S, start, start + _DAY_S), key=lambda moment: abs(moment - acquired))
 
 
 def _moment(dataset: Dataset, day: str, clock: str) -> float | None:
@@ -315,12 +391,13 @@ def _datetime(value: Any) -> float | None:
         return None
 
 
-def _first(dataset: Any, sequence: str) -> Any:
+def _first(dataset: Any, sequence: str | int) -> Any:
     items = dataset.get(sequence) if dataset is not None else None
+    items = getattr(items, "value", items)  # an element where the sequence was asked for by its tag
     return items[0] if items else None
 
 
-def _nested(group: Any, shared: Any, sequence: str, keyword: str) -> Any:
+def _nested(group: Any, shared: Any, sequence: str | int, keyword: str | int) -> Any:
     """A value of a functional group of this frame, else of the shared ones, else None."""
     for place in (group, shared):
         item = _first(place, sequence)

@@ -1,25 +1,34 @@
 """Slices of a DICOM series into volumes: one phase or several, each complete, sorted and evenly spaced.
 
-Which tag separates the phases is decided in a stated order: trigger time (or temporal offset), temporal
-position, acquisition time, content time, and last the instance number. A tag is trusted only where it has
-another value for each of the images at one place, for every place, and where the phases it gives do not
-overlap in time.
+Which tag separates the phases of a series is decided in a stated order: trigger time (or temporal offset), temporal
+position, acquisition time, content time, and last the instance number. A tag is trusted only where it has another value
+for each of the images at one place, for every place, and where the phases it gives do not overlap in time. Trusted tags
+that contradict each other are warned of with both orders (content time, which tells when pixels were made, apart);
+instance numbers must run phase by phase or place by place.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
 from ...events import InputError
+from . import clocks
 from .headers import DicomFrame
 
 TAGS = ("trigger", "temporal", "acquisition", "content")
+NAMES = {
+    "trigger": "TriggerTime",
+    "temporal": "TemporalPositionIdentifier",
+    "acquisition": "AcquisitionTime",
+    "content": "ContentTime",
+}
 _SAME_PLACE_MM = 0.01
+_SAME_PLACE_SHARE = 0.05
 _ORIENTATION_TOLERANCE = 1e-3
 
 
@@ -32,6 +41,14 @@ class DicomPhase:
     frames: tuple[DicomFrame, ...]
     times: Mapping[str, float]
     separated_by: str
+
+
+@dataclass(frozen=True)
+class SplitSeries:
+    """The phases of a series, and what there is to warn of."""
+
+    phases: list[DicomPhase]
+    warnings: tuple[str, ...] = ()
 
 
 def directions(frame: DicomFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -52,72 +69,199 @@ def slice_normal(frame: DicomFrame) -> np.ndarray:
     return normal / np.linalg.norm(normal)
 
 
-def split_phases(frames: Sequence[DicomFrame], name: str) -> list[DicomPhase]:
-    """The phases of one series in order of time; raises InputError where slices are missing, doubled or
-    uneven.
+def split_phases(frames: Sequence[DicomFrame], name: str) -> SplitSeries:
+    """The phases of one series in order of time; raises InputError where slices are missing, doubled or uneven.
+
+    A last phase that lacks slices (a scan that was stopped) is left out, with a warning.
     """
+    frames = clocks.put_right(frames)
     places = _places(frames)
+    warnings: list[str] = []
     count = _phase_count(places, name)
+    if count < max(len(place) for place in places):
+        places, warnings = _without_last(places, count, name)
     if count == 1:
         volumes, tag = [[place[0] for place in places]], ""
     else:
         volumes, tag = _separate(places, count, name)
+        volumes = [list(placed_as(volumes[0], volume)) for volume in volumes]
+        warnings += _contradictions(volumes, tag, name)
     for volume in volumes:
         check_stack(volume, name)
+    if count == 1:
+        _check_interleaved(volumes[0], name)
     times = [_times(volume) for volume in volumes]
     for key in TAGS:  # a clock that does not run forward through the phases is no clock
         values = [time.get(key) for time in times]
         if any(a is None or b is None or a >= b for a, b in pairwise(values)):
             times = [{k: v for k, v in time.items() if k != key} for time in times]
-    return [DicomPhase(tuple(v), t, tag) for v, t in zip(volumes, times, strict=True)]
+    phases = [DicomPhase(tuple(v), t, tag) for v, t in zip(volumes, times, strict=True)]
+    return SplitSeries(phases, tuple(warnings))
 
 
 def _places(frames: Sequence[DicomFrame]) -> list[list[DicomFrame]]:
-    """Frames grouped by their place along the slice normal, in ascending order."""
+    """Frames grouped by their place along the slice normal, in ascending order.
+
+    Places that differ by less than a twentieth of the usual distance are one: phases of one scan come with headers
+    that were rounded differently.
+    """
     normal = slice_normal(frames[0])
     along = sorted(((float(np.dot(frame.position or (), normal)), n) for n, frame in enumerate(frames)))
+    gaps = np.diff([distance for distance, _ in along])
+    steps = gaps[gaps > gaps.max() / 4] if gaps.size and gaps.max() > 0 else np.zeros(1)
+    same = max(_SAME_PLACE_MM, _SAME_PLACE_SHARE * float(np.median(steps)))
     places: list[list[DicomFrame]] = []
     last = -np.inf
     for distance, n in along:
-        if distance - last > _SAME_PLACE_MM:
+        if distance - last > same:
             places.append([])
         places[-1].append(frames[n])
         last = distance
     return places
 
 
+def placed_as(first: Sequence[DicomFrame], volume: Sequence[DicomFrame]) -> tuple[DicomFrame, ...]:
+    """The frames of a volume at the places of the first volume of their examination."""
+    return tuple(replace(frame, position=at.position) for frame, at in zip(volume, first, strict=True))
+
+
 def _phase_count(places: list[list[DicomFrame]], name: str) -> int:
-    """Images per place, the same everywhere; raises InputError naming the place where it is not."""
+    """Whole phases: images per place, the same everywhere or one more at some places.
+
+    Raises InputError naming the place where it is neither.
+    """
     counts = Counter(len(place) for place in places)
+    if max(counts) - min(counts) == 1:
+        return min(counts)
     usual = max(counts, key=lambda n: (counts[n], n))
-    normal = slice_normal(places[0][0])
     for place in places:
-        where = f"{float(np.dot(place[0].position or (), normal)):.1f} mm along the slice direction"
-        if len(place) < usual:
-            raise InputError(
-                f"{name} lacks a slice: {len(place)} of {usual} phases have one at {where}; export the series again."
-            )
-        if len(place) > usual:
-            raise InputError(
-                f"{name} holds {len(place)} images where {usual} is expected, at {where} "
-                f"({place[0].path.name}, {place[-1].path.name}); remove what does not belong to the series."
-            )
+        if len(place) != usual:
+            raise _uneven(place, usual, name)
     return usual
+
+
+def _uneven(place: list[DicomFrame], usual: int, name: str) -> InputError:
+    where = f"{float(np.dot(place[0].position or (), slice_normal(place[0]))):.1f} mm along the slice direction"
+    if len(place) < usual:
+        return InputError(
+            f"{name} lacks a slice: {len(place)} of {usual} phases have one at {where}; export the series again."
+        )
+    return InputError(
+        f"{name} holds {len(place)} images where {usual} is expected, at {where} "
+        f"({place[0].path.name}, {place[-1].path.name}); remove what does not belong to the series."
+    )
+
+
+def _without_last(places: list[list[DicomFrame]], count: int, name: str) -> tuple[list[list[DicomFrame]], list[str]]:
+    """Places without the images of a last phase that some of them lack; InputError where it is another that lacks one.
+
+    That the surplus images are the last in time, and that the others make whole phases, some tag or the instance
+    number must tell.
+    """
+    surplus = sum(len(place) - count for place in places)
+    for tag in (*TAGS, "instance"):
+        values = {id(frame): _value(frame, tag) for place in places for frame in place}
+        if None in values.values():
+            continue
+        ranked = [sorted(place, key=lambda frame: values[id(frame)] or 0.0) for place in places]
+        whole = np.array([[values[id(frame)] for frame in place[:count]] for place in ranked], dtype=float)
+        last = min(float(values[id(place[count])] or 0.0) for place in ranked if len(place) > count)
+        steps = np.diff(np.append(whole.min(axis=0), last))
+        if (steps > 0).all() and np.ptp(whole, axis=0).max() < steps.min() and last > whole.max():
+            lacks = len(places) - surplus
+            warning = (
+                f"{name}: its last phase lacks {lacks} of {len(places)} slices and was left out; "
+                f"{count} whole {'phase stays' if count == 1 else 'phases stay'}."
+            )
+            return [place[:count] for place in ranked], [warning]
+    usual = Counter(len(place) for place in places)
+    most = max(usual, key=lambda n: (usual[n], n))
+    raise next(_uneven(place, most, name) for place in places if len(place) != most)
+
+
+def _value(frame: DicomFrame, tag: str) -> float | None:
+    return frame.instance if tag == "instance" else frame.tags.get(tag)
 
 
 def _separate(places: list[list[DicomFrame]], count: int, name: str) -> tuple[list[list[DicomFrame]], str]:
     """Volumes in order of the first trustworthy tag, and that tag; by instance number where no tag is."""
     for tag in TAGS:
-        if all(len({frame.tags.get(tag) for frame in place} - {None}) == count for place in places):
-            ranked = [sorted(place, key=lambda frame: frame.tags[tag]) for place in places]
-            volumes = [[place[n] for place in ranked] for n in range(count)]
-            if _apart(volumes, tag):
-                return volumes, tag
+        volumes = _by_tag(places, count, tag)
+        if volumes is not None:
+            return volumes, tag
     if any(len({frame.instance for frame in place} - {None}) != count for place in places):
         if len({frame.frame for frame in places[0]}) == count:
             return _by(places, count, "frame"), "frame number"
         raise InputError(f"{name} holds {count} images at each place and no tag that tells the phases apart.")
-    return _by(places, count, "instance"), "instance number"
+    volumes = _by(places, count, "instance")
+    if not _regular([[frame.instance or 0 for frame in volume] for volume in volumes]):
+        raise InputError(
+            f"{name} holds {count} images at each place, no time tag tells the phases apart, and its instance numbers "
+            "run neither phase by phase nor place by place; export the series again with its acquisition times."
+        )
+    return volumes, "instance number"
+
+
+def _by_tag(places: list[list[DicomFrame]], count: int, tag: str) -> list[list[DicomFrame]] | None:
+    """Volumes in order of a tag, None where it is not to be trusted."""
+    if not all(len({frame.tags.get(tag) for frame in place} - {None}) == count for place in places):
+        return None
+    ranked = [sorted(place, key=lambda frame: frame.tags[tag]) for place in places]
+    volumes = [[place[n] for place in ranked] for n in range(count)]
+    return volumes if _apart(volumes, tag) else None
+
+
+def _regular(numbers: list[list[int]]) -> bool:
+    """True where the instance numbers [phase][place] run phase by phase, or place by place."""
+    table = np.array(numbers)
+    by_phase = (table[1:].min(axis=1) > table[:-1].max(axis=1)).all()
+    by_place = table[:, np.argsort(table[0])]
+    return bool(by_phase or (by_place[:, 1:].min(axis=0) > by_place[:, :-1].max(axis=0)).all())
+
+
+def _contradictions(volumes: list[list[DicomFrame]], used: str, name: str) -> list[str]:
+    """Warnings of tags that tell another order than the one used, naming both."""
+    places, count = [list(place) for place in zip(*volumes, strict=True)], len(volumes)
+    number = {id(frame): n for n, volume in enumerate(volumes) for frame in volume}
+    found = []
+    for tag in TAGS:
+        other = _by_tag(places, count, tag) if tag not in (used, "content") else None
+        if other is None:
+            continue
+        order = [number[id(volume[0])] for volume in other]
+        if order != list(range(count)) or any(number[id(f)] != n for n, v in zip(order, other, strict=True) for f in v):
+            found.append(
+                f"{name}: its tags contradict each other: {NAMES.get(used, used)} orders the phases "
+                f"{' '.join(map(str, range(count)))}, which was used, and {NAMES[tag]} "
+                f"{' '.join(map(str, order))}; make sure that phase 0 is the one before contrast."
+            )
+    return found
+
+
+def _check_interleaved(volume: Sequence[DicomFrame], name: str) -> None:
+    """Raise InputError where slices are two phases, the second shifted by part of a slice between those of the first.
+
+    They lie closer than the header says, by a whole factor, and a tag or the instance number parts them so.
+    """
+    declared = volume[0].thickness
+    if not declared or len(volume) < 4:
+        return
+    positions = np.array([frame.position for frame in volume])
+    measured = float(np.median(np.diff(positions @ slice_normal(volume[0]))))
+    phases = round(declared / measured) if measured > 0 else 1
+    if not 2 <= phases <= 8 or abs(declared / measured - phases) > 0.1 * phases:
+        return
+    for tag in (*TAGS, "instance"):
+        values = [_value(frame, tag) for frame in volume]
+        known = [value for value in values if value is not None]
+        if len(known) != len(values):
+            continue
+        groups = sorted([known[n::phases] for n in range(phases)], key=min)
+        if all(max(a) < min(b) for a, b in pairwise(groups)):
+            raise InputError(
+                f"{name} holds {phases} phases whose slices lie between each other ({measured:.2f} mm apart where "
+                f"{declared:.2f} mm is declared): the patient table or the slab was shifted; give one phase a folder."
+            )
 
 
 def _by(places: list[list[DicomFrame]], count: int, attribute: str) -> list[list[DicomFrame]]:
@@ -163,9 +307,9 @@ def check_stack(frames: Sequence[DicomFrame], name: str) -> None:
 
 
 def _times(volume: Sequence[DicomFrame]) -> dict[str, float]:
-    """Start of a volume by each tag that all its frames have; the temporal index is an order, not a time."""
+    """Start of a volume by each tag that all its frames have, and of its bolus; the temporal index is no time."""
     return {
         tag: min(frame.tags[tag] for frame in volume)
-        for tag in TAGS
+        for tag in (*TAGS, "bolus")
         if tag != "temporal" and all(tag in frame.tags for frame in volume)
     }

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from ...events import InputError
 from ..volumes import quiet_itk
 from ..zero_level import zero_level
-from .headers import DicomFrame, dicom_errors, quiet_pydicom
+from .headers import DicomFrame, dicom_errors, open_data_set, quiet_pydicom
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -60,12 +60,11 @@ def _fill(volume: np.ndarray, padding: np.ndarray, inverted: bool) -> None:
 
 def _read(path: Path, frames: Sequence[DicomFrame]) -> tuple[list[np.ndarray], Dataset]:
     """Stored values [j, i] of some frames of one file, and its header."""
-    import pydicom
     from pydicom.pixels import pixel_array
 
     try:
         with quiet_pydicom():
-            dataset = pydicom.dcmread(path)
+            dataset = open_data_set(path)
             if "PixelData" not in dataset:
                 raise InputError(f"{path.name} is a DICOM file without pixels; export it again.")
             if str(dataset.get("SOPInstanceUID") or "") != frames[0].sop_uid:

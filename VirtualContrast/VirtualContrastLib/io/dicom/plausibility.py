@@ -13,11 +13,21 @@ _PRE_WORDS = re.compile(r"(?<![a-z])(pre|non|no|ohne|without|native?)(?![a-z])",
 _RECOMBINED_WORDS = re.compile(r"recomb|subtract|iodine|high[ _-]?energy", re.I)
 _SUPPRESSION_WORDS = re.compile(r"fs|fat ?-?sat|spai?r|stir|dixon|water|vibrant|suppress|we(?![a-z])", re.I)
 
+_BREAST_WORDS = re.compile(r"breast|mamm|brust|sein|mama|thorax|chest|torso|body", re.I)
+_OTHER_SEQUENCES = {"EP", "SE"}
+_OTHER_WORDS = re.compile(r"(?<![a-z])(t2|flair|dwi|adc|diff\w*|mp-?rage|tirm|locali[sz]er|scout)(?![a-z])", re.I)
+
 
 def contrast_warnings(header: SeriesHeader, name: str) -> list[str]:
     """What in a header speaks against a fat-suppressed T1-weighted image before contrast, as sentences."""
     hints, description = header.hints, header.description
     found = []
+    if hints["body part"] and not _BREAST_WORDS.search(hints["body part"]):
+        found.append(f"{name} names the body part {hints['body part']} in its header; the models read breasts.")
+    if header.modality == "MR" and (_OTHER_SEQUENCES & set(hints["sequence"].upper().split())):
+        found.append(f"{name} is no gradient-echo image by its header (sequence {hints['sequence']}).")
+    elif _OTHER_WORDS.search(header.description):
+        found.append(f"{name} is not a dynamic T1-weighted series by its description.")
     if hints["agent"]:
         found.append(f"{name} names a contrast agent in its header: make sure that it is the pre-contrast phase.")
     elif _looks_enhanced(header):
@@ -53,7 +63,8 @@ def _looks_enhanced(header: SeriesHeader) -> bool:
 
 
 def _over(text: str, limit: float) -> bool:
+    """True where one of the numbers in `text` is above the limit."""
     try:
-        return float(text) > limit
+        return any(float(part) > limit for part in text.split())
     except ValueError:
         return False

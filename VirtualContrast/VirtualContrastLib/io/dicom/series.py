@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,32 +14,18 @@ import SimpleITK as sitk
 from ...events import InputError
 from ..loaded import Loaded, check_size, choose_time_point
 from ..validation import MODALITIES
-from .headers import DicomFrame, SeriesHeader, is_dicom, read_headers
-from .phases import DicomPhase, directions, slice_normal, split_phases
+from .headers import DicomFrame, SeriesHeader, header_of, is_dicom, read_headers
+from .phases import DicomPhase, directions, placed_as, slice_normal
 from .pixels import decode
 from .plausibility import contrast_warnings, mammogram_warnings
+from .series_record import DicomSeries, listed, shorten
+from .study_folder import Examination, choose_series, examination
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _MAX_FILES = 50_000
 _LISTED = 6
-
-
-@dataclass(frozen=True)
-class DicomSeries:
-    """Images that belong together: one SeriesInstanceUID and, where images repeat, one kind (image type and
-    echo).
-    """
-
-    header: SeriesHeader
-    frames: tuple[DicomFrame, ...]
-
-    @property
-    def label(self) -> str:
-        """Series number, description and number of images, for messages; no patient data."""
-        kind = f", {self.header.description}" if self.header.description else ""
-        return f"{self.header.number or '?'} ({self.header.modality}{kind}, {len(self.frames)} images)"
 
 
 def find_series(folder: Path) -> list[DicomSeries]:
@@ -66,35 +53,20 @@ def find_series(folder: Path) -> list[DicomSeries]:
         what = "holds no image" if folder.is_file() else "has DICOM files but no image among them"
         raise InputError(f"{folder.name} {what}; give a breast MR series or a mammogram.")
     series = [DicomSeries(headers[uid], tuple(part)) for uid in frames for part in _kinds(frames[uid])]
-    return sorted(series, key=lambda s: (int(s.header.number) if s.header.number.isdigit() else 0, s.header.uid))
+    series.sort(key=lambda s: (int(s.header.number) if s.header.number.isdigit() else 0, s.header.uid))
+    return _numbered(series)
 
 
-def phases_of(series: Sequence[DicomSeries], name: str) -> list[tuple[DicomSeries, DicomPhase]]:
-    """All phases in order of time, with their series.
-
-    Several series count as phases of one examination only where they have the same study, frame of reference,
-    image type, echo time and slices, and an acquisition (else content) time each. Raises InputError naming
-    the series otherwise.
-    """
+def _numbered(series: Sequence[DicomSeries]) -> list[DicomSeries]:
+    """The series with keys that differ: their numbers, with a part where a number comes more than once."""
+    counts = Counter(one.header.number or "0" for one in series)
+    used: Counter[str] = Counter()
+    found = []
     for one in series:
-        _check_usable(one, name)
-    if len(series) == 1:
-        return [(series[0], phase) for phase in split_phases(series[0].frames, name)]
-    listing = _shorten([one.label for one in series])
-    different = InputError(f"{name} holds {len(series)} different series: {listing}; give a folder with one of them.")
-    if any(_place_key(one) != _place_key(series[0]) for one in series):
-        raise different
-    pairs = [(one, phase) for one in series for phase in split_phases(one.frames, name)]
-    first = np.array([frame.position for frame in pairs[0][1].frames])
-    for _, phase in pairs:
-        here = np.array([frame.position for frame in phase.frames])
-        if here.shape != first.shape or not np.allclose(here, first, atol=0.05):
-            raise different
-    for clock in ("acquisition", "content"):
-        times = [phase.times.get(clock) for _, phase in pairs]
-        if None not in times and len(set(times)) == len(times):
-            return sorted(pairs, key=lambda pair: pair[1].times[clock])
-    raise different
+        number = one.header.number or "0"
+        used[number] += 1
+        found.append(replace(one, key=number if counts[number] == 1 else f"{number}.{used[number]}"))
+    return found
 
 
 def read_series(series: DicomSeries, phase: int | None = None) -> sitk.Image:
@@ -105,41 +77,71 @@ def read_series(series: DicomSeries, phase: int | None = None) -> sitk.Image:
     InputError.
     """
     name = series.frames[0].path.parent.name
-    pairs = phases_of([series], name)
+    _check_usable(series, name)
+    pairs = examination([series], name).pairs
     return _volume(pairs[choose_time_point(phase, len(pairs), name, "phases")][1], series.header, name)[0]
 
 
-def read(path: Path, index: int | None) -> Loaded:
-    """Phase `index` of a DICOM folder, or a DICOM file; raises InputError."""
+def find_examination(path: Path, wanted: Sequence[str] = ()) -> Examination:
+    """The phases of the MR examination in a folder (or file), by the series `wanted` or those that fit together.
+
+    Raises:
+        InputError: no image, none that can be used, several that are equally good, or an order that nothing tells.
+    """
+    series, notes = choose_series(find_series(path), path.name, wanted)
+    for one in series:
+        _check_usable(one, path.name)
+    found = examination(series, path.name, notes)
+    first = np.array([frame.position for frame in found.pairs[0][1].frames])
+    spacing = float(np.linalg.norm(first[1] - first[0])) if len(first) > 1 else 1.0
+    for one, phase in found.pairs:
+        here = np.array([frame.position for frame in phase.frames])
+        if here.shape != first.shape or not np.allclose(here, first, atol=0.05 * max(spacing, 1.0)):
+            raise InputError(
+                f"{path.name} holds {len(series)} different series: {listed(series)}; the slices of {one.label} lie "
+                "elsewhere; choose with --series."
+            )
+    return found
+
+
+def read(path: Path, index: int | None, wanted: Sequence[str] = ()) -> Loaded:
+    """Phase `index` of a DICOM folder, or a DICOM file; `wanted` chooses series by number; raises InputError."""
     series = find_series(path)
     if any(one.header.modality == "MG" for one in series):
-        _check_one_mammogram(series, path.name)
-        return _mammogram(series[0], path.name)
-    pairs = phases_of(series, path.name)
+        chosen, notes = choose_series(series, path.name, wanted)
+        if chosen[0].header.modality == "MG":
+            _check_one_mammogram(chosen, path.name)
+            return replace(_mammogram(chosen[0], path.name), notes=tuple(notes))
+    found = find_examination(path, wanted)
+    pairs = found.pairs
     if index is None and len(pairs) > 1:
         raise InputError(
-            f"{path.name} holds {len(pairs)} phases ({_phase_list(pairs)}); choose one, as in {path.name}@0."
+            f"{path.name} holds {len(pairs)} phases ({_phase_list(found)}); choose one, as in {path.name}@0."
         )
-    chosen, phase = pairs[choose_time_point(index, len(pairs), path.name, "phases")]
-    warnings = []
+    chosen_series, phase = pairs[choose_time_point(index, len(pairs), path.name, "phases")]
+    phase = replace(phase, frames=placed_as(pairs[0][1].frames, phase.frames))
+    header = header_of(chosen_series.header, phase.frames)
+    warnings = list(found.warnings)
     if phase.separated_by in ("instance number", "frame number"):
         warnings.append(
             f"{path.name}: no time tag tells its {len(pairs)} volumes apart; they were taken by {phase.separated_by}."
         )
-    if chosen.header.unreadable:
-        warnings.append(f"{path.name}: unreadable elements were left out: {', '.join(chosen.header.unreadable)}.")
+    if header.unreadable:
+        warnings.append(f"{path.name}: unreadable elements were left out: {', '.join(header.unreadable)}.")
     if path.is_file() and len(phase.frames) == 1:
         warnings.append(f"{path.name} is a single slice; give its folder to read the whole series.")
-    clocks = {f"trigger {chosen.header.uid}" if tag == "trigger" else tag: t for tag, t in phase.times.items()}
-    image, headers = _volume(phase, chosen.header, path.name)
+    times = {f"trigger {header.uid}" if tag == "trigger" else tag: t for tag, t in phase.times.items()}
+    image, headers = _volume(phase, header, path.name)
     return Loaded(
         image,
         tuple(dict.fromkeys(frame.path for frame in phase.frames)),
         "dicom",
-        modality=chosen.header.modality,
+        modality=header.modality,
         warnings=tuple(warnings),
-        contrast_warnings=tuple(contrast_warnings(chosen.header, path.name)),
-        clocks=clocks,
+        contrast_warnings=tuple(contrast_warnings(header, path.name)),
+        clocks=times,
+        notes=found.notes,
+        unit=phase.frames[0].unit,
         headers=headers,
     )
 
@@ -149,6 +151,10 @@ def _dicom_files(folder: Path) -> list[Path]:
     for found in (folder.iterdir(), folder.rglob("*")):
         files = []
         for path in found:
+            if path.is_symlink() and not path.exists():
+                raise InputError(
+                    f"{folder.name} holds a link that leads nowhere ({path.name}): a slice may be missing."
+                )
             if path.is_file() and path.name.upper() != "DICOMDIR" and is_dicom(path):
                 files.append(path)
             if len(files) > _MAX_FILES:
@@ -186,12 +192,6 @@ def _check_usable(series: DicomSeries, name: str) -> None:
             raise InputError(f"{name} has no place in space (ImagePositionPatient and others) in {frame.path.name}.")
 
 
-def _place_key(series: DicomSeries) -> tuple:
-    header, first = series.header, series.frames[0]
-    geometry = np.round((*(first.orientation or ()), *(first.pixel_spacing or ())), 4).tolist()
-    return header.study_uid, header.frame_of_reference, header.modality, first.kind, first.size, geometry
-
-
 def _volume(phase: DicomPhase, header: SeriesHeader, name: str) -> tuple[sitk.Image, tuple[Dataset, ...]]:
     """Sorted slices as a 3-D image: row, column and slice normal are the directions of i, j and k; their headers."""
     first, last = phase.frames[0], phase.frames[-1]
@@ -215,7 +215,7 @@ def _volume(phase: DicomPhase, header: SeriesHeader, name: str) -> tuple[sitk.Im
 def _check_one_mammogram(series: Sequence[DicomSeries], name: str) -> None:
     count = sum(len(one.frames) for one in series)
     if count > 1:
-        listing = _shorten([one.label for one in series])
+        listing = listed(series)
         raise InputError(f"{name} holds {count} images of mammography ({listing}); give one file: one low-energy view.")
 
 
@@ -254,20 +254,11 @@ def _inverted(image: sitk.Image, ends: Sequence[float]) -> sitk.Image:
     return turned
 
 
-def _phase_list(pairs: Sequence[tuple[DicomSeries, DicomPhase]]) -> str:
-    """`0: 0 s, 1: 90 s, ...` with times after the first phase where known; descriptions where series
-    differ.
-    """
-    several = len({series.header.uid for series, _ in pairs}) > 1
-    clock = next((c for c in ("trigger", "acquisition", "content") if all(c in p.times for _, p in pairs)), None)
+def _phase_list(found: Examination) -> str:
+    """`0: 0 s, 1: 90 s, ...` with times after the first phase where known; descriptions where series differ."""
+    several = len({series.header.uid for series, _ in found.pairs}) > 1
     texts = []
-    for n, (series, phase) in enumerate(pairs):
-        text = f"{n}"
-        if clock:
-            text += f": {phase.times[clock] - pairs[0][1].times[clock]:g} s"
+    for n, ((series, _), time_s) in enumerate(zip(found.pairs, found.times, strict=True)):
+        text = f"{n}" if time_s is None else f"{n}: {time_s:g} s"
         texts.append(f"{text} {series.header.description}".strip() if several else text)
-    return _shorten(texts)
-
-
-def _shorten(texts: list[str]) -> str:
-    return ", ".join(texts if len(texts) <= _LISTED else [*texts[: _LISTED - 1], "...", texts[-1]])
+    return shorten(texts, _LISTED)

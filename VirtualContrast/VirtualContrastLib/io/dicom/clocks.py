@@ -1,0 +1,86 @@
+"""Clocks of DICOM headers put right: midnight, a first time that was left out, and the seconds between two volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from .headers import DicomFrame
+
+DAY_S = 86400.0
+LONGEST_SERIES_S = 3600.0
+"""Volumes further apart than an hour are no dynamic series."""
+INJECTION = "start of the injection (ContrastBolusStartTime)"
+PRE_CONTRAST = "start of the pre-contrast acquisition"
+_TIMES_OF_DAY = (("acquisition", "bolus"), ("content",))
+"""Tags that tell the time of day, those of one clock together."""
+
+
+def unwrapped(times: Sequence[float]) -> list[float]:
+    """Times of day (seconds) of one examination, those after midnight moved to the next day.
+
+    An examination lasts less than twelve hours: where times span more and leave a gap of twelve hours, what lies before
+    the gap came after midnight. Dates that were removed, or that were not counted on at midnight, are mended so.
+    """
+    ranked = sorted(set(times))
+    if len(ranked) < 2 or ranked[-1] - ranked[0] <= DAY_S / 2:
+        return list(times)
+    gap, start = max((b - a, b) for a, b in pairwise(ranked))
+    if gap < DAY_S / 2 or ranked[-1] - ranked[0] > DAY_S:
+        return list(times)
+    return [time if time >= start else time + DAY_S for time in times]
+
+
+def put_right(frames: Sequence[DicomFrame]) -> list[DicomFrame]:
+    """Frames of one examination with their times of day run on over midnight and a left-out first trigger time as 0."""
+    tags = [dict(frame.tags) for frame in frames]
+    for names in _TIMES_OF_DAY:
+        present = [(n, name) for n, known in enumerate(tags) for name in names if name in known]
+        for (n, name), time in zip(present, unwrapped([tags[n][name] for n, name in present]), strict=True):
+            tags[n][name] = time
+    _fill_first_trigger(frames, tags)
+    _trigger_in_seconds(tags)
+    return [replace(frame, tags=known) for frame, known in zip(frames, tags, strict=True)]
+
+
+def _fill_first_trigger(frames: Sequence[DicomFrame], tags: list[dict[str, float]]) -> None:
+    """Some exporters leave out a TriggerTime of 0: give it to the images that lack one where all others are later."""
+    lacking = [n for n, known in enumerate(tags) if "trigger" not in known]
+    rest = [known["trigger"] for known in tags if "trigger" in known]
+    places = [frames[n].position for n in lacking]
+    one_each = lacking and len(set(places)) == len(places) and len(frames) % len(lacking) == 0
+    if one_each and rest and min(rest) > 0:
+        for n in lacking:
+            tags[n]["trigger"] = 0.0
+
+
+def _trigger_in_seconds(tags: list[dict[str, float]]) -> None:
+    """Some exporters write TriggerTime in seconds, not milliseconds: it then runs 1000 times too slow."""
+    if not all("trigger" in known and "acquisition" in known for known in tags):
+        return
+    trigger, acquisition = ([known[name] for known in tags] for name in ("trigger", "acquisition"))
+    span = max(trigger) - min(trigger)
+    if span > 0 and 800 < (max(acquisition) - min(acquisition)) / span < 1200:
+        for known in tags:
+            known["trigger"] *= 1000.0
+
+
+def seconds_between(pre: Mapping[str, float], post: Mapping[str, float]) -> tuple[float, str] | None:
+    """Seconds from one volume to another and what they count from, on the first clock that both have; None if none.
+
+    Where the later one tells when the bolus started, on the clock of its acquisition, seconds count from there. A clock
+    counts where it runs forward by an hour at most, over midnight where it has no date.
+    """
+    since_bolus = post.get("acquisition", 0.0) - post.get("bolus", post.get("acquisition", 0.0))
+    if 0 < since_bolus <= LONGEST_SERIES_S:
+        return since_bolus, INJECTION
+    for clock, start in pre.items():
+        if clock == "bolus" or clock not in post:
+            continue
+        passed = post[clock] - start
+        if clock in ("acquisition", "content") and -DAY_S < passed < 0:
+            passed += DAY_S
+        if 0 < passed <= LONGEST_SERIES_S:
+            return passed, PRE_CONTRAST
+    return None
