@@ -11,6 +11,7 @@ from io_samples import MrSeries, lps_affine, oblique_image, rotation
 from pydicom.pixels import pixel_array
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.io.dicom import series as dicom
+from VirtualContrastLib.io.dicom import study_folder
 from VirtualContrastLib.io.read import load, read_study
 
 
@@ -51,7 +52,7 @@ def test_slices_may_each_have_their_own_rescale_slope(tmp_path):
 
 def test_a_file_that_is_replaced_between_its_header_and_its_pixels_is_refused(tmp_path, monkeypatch):
     MrSeries(oblique_image()).write(tmp_path / "s")
-    split = dicom.split_phases
+    split = study_folder.split_phases
 
     def replacing(frames, name):
         path = frames[0].path
@@ -60,7 +61,7 @@ def test_a_file_that_is_replaced_between_its_header_and_its_pixels_is_refused(tm
         other.save_as(path)
         return split(frames, name)
 
-    monkeypatch.setattr(dicom, "split_phases", replacing)
+    monkeypatch.setattr(study_folder, "split_phases", replacing)
     with pytest.raises(InputError, match="replaced by another image"):
         load(tmp_path / "s")
 

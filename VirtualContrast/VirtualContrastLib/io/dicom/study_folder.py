@@ -35,7 +35,7 @@ _TYPES = (
 """What is left out: words of the image type, and of the description."""
 ORDERING = ("acquisition", "trigger", "content")
 """Clocks that order phases of several series, most trusted first; after them the temporal position."""
-_SHARED_PLACES = 0.8
+_SHARED_PLACES, _SAME_PLACE_MM = 0.8, 0.2
 
 
 @dataclass(frozen=True)
@@ -155,12 +155,14 @@ def _largest_group(series: Sequence[DicomSeries], name: str) -> list[DicomSeries
         groups[_grid_key(one)].append(one)
     sets = [_same_places(group) for group in groups.values()]
     counts = [sum(map(_volume_count, members)) for members in sets]
-    if max(counts) < 2 or counts.count(max(counts)) > 1:
+    best = sets[counts.index(max(counts))]
+    kinds_of_one = len({one.header.uid for one in best}) < len(best)  # images of several kinds, not phases
+    if max(counts) < 2 or counts.count(max(counts)) > 1 or kinds_of_one:
         raise InputError(
             f"{name} holds {len(series)} different series: {listed(series)}; choose with --series, or give a folder "
             "with one of them."
         )
-    return sets[counts.index(max(counts))]
+    return best
 
 
 def _grid_key(series: DicomSeries) -> tuple:
@@ -183,12 +185,19 @@ def _volume_count(series: DicomSeries) -> int:
 
 def _same_places(group: list[DicomSeries]) -> list[DicomSeries]:
     """Series with nearly the slices of most volumes; one that only lacks a slice stays, to be complained of later."""
-    places = [frozenset(_places(one)) for one in group]
-    votes: Counter[frozenset] = Counter()
-    for one, where in zip(group, places, strict=True):
-        votes[where] += _volume_count(one)
-    usual = max(votes, key=lambda where: (votes[where], len(where)))
-    return [o for o, p in zip(group, places, strict=True) if len(p & usual) >= _SHARED_PLACES * len(p | usual)]
+    places = [np.array(sorted(_places(one))) for one in group]
+    votes = [
+        sum(_volume_count(other) for other, where in zip(group, places, strict=True) if _share(where, mine) == 1.0)
+        for mine in places
+    ]
+    usual = places[max(range(len(group)), key=lambda n: (votes[n], len(places[n])))]
+    return [one for one, where in zip(group, places, strict=True) if _share(where, usual) >= _SHARED_PLACES]
+
+
+def _share(a: np.ndarray, b: np.ndarray) -> float:
+    """Part of the places [n, 3] of two series that both have, within a fifth of a millimeter."""
+    common = sum(bool((np.linalg.norm(b - place, axis=1) < _SAME_PLACE_MM).any()) for place in a)
+    return common / (len(a) + len(b) - common)
 
 
 def _clocks(frames: Sequence, phases: Sequence[DicomPhase]) -> list[dict[str, float]]:

@@ -48,13 +48,20 @@ def clock_digits(value: Any) -> str:
 
 def drop_unreadable(dataset: Dataset, keywords: Iterable[str]) -> list[str]:
     """Remove the elements of `keywords` whose value cannot be read at all (text for a number); returns their names."""
+    from pydicom.datadict import dictionary_VR
+    from pydicom.multival import MultiValue
+
     dropped = []
     for keyword in keywords:
         try:
-            dataset.get(keyword)
+            value = dataset.get(keyword)
+            if value not in (None, "") and dictionary_VR(keyword) in ("DS", "IS"):
+                for part in value if isinstance(value, MultiValue) else [value]:
+                    float(part or 0)  # pydicom hands on text that is no number
         except (ValueError, TypeError, ArithmeticError, AttributeError, LookupError):
-            del dataset[keyword]
-            dropped.append(keyword)
+            if keyword in dataset:
+                del dataset[keyword]
+                dropped.append(keyword)
     return dropped
 
 
