@@ -1,6 +1,5 @@
 """Small stand-ins for the Duke data: a TCIA-like tree of phantom DICOM series, and tables as workbooks."""
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -10,8 +9,8 @@ from xml.sax.saxutils import escape
 import numpy as np
 import pydicom
 import SimpleITK as sitk
+from program import call
 from VirtualContrastLib.events import VirtualContrastError
-from VirtualContrastTrainingLib.commands.prepare import add_parser
 from VirtualContrastTrainingLib.data.phantom import PhantomSettings, make_phantom
 from VirtualContrastTrainingLib.data.phantom.dicom import write_dicom_study
 
@@ -26,11 +25,8 @@ OBLIQUE = sitk.Euler3DTransform((0, 0, 0), 0.1, -0.2, 0.3).GetMatrix()
 
 def main(argv):
     """The exit code of `virtual-contrast-training ARGV`."""
-    parser = argparse.ArgumentParser()
-    add_parser(parser.add_subparsers())
-    args = parser.parse_args(argv)
     try:
-        return int(args.run(args))
+        return call(*argv)
     except VirtualContrastError as error:
         print(f"error: {error}", file=sys.stderr)
         return int(error.exit_code)

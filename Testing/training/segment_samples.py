@@ -1,12 +1,11 @@
 """Tiny prepared cases with one lesion, synthetic phases beside them, and the segment command."""
 
-import argparse
 import json
 import shutil
 
 import numpy as np
 import SimpleITK as sitk
-from VirtualContrastTrainingLib.commands import segment
+from program import call
 from VirtualContrastTrainingLib.data.phantom import PhantomSettings, make_phantom
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
 from VirtualContrastTrainingLib.data.segmentation_cases import SegmentationSource
@@ -63,7 +62,4 @@ def redescribe(case, **values):
 
 def command(*arguments):
     """Run `segment ...` and return its exit code."""
-    parser = argparse.ArgumentParser()
-    segment.add_parser(parser.add_subparsers())
-    parsed = parser.parse_args(["segment", *map(str, arguments)])
-    return int(parsed.run(parsed))
+    return call("segment", *arguments)

@@ -1,6 +1,5 @@
 """The kinetics command on what really exists: a breast series of 25 phases, and results of a batch run."""
 
-import argparse
 import csv
 import json
 
@@ -8,19 +7,16 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from program import call
 from VirtualContrastLib.cli.main import main as engine
 from VirtualContrastLib.models.package import ModelCard, save_package
 from VirtualContrastLib.networks.pix2pixhd import build_generator
-from VirtualContrastTrainingLib.commands import kinetics as command
 from VirtualContrastTrainingLib.data.phantom import PhantomSettings, make_phantom
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
 
 
 def run(capsys, *arguments):
-    parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["kinetics", *map(str, arguments), "--json"])
-    assert args.run(args) == 0
+    assert call("kinetics", *arguments, "--json") == 0
     return json.loads(capsys.readouterr().out)
 
 

@@ -1,12 +1,12 @@
 """`evaluate --table NAME`: every table and figure of the papers is reached by its name, from the data that it needs."""
 
-import argparse
 import csv
 import json
 
 import numpy as np
 import pytest
 import torch
+from program import call
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.models.package import ModelCard, save_package
 from VirtualContrastLib.networks.pix2pixhd import build_generator
@@ -66,10 +66,7 @@ def cohort(model):
 
 
 def run(capsys, module, *arguments, code=0):
-    parser = argparse.ArgumentParser()
-    module.add_parser(parser.add_subparsers())
-    args = parser.parse_args([module.__name__.rpartition(".")[2], *map(str, arguments)])
-    assert args.run(args) == code
+    assert call(module.__name__.rpartition(".")[2], *arguments) == code
     return capsys.readouterr()
 
 
@@ -167,7 +164,7 @@ def test_what_is_missing_is_said_in_one_sentence(tmp_path, capsys):
     ):
         with pytest.raises(InputError, match=said):
             run(capsys, evaluate, "--table", name, "-o", tmp_path)
-    with pytest.raises(InputError, match="--output"):
+    with pytest.raises(InputError, match="--out"):
         run(capsys, evaluate, "--table", "osuala2025-table2")
 
 

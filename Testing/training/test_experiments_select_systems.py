@@ -1,18 +1,17 @@
 """`select` on real training runs of the systems that are not slice-wise generators: every kept epoch is measured."""
 
-import argparse
 import json
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from program import call
 from VirtualContrastLib.events import Events
 from VirtualContrastLib.models.package import load_package
 from VirtualContrastLib.synthesis.device import choose_device
 from VirtualContrastLib.synthesis.mammogram import MammogramSynthesizer
 from VirtualContrastLib.synthesis.volumetric import VolumetricSynthesizer
-from VirtualContrastTrainingLib.commands import select
 from VirtualContrastTrainingLib.data.mammogram_phantom import write_phantom_pair
 from VirtualContrastTrainingLib.data.phantom import PhantomSettings, make_phantom
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
@@ -68,10 +67,7 @@ def mammogram_run(tmp_path_factory):
 
 
 def run(capsys, *arguments, code=0):
-    parser = argparse.ArgumentParser()
-    select.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["select", *map(str, arguments), "--json"])
-    assert args.run(args) == code
+    assert call("select", *arguments, "--json") == code
     captured = capsys.readouterr()
     return json.loads(captured.out), captured.err
 

@@ -1,12 +1,12 @@
 """`select` over a training run: all its checkpoints are found, measured, ranked, and the winner is exported."""
 
-import argparse
 import json
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from program import call
 from VirtualContrastLib.events import Events, InputError
 from VirtualContrastLib.models.package import ModelCard, load_package, save_package
 from VirtualContrastLib.networks.pix2pixhd import build_generator
@@ -76,10 +76,7 @@ def cases(tmp_path):
 
 
 def run(capsys, module, *arguments, code=0):
-    parser = argparse.ArgumentParser()
-    module.add_parser(parser.add_subparsers())
-    args = parser.parse_args([module.__name__.rpartition(".")[2], *map(str, arguments), "--json"])
-    assert args.run(args) == code
+    assert call(module.__name__.rpartition(".")[2], *arguments, "--json") == code
     captured = capsys.readouterr()
     return json.loads(captured.out), captured.err
 

@@ -1,6 +1,5 @@
 """Tables and reports on phantoms and on files: segmentation, mammography, failed pairs, what is said of the data."""
 
-import argparse
 import csv
 import json
 from types import SimpleNamespace
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from PIL import Image
+from program import call
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.models.package import ModelCard, save_package
 from VirtualContrastLib.networks.architectures import architecture
@@ -63,10 +63,7 @@ def small_phantoms(monkeypatch, tmp_path):
 
 
 def run(capsys, module, *arguments, code=0):
-    parser = argparse.ArgumentParser()
-    module.add_parser(parser.add_subparsers())
-    args = parser.parse_args([module.__name__.rpartition(".")[2], *map(str, arguments), "--json"])
-    assert args.run(args) == code
+    assert call(module.__name__.rpartition(".")[2], *arguments, "--json") == code
     captured = capsys.readouterr()
     return json.loads(captured.out), captured.err
 

@@ -1,6 +1,5 @@
 """The evaluate command and its parts: pairing, streaming, intervals by patient, both columns, reports."""
 
-import argparse
 import csv
 import json
 from pathlib import Path
@@ -9,9 +8,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from PIL import Image
+from program import call
 from skimage import metrics as skimage
 from VirtualContrastLib.events import InputError
-from VirtualContrastTrainingLib.commands import evaluate as command
 from VirtualContrastTrainingLib.metrics.bootstrap import PatientSums
 from VirtualContrastTrainingLib.metrics.evaluation import Evaluation, Settings
 from VirtualContrastTrainingLib.metrics.pairs import Pair, attach, find_pairs, patient_of
@@ -19,11 +18,8 @@ from VirtualContrastTrainingLib.metrics.slice_metrics import SliceMetrics
 
 
 def run(capsys, *arguments):
-    """Run the command through argparse and return the printed JSON object."""
-    parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["evaluate", *map(str, arguments), "--json"])
-    assert args.run(args) == 0
+    """Run the command and return the printed JSON object."""
+    assert call("evaluate", *arguments, "--json") == 0
     return json.loads(capsys.readouterr().out)
 
 
@@ -346,17 +342,13 @@ def test_failures_name_files_by_their_part_and_a_single_error_is_said_once(tmp_p
     for folder, size in (("ra", 24), ("rb", 20)):
         save_png(tmp_path / folder / "P1.png", random_pixels(1, (24, 24)))
         save_png(tmp_path / folder / "P2.png", random_pixels(2, (size, 24)))
-    parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
-    args = parser.parse_args(
-        ["evaluate", "--real", str(tmp_path / "ra"), "--synthetic", str(tmp_path / "rb"), "--json"]
-    )
-    assert args.run(args) == 4
+    assert call("evaluate", "--real", tmp_path / "ra", "--synthetic", tmp_path / "rb", "--json") == 4
     failed = json.loads(capsys.readouterr().out)["failed"]
     assert failed[0]["reason"].startswith("[real] has 1 x 24 x 24 pixels") and "[synthetic] 1 x 20 x 24" in str(failed)
-    args.real, args.synthetic = tmp_path / "ra" / "P2.png", tmp_path / "rb" / "P2.png"
+    capsys.readouterr()
+    one = ("--real", tmp_path / "ra" / "P2.png", "--synthetic", tmp_path / "rb" / "P2.png")
     with pytest.raises(InputError, match="a pair must have one size"):
-        args.run(args)
+        call("evaluate", *one)
     assert capsys.readouterr().err == ""
 
 

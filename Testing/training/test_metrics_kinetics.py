@@ -1,6 +1,5 @@
 """Kinetic agreement: the measures against closed forms and brute force, and the kinetics command on files."""
 
-import argparse
 import csv
 import itertools
 import json
@@ -11,11 +10,11 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from program import call
 from sklearn.metrics import cohen_kappa_score
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.kinetics.curves import lesion_curves
 from VirtualContrastLib.study import Phase
-from VirtualContrastTrainingLib.commands import kinetics as command
 from VirtualContrastTrainingLib.metrics.kinetics import CurvePair, dtw, kinetic_report
 from VirtualContrastTrainingLib.papers.kinetic_cases import read_curves
 
@@ -124,10 +123,7 @@ def test_bland_altman_limits_are_those_of_the_differences():
 
 
 def run(capsys, *arguments, code=0):
-    parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["kinetics", *map(str, arguments), "--json"])
-    assert args.run(args) == code
+    assert call("kinetics", *arguments, "--json") == code
     return json.loads(capsys.readouterr().out)
 
 

@@ -1,6 +1,5 @@
 """Segmentation, mammography and MAMA-SYNTH metrics, and the tables by name."""
 
-import argparse
 import csv
 import json
 import math
@@ -12,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
+from program import call
 from scipy.spatial.distance import cdist
 from skimage import metrics as skimage
 from sklearn.metrics import roc_auc_score
 from VirtualContrastLib.events import InputError
-from VirtualContrastTrainingLib.commands import evaluate as command
 from VirtualContrastTrainingLib.metrics import mamasynth, mamasynth_classifiers, mammography, radiomics_distance
 from VirtualContrastTrainingLib.metrics.images import read_mask
 from VirtualContrastTrainingLib.metrics.pairs import Pair
@@ -264,11 +263,7 @@ def test_shared_constants_are_those_of_the_challenge(shared_data):
 
 
 def table(capsys, tmp_path, name, *arguments):
-    parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
-    words = ["evaluate", "--table", name, "-o", tmp_path / "report", "--json", *arguments]
-    args = parser.parse_args(list(map(str, words)))
-    assert args.run(args) == 0
+    assert call("evaluate", "--table", name, "-o", tmp_path / "report", "--json", *arguments) == 0
     return json.loads(capsys.readouterr().out)
 
 
@@ -323,17 +318,13 @@ def test_radiomics_and_feature_distances_join_the_report(tmp_path, capsys):
             Image.fromarray((100 + rng.integers(0, noise, (40, 44))).astype(np.uint8)).save(path)
         (tmp_path / "masks").mkdir(exist_ok=True)
         Image.fromarray((disk((20, 20), 9) * 255).astype(np.uint8)).save(tmp_path / "masks" / f"x_{number}.png")
-    parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
     words = ["evaluate", "--real", tmp_path / "real", "--synthetic", tmp_path / "synthetic", "--json", "--radiomics"]
-    args = parser.parse_args(list(map(str, [*words, "--lesions", tmp_path / "masks"])))
-    assert args.run(args) == 0
+    words += ["--lesions", tmp_path / "masks"]
+    assert call(*words) == 0
     found = json.loads(capsys.readouterr().out)["radiomics"]
     assert found["frd_v0"] > 1 and found["features"] == 75 and found["n"] == [3, 3]
     assert found["groups"] == list(radiomics_distance.TEXTURE) and "0 is equal" in found["definitions"]["frd_v0"]
-    args.radiomics_groups = ["firstorder"]
-    assert args.run(args) == 0
+    assert call(*words, "--radiomics-groups", "firstorder") == 0
     assert json.loads(capsys.readouterr().out)["radiomics"]["features"] == 18
-    args = parser.parse_args(list(map(str, [*words[:-1], "--fid", "rad=missing.pt"])))
     with pytest.raises(InputError, match=r"missing\.pt"):
-        args.run(args)
+        call(*words, "--fid", "rad=missing.pt")

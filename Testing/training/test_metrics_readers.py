@@ -1,11 +1,11 @@
 """Reader statistics against the paper's counts, scikit-learn and scipy."""
 
-import argparse
 import csv
 import json
 
 import numpy as np
 import pytest
+from program import call
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score, confusion_matrix
 from VirtualContrastLib.events import InputError
@@ -119,11 +119,8 @@ def test_agreement_is_within_a_reader_between_conditions_and_within_a_condition_
 
 
 def test_the_command_prints_json_and_writes_tables(tmp_path, capsys):
-    parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
     table, out = study(tmp_path / "reads.csv"), tmp_path / "out"
-    args = parser.parse_args(["readers", str(table), "-o", str(out), "--json", "--bootstrap", "50"])
-    assert args.run(args) == 0
+    assert call("readers", table, "-o", out, "--json", "--bootstrap", "50") == 0
     assert len(json.loads(capsys.readouterr().out)["detection"]) == 4
     assert {p.name for p in out.iterdir()} >= {
         "readers.json",
@@ -159,10 +156,7 @@ def test_the_table_of_the_reading_mode_is_understood_with_its_reference_grades_a
                 said |= {"score": int(rng.integers(1, 6)), "guess": "real", "seconds": 12.5, "session": 1}
                 writer.writerow(case | said | {"reader": "R1", "condition": condition})
             writer.writerow(case | {"reader": REFERENCE, "condition": "real"})
-    parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["readers", str(tmp_path / "reads.csv"), "--json", "--bootstrap", "50"])
-    assert args.run(args) == 0
+    assert call("readers", tmp_path / "reads.csv", "--json", "--bootstrap", "50") == 0
     found = json.loads(capsys.readouterr().out)
     assert {row["reader"] for row in found["detection"]} == {"R1"}  # the reference judges no lesions
     assert [row["accuracy"]["value"] for row in found["detection"]] == [1.0] * 3

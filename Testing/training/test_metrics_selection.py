@@ -1,13 +1,12 @@
 """SAMe and the select command."""
 
-import argparse
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from program import call
 from VirtualContrastLib.events import InputError
-from VirtualContrastTrainingLib.commands import select
 from VirtualContrastTrainingLib.metrics.same_measure import lower_is_better, rank
 
 TABLE = {
@@ -18,10 +17,7 @@ TABLE = {
 
 
 def run(capsys, *arguments):
-    parser = argparse.ArgumentParser()
-    select.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["select", *map(str, arguments), "--json"])
-    assert args.run(args) == 0
+    assert call("select", *arguments, "--json") == 0
     return json.loads(capsys.readouterr().out)
 
 

@@ -1,14 +1,12 @@
 """Checkpoints of every system become packages that the engine runs, and equal the package made by the training."""
 
-import argparse
-
 import pytest
 import SimpleITK as sitk
 import torch
+from program import call
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.models.package import load_package
 from VirtualContrastLib.run.pipeline import RunSettings, run
-from VirtualContrastTrainingLib.commands import export
 from VirtualContrastTrainingLib.data.mammogram_phantom import phantom_pair
 from VirtualContrastTrainingLib.data.phantom import make_phantom
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
@@ -32,10 +30,7 @@ def one_thread():
 
 
 def exported(*arguments):
-    parser = argparse.ArgumentParser()
-    export.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["export", *map(str, arguments)])
-    return args.run(args)
+    return call("export", *arguments)
 
 
 def test_every_system_but_nnunet_is_exported_from_checkpoints():

@@ -1,16 +1,14 @@
 """The published pix2pixHD recipes: their numbers, their pictures, the local enhancer stage and the perceptual loss."""
 
-import argparse
-
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from program import call
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.models.package import load_package
 from VirtualContrastLib.networks.pix2pixhd import build_discriminator, build_generator
 from VirtualContrastTrainingLib.cli import main
-from VirtualContrastTrainingLib.commands import export
 from VirtualContrastTrainingLib.data.cases import Case, load_case
 from VirtualContrastTrainingLib.data.memmap import load_cases
 from VirtualContrastTrainingLib.data.published_size import as_published, shrink_by_area
@@ -251,12 +249,8 @@ def test_any_kept_epoch_can_be_exported(cases, tmp_path):
 
 
 def test_the_export_command_finds_the_recipe_beside_the_checkpoint(cases, tmp_path, capsys):
-    parser = argparse.ArgumentParser()
-    export.add_parser(parser.add_subparsers())
-
     def run(*arguments):
-        args = parser.parse_args(["export", *map(str, arguments)])
-        return args.run(args)
+        return call("export", *arguments)
 
     recipe = small(cases, f"{JOINT}-code", "schedule.constant_epochs=1")
     package = train(recipe, tmp_path / "run")

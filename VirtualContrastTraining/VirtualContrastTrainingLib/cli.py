@@ -4,55 +4,44 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
-from VirtualContrastLib.events import ExitCode, VirtualContrastError
+from VirtualContrastLib.cli.console import run_program
+from VirtualContrastLib.cli.options import EXIT_CODES, Parser
 from VirtualContrastLib.torch_threads import let_waiting_threads_sleep
 
 from . import __version__
 
 _COMMANDS = (
     "phantom",
-    "train",
-    "phantom_quality",
-    "export",
     "prepare",
-    "evaluate",
-    "patients",
+    "train",
+    "export",
     "select",
+    "evaluate",
     "kinetics",
     "readers",
     "segment",
+    "patients",
+    "phantom_quality",
 )
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Assemble the parser from the modules of `commands`."""
-    parser = argparse.ArgumentParser(prog="virtual-contrast-training", description=__doc__)
+    parser = Parser(prog="virtual-contrast-training", description=__doc__, epilog=EXIT_CODES)
     parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    subparsers = parser.add_subparsers(dest="command", required=True)
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in _COMMANDS:
         importlib.import_module(f"{__package__}.commands.{name}").add_parser(subparsers)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; a known failure is one sentence on stderr."""
+    """Run one command and return its exit code; whatever stops it becomes one sentence."""
     let_waiting_threads_sleep()
-    args = build_parser().parse_args(argv)
-    try:
-        return int(args.run(args))
-    except VirtualContrastError as error:
-        if args.debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return int(error.exit_code)
-    except BrokenPipeError:  # `... | head` has read enough; Python must not write the rest at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return int(ExitCode.FAILED)
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return int(ExitCode.CANCELLED)
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given[:1] == ["--debug"]:  # its older place, before the command
+        given = [*given[1:], "--debug"]
+    return run_program(build_parser(), given)

@@ -7,42 +7,38 @@ a paper; `--table list` names them.
 from __future__ import annotations
 
 import argparse
-import csv
-import json
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from VirtualContrastLib.events import ExitCode, InputError
 
-from ..console import progress
 from ..metrics.as_published import PROTOCOLS
-from ..metrics.distributions import Preparation, image_distances
-from ..metrics.evaluation import METRICS, Evaluation, Settings
-from ..metrics.pairs import Pair
-from ..metrics.radiomics_distance import ALL_GROUPS, TEXTURE, lesion_distance
+from ..metrics.evaluation import METRICS, Settings
+from ..metrics.radiomics_distance import ALL_GROUPS, TEXTURE
+from ..papers.evaluation_run import EvaluationRequest, evaluate
+from ..papers.inputs import Images, Networks
 from ..papers.outputs import listing
-from ..papers.phantom_cohort import FIRST_SEED, data_given, phantom_cohort
-from ..papers.reports import write_evaluation
-from .evaluate_options import add_fid, feature_networks, find_lpips, pairs_of
-from .paper_tables import write_output
+from ..papers.phantom_cohort import FIRST_SEED, phantom_cohort
+from ..papers.table_run import TableRequest, known_output, write_output
+from .evaluate_options import FID_EXAMPLE, add_fid
+from .options import Output, add_output, add_training_command, count, named_paths, whole
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command's arguments."""
-    parser = subparsers.add_parser("evaluate", help="compare synthetic with real images", description=__doc__)
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    parser = add_training_command(
+        subparsers, "evaluate", run, "compare synthetic with real images", description=__doc__
+    )
     _add_inputs(parser.add_argument_group("input"))
     _add_measures(parser.add_argument_group("what to compute"))
     _add_table(parser.add_argument_group("tables and figures of the papers"))
     add = parser.add_argument
     add("--device", default="cpu", help="device for LPIPS and feature networks, as torch names it (default cpu)")
-    add("--bootstrap", type=int, default=1000, metavar="N", help="bootstrap samples of patients (default 1000)")
-    add("--seed", type=int, default=0, help="seed of the bootstrap and of the phantoms (default 0)")
-    add("-o", "--output", type=Path, help="folder for metrics.json, metrics.csv, slices.csv, report.html, metrics.png")
-    add("--json", action="store_true", help="print the result as one JSON object")
-    parser.set_defaults(run=run)
+    add("--bootstrap", type=count, default=1000, metavar="N", help="bootstrap samples of patients (default 1000)")
+    add("--seed", type=whole, default=0, help="seed of the bootstrap and of the phantoms (default 0)")
+    add_output(add, "folder for metrics.json, metrics.csv, slices.csv, report.html, metrics.png")
 
 
 def _add_inputs(group: argparse._ArgumentGroup) -> None:
@@ -54,7 +50,7 @@ def _add_inputs(group: argparse._ArgumentGroup) -> None:
     add("--pre", type=Path, help="pre-contrast (or low-energy) image or folder; compares phase minus pre-contrast")
     add("--patient-pattern", metavar="REGEX", help="patient in the file name, for intervals by patient")
     add("--model", help="model for the phantoms, id or path (default: the catalog's)")
-    add("--phantoms", type=int, default=6, metavar="N", help="how many phantoms, without input (default 6)")
+    add("--phantoms", type=count, default=6, metavar="N", help="how many phantoms, without input (default 6)")
 
 
 def _add_measures(group: argparse._ArgumentGroup) -> None:
@@ -87,7 +83,7 @@ def _add_measures(group: argparse._ArgumentGroup) -> None:
 
 def _add_table(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--table", metavar="NAME", help="write a table or figure of a paper under its name (needs --output); or 'list'")
+    add("--table", metavar="NAME", help="write a table or figure of a paper under its name (needs --out); or 'list'")
     add("--source", type=Path, help="training run, result folders, or CSV, for the tables that --table list says")
     add("--predicted-masks", type=Path, help="masks found on the synthetic images, for mama-synth")
     add("--z-scored", action="store_true", help="the images hold z-scores already, for mama-synth")
@@ -117,30 +113,72 @@ def _add_table(group: argparse._ArgumentGroup) -> None:
     add("--times", type=float, nargs="+", metavar="S", help="seconds after injection of phases 1, 2 ..., for curves")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Evaluate all pairs, print the result, and write the report where --output is given.
-
-    Exit code 4 where a pair could not be measured.
-    """
+def run(args: argparse.Namespace, out: Output) -> ExitCode:
+    """Evaluate all pairs, or make one table of a paper; exit code 4 where a pair could not be measured."""
     if args.table == "list":
-        print(listing())
+        out.result(listing(), {"tables": listing().splitlines()})
         return ExitCode.DONE
-    if args.bootstrap < 1:
-        raise InputError("--bootstrap must be at least 1.")
     if args.table is not None:
-        report, failures = write_output(args)
-        for sentence in failures:
-            print(f"left out: {sentence}", file=sys.stderr)
-        text = f"{args.table} is in {args.output}. Data: {report['data']}."
-        print(json.dumps(report, indent=2, allow_nan=False) if args.json else text)
-        return ExitCode.SOME_CASES_FAILED if failures else ExitCode.DONE
+        values, failures = write_output(_table_request(args))
+        code = out.left_out(failures)
+        out.result(f"{args.table} is in {args.output}. Data: {values['data']}.", values)
+        return code
+    request = EvaluationRequest(
+        _images(args),
+        Settings(
+            args.protocol, args.subtraction or ("signed" if args.pre is not None else None), args.bootstrap, args.seed
+        ),
+        _networks(args),
+        radiomics=args.radiomics_groups if args.radiomics else (),
+        output=args.output,
+    )
     if args.real is not None:
-        return _evaluate(args, None)
+        return _evaluate(request, out)
     if args.synthetic is not None:
         raise InputError("--real and --synthetic go together; without both, phantoms are used.")
     with phantom_cohort(args.model, count=args.phantoms, seed=FIRST_SEED + args.seed) as cohort:
-        args.real, args.synthetic = cohort.truth, cohort.runs
-        return _evaluate(args, cohort.data)
+        images = replace(request.images, real=cohort.truth, synthetic=cohort.runs)
+        return _evaluate(replace(request, images=images, data=cohort.data), out)
+
+
+def _evaluate(request: EvaluationRequest, out: Output) -> ExitCode:
+    evaluated = evaluate(request)
+    code = out.left_out(f"pair {failure.pair}: {failure.sentence}" for failure in evaluated.report.failed)
+    out.result(as_text(evaluated.values), evaluated.values)
+    return code
+
+
+def _images(args: argparse.Namespace) -> Images:
+    return Images(args.real, args.synthetic, args.lesions, args.breasts, args.pre, args.patient_pattern)
+
+
+def _networks(args: argparse.Namespace) -> Networks:
+    return Networks(args.alexnet, named_paths(args.fid, "--fid", FID_EXAMPLE), args.device)
+
+
+def _table_request(args: argparse.Namespace) -> TableRequest:
+    known_output(args.table)
+    if args.output is None:
+        raise InputError("--table writes files; name a folder with --out.")
+    return TableRequest(
+        args.table,
+        args.output,
+        _images(args),
+        _networks(args),
+        source=args.source,
+        model=args.model,
+        phantoms=args.phantoms,
+        predicted_masks=args.predicted_masks,
+        z_scored=args.z_scored,
+        classifier_scores=named_paths(args.classifier_scores, "--classifier-scores", "contrast=scores.csv"),
+        scenarios=named_paths(args.scenario, "--scenario", "real=predictions/real"),
+        segmentation=args.segmentation,
+        systems=named_paths(args.system, "--system", "iter-unet=results/iter-unet"),
+        times_s=args.times,
+        radiomics=args.radiomics,
+        repeats=args.bootstrap,
+        seed=args.seed,
+    )
 
 
 def as_text(report: Mapping[str, Any]) -> str:
@@ -159,48 +197,3 @@ def as_text(report: Mapping[str, Any]) -> str:
     lines += [f"{name}: {note}" for name, note in report["notes"].items()]
     lines.append(f"As published: {report['as_published_means']}.")
     return "\n".join(lines)
-
-
-def _evaluate(args: argparse.Namespace, data: str | None) -> int:
-    pairs = pairs_of(args)
-    subtraction = args.subtraction or ("signed" if args.pre is not None else None)
-    settings = Settings(args.protocol, subtraction, args.bootstrap, args.seed)
-    lpips, missing = find_lpips(args)
-    networks = feature_networks(args)
-    with _rows(args.output) as rows:
-        evaluation = Evaluation(settings, lpips, missing, rows)
-        usable = [pair for pair in progress(pairs, len(pairs), "evaluating") if evaluation.try_add(pair)]
-    report = evaluation.report()
-    values = {"data": data or data_given(pair.real.parent for pair in pairs), **report.as_json()}
-    for failure in evaluation.failures:
-        print(f"pair {failure.pair} left out: {failure.sentence}", file=sys.stderr)
-    if networks:
-        values["distances"] = _distances(args, usable, networks)
-    if args.radiomics:
-        values["radiomics"] = lesion_distance(usable, args.radiomics_groups)
-    if args.output is not None:
-        write_evaluation(report, values, args.output)
-    print(json.dumps(values, indent=2, allow_nan=False) if args.json else as_text(values))
-    return ExitCode.SOME_CASES_FAILED if evaluation.failures else ExitCode.DONE
-
-
-def _distances(args: argparse.Namespace, pairs: list[Pair], networks: Mapping[str, Any]) -> dict[str, Any]:
-    """FID and KID by name of the weights; resized and normalized as published where a paper's protocol is repeated."""
-    protocol = PROTOCOLS[args.protocol]
-    preparation = Preparation(size=224 if protocol.size == 224 else 299, normalize=protocol.normalize)
-    return {name: image_distances(pairs, network, preparation, seed=args.seed) for name, network in networks.items()}
-
-
-@contextmanager
-def _rows(folder: Path | None) -> Iterator[Callable[[Mapping[str, Any]], None] | None]:
-    """A writer of slices.csv; it names no file, as file names may carry patient ids."""
-    if folder is None:
-        yield None
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    groups = ("true", "as_published", "true_in_lesion", "true_in_breast")
-    columns = ["pair", "slice", *(f"{group}.{metric}" for group in groups for metric in METRICS)]
-    with (folder / "slices.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        yield writer.writerow

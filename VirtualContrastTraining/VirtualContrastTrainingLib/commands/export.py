@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from VirtualContrastLib.events import ExitCode, InputError
 
 from ..systems.recipes import load_recipe
 from ..systems.registry import packaging_of
 from ..training.packaging import export_checkpoint
+from .options import Output, add_output, add_training_command
 
 _RECIPE = "recipe.yaml"
 _LEVELS = 3  # RUN/checkpoints/last.ckpt, and RUN/warm_up/checkpoints/last.ckpt
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command's arguments."""
-    parser = subparsers.add_parser("export", help="make a model package of a training checkpoint", description=__doc__)
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    help = "make a model package of a training checkpoint"
+    parser = add_training_command(subparsers, "export", run, help, description=__doc__)
     add = parser.add_argument
     add("checkpoint", type=Path, help="RUN/checkpoints/last.ckpt or another one of a run of any system but nnU-Net")
-    add("-o", "--output", type=Path, required=True, help="folder for the package")
+    add_output(add, "folder for the package", required=True)
     add("--recipe", help="name or path of the recipe (default: recipe.yaml of the run)")
-    parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Write the package and say where."""
     if not args.checkpoint.is_file():
         raise InputError(f"The checkpoint {args.checkpoint} does not exist.")
@@ -33,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"{args.output} is a file or not empty; choose another folder.")
     recipe = load_recipe(args.recipe or str(_recipe_of(args.checkpoint)))
     package = export_checkpoint(packaging_of(recipe), recipe, args.checkpoint, args.output)
-    print(f"Exported {recipe.id}: {package}")
+    out.result(f"Exported {recipe.id}: {package}", {"recipe": recipe.id, "model": str(package)})
     return ExitCode.DONE
 
 

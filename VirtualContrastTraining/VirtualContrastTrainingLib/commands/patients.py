@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from VirtualContrastLib.events import ExitCode, InputError
+from VirtualContrastLib.events import ExitCode
 from VirtualContrastLib.models.catalog import load_catalog, resolve_model
 from VirtualContrastLib.models.package import ModelPackage, load_package
 from VirtualContrastLib.networks.residual_enhancement import PHASES
@@ -22,33 +22,30 @@ from ..data.crops import CropPatient, load_patients
 from ..metrics.patient_table import MODEL, Row, as_text, score_all, summarize
 from ..papers.patients import baselines_of, draw_patient, synthesize_all, synthesize_out_of_fold
 from ..systems.residual_enhancement.ensemble import join_members
+from .options import Output, add_output, add_training_command, count
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command's arguments."""
+def add_parser(subparsers: Any) -> None:
+    """Add the commands."""
     parser = subparsers.add_parser("patients", help="measure and draw a model on real patients", description=__doc__)
-    kinds = parser.add_subparsers(dest="kind", required=True)
-    table = kinds.add_parser(
-        "table", help="errors, harm, lesions and ranking beside identity, gain and intensity table"
-    )
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+    text = "errors, harm, lesions and ranking beside identity, gain and intensity table"
+    table = add_training_command(kinds, "table", run_table, text)
     _common(table)
     table.add_argument("--baselines", metavar="ID|PATH", help="model whose fitted baselines to use, where it has none")
-    table.add_argument("-o", "--output", type=Path, help="folder for patients.csv, table.md and table.json")
-    table.add_argument("--json", action="store_true", help="print the table as JSON")
-    table.set_defaults(run=run_table)
-    draw = kinds.add_parser("draw", help="pre, real and synthetic early, both subtractions, as a picture a patient")
+    add_output(table.add_argument, "folder for patients.csv, table.md and table.json")
+    text = "pre, real and synthetic early, both subtractions, as a picture a patient"
+    draw = add_training_command(kinds, "draw", run_draw, text)
     _common(draw)
-    draw.add_argument("-o", "--output", type=Path, required=True, help="folder for the pictures; they show patients")
-    draw.add_argument("-n", "--count", type=int, default=12, help="patients, evenly from best to worst (default 12)")
-    draw.set_defaults(run=run_draw)
-
-    joined = kinds.add_parser("calibrate", help="join the members of a cross-validation to one calibrated package")
+    add_output(draw.add_argument, "folder for the pictures; they show patients", required=True)
+    draw.add_argument("-n", "--count", type=count, default=12, help="patients, evenly from best to worst (default 12)")
+    text = "join the members of a cross-validation to one calibrated package"
+    joined = add_training_command(kinds, "calibrate", run_calibrate, text)
     joined.add_argument("members", nargs="+", type=Path, metavar="PACKAGE", help="packages of folds 0, 1, ... in order")
     joined.add_argument("--prepared", type=Path, required=True, help="the prepared patients they were trained on")
     joined.add_argument("--id", required=True, help="id of the package")
     joined.add_argument("--title", required=True, help="its title")
-    joined.add_argument("-o", "--output", type=Path, required=True, help="folder of the package")
-    joined.set_defaults(run=run_calibrate)
+    add_output(joined.add_argument, "folder of the package", required=True)
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +56,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
 
 
-def run_table(args: argparse.Namespace) -> int:
+def run_table(args: argparse.Namespace, out: Output) -> ExitCode:
     """Print the table of all patients and of each cohort, for both phases."""
     package = _package(args.model)
     patients = load_patients(args.prepared, cohorts=args.cohort)
@@ -75,7 +72,7 @@ def run_table(args: argparse.Namespace) -> int:
     }
     text = "\n\n".join(as_text(summary, title) for title, summary in summaries.items())
     as_json = json.dumps(summaries, indent=1, default=vars)
-    print(as_json if args.json else text)
+    out.result(text, json.loads(as_json))
     if args.output is not None:
         args.output.mkdir(parents=True, exist_ok=True)
         (args.output / "table.md").write_text(text + "\n", encoding="utf-8")
@@ -84,10 +81,8 @@ def run_table(args: argparse.Namespace) -> int:
     return ExitCode.DONE
 
 
-def run_draw(args: argparse.Namespace) -> int:
+def run_draw(args: argparse.Namespace, out: Output) -> ExitCode:
     """Draw patients, evenly from the one that the model serves best to the one it serves worst."""
-    if args.count < 1:
-        raise InputError("--count must be at least 1.")
     package = _package(args.model)
     patients = load_patients(args.prepared, cohorts=args.cohort)
     synthesize = _synthesize(args, package)
@@ -107,18 +102,21 @@ def run_draw(args: argparse.Namespace) -> int:
     order = sorted(patients, key=lambda patient: harm[patient.name])
     chosen = np.unique(np.linspace(0, len(order) - 1, min(args.count, len(order))).astype(int))
     args.output.mkdir(parents=True, exist_ok=True)
+    lines = []
     for rank in chosen:
         patient = order[rank]
         draw_patient(patient, made[patient.name], args.output / f"{rank:03d}_{patient.name}.png")
-        print(f"{rank:03d} {patient.name}: error {100 * harm[patient.name]:+.0f} % against doing nothing")
+        lines.append(f"{rank:03d} {patient.name}: error {100 * harm[patient.name]:+.0f} % against doing nothing")
+    out.result("\n".join(lines), {"pictures": len(lines), "folder": str(args.output)})
     return ExitCode.DONE
 
 
-def run_calibrate(args: argparse.Namespace) -> int:
+def run_calibrate(args: argparse.Namespace, out: Output) -> ExitCode:
     """Write the joined package and print its calibration."""
     members = [load_package(path) for path in args.members]
     package = join_members(members, args.prepared, args.output, model_id=args.id, title=args.title)
-    print(json.dumps(package.card.model_dump(include={"calibration"})["calibration"], indent=1))
+    calibration = package.card.model_dump(mode="json", include={"calibration"})["calibration"]
+    out.result(json.dumps(calibration, indent=1), {"model": str(package.folder), "calibration": calibration})
     return ExitCode.DONE
 
 

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import math
 from pathlib import Path
+from typing import Any
 
 from VirtualContrastLib.events import ExitCode
 
 from ..console import progress
+from .options import Output, add_output, add_training_command
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command's arguments."""
-    parser = subparsers.add_parser("phantom-quality", help="measure the models on phantoms never trained on")
-    parser.add_argument("cases", type=Path, help="folder of phantoms made with --noise-free")
-    parser.add_argument("--model", default="phantom-joint-p1-p3", help="synthesis model, id or path")
-    parser.add_argument("--segmentation", default="phantom-lesion-nnunet", help="lesion model, id or path")
-    parser.add_argument("-o", "--output", type=Path, help="also write one row a case to this CSV file")
-    parser.add_argument("--record", action="store_true", help="write the table into the cards of both models")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=run)
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    parser = add_training_command(subparsers, "phantom-quality", run, "measure the models on phantoms never trained on")
+    add = parser.add_argument
+    add("cases", type=Path, help="folder of phantoms made with --noise-free")
+    add("--model", default="phantom-joint-p1-p3", help="synthesis model, id or path")
+    add("--segmentation", default="phantom-lesion-nnunet", help="lesion model, id or path")
+    add_output(add, "also write one row a case to this CSV file")
+    add("--record", action="store_true", help="write the table into the cards of both models")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Measure every case and print one table."""
     from VirtualContrastLib.lesions.nnunet import LesionNet
     from VirtualContrastLib.models.catalog import resolve_model
@@ -51,10 +51,8 @@ def run(args: argparse.Namespace) -> int:
         data = f"{len(cases)} phantoms never trained on, {folders[0].name} to {folders[-1].name}"
         for package in packages:
             record_metrics(package.folder, as_metrics(summary, data))
-    if args.json:
-        defined = {name: value if math.isfinite(value) else None for name, value in summary.items()}
-        print(json.dumps(defined | {"definitions": DEFINITIONS}, indent=1, allow_nan=False))
-    else:
-        width = max(map(len, summary))
-        print("\n".join(f"{name:{width}s}  {value:10.3f}" for name, value in summary.items()))
+    width = max(map(len, summary))
+    defined = {name: value if math.isfinite(value) else None for name, value in summary.items()}
+    text = "\n".join(f"{name:{width}s}  {value:10.3f}" for name, value in summary.items())
+    out.result(text, defined | {"definitions": DEFINITIONS})
     return ExitCode.DONE

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from VirtualContrastLib.events import ExitCode, InputError
 
@@ -20,12 +19,13 @@ from ..data.mammogram_phantom import write_phantom_pair
 from ..data.mammograms import find_pairs
 from ..data.prepare import Outcome, Source, prepare, verify
 from ..data.splits import HoldOut, Split, leak_warning, leak_warnings, load_split, split_names
+from .options import Command, Output, add_output, add_training_command, count, whole
 
 _LISTED = 20
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command's arguments."""
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
     parser = subparsers.add_parser("prepare", help="turn downloaded data into prepared cases", description=__doc__)
     kinds = parser.add_subparsers(dest="kind", required=True)
     duke = _kind(kinds, "duke", "Duke-Breast-Cancer-MRI as downloaded from TCIA", run_duke)
@@ -43,99 +43,92 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     pairs = _kind(kinds, "mammograms", "pairs of low-energy and recombined mammograms", run_mammograms)
     pairs.add_argument("--pixel-spacing", type=float, metavar="MM", help="of pictures, which do not tell it")
     _kind(kinds, "crops", "a table of slices of several phases (CSV), as of BreastDCEDL crops", run_crops)
-    simulated = kinds.add_parser("phantom-mammograms", help="simulate pairs of mammograms as prepared cases")
-    simulated.add_argument("-o", "--output", type=Path, required=True, help="folder for the pairs")
-    simulated.add_argument("-n", "--count", type=int, default=1, help="how many (default 1)")
+    text = "simulate pairs of mammograms as prepared cases"
+    simulated = add_training_command(kinds, "phantom-mammograms", run_phantom_mammograms, text)
+    add_output(simulated.add_argument, "folder for the pairs", required=True)
+    simulated.add_argument("-n", "--count", type=count, default=1, help="how many (default 1)")
     simulated.add_argument(
-        "--seed", type=int, default=1, help="seed of the first; the next one has the next (default 1)"
+        "--seed", type=whole, default=1, help="seed of the first; the next one has the next (default 1)"
     )
-    simulated.set_defaults(run=run_phantom_mammograms)
-    check = kinds.add_parser("verify", help="check prepared cases against their SHA-256")
+    check = add_training_command(kinds, "verify", run_verify, "check prepared cases against their SHA-256")
     check.add_argument("folder", type=Path)
-    check.set_defaults(run=run_verify)
-    splits = kinds.add_parser("splits", help="list the published splits and the leaks between them")
-    splits.add_argument("--json", action="store_true", help="print one JSON object")
-    splits.set_defaults(run=run_splits)
+    add_training_command(kinds, "splits", run_splits, "list the published splits and the leaks between them")
 
 
-def _kind(
-    kinds: argparse._SubParsersAction, name: str, text: str, run: Callable[[argparse.Namespace], int]
-) -> argparse.ArgumentParser:
-    parser = kinds.add_parser(name, help=text)
+def _kind(kinds: Any, name: str, text: str, run: Command) -> argparse.ArgumentParser:
+    parser = add_training_command(kinds, name, run, text)
     parser.add_argument("input", type=Path)
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the cases and index.json")
+    add_output(parser.add_argument, "folder for the cases and index.json", required=True)
     division = parser.add_mutually_exclusive_group()
     division.add_argument("--split", metavar="NAME|FILE", help="cases into train, validation and test (see `splits`)")
     division.add_argument("--hold-out", type=float, metavar="SHARE", help="this share of the patients into validation")
-    parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
-    parser.add_argument("--json", action="store_true", help="print the outcome as one JSON object")
-    parser.set_defaults(run=run)
+    parser.add_argument("--workers", type=count, default=1, help="processes (default 1)")
     return parser
 
 
-def run_duke(args: argparse.Namespace) -> int:
+def run_duke(args: argparse.Namespace, out: Output) -> ExitCode:
     """Prepare Duke-Breast-Cancer-MRI."""
     boxes = _table(args.boxes, args.input, "Annotation_Boxes")
     clinical = _table(args.clinical, args.input, "Clinical_and_Other_Features")
     mapping = _table(args.mapping, args.input, "Breast-Cancer-MRI-filepath_filename-mapping")
     if boxes is None:
-        _warn("no table Annotation_Boxes was found: the cases get no lesion boxes.")
+        out.warn("no table Annotation_Boxes was found: the cases get no lesion boxes.")
     cases = find_duke_cases(
         args.input,
         boxes=read_boxes(boxes) if boxes else {},
         mapping=read_mapping(mapping) if mapping else {},
         clinical=read_clinical(clinical) if clinical else {},
     )
-    return _prepare(cases, args)
+    return _prepare(cases, args, out)
 
 
-def run_dynamic(args: argparse.Namespace) -> int:
+def run_dynamic(args: argparse.Namespace, out: Output) -> ExitCode:
     """Prepare a BIDS-like folder."""
     times = read_times(args.times) if args.times else None
     if args.lesions is not None and not args.lesions.is_dir():
         raise InputError(f"{args.lesions} is no folder.")
     cases = find_dynamic_folders(args.input, pattern=args.pattern, times=times, lesions=args.lesions)
-    return _prepare(cases, args)
+    return _prepare(cases, args, out)
 
 
-def run_crops(args: argparse.Namespace) -> int:
+def run_crops(args: argparse.Namespace, out: Output) -> ExitCode:
     """Prepare the slices of a table, one case a patient."""
-    return _prepare(find_crops(args.input), args)
+    return _prepare(find_crops(args.input), args, out)
 
 
-def run_mammograms(args: argparse.Namespace) -> int:
+def run_mammograms(args: argparse.Namespace, out: Output) -> ExitCode:
     """Prepare pairs of mammograms."""
     if args.pixel_spacing is not None and not 0.01 <= args.pixel_spacing <= 10:
         raise InputError("--pixel-spacing must be millimeters between 0.01 and 10.")
-    return _prepare(find_pairs(args.input, args.pixel_spacing), args)
+    return _prepare(find_pairs(args.input, args.pixel_spacing), args, out)
 
 
-def run_phantom_mammograms(args: argparse.Namespace) -> int:
+def run_phantom_mammograms(args: argparse.Namespace, out: Output) -> ExitCode:
     """Write simulated pairs of mammograms."""
-    if args.count < 1:
-        raise InputError("--count must be at least 1.")
     seeds = range(args.seed, args.seed + args.count)
     for seed in progress(seeds, args.count, "pairs"):
         write_phantom_pair(seed, args.output / f"pair_{seed:06d}")
-    print(f"{args.count} simulated pairs in {args.output}")
+    text = f"{args.count} simulated pairs in {args.output}"
+    out.result(text, {"folder": str(args.output), "pairs": args.count})
     return ExitCode.DONE
 
 
-def run_verify(args: argparse.Namespace) -> int:
+def run_verify(args: argparse.Namespace, out: Output) -> ExitCode:
     """Check every prepared case below a folder against its hashes."""
     cases = sorted(args.folder.rglob("case.json"))
     if not cases:
         raise InputError(f"{args.folder} holds no prepared cases (folders with a case.json).")
     damaged = verify(args.folder)
-    for folder, files in damaged.items():
-        print(f"damaged: {folder}: {', '.join(files)}")
-    print(f"{len(cases) - len(damaged)} of {len(cases)} cases are whole")
+    lines = [f"damaged: {folder}: {', '.join(files)}" for folder, files in damaged.items()]
+    lines.append(f"{len(cases) - len(damaged)} of {len(cases)} cases are whole")
+    values = {"cases": len(cases), "damaged": {str(folder): list(files) for folder, files in damaged.items()}}
+    out.result("\n".join(lines), values)
     if not damaged:
         return ExitCode.DONE
     return ExitCode.SOME_CASES_FAILED if len(damaged) < len(cases) else ExitCode.UNUSABLE
 
 
-def run_splits(args: argparse.Namespace) -> int:
+def run_splits(args: argparse.Namespace, out: Output) -> ExitCode:
     """List the shipped splits, and which model must not be evaluated on which."""
     splits = [load_split(name) for name in split_names()]
     leaks = leak_warnings(splits)
@@ -147,31 +140,23 @@ def run_splits(args: argparse.Namespace) -> int:
         }
         for s in splits
     }
-    if args.json:
-        print(json.dumps({"splits": sizes, "leaks": leaks}, indent=1))
-        return ExitCode.DONE
+    lines = []
     for name, size in sizes.items():
         train = "the rest" if size["train"] is None else size["train"]
-        print(f"{name}: train {train}, validation {size['validation']}, test {size['test']}")
-    for leak in leaks:
-        print(f"leak: {leak}")
+        lines.append(f"{name}: train {train}, validation {size['validation']}, test {size['test']}")
+    out.result("\n".join([*lines, *(f"leak: {leak}" for leak in leaks)]), {"splits": sizes, "leaks": leaks})
     return ExitCode.DONE
 
 
-def _prepare(sources: Sequence[Source], args: argparse.Namespace) -> int:
-    if args.workers < 1:
-        raise InputError("--workers must be at least 1.")
+def _prepare(sources: Sequence[Source], args: argparse.Namespace, out: Output) -> ExitCode:
     split = _split(args)
     warnings = _leaks(split)
     for warning in warnings:
-        _warn(warning)
+        out.warn(warning)
     outcomes = list(progress(prepare(sources, args.output, split=split, workers=args.workers), len(sources), "cases"))
     outcomes.sort(key=lambda outcome: outcome.case)
     counts = Counter(outcome.state for outcome in outcomes)
-    if args.json:
-        print(json.dumps(_report(outcomes, counts, warnings), indent=1))
-    else:
-        _print(outcomes, counts, args.output)
+    out.result(_as_text(outcomes, counts, args.output), _report(outcomes, counts, warnings))
     usable = counts["prepared"] + counts["kept"]
     if usable == 0:
         raise InputError(f"None of the {len(outcomes)} cases could be used: {_first_reason(outcomes)}")
@@ -209,23 +194,19 @@ def _report(outcomes: Iterable[Outcome], counts: Counter[str], warnings: list[st
     return {"counts": dict(counts), "cases": listed, "warnings": warnings}
 
 
-def _print(outcomes: Sequence[Outcome], counts: Counter[str], output: Path) -> None:
+def _as_text(outcomes: Sequence[Outcome], counts: Counter[str], output: Path) -> str:
+    lines = []
     for state in ("failed", "excluded"):
         found = [outcome for outcome in outcomes if outcome.state == state]
-        for outcome in found[:_LISTED]:
-            print(f"{state}: {outcome.case}: {outcome.reason}")
+        lines += [f"{state}: {outcome.case}: {outcome.reason}" for outcome in found[:_LISTED]]
         if len(found) > _LISTED:
-            print(f"{state}: ... and {len(found) - _LISTED} more, see {output / 'index.json'}")
+            lines.append(f"{state}: ... and {len(found) - _LISTED} more, see {output / 'index.json'}")
     done = ", ".join(
         f"{counts[state]} {state}" for state in ("prepared", "kept", "excluded", "failed") if counts[state]
     )
-    print(f"{done} -> {output}")
+    return "\n".join([*lines, f"{done} -> {output}"])
 
 
 def _first_reason(outcomes: Sequence[Outcome]) -> str:
     reasons = [f"{outcome.case}: {outcome.reason}" for outcome in outcomes if outcome.reason]
     return reasons[0] if reasons else "there was none."
-
-
-def _warn(message: str) -> None:
-    print(f"warning: {message}", file=sys.stderr)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,22 +14,21 @@ from VirtualContrastLib.reader_study.study_list import KINDS, load_list, make_li
 from ..metrics.readers import load_reads, reader_report
 from ..papers.readers import detection_rows, write_readers
 from ..papers.reports import shown
+from .options import Output, add_output, add_training_command, count, whole
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command's arguments."""
-    parser = subparsers.add_parser("readers", help="statistics of a reader study", description=__doc__)
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    parser = add_training_command(subparsers, "readers", run, "statistics of a reader study", description=__doc__)
     add = parser.add_argument
     add("table", type=Path, help="CSV: reader, case, condition and any of truth, lesion, bpe, score")
     add(
         "--weights", choices=("linear", "quadratic", "none"), default="linear", help="weights of kappa (default linear)"
     )
-    add("--bootstrap", type=int, default=2000, metavar="N", help="bootstrap samples of cases (default 2000)")
-    add("--seed", type=int, default=0, help="seed of the bootstrap (default 0)")
-    add("-o", "--output", type=Path, help="folder for readers.json, tables, figure and report.html")
-    add("--json", action="store_true", help="print the result as one JSON object")
+    add("--bootstrap", type=count, default=2000, metavar="N", help="bootstrap samples of cases (default 2000)")
+    add("--seed", type=whole, default=0, help="seed of the bootstrap (default 0)")
+    add_output(add, "folder for readers.json, tables, figure and report.html")
     _add_blinded_reading(parser)
-    parser.set_defaults(run=run)
 
 
 def _add_blinded_reading(parser: argparse.ArgumentParser) -> None:
@@ -46,27 +44,26 @@ def _add_blinded_reading(parser: argparse.ArgumentParser) -> None:
     add("--phase", type=int, default=1, metavar="N", help="with --make-list: which phase is read (default 1)")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Compute all statistics that the table's columns allow, print them, write the report where --output is given."""
-    if args.bootstrap < 1:
-        raise InputError("--bootstrap must be at least 1.")
     if args.make_list:
-        return _make_list(args)
+        return _make_list(args, out)
     table = args.table if args.answers is None else write_reads(load_list(args.table), args.answers, args.answers)[0]
     reads = load_reads(table)
     report = reader_report(reads, weights=args.weights, repeats=args.bootstrap, seed=args.seed)
     if args.output is not None:
         write_readers(report, args.output)
-    print(json.dumps(report, indent=2, allow_nan=False) if args.json else as_text(report))
+    out.result(as_text(report), report)
     return ExitCode.DONE
 
 
-def _make_list(args: argparse.Namespace) -> int:
+def _make_list(args: argparse.Namespace, out: Output) -> ExitCode:
     if args.table.exists():
         raise InputError(f"{args.table} exists; give another file, or remove it if no reading uses it.")
     cases = make_list(args.make_list, args.real, kind=args.kind, phase=args.phase, beside=args.beside, seed=args.seed)
     made = write_list(args.table, cases)
-    print(f"{made.path}: {len(made.cases)} images. Fill in truth and bpe where known; readers must not open it.")
+    text = f"{made.path}: {len(made.cases)} images. Fill in truth and bpe where known; readers must not open it."
+    out.result(text, {"list": str(made.path), "images": len(made.cases)})
     return ExitCode.DONE
 
 

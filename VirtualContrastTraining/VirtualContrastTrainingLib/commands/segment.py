@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from VirtualContrastLib.events import ExitCode, InputError
+
+from .options import Output, add_output, add_training_command, count, minutes
 
 if TYPE_CHECKING:
     from ..data.segmentation_cases import FirstPhases
@@ -26,43 +27,43 @@ _PHANTOMS = "phantom-lesion-nnunet"
 _TEST_SHARE = 4
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command's arguments."""
+def add_parser(subparsers: Any) -> None:
+    """Add the commands."""
     parser = subparsers.add_parser(
         "segment", help="train and compare tumor segmentation by scenario", description=__doc__
     )
-    steps = parser.add_subparsers(dest="step", required=True)
-    prepare = steps.add_parser("prepare", help="make cases, folds and nnU-Net data sets in FOLDER")
+    steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
+    prepare = add_training_command(steps, "prepare", run_prepare, "make cases, folds and nnU-Net data sets in FOLDER")
     _add_preparation(prepare)
-    prepare.set_defaults(run=run_prepare)
-    train = steps.add_parser("train", help="train scenarios")
-    train.add_argument("folder", type=Path, help="folder of the experiment")
-    train.add_argument("scenario", nargs="*", help="scenarios (default: all prepared ones)")
+    train = add_training_command(steps, "train", run_train, "train scenarios")
+    _add_experiment(train)
     train.add_argument("--fold", default="all", metavar="N|all", help="one fold, or all (default)")
     train.add_argument(
-        "--max-minutes", type=float, metavar="M", help="end each fold after this time, with a checkpoint"
+        "--max-minutes", type=minutes, metavar="M", help="end each fold after this time, with a checkpoint"
     )
-    train.set_defaults(run=run_train)
-    predict = steps.add_parser("predict", help="segment the test cases by the ensemble of the trained folds")
-    predict.add_argument("folder", type=Path, help="folder of the experiment")
-    predict.add_argument("scenario", nargs="*", help="scenarios (default: all prepared ones)")
+    predict = add_training_command(
+        steps, "predict", run_predict, "segment the test cases by the ensemble of the trained folds"
+    )
+    _add_experiment(predict)
     _add_prediction(predict)
-    predict.set_defaults(run=run_predict)
-    table = steps.add_parser("table", help="measure the predictions; writes FOLDER/table")
+    table = add_training_command(steps, "table", run_table, "measure the predictions; writes FOLDER/table")
     table.add_argument("folder", type=Path, help="folder of the experiment")
     _add_table(table)
-    table.set_defaults(run=run_table)
-    everything = steps.add_parser("run", help="prepare, train, predict and table")
+    everything = add_training_command(steps, "run", run_all, "prepare, train, predict and table")
     _add_preparation(everything)
     _add_prediction(everything)
     _add_table(everything)
-    everything.set_defaults(run=run_all)
+
+
+def _add_experiment(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="folder of the experiment")
+    parser.add_argument("scenario", nargs="*", help="scenarios (default: all prepared ones)")
 
 
 def _add_preparation(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("cases", type=Path, nargs="?", help="prepared cases to train on, for Duke all cases (default: phantoms)")
-    add("-o", "--output", type=Path, required=True, metavar="FOLDER", help="folder of the experiment")
+    add_output(add, "folder of the experiment", required=True)
     add(
         "--test", type=Path, help="prepared cases to test on; left out, Duke's published folds and test cases are taken"
     )
@@ -70,12 +71,12 @@ def _add_preparation(parser: argparse.ArgumentParser) -> None:
     add("--model", help="synthesis model, id or path (default: the catalog's)")
     add("--synthetic", type=Path, help="folder of `virtual-contrast batch` results, instead of --model")
     add("--scenarios", nargs="+", metavar="NAME", help="such as pre post pre+post+synthetic (default: all six)")
-    add("--folds", type=int, default=5, metavar="N", help="folds of cases that are not Duke's (default 5)")
+    add("--folds", type=count, default=5, metavar="N", help="folds of cases that are not Duke's (default 5)")
     add(
         "--recipe", help=f"nnU-Net recipe for size and length of training (default {_PUBLISHED}; phantoms: {_PHANTOMS})"
     )
     add("--set", action="append", metavar="KEY=VALUE", default=[], help="change one recipe value, as in training")
-    add("--phantoms", type=int, default=24, metavar="N", help="how many phantoms, without CASES (default 24)")
+    add("--phantoms", type=count, default=24, metavar="N", help="how many phantoms, without CASES (default 24)")
 
 
 def _add_prediction(parser: argparse.ArgumentParser) -> None:
@@ -85,19 +86,20 @@ def _add_prediction(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_table(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="bootstrap samples (default 1000)")
-    parser.add_argument("--json", action="store_true", help="print the table as one JSON object")
+    parser.add_argument("--bootstrap", type=count, default=1000, metavar="N", help="bootstrap samples (default 1000)")
 
 
-def run_prepare(args: argparse.Namespace) -> int:
+def run_prepare(args: argparse.Namespace, out: Output) -> ExitCode:
     """Prepare; exit code 4 where a case could not be used."""
     experiment = _prepare(args)
-    sizes = ", ".join(str(len(fold)) for fold in experiment.folds)
-    print(f"{len(experiment.folds)} folds of {sizes} cases, {len(experiment.test)} test cases -> {experiment.folder}")
+    sizes = [len(fold) for fold in experiment.folds]
+    text = f"{len(sizes)} folds of {', '.join(map(str, sizes))} cases, {len(experiment.test)} test cases"
+    values = {"folder": str(experiment.folder), "folds": sizes, "test": len(experiment.test)}
+    out.result(f"{text} -> {experiment.folder}", values)
     return ExitCode.SOME_CASES_FAILED if experiment.failed else ExitCode.DONE
 
 
-def run_train(args: argparse.Namespace) -> int:
+def run_train(args: argparse.Namespace, out: Output) -> ExitCode:
     """Train one fold or all."""
     from ..papers.scenarios import load_experiment, train_scenario
 
@@ -107,27 +109,29 @@ def run_train(args: argparse.Namespace) -> int:
     folds = None if args.fold == "all" else [int(args.fold)]
     for scenario in args.scenario or experiment.scenarios:
         train_scenario(experiment, scenario, folds, args.max_minutes)
+    out.result(f"Trained in {experiment.folder}", {"folder": str(experiment.folder)})
     return ExitCode.DONE
 
 
-def run_predict(args: argparse.Namespace) -> int:
+def run_predict(args: argparse.Namespace, out: Output) -> ExitCode:
     """Predict all test cases."""
     from ..papers.scenarios import load_experiment, predict_scenario
 
     experiment = load_experiment(args.folder)
     for scenario in args.scenario or experiment.scenarios:
         predict_scenario(experiment, scenario, mirroring=not args.no_mirroring)
+    out.result(f"Predicted in {experiment.folder}", {"folder": str(experiment.folder)})
     return ExitCode.DONE
 
 
-def run_table(args: argparse.Namespace) -> int:
+def run_table(args: argparse.Namespace, out: Output) -> ExitCode:
     """Write and print the table; exit code 4 where a case could not be measured."""
     from ..papers.scenarios import load_experiment
 
-    return _table(load_experiment(args.folder), args)
+    return _table(load_experiment(args.folder), args.bootstrap, out)
 
 
-def run_all(args: argparse.Namespace) -> int:
+def run_all(args: argparse.Namespace, out: Output) -> ExitCode:
     """All steps one after the other; exit code 4 where a case could not be used."""
     from ..papers.scenarios import predict_scenario, train_scenario
 
@@ -135,7 +139,7 @@ def run_all(args: argparse.Namespace) -> int:
     for scenario in experiment.scenarios:
         train_scenario(experiment, scenario)
         predict_scenario(experiment, scenario, mirroring=not args.no_mirroring)
-    code = _table(experiment, args)
+    code = _table(experiment, args.bootstrap, out)
     return ExitCode.SOME_CASES_FAILED if experiment.failed else code
 
 
@@ -197,13 +201,12 @@ def _phantoms(args: argparse.Namespace) -> tuple[Path, Path]:
     return places
 
 
-def _table(experiment: Experiment, args: argparse.Namespace) -> int:
+def _table(experiment: Experiment, repeats: int, out: Output) -> ExitCode:
     from ..papers.scenario_table import as_text, write_scenario_table
     from ..papers.table_options import TableOptions
 
-    options = TableOptions(repeats=args.bootstrap)
+    options = TableOptions(repeats=repeats)
     result = write_scenario_table(experiment, options)
-    for failure in options.failures:
-        print(f"left out: {failure}", file=sys.stderr)
-    print(json.dumps(result, indent=2, allow_nan=False) if args.json else as_text(result))
-    return ExitCode.SOME_CASES_FAILED if options.failures else ExitCode.DONE
+    code = out.left_out(options.failures)
+    out.result(as_text(result), result)
+    return code

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from VirtualContrastLib.events import CancelledError, InputError, VirtualContrastError
 
 from ..data.batches import EpochBatches
-from .checkpoints import AtomicCheckpointIO, DivergedError, ExactCheckpoints
+from .checkpoints import AtomicCheckpointIO, DivergedError, ExactCheckpoints, check_resumable
 from .launch import is_launched
 from .packaging import Packaging, export_state
 from .progress import Watched
@@ -130,6 +130,8 @@ def fit(
         DataLoader(train_set, batch_sampler=batches, num_workers=plan.workers),
         DataLoader(validation_set, batch_size=plan.batch_size),
     )
+    if options.resume:
+        check_resumable(keeper.last, module)
     if rank == 0:
         write_recipe(module.recipe, output / "recipe.yaml")  # type: ignore[arg-type]
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from VirtualContrastLib.events import VirtualContrastError
+from torch import nn
+from VirtualContrastLib.events import InputError, VirtualContrastError
 from VirtualContrastLib.files import atomic_file
 
 from ..data.batches import EpochBatches
@@ -128,3 +130,24 @@ class ExactCheckpoints(Checkpoint):
         trainer.save_checkpoint(self.last)
         if self._keep_every_epochs and epoch % self._keep_every_epochs == 0:
             trainer.save_checkpoint(self._folder / f"epoch_{epoch:04d}.ckpt")
+
+
+def check_resumable(checkpoint: Path, module: nn.Module) -> None:
+    """Raise InputError where `checkpoint` is damaged, of another program, or of another network than `module`'s."""
+    try:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        state = content["state_dict"]
+        _ = content["pytorch-lightning_version"], content["epoch"], content["optimizer_states"]
+        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    except (OSError, EOFError, KeyError, TypeError, AttributeError, RuntimeError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"The checkpoint {checkpoint} is damaged or none of a training run ({type(error).__name__}); start anew in "
+            "another folder, or go on from a copy of it."
+        ) from error
+    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    if shapes != wanted:
+        differing = sorted(name for name in {*shapes, *wanted} if shapes.get(name) != wanted.get(name))
+        raise InputError(
+            f"The checkpoint {checkpoint} is of another network ({differing[0]} differs); go on with the recipe that "
+            "the run was begun with, recipe.yaml in its folder."
+        )

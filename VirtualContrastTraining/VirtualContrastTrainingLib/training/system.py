@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from VirtualContrastLib.events import InputError
 from VirtualContrastLib.networks.architectures import Place, part
 
 if TYPE_CHECKING:
@@ -81,9 +82,20 @@ class System:
                 recipe = part(self.smoke)(recipe, Path(folder))
             if packaging is not None:
                 make_card(packaging, recipe)  # a card that cannot be right is refused before the training, not after
+            _check_writable(output)
             if self.train is not None:
                 package: Path = part(self.train)(recipe, output, options)
                 return package
             if self.prepare is None or packaging is None:
                 raise TypeError(f"The system {self.id} has neither its own loop nor prepare and packaging.")
             return train_and_export(recipe, output, options, part(self.prepare), packaging)
+
+
+def _check_writable(folder: Path) -> None:
+    """Make the folder of a run; raises InputError where it cannot be written, before anything is computed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be written: {error.strerror}; choose another one.") from error

@@ -1,0 +1,54 @@
+"""The curves to compare, and what is reported of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from VirtualContrastLib.events import InputError
+
+from ..metrics.kinetics import kinetic_report
+from .kinetic_cases import Curves, curves_of_results, curves_of_volumes
+from .phantom_cohort import data_given
+
+
+def report_of(curves: Curves, data: str, *, repeats: int, seed: int) -> dict[str, Any]:
+    """The kinetic report with `data`, `notes` and `failed_cases`; raises InputError where there is no lesion."""
+    if not curves.pairs:
+        raise InputError(curves.failed[0][1] if curves.failed else "No case has a lesion, so there is no curve.")
+    report = kinetic_report(curves.pairs, repeats=repeats, seed=seed)
+    notes = _notes(curves, report)
+    return report | {"data": data, "notes": notes, "failed_cases": [number for number, _ in curves.failed]}
+
+
+def find_curves(
+    results: Path | None, real: Path | None, synthetic: Path | None, lesions: Path | None, times: Sequence[float] | None
+) -> tuple[Curves, str]:
+    """The curves of result folders, or of real and synthetic cases, and what they are."""
+    if results is not None:
+        if real or synthetic:
+            raise InputError("Give either a folder of results, or --real and --synthetic.")
+        return curves_of_results(results), "result folders given"
+    if real is None or synthetic is None:
+        raise InputError("--real and --synthetic go together; without both, phantoms are used.")
+    curves = curves_of_volumes(real, synthetic, lesions, times)
+    return curves, data_given(path for path in real.iterdir() if path.is_dir())
+
+
+def _notes(curves: Curves, report: Mapping[str, Any]) -> list[str]:
+    notes = ["Intervals: 95 %, percentile bootstrap over patients; one patient gives none."]
+    if report["largest_time_difference_s"] > 0:
+        notes.append(
+            f"Phases are matched by number; their times differ by up to {report['largest_time_difference_s']:g} s."
+        )
+    if curves.outlined_by_runs:
+        notes.append(
+            "The lesions are those that each run outlined; outlines found on synthetic phases favor lesions that "
+            "enhance there. Give --real, --synthetic and --lesions for outlines drawn otherwise."
+        )
+    if curves.without_lesions:
+        notes.append(f"{curves.without_lesions} cases have no lesion.")
+    if curves.failed:
+        notes.append(f"{len(curves.failed)} cases could not be used.")
+    return notes
