@@ -10,6 +10,7 @@ from VirtualContrastLib.networks.cpu_forms import (
     FewOutputsConv,
     PlaneNorm,
     SplitTransposedConv,
+    StackedConv3d,
     WinogradConv,
     in_cpu_forms,
     transformed_bytes,
@@ -42,6 +43,15 @@ def test_convolution_to_few_channels(size, kernel):
 def test_transposed_convolution_by_parity(size):
     conv = nn.ConvTranspose2d(6, 4, 3, stride=2, padding=1, output_padding=1)
     agree(conv, SplitTransposedConv(conv), torch.randn(2, 6, *size))
+
+
+@pytest.mark.parametrize(
+    "kernel, stride, padding", [(3, 1, 1), (3, 2, 1), ((1, 3, 3), (1, 2, 2), (0, 1, 1)), (1, 1, 0)]
+)
+@pytest.mark.parametrize("size", [(4, 6, 7), (5, 5, 3)])
+def test_3d_convolution_of_stacked_planes(kernel, stride, padding, size):
+    conv = nn.Conv3d(4, 3, kernel, stride, padding)
+    agree(conv, StackedConv3d(conv), torch.randn(2, 4, *size))
 
 
 def test_normalization_of_planes_is_instance_normalization():
@@ -77,3 +87,14 @@ def test_layers_with_other_options_stay():
         nn.ConvTranspose2d(512, 512, 2, stride=2),
     )
     assert [type(layer) for layer in in_cpu_forms(network)] == [type(layer) for layer in network]
+
+
+def test_a_layer_of_two_names_is_replaced_under_both():
+    """nnU-Net's blocks hold each convolution as an attribute and in the list that they run."""
+    network = nn.Module()
+    network.conv = nn.Conv3d(2, 3, 3, padding=1)
+    network.all_modules = nn.Sequential(network.conv, nn.ReLU())
+    fast = in_cpu_forms(network)
+    assert isinstance(fast.conv, StackedConv3d)
+    assert fast.all_modules[0] is fast.conv
+    assert isinstance(network.conv, nn.Conv3d)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from ..events import CancelledError, Events, InputError, Stage, VirtualContrastError
+from ..events import Events, InputError, Stage, VirtualContrastError
 from ..io.volumes import same_geometry, to_array
 from ..models.paths import DATASET_NAME
 from .subtraction import subtract
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     import torch
 
     from ..models.package import ModelPackage
+
+
+_VOXELS_AT_ONCE, _TILES_AT_ONCE = 2**18, 4
+"""Small tiles are computed together up to this size and number; more gain nothing on a CPU, and cancel would wait."""
+_CERTAIN = 20.0
+"""Logit of background where nothing was computed."""
 
 
 class LesionNet:
@@ -57,13 +64,19 @@ class LesionNet:
         """True where the network is three-dimensional, so that `segment` refuses a single slice."""
         return bool(self._predictor.is_3d)
 
-    def segment(self, phases: Mapping[int, sitk.Image], events: Events | None = None) -> sitk.Image:
+    def segment(
+        self,
+        phases: Mapping[int, sitk.Image],
+        events: Events | None = None,
+        region: NDArray[np.bool_] | None = None,
+    ) -> sitk.Image:
         """Instance labels 1..n, largest first, on the grid of the pre-contrast volume; 0 elsewhere.
 
         `phases` maps the phase index to its volume. A voxel is lesion where the probability of not being
-        background reaches the threshold. Raises InputError where a phase is missing, geometries differ or a
-        3-D network gets a single slice, VirtualContrastError where the network gives values that are not numbers,
-        CancelledError when the user asked to stop.
+        background reaches the threshold. Tiles that do not meet `region` [k, j, i] are not computed; outside of it
+        lesions may be cut off. Raises InputError where a phase is missing, geometries differ or a 3-D network gets a
+        single slice, VirtualContrastError where the network gives values that are not numbers, CancelledError when the
+        user asked to stop.
         """
         events = events or Events()
         reference = phases[0]
@@ -72,7 +85,7 @@ class LesionNet:
                 f"The segmentation model {self._name} is three-dimensional and cannot take a single slice."
             )
         channels = np.stack([self._channel(name, phases) for name in self._channels])
-        probability = self._predictor.foreground(channels, reference.GetSpacing()[::-1], events)
+        probability = self._predictor.foreground(channels, reference.GetSpacing()[::-1], events, region)
         if not np.isfinite(probability).all():
             raise VirtualContrastError(
                 f"The segmentation model {self._name} gave values that are not numbers, so its lesions cannot be used; "
@@ -164,13 +177,18 @@ def _with_aliases(state: dict[str, torch.Tensor], network: torch.nn.Module) -> d
 def _tile_predictor_class() -> Any:
     """The class TilePredictor, made here because nnU-Net is imported only when a network is used."""
     import torch
+    from acvl_utils.cropping_and_padding.padding import pad_nd_image
+    from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+    from nnunetv2.inference.sliding_window_prediction import compute_gaussian
+
+    from ..networks.cpu_forms import in_cpu_forms
 
     class TilePredictor(nnUNetPredictor):
         """nnU-Net's predictor that tells of every tile and can be stopped between two tiles."""
 
         _events = Events()
-        _cancelled: CancelledError | None = None
+        _wanted: NDArray[np.bool_] | None = None
         _done = 0
         _total = 1
 
@@ -180,42 +198,99 @@ def _tile_predictor_class() -> Any:
             return len(self.configuration_manager.patch_size) == 3
 
         def foreground(
-            self, channels: NDArray[np.float32], spacing_kji: tuple[float, ...], events: Events
+            self,
+            channels: NDArray[np.float32],
+            spacing_kji: tuple[float, ...],
+            events: Events,
+            region: NDArray[np.bool_] | None = None,
         ) -> NDArray[np.float32]:
-            """Probability [k, j, i] of not being background, for channels [c, k, j, i]."""
-            self._events, self._cancelled, self._done = events, None, 0
+            """Probability [k, j, i] of not being background, for channels [c, k, j, i].
+
+            In `region` [k, j, i] it is what the whole volume would give; tiles that do not meet it are left out, and
+            where no tile was it is 0.
+            """
+            self._events, self._done = events, 0
             threads = torch.get_num_threads()
+            manager, configuration = self.plans_manager, self.configuration_manager
             try:
-                _, probabilities = self.predict_single_npy_array(
-                    channels, {"spacing": list(spacing_kji)}, save_or_return_probabilities=True
+                data, _, properties = configuration.preprocessor_class(verbose=False).run_case_npy(
+                    channels, None, {"spacing": list(spacing_kji)}, manager, configuration, self.dataset_json
+                )
+                self._wanted = None if region is None else self._on_tiles(region, data.shape[1:], properties)
+                logits = self.predict_logits_from_preprocessed_data(torch.from_numpy(data))
+                del data
+                _, probabilities = convert_predicted_logits_to_segmentation_with_correct_shape(
+                    logits, manager, configuration, self.label_manager, properties, return_probabilities=True
                 )
             finally:
                 torch.set_num_threads(threads)
             return probabilities.max(axis=0) if self.label_manager.has_regions else 1.0 - probabilities[0]
 
+        def _on_tiles(
+            self, region: NDArray[np.bool_], shape: tuple[int, ...], properties: Mapping[str, Any]
+        ) -> NDArray[np.bool_]:
+            """Where `region` reads the preprocessed grid of `shape` when the result is interpolated back to its voxels.
+
+            Grown to at least a tile, as nnU-Net grows its data.
+            """
+            wanted = region.transpose(self.plans_manager.transpose_forward)
+            wanted = wanted[tuple(slice(low, high) for low, high in properties["bbox_used_for_cropping"])]
+            for axis, count in enumerate(shape):
+                planes = np.moveaxis(wanted, axis, 0)
+                below = np.floor((np.arange(len(planes)) + 0.5) * count / len(planes) - 0.5).astype(int)
+                grid = np.zeros((count, *planes.shape[1:]), bool)
+                for plane, first in zip(planes, below, strict=True):
+                    grid[np.clip([first, first + 1], 0, count - 1)] |= plane
+                wanted = np.moveaxis(grid, 0, axis)
+            return pad_nd_image(wanted, self.configuration_manager.patch_size)
+
+        def predict_sliding_window_return_logits(self, input_image: torch.Tensor) -> Any:
+            """As nnU-Net's; on a CPU by the same network in faster forms, made of the weights of each fold."""
+            whole = self.network
+            if self.device.type == "cpu":
+                self.network = in_cpu_forms(whole)
+            try:
+                return super().predict_sliding_window_return_logits(input_image)
+            finally:
+                self.network = whole
+
         def _internal_get_sliding_window_slicers(self, image_size: tuple[int, ...]) -> list[tuple[Any, ...]]:
             slicers = super()._internal_get_sliding_window_slicers(image_size)
+            if self._wanted is not None:
+                slicers = [tile for tile in slicers if self._wanted[tile[1:]].any()]
             self._total = len(slicers) * len(self.list_of_parameters)
             return slicers
 
-        def _internal_maybe_mirror_and_predict(self, x: torch.Tensor) -> torch.Tensor:
-            # The thread that cuts the tiles blocks forever, holding the volume, if the loop is left early; so
-            # after a cancel the remaining tiles pass through without work and the error is raised behind the
-            # loop.
-            if self._cancelled is None:
-                try:
-                    prediction = super()._internal_maybe_mirror_and_predict(x)
-                    self._done += 1
-                    self._events.progress(Stage.SEGMENT, self._done, self._total)
-                    return prediction
-                except CancelledError as error:
-                    self._cancelled = error
-            return x.new_zeros((len(x), self.label_manager.num_segmentation_heads, *x.shape[2:]))
+        def _internal_predict_sliding_window_return_logits(
+            self, data: torch.Tensor, slicers: list[tuple[Any, ...]], do_on_device: bool = True
+        ) -> torch.Tensor:
+            """Mean of the tiles' logits under a Gaussian weight, [head, ...]; background where there is no tile.
 
-        def _internal_predict_sliding_window_return_logits(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-            logits = super()._internal_predict_sliding_window_return_logits(*args, **kwargs)
-            if self._cancelled is not None:
-                raise self._cancelled
+            As nnU-Net's own, with sums in float32, several small tiles at once, and no thread that a cancel would leave
+            behind.
+            """
+            device = self.device if do_on_device else torch.device("cpu")
+            patch = tuple(self.configuration_manager.patch_size)
+            gaussian = compute_gaussian(patch, sigma_scale=1 / 8, value_scaling_factor=10, device=device).float()
+            data = data.to(device)
+            logits = torch.zeros((self.label_manager.num_segmentation_heads, *data.shape[1:]), device=device)
+            weight = torch.zeros(data.shape[1:], device=device)
+            step = min(max(1, _VOXELS_AT_ONCE // math.prod(patch)), _TILES_AT_ONCE)
+            for start in range(0, len(slicers), step):
+                tiles = slicers[start : start + step]
+                found = self._internal_maybe_mirror_and_predict(
+                    torch.stack([data[tile] for tile in tiles]).to(self.device)
+                )
+                for tile, prediction in zip(tiles, found.float().to(device), strict=True):
+                    logits[tile] += prediction * gaussian
+                    weight[tile[1:]] += gaussian
+                self._done += len(tiles)
+                self._events.progress(Stage.SEGMENT, self._done, self._total)
+            without = weight == 0
+            logits /= weight.masked_fill_(without, 1.0)
+            logits.masked_fill_(without, -_CERTAIN)
+            if not self.label_manager.has_regions:
+                logits[0].masked_fill_(without, _CERTAIN)
             return logits
 
     return TilePredictor

@@ -24,7 +24,7 @@ from ..lesions.subtraction import subtract
 from ..lesions.threshold import segment_by_threshold, tissue_mask
 from ..metrics.image_pairs import PairMetrics, compare_images
 from ..study import Phase, Study
-from ..synthesis.breast_region import breast_region
+from ..synthesis.breast_region import breast_region, find_breasts
 
 if TYPE_CHECKING:
     from ..lesions.nnunet import LesionNet
@@ -198,7 +198,8 @@ def find_lesions(series: Series, net: LesionNet | None, events: Events) -> sitk.
     """Lesion labels of the series by `net`; where it is None by threshold on the early phase of the curves."""
     if net is None:
         return segment_by_threshold(series.pre, early_phase(series.phases).image, events=events)
-    return net.segment({phase.index: phase.image for phase in series.phases}, events)
+    near_breast = find_breasts(series.study.pre.image).weight() > 0
+    return net.segment({phase.index: phase.image for phase in series.phases}, events, near_breast)
 
 
 def analyze_kinetics(series: Series, labels: sitk.Image | None, events: Events) -> Kinetics:
