@@ -168,15 +168,15 @@ def test_info_tells_devices_versions_models_and_room(capsys):
 
 
 def test_waiting_threads_sleep_unless_the_user_wants_otherwise(monkeypatch):
-    from VirtualContrastLib.torch_threads import let_waiting_threads_sleep
+    from VirtualContrastLib.torch_threads import set_up_torch
 
     monkeypatch.setenv("GOMP_SPINCOUNT", "77")
-    let_waiting_threads_sleep()
+    set_up_torch()
     assert os.environ["GOMP_SPINCOUNT"] == "77"
     monkeypatch.delenv("GOMP_SPINCOUNT")
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    let_waiting_threads_sleep()
+    set_up_torch()
     assert "GOMP_SPINCOUNT" not in os.environ
     monkeypatch.delenv("OMP_WAIT_POLICY")
-    let_waiting_threads_sleep()
+    set_up_torch()
     assert os.environ["GOMP_SPINCOUNT"] == "1000"

@@ -521,7 +521,7 @@ class Instant(ModelCache):
         super().__init__()
         self.images = images
 
-    def synthesizer(self, package, device):
+    def synthesizer(self, package, device, precision):
         def synthesize_study(study, events, **options):
             return Synthesis(self.images, [], None, arbitrary_units=False, pre=study.pre.image)
 

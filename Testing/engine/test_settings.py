@@ -15,6 +15,7 @@ OTHER = {
     "model": "tiny",
     "segmentation": "none",
     "device": "cpu",
+    "precision": "fp32",
     "uncertainty": 4,
     "times_s": (60.0, 120.5),
     "format": "nifti",
@@ -77,7 +78,8 @@ def test_an_unknown_setting_is_named():
 
 def test_what_changes_the_numbers_is_in_the_fingerprint_and_nothing_else():
     """Weights count by their hash and the times of real phases with the inputs, so their settings do not."""
-    assert set(RunSettings().deciding()) == {"uncertainty", "times_s", "format", "dicom", "pixel_spacing_mm", "seed"}
+    decide = {"precision", "uncertainty", "times_s", "format", "dicom", "pixel_spacing_mm", "seed"}
+    assert set(RunSettings().deciding()) == decide
     assert set(options()) - set(RunSettings().recorded()) == {"resume", "overwrite", "real_times_s"}
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from VirtualContrastLib.cli.console import run_program
 from VirtualContrastLib.cli.options import EXIT_CODES, Parser
-from VirtualContrastLib.torch_threads import let_waiting_threads_sleep
+from VirtualContrastLib.torch_threads import set_up_torch
 
 from . import __version__
 
@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; whatever stops it becomes one sentence."""
-    let_waiting_threads_sleep()
+    set_up_torch()
     given = list(sys.argv[1:] if argv is None else argv)
     if given[:1] == ["--debug"]:  # its older place, before the command
         given = [*given[1:], "--debug"]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from ..torch_threads import let_waiting_threads_sleep
+from ..torch_threads import set_up_torch
 from . import batch, compare, info, models, synthesize
 from .console import run_program
 from .options import EXIT_CODES, Parser
@@ -21,7 +21,7 @@ DESCRIPTION = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command with the arguments `argv` (default: those of the process) and return its exit code."""
-    let_waiting_threads_sleep()
+    set_up_torch()
     return run_program(build_parser(), sys.argv[1:] if argv is None else argv)
 
 

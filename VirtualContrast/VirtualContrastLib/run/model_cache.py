@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -45,19 +46,20 @@ class ModelCache:
         self._synthesizers: _Recent[StudySynthesizer] = _Recent(kept)
         self._lesion_nets: _Recent[LesionNet] = _Recent(kept)
 
-    def device(self, wanted: str) -> DeviceChoice:
+    def device(self, wanted: str, precision: str = "auto") -> DeviceChoice:
         """The device a run uses, chosen once by a tiny real computation on it."""
         if wanted not in self._devices:
             from ..synthesis.device import choose_device
 
             self._devices[wanted] = choose_device(wanted)
-        return self._devices[wanted]
+        return dataclasses.replace(self._devices[wanted], precision=precision)
 
-    def synthesizer(self, package: ModelPackage, device: str) -> StudySynthesizer:
+    def synthesizer(self, package: ModelPackage, device: str, precision: str = "auto") -> StudySynthesizer:
         """The synthesis model of `package`, of any architecture, with its weights on `device`."""
         from ..synthesis.study_synthesizer import study_synthesizer
 
-        return self._synthesizers.get(package, device, lambda: study_synthesizer(package, self.device(device)))
+        choice = self.device(device, precision)
+        return self._synthesizers.get(package, f"{device} {precision}", lambda: study_synthesizer(package, choice))
 
     def lesion_net(self, package: ModelPackage, device: str) -> LesionNet:
         """The lesion segmentation model of `package` with its weights on `device`."""

@@ -75,7 +75,7 @@ def run(
         plan = make_plan(given, settings, package, events)
         if settings.resume and (kept := _keep(out, plan)):
             return kept
-        synthesizer = models.synthesizer(package, settings.device)
+        synthesizer = models.synthesizer(package, settings.device, settings.precision)
         check_room(
             out,
             plan.study.pre.image,
@@ -94,7 +94,8 @@ def run(
             )
             series = _series(plan, synthesis)
         found = _analyze(plan, series, models, clock)
-        manifest = _manifest(plan, found, models.device(settings.device), clock, writer.run_id)
+        device = _told(models.device(settings.device, settings.precision), synthesis)
+        manifest = _manifest(plan, found, device, clock, writer.run_id)
         with clock(Stage.EXPORT):
             export(found, writer, manifest, settings, events)
         return writer.finish(dataclasses.replace(manifest, timing_s=clock.seconds, warnings=_warnings(plan, events)))
@@ -199,7 +200,13 @@ def _keep(out: Path, plan: Plan) -> Result | None:
     raise InputError(f"The result folder {out} {problem}; use --overwrite to make it anew.")
 
 
-def _manifest(plan: Plan, found: Analysis, device: DeviceChoice, clock: _Clock, run_id: str) -> Manifest:
+def _told(choice: DeviceChoice, synthesis: Synthesis) -> dict[str, str]:
+    """Where and how the networks were computed, for the manifest."""
+    told = {"device": choice.device, "precision": choice.precision, "reason": choice.reason}
+    return told | ({"computed": synthesis.computed} if synthesis.computed else {})
+
+
+def _manifest(plan: Plan, found: Analysis, device: dict[str, str], clock: _Clock, run_id: str) -> Manifest:
     """What is known before anything is written, as the report tells it; the writer adds the files' hashes."""
     return Manifest(
         kind=SYNTHESIS if found.series.dynamic else MAMMOGRAM,
@@ -209,7 +216,7 @@ def _manifest(plan: Plan, found: Analysis, device: DeviceChoice, clock: _Clock, 
         inputs=plan.inputs,
         models=plan.models,
         settings=plan.told_settings,
-        device={"device": device.device, "precision": device.precision, "reason": device.reason},
+        device=device,
         versions=provenance.versions(),
         phases=phase_entries(found.series, plan.settings),
         arbitrary_units=found.series.arbitrary_units,

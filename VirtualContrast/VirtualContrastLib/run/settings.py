@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..events import InputError
-from ..synthesis.device import Device
+from ..synthesis.device import Device, Precision
 
 FORMATS = {"nrrd": ".nrrd", "nifti": ".nii.gz"}
 AUTO, THRESHOLD, NONE = "auto", "threshold", "none"
@@ -101,6 +101,12 @@ class RunSettings:
     )
     device: str = _setting(
         Device.AUTO.value, "--device", "where to compute", choices=tuple(Device), changes_result=False
+    )
+    precision: str = _setting(
+        Precision.AUTO.value,
+        "--precision",
+        "fp32 is the reference; auto the fastest way that differs from it by 1 of 255 gray levels at most; bf16",
+        choices=tuple(Precision),
     )
     uncertainty: int = _setting(
         0,

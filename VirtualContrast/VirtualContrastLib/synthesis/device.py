@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     import torch
 
 MIN_FREE_BYTES = 2**30
-PRECISIONS = ("auto", "fp32", "bf16")
+
+
+class Precision(enum.StrEnum):
+    """How exactly a user wants networks computed; see `backends`."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
 
 
 class Device(enum.StrEnum):
@@ -53,8 +60,8 @@ def choose_device(wanted: str = "auto", *, precision: str = "fp32") -> DeviceCho
     """
     if wanted not in list(Device):
         raise InputError(f"There is no device '{wanted}'; use one of {', '.join(Device)}.")
-    if precision not in PRECISIONS:
-        raise InputError(f"There is no precision '{precision}'; use one of {', '.join(PRECISIONS)}.")
+    if precision not in list(Precision):
+        raise InputError(f"There is no precision '{precision}'; use one of {', '.join(Precision)}.")
     problems: list[str] = []
     for device in ("cuda", "mps", "cpu") if wanted == "auto" else (wanted,):
         problem = device_problem(device)

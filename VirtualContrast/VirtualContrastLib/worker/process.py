@@ -29,7 +29,7 @@ from ..events import CancelledError, Events, ExitCode, InputError, Stage
 from ..results.staging import remove_partial
 from ..run.model_cache import ModelCache
 from ..run.settings import RunSettings
-from ..torch_threads import let_waiting_threads_sleep
+from ..torch_threads import set_up_torch
 from . import protocol
 
 GRACE_S = 1.0
@@ -193,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--idle", type=float, default=600.0, help="seconds without work after which it ends")
     arguments = parser.parse_args(argv)
     faulthandler.enable()
-    let_waiting_threads_sleep()
+    set_up_torch()
     _log_to_stderr()
     worker = CommandLoop(_private_stdout(), arguments.idle)
     worker.say(protocol.Ready(os.getpid(), _lead_a_group()))
