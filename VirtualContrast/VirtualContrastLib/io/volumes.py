@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
@@ -20,15 +22,36 @@ side.
 """
 
 
+@dataclass
+class _Quiet:
+    """How many blocks keep ITK quiet now, and what its display was before the first of them."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    blocks: int = 0
+    before: bool = True
+
+
+_quiet = _Quiet()
+
+
 @contextmanager
 def quiet_itk() -> Iterator[None]:
-    """Keep ITK's warnings off standard error inside the block; errors still come as RuntimeError."""
-    before = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    """Keep ITK's warnings off standard error inside the block; errors still come as RuntimeError.
+
+    The display is one for all threads: it comes back when the last block ends.
+    """
+    with _quiet.lock:
+        if not _quiet.blocks:
+            _quiet.before = sitk.ProcessObject.GetGlobalWarningDisplay()
+            sitk.ProcessObject.SetGlobalWarningDisplay(False)
+        _quiet.blocks += 1
     try:
         yield
     finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(before)
+        with _quiet.lock:
+            _quiet.blocks -= 1
+            if not _quiet.blocks:
+                sitk.ProcessObject.SetGlobalWarningDisplay(_quiet.before)
 
 
 def to_array(image: sitk.Image) -> np.ndarray:

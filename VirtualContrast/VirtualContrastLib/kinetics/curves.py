@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..events import InputError
-from ..io.volumes import same_geometry, to_array
+from ..io.volumes import same_geometry
 from ..study import Phase
 from .parameters import (
     Array,
@@ -80,20 +81,21 @@ def lesion_curves(
     """
     phases = sorted(phases, key=lambda phase: phase.index)
     times = check_times([phase.time_s for phase in phases])
-    signals = stack([phase.image for phase in phases], labels)
-    deviations = np.zeros_like(signals)
-    if uncertainty is not None:
-        if len(uncertainty) != len(phases) - 1:
-            raise ValueError(f"{len(uncertainty)} uncertainty maps for {len(phases) - 1} post-contrast phases")
-        deviations[1:] = stack(list(uncertainty), labels)
+    volumes = views([phase.image for phase in phases], labels)
+    spreads = views(list(uncertainty or ()), labels)
+    if uncertainty is not None and len(uncertainty) != len(phases) - 1:
+        raise ValueError(f"{len(uncertainty)} uncertainty maps for {len(phases) - 1} post-contrast phases")
     label_array = sitk.GetArrayFromImage(labels)
     synthetic = any(phase.synthetic for phase in phases)
     curves = []
     for label, box in enumerate(ndimage.find_objects(label_array.astype(np.int32)), start=1):
         if box is not None:
             mask = label_array[box] == label
-            crop = (slice(None), *box)
-            curves.append(_curve(label, synthetic, times, signals[crop], deviations[crop], mask, rules))
+            signals = np.stack([volume[box].astype(np.float32) for volume in volumes])
+            deviations = np.zeros_like(signals)
+            for deviation, spread in zip(deviations[1:], spreads, strict=False):
+                deviation[:] = spread[box]
+            curves.append(_curve(label, synthetic, times, signals, deviations, mask, rules))
     return curves
 
 
@@ -105,13 +107,13 @@ def early_phase(phases: Sequence[Phase]) -> Phase:
     return phases[early_and_late(check_times([phase.time_s for phase in phases]))[0]]
 
 
-def stack(images: Sequence[sitk.Image], reference: sitk.Image) -> NDArray[np.float32]:
-    """The images as float32 [t, k, j, i]; raises InputError where one does not lie on `reference`."""
+def views(images: Sequence[sitk.Image], reference: sitk.Image) -> list[NDArray[Any]]:
+    """The voxels [k, j, i] of each image, not copied; raises InputError where one does not lie on `reference`."""
     for image in images:
         difference = same_geometry(image, reference)
         if difference:
             raise InputError(f"A phase does not lie on the lesions' grid: {difference}")
-    return np.stack([to_array(image) for image in images])
+    return [sitk.GetArrayViewFromImage(image) for image in images]
 
 
 def _curve(

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from ..io.volumes import like
 from ..study import Phase
-from .curves import stack
+from .curves import views
 from .parameters import CurveRules, check_times, curve_parameters, percent_enhancement
 
 
@@ -24,13 +24,13 @@ def kinetic_maps(phases: Sequence[Phase], mask: sitk.Image, rules: CurveRules | 
     phases = sorted(phases, key=lambda phase: phase.index)
     times = check_times([phase.time_s for phase in phases])
     inside = sitk.GetArrayFromImage(mask) != 0
-    series = stack([phase.image for phase in phases], mask)
+    volumes = views([phase.image for phase in phases], mask)
     names = [f"pe_{phase.name}" for phase in phases[1:]] + ["ser", "wash_in", "wash_out", "time_to_peak"]
     maps: dict[str, np.ndarray] = {name: np.zeros(inside.shape, dtype=np.float32) for name in names}
     maps["curve_type"] = np.zeros(inside.shape, dtype=np.uint8)
     # Slice by slice: the arithmetic takes a dozen float64 temporaries a voxel, too much for a whole volume.
     for k in np.flatnonzero(inside.any(axis=(1, 2))):
-        signals = series[:, k, inside[k]].T
+        signals = np.stack([volume[k][inside[k]] for volume in volumes], axis=-1).astype(np.float32)
         parameters = curve_parameters(signals, times, rules)
         values = dict(zip(names, percent_enhancement(signals).T[1:], strict=False))
         values["ser"] = parameters.ser

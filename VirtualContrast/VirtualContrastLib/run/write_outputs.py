@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
+
+import SimpleITK as sitk
 
 from ..events import Events, Stage
 from ..export import tables
@@ -16,6 +19,7 @@ from ..results.writer import ResultWriter
 from .analysis import Analysis, Series
 from .settings import RunSettings
 
+_WRITERS = 2
 PAIR_COLUMNS = tuple(field.name for field in dataclasses.fields(PairMetrics))
 """Columns of comparison.csv."""
 
@@ -36,15 +40,28 @@ class _Export:
 
 
 def export(found: Analysis, writer: ResultWriter, manifest: Manifest, settings: RunSettings, events: Events) -> None:
-    """Write volumes, tables, figures, report and, where asked for, DICOM; of a mammogram what it has of these."""
+    """Write volumes, tables, figures, report and, where asked for, DICOM; of a mammogram what it has of these.
+
+    Volumes are compressed and written by threads of their own while the rest is made.
+    """
     task = _Export(found, writer, manifest, settings)
-    dynamic = [_volumes, _lesions, _tables, _figures_and_report]
-    steps = dynamic if found.series.dynamic else [_recombined, _tables, _mammogram]
+    steps = [_lesions, _tables, _figures_and_report] if found.series.dynamic else [_tables, _mammogram]
     if settings.dicom:
         steps.append(_dicom)
-    for number, step in enumerate(steps):
-        events.progress(Stage.EXPORT, number, len(steps))
-        step(task)
+    volumes = _volumes(task) if found.series.dynamic else [_recombined(task)]
+    total = len(steps) + len(volumes)
+    with ThreadPoolExecutor(_WRITERS, thread_name_prefix="export") as threads:
+        written = [threads.submit(writer.image, image, name) for image, name in volumes]
+        try:
+            for number, step in enumerate(steps):
+                events.progress(Stage.EXPORT, number, total)
+                step(task)
+            for number, volume in enumerate(written, start=len(steps)):
+                events.progress(Stage.EXPORT, number, total)
+                volume.result()
+        except BaseException:  # whatever it is: nothing is written any more into a folder that is being removed
+            threads.shutdown(cancel_futures=True)
+            raise
 
 
 def phase_entries(series: Series, settings: RunSettings) -> list[dict[str, Any]]:
@@ -62,21 +79,22 @@ def _recombined_name(settings: RunSettings) -> str:
     return f"recombined{settings.suffix}"
 
 
-def _recombined(task: _Export) -> None:
-    task.writer.image(task.found.series.synthetic[0].image, _recombined_name(task.settings))
+def _recombined(task: _Export) -> tuple[sitk.Image, str]:
+    return task.found.series.synthetic[0].image, _recombined_name(task.settings)
 
 
-def _volumes(task: _Export) -> None:
-    write, suffix = task.writer.image, task.settings.suffix
+def _volumes(task: _Export) -> list[tuple[sitk.Image, str]]:
+    """Every volume of a study and the name that it is written under."""
+    suffix, volumes = task.settings.suffix, []
     for result in task.found.series.results:
         name = f"{result.phase.name}{suffix}"
-        write(result.phase.image, f"phases/{name}")
+        volumes.append((result.phase.image, f"phases/{name}"))
         if result.subtraction is not None:
-            write(result.subtraction, f"subtraction/{name}")
+            volumes.append((result.subtraction, f"subtraction/{name}"))
         if result.uncertainty is not None:
-            write(result.uncertainty, f"uncertainty/{name}")
-    for name, image in task.found.kinetics.maps.items() if task.found.kinetics else ():
-        write(image, f"maps/{name}{suffix}")
+            volumes.append((result.uncertainty, f"uncertainty/{name}"))
+    maps = task.found.kinetics.maps.items() if task.found.kinetics else ()
+    return volumes + [(image, f"maps/{name}{suffix}") for name, image in maps]
 
 
 def _lesions(task: _Export) -> None:
