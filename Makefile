@@ -2,7 +2,8 @@
 # make test       set up .venv and run the fast tests      (make test-slow: the slow ones)
 # make lint       formatting, lint, types, import rules
 # make screenshots  pictures of the Slicer module on the phantom, into Resources/Screenshots
-# make benchmark  speed and memory of the engine, as ratios
+# make benchmark  speed and memory of the engine, as ratios, into Testing/benchmarks/results
+# make faults     kills, full disks and other faults at every stage of a run, and fuzzers
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SETUP := $(VENV)/.complete
 STUDY := demo/study/case_900003
 
-.PHONY: help setup demo test test-slow lint benchmark screenshots clean
+.PHONY: help setup demo test test-slow lint benchmark faults screenshots clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -54,6 +55,9 @@ screenshots: $(SETUP)
 
 benchmark: $(SETUP)
 	@$(BIN)/python Testing/benchmarks/engine.py
+
+faults: $(SETUP)
+	@$(BIN)/python Testing/faults/run.py
 
 clean:
 	rm -rf $(VENV) demo build
