@@ -1,84 +1,230 @@
-"""Speed and memory of the engine: ratios from one run, on this machine.
+"""Speed and memory of the engine, as ratios from one run on this machine: `make benchmark`.
 
-1. Slices per second: the engine against the plain reference way of the published tools (one PNG slice at a time,
-   float32, eager, JPEG out), same network, same slices, in turns. The reference loses precision on the way (8 bit,
-   JPEG); the engine does not.
-2. The whole job on a phantom study, stage by stage, cold and with weights resident, and its peak memory.
+1. Synthesis on the CPU, for the network of the published size and the embedded one: the engine against the published
+   way (`published_way.py`, a process of its own), same network, same slices, in turns. The published way loses
+   precision on the way (8 bit, JPEG); the engine does not.
+2. Growth: seconds a slice from 20 to 640 slices and from 256 x 256 to 1024 x 1024 pixels, and the peak memory.
+3. The whole job on a phantom study, stage by stage, and its peak memory in copies of the input. `--full`: also on the
+   study named by `--study`.
 
-Run with `make benchmark`; `--full` adds the network of the published size (182 million parameters).
+Ratios are of processor seconds: other programs on the machine do not change them, and on an idle machine they are those
+of the clock. Writes results/<date>-<machine>.json and results/README.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
+import json
 import multiprocessing
+import os
+import platform
+import re
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from VirtualContrastLib.torch_threads import set_up_torch
 
 EMBEDDED = "phantom-joint-p1-p3"
 PUBLISHED = {"input_nc": 3, "output_nc": 3, "ngf": 64, "n_downsample_global": 4, "n_blocks_global": 9}
-ROUNDS = 3
+SIZE = 512
+PUBLISHED_OPERATIONS = 435.1e9
+"""Multiplications and additions of direct convolutions for one slice of 512 x 512 pixels."""
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass
+class Clock:
+    """Seconds of the processor and of the clock."""
+
+    processor_s: float
+    clock_s: float
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="also the network of the published size (minutes)")
-    parser.add_argument("--size", type=int, default=512, help="rows and columns of the slices (default 512)")
+    parser.add_argument("--rounds", type=int, default=2, help="turns of both ways (default 2)")
+    parser.add_argument("--full", action="store_true", help="more slices, more rounds and the study of --study")
+    parser.add_argument("--study", type=Path, help="pre-contrast volume for the whole job under --full")
+    parser.add_argument("--dry", action="store_true", help="write nothing")
     args = parser.parse_args()
+    set_up_torch()
     import torch
 
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, median of {ROUNDS} rounds in turns\n")
-    print(f"{'network':38s} {'engine':>12s} {'reference':>12s} {'ratio':>7s}")
-    with tempfile.TemporaryDirectory() as folder:
-        compare(f"embedded, {args.size}x{args.size}", embedded_package(), 12, args.size, Path(folder))
-        if args.full:
-            package = published_size_package(Path(folder) / "package")
-            compare(f"published size, {args.size}x{args.size}", package, 2, args.size, Path(folder))
-    print("\nwhole job: phantom study 192 x 120 x 40, embedded models, uncertainty off, real phases compared")
+    rounds, slices = (5, 4) if args.full else (args.rounds, 1)
+    with tempfile.TemporaryDirectory(prefix="virtual-contrast-benchmark-") as folder:
+        place = Path(folder)
+        published = synthesis(published_size_package(place / "package"), slices, rounds, place / "published")
+        embedded = synthesis(embedded_package(), 4 * slices, rounds, place / "embedded")
+    peak = peak_operations()
+    published["share_of_peak"] = PUBLISHED_OPERATIONS * published["slices_per_second"] / peak
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        for line in pool.apply(whole_job):
-            print(line)
+        growing = pool.apply(growth, [args.full])
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        job = pool.apply(whole_job, [args.study if args.full else None])
+    found = {
+        "date": datetime.date.today().isoformat(),
+        "machine": machine(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "load": os.getloadavg()[0],
+        "peak_float32_operations_per_s": peak,
+        "synthesis_cpu": published,
+        "synthesis_cpu_embedded": embedded,
+        "growth": growing,
+        "whole_job": job,
+    }
+    print(json.dumps(found, indent=2))
+    if not args.dry:
+        write(found)
 
 
-def compare(name: str, package: object, slices: int, size: int, folder: Path) -> None:
-    """Print slices per second of both ways for `slices` slices of size x size pixels."""
+def synthesis(package: Any, slices: int, rounds: int, folder: Path) -> dict[str, Any]:
+    """The engine against the published way on `slices` slices of 512 x 512 pixels, and what the trial chose."""
     from VirtualContrastLib.events import Events
-    from VirtualContrastLib.networks.pix2pixhd import build_generator
+    from VirtualContrastLib.synthesis import backends
     from VirtualContrastLib.synthesis.device import choose_device
     from VirtualContrastLib.synthesis.synthesizer import Synthesizer
 
-    volume = breast_like_volume(slices, size)
-    pictures = write_pictures(volume, folder)
-    synthesizer = Synthesizer(package, choose_device("cpu"))
-    generator = build_generator(package.card.architecture.config).eval()
-    generator.load_state_dict(package.load_state())
+    folder.mkdir()
+    volume = breast_like_volume(slices, SIZE)
+    write_pictures(volume, folder)
+    backends.cache_dir = lambda: folder / "cache"  # a trial, whatever an earlier run kept
+    synthesizer = Synthesizer(package, choose_device("cpu", precision="auto"))
+    network = synthesizer.network
+    settle = network.settle
+    trial = Clock(0.0, 0.0)
+
+    def settle_once(sample: Any, passes: int, weights_sha256: str) -> None:
+        network.settle = lambda *_: None
+        trial.__dict__.update(asdict(timed(lambda: settle(sample, 160, weights_sha256))))
+
+    network.settle = settle_once
+    synthesizer.synthesize(volume, Events())
+    chosen = network.chosen
+    command = [sys.executable, str(Path(__file__).with_name("published_way.py")), str(package.folder), str(folder)]
     ours, theirs = [], []
-    for _ in range(ROUNDS):
-        ours.append(seconds(lambda: synthesizer.synthesize(volume, Events())))
-        theirs.append(seconds(lambda: reference_way(generator, pictures)))
-    engine, reference = slices / statistics.median(ours), slices / statistics.median(theirs)
-    print(f"{name:38s} {engine:8.2f} /s  {reference:8.2f} /s  {engine / reference:6.2f}x")
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as published:
+        assert published.stdout.readline() == "ready\n"
+        for _ in range(rounds):
+            ours.append(timed(lambda: synthesizer.synthesize(volume, Events())))
+            published.stdin.write("run\n")
+            published.stdin.flush()
+            clock_s, processor_s = map(float, published.stdout.readline().split())
+            theirs.append(Clock(processor_s, clock_s))
+        published.stdin.close()
+    engine, reference = (statistics.median(one.processor_s for one in many) for many in (ours, theirs))
+    threads = _threads()
+    return {
+        "ratio": reference / engine,
+        "ratio_by_the_clock": statistics.median(t.clock_s for t in theirs) / statistics.median(o.clock_s for o in ours),
+        "way": chosen.name,
+        "mean_abs_difference_255": chosen.mean_difference_255,
+        "high_abs_difference_255": chosen.high_difference_255,
+        "slices_per_second": slices * threads / engine,
+        "published_way_slices_per_second": slices * threads / reference,
+        "trial_processor_s": trial.processor_s,
+        "slices": slices,
+        "rounds": rounds,
+    }
 
 
-def reference_way(generator: object, pictures: list[Path]) -> None:
-    """One PNG at a time through the network, in float32, to one JPEG a phase, as the published scripts do."""
+def growth(full: bool) -> dict[str, Any]:
+    """Processor seconds a slice and peak memory for more slices and for larger ones, embedded network."""
+    set_up_torch()
+    from VirtualContrastLib.events import Events
+    from VirtualContrastLib.synthesis.device import choose_device
+    from VirtualContrastLib.synthesis.synthesizer import Synthesizer
+
+    synthesizer = Synthesizer(embedded_package(), choose_device("cpu"))
+    found: dict[str, Any] = {"slices": [], "pixels": []}
+    for kind, many, size in [
+        *(("slices", count, 64) for count in (20, 80, 320, 640)),
+        *(("pixels", 1, size) for size in (256, 512, 1024)),
+    ]:
+        volume = breast_like_volume(many, size)
+        synthesizer.synthesize(volume, Events())
+        times = [timed(lambda: synthesizer.synthesize(volume, Events())).processor_s for _ in range(3 if full else 1)]  # noqa: B023
+        copies = peak_memory_mib() * 2**20 / (4 * many * size * size)
+        found[kind].append(
+            {"slices": many, "size": size, "processor_s_a_slice": min(times) / many, "peak_copies": round(copies, 1)}
+        )
+    for kind in ("slices", "pixels"):
+        first, last = found[kind][0], found[kind][-1]
+        pixels = (last["size"] / first["size"]) ** 2
+        found[f"{kind}_ratio"] = last["processor_s_a_slice"] / first["processor_s_a_slice"] / pixels
+    return found
+
+
+def whole_job(study: Path | None) -> dict[str, Any]:
+    """Processor seconds a stage of a run, its peak memory in float32 copies of the input; in a process of its own."""
+    set_up_torch()
+    from VirtualContrastLib.events import Events
+    from VirtualContrastLib.run.pipeline import RunSettings, run
+    from VirtualContrastTrainingLib.data.phantom import make_phantom
+    from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
+
+    seconds: dict[str, float] = {}
+    last: list[Any] = []
+
+    class Stages:
+        def progress(self, stage: Any, done: int, total: int) -> None:
+            now = time.process_time()
+            if last:
+                seconds[last[0]] = seconds.get(last[0], 0.0) + now - last[1]
+            last[:] = [stage.value, now]
+
+        def warning(self, message: str) -> None:
+            pass
+
+    with tempfile.TemporaryDirectory() as folder:
+        source = study or write_phantom(make_phantom(900003), Path(folder) / "case") / "pre.nrrd"
+        started = time.process_time()
+        result = run(source, Path(folder) / "result", RunSettings(device="cpu"), events=Events([Stages()]))
+        together = time.process_time() - started
+        size = result.manifest.inputs[0]["geometry"]["size"]
+    copies = peak_memory_mib() * 2**20 / (4 * float(np.prod(size)))
+    return {
+        "study": "phantom 900003" if study is None else study.name,
+        "size": size,
+        "processor_s": {name: round(value, 2) for name, value in seconds.items()},
+        "together_processor_s": round(together, 2),
+        "peak_mib": round(peak_memory_mib()),
+        "peak_copies": round(copies, 1),
+    }
+
+
+def timed(job: Callable[[], object]) -> Clock:
+    clock, processor = time.perf_counter(), time.process_time()
+    job()
+    return Clock(time.process_time() - processor, time.perf_counter() - clock)
+
+
+def peak_operations() -> float:
+    """Float32 multiplications and additions a second that this machine does in a matrix product, all threads."""
     import torch
-    from PIL import Image
 
-    for path in pictures:
-        pixels = np.asarray(Image.open(path).convert("RGB"), dtype=np.float32)
-        source = torch.from_numpy(pixels / 127.5 - 1).permute(2, 0, 1)[None]
-        with torch.no_grad():
-            output = generator(source)[0].numpy()
-        for number, channel in enumerate((output + 1) / 2 * 255):
-            Image.fromarray(np.clip(channel, 0, 255).astype(np.uint8)).save(path.with_suffix(f".{number}.jpg"))
+    side = 1536
+    left = torch.rand(side, side)
+    times = [timed(lambda: left @ left).processor_s for _ in range(4)]
+    return 2 * side**3 * _threads() / min(times)
 
 
-def breast_like_volume(slices: int, size: int) -> object:
+def _threads() -> int:
+    import torch
+
+    return int(torch.get_num_threads())
+
+
+def breast_like_volume(slices: int, size: int) -> Any:
     """Two bright half discs on a noisy background as an image of `slices` slices; values as a scanner gives them."""
     import SimpleITK as sitk
 
@@ -91,38 +237,15 @@ def breast_like_volume(slices: int, size: int) -> object:
     return image
 
 
-def write_pictures(volume: object, folder: Path) -> list[Path]:
+def write_pictures(volume: Any, folder: Path) -> None:
     """Each slice as an 8-bit PNG."""
     import SimpleITK as sitk
     from PIL import Image
 
     array = sitk.GetArrayFromImage(volume)
     scaled = np.clip(255 * array / array.max(), 0, 255).astype(np.uint8)
-    paths = [folder / f"slice_{k}.png" for k in range(len(scaled))]
-    for path, pixels in zip(paths, scaled, strict=True):
-        Image.fromarray(pixels).save(path)
-    return paths
-
-
-def whole_job() -> list[str]:
-    """Timing table of a cold and a warm run, and the peak memory; runs in a process of its own."""
-    from VirtualContrastLib.run.pipeline import ModelCache, RunSettings, run
-    from VirtualContrastTrainingLib.data.phantom import make_phantom
-    from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
-
-    with tempfile.TemporaryDirectory() as folder:
-        case = write_phantom(make_phantom(900003), Path(folder) / "case")
-        real = [case / f"phase_{n}.nrrd" for n in (1, 2, 3)]
-        models = ModelCache()
-        runs = [
-            run(case / "pre.nrrd", Path(folder) / name, RunSettings(), real=real, models=models)
-            for name in ("cold", "warm")
-        ]
-    cold, warm = (result.manifest.timing_s for result in runs)
-    lines = [f"  {'stage':12s} {'cold':>8s} {'warm':>8s}"]
-    lines += [f"  {stage:12s} {cold[stage]:7.2f}s {warm[stage]:7.2f}s" for stage in cold]
-    lines.append(f"  {'together':12s} {sum(cold.values()):7.2f}s {sum(warm.values()):7.2f}s")
-    return [*lines, f"  peak memory  {peak_memory_mib():7.0f} MiB"]
+    for k, pixels in enumerate(scaled):
+        Image.fromarray(pixels).save(folder / f"slice_{k}.png")
 
 
 def peak_memory_mib() -> float:
@@ -131,14 +254,14 @@ def peak_memory_mib() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def embedded_package() -> object:
+def embedded_package() -> Any:
     from VirtualContrastLib.models.catalog import resolve_model
 
     return resolve_model(EMBEDDED, "synthesis")
 
 
-def published_size_package(folder: Path) -> object:
-    """A package of the published generator's size with random weights: only its speed matters here."""
+def published_size_package(folder: Path) -> Any:
+    """A package of the published generator's size with random weights, which differ more between ways than trained."""
     import torch
     from VirtualContrastLib.models.package import ModelCard, save_package
     from VirtualContrastLib.networks.pix2pixhd import build_generator, init_weights
@@ -163,10 +286,55 @@ def published_size_package(folder: Path) -> object:
     return save_package(folder, card, generator.state_dict(), model_card_md="random")
 
 
-def seconds(job: object) -> float:
-    start = time.perf_counter()
-    job()
-    return time.perf_counter() - start
+def machine() -> str:
+    """The processor and the number of cores."""
+    name = platform.processor() or platform.machine()
+    with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
+        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def write(found: dict[str, Any]) -> None:
+    """The result as JSON, and the page of all results anew."""
+    RESULTS.mkdir(exist_ok=True)
+    name = re.sub(r"[^a-z0-9]+", "-", found["machine"].lower()).strip("-")
+    (RESULTS / f"{found['date']}-{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+    (RESULTS / "README.md").write_text(page(), encoding="utf-8")
+
+
+def page() -> str:
+    """A table of all results that lie there."""
+    rows = []
+    for path in sorted(RESULTS.glob("*.json"), reverse=True):
+        one = json.loads(path.read_text())
+        big, small, job = one["synthesis_cpu"], one["synthesis_cpu_embedded"], one["whole_job"]
+        stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in job["processor_s"].items() if seconds >= 0.05)
+        rows.append(
+            f"| {one['date']} | {one['machine']} | {big['ratio']:.2f} ({big['way']}) | "
+            f"{big['mean_abs_difference_255']:.2g} | {100 * big['share_of_peak']:.0f} % | "
+            f"{small['ratio']:.2f} ({small['way']}) | {one['growth']['slices_ratio']:.2f}, "
+            f"{one['growth']['pixels_ratio']:.2f} | {job['study']}: {stages}; {job['peak_copies']:g} copies |"
+        )
+    return "\n".join(
+        [
+            "# Speed of the engine",
+            "",
+            "Written by `make benchmark`; one row a machine and day, the JSON files beside this page hold the rest.",
+            "",
+            "- *published size*, *embedded*: processor seconds of the published way (one slice at a time, float32, PNG",
+            "  in, JPEG out) over those of the engine, same network, slices of 512 x 512 pixels, in turns in one run.",
+            "- *differs*: of 255 steps over the output's range, mean over a slice, random weights.",
+            "- *of peak*: operations that direct convolutions would take, over what a matrix product reaches here.",
+            "  Above 100 % is possible: Winograd's convolutions need fewer.",
+            "- *growth*: processor seconds a pixel, 640 slices over 20, and 1024 x 1024 pixels over 256 x 256.",
+            "- *whole job*: processor seconds a stage, and the process's peak memory in float32 copies of the input.",
+            "",
+            "| date | machine | published size | differs | of peak | embedded | growth | whole job |",
+            "|---|---|---|---|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
 
 
 if __name__ == "__main__":
