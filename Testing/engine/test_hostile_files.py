@@ -1,6 +1,7 @@
 """Small files that ask for much: refused from what they really hold, before anything is allocated, and quickly."""
 
 import time
+import zipfile
 import zlib
 
 import numpy as np
@@ -10,6 +11,8 @@ import SimpleITK as sitk
 from io_samples import MrSeries, oblique_image
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.io.read import load
+from VirtualContrastLib.models.package import load_package
+from VirtualContrastLib.models.safe_torch_load import load_tensors
 from VirtualContrastLib.networks.options import NNUNetOptions, Pix2PixHDOptions, ResidualEnhancementOptions
 
 QUICK_S = 5.0  # of processor time, making the file included
@@ -178,3 +181,48 @@ def test_a_picture_of_gigabytes_in_a_small_file(tmp_path):
 def test_a_model_card_of_a_network_that_nobody_could_build(options, config):
     with pytest.raises(ValueError, match="option"):
         options.of(config)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+@pytest.mark.parametrize("damage", ["directory", "middle", "cut"])
+@pytest.mark.parametrize("read", [load_package, load_tensors])
+def test_a_damaged_zip_of_any_method_is_one_sentence(tmp_path, monkeypatch, method, damage, read):
+    monkeypatch.setenv("VIRTUALCONTRAST_CACHE", str(tmp_path / "cache"))
+    archive = tmp_path / "model.zip"
+    with zipfile.ZipFile(archive, "w", method) as out:
+        for name in ("model.json", "latest_net_G.pth"):
+            out.writestr(name, np.random.default_rng(0).bytes(5000))
+    data = bytearray(archive.read_bytes())
+    if damage == "directory":
+        at = data.rindex(b"PK\x01\x02")
+        data[at + 4 : at + 40] = b"\xff" * 36
+    elif damage == "middle":
+        data[5200:6000] = b"\x7f" * 800
+        data[60:120] = b"\x7f" * 60
+    else:
+        del data[3000:]
+    archive.write_bytes(data)
+    with pytest.raises(InputError):
+        read(archive)
+
+
+@pytest.mark.parametrize("read", [load_package, load_tensors])
+def test_a_small_zip_of_gigabytes_does_not_fill_the_disk(tmp_path, monkeypatch, read):
+    monkeypatch.setenv("VIRTUALCONTRAST_CACHE", str(tmp_path / "cache"))
+    archive = tmp_path / "model.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as out:
+        out.writestr("model.json", "{}")
+        with out.open("latest_net_G.pth", "w", force_zip64=True) as file:
+            for _ in range(100):
+                file.write(bytes(1 << 20))
+    with pytest.raises(InputError, match="more than a model of its size can have"):
+        read(archive)
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) < 2 << 20
+
+
+def test_a_metaimage_header_that_is_no_text(tmp_path):
+    sitk.WriteImage(oblique_image(), str(tmp_path / "v.mha"))
+    data = (tmp_path / "v.mha").read_bytes()
+    (tmp_path / "v.mha").write_bytes(data.replace(b"CenterOfRotation", b"Center\xff\xfeRotation"))
+    with pytest.raises(InputError, match="not text"):
+        load(tmp_path / "v.mha")

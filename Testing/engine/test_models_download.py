@@ -1,5 +1,6 @@
 """Downloads from a local server that breaks off, lies and redirects; nothing partial is taken for whole."""
 
+import contextlib
 import hashlib
 import http.server
 import threading
@@ -30,6 +31,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif self.path == "/elsewhere.zip":
             self.send_response(302)
             self.send_header("Location", "ftp://127.0.0.1/model.zip")
+            self.end_headers()
+        elif self.path == "/endless.zip":
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(bytes(2**16))
+        elif self.path == "/odd-length.zip":
+            self.send_response(200)
+            self.send_header("Content-Length", "abc")
+            self.end_headers()
+            self.wfile.write(server.content)
+        elif self.path == "/part.zip":
+            self.send_response(206)
             self.end_headers()
         elif self.path == "/no-ranges.zip":
             self.send(200, server.content, 0, cut=len(server.log) == 1)
@@ -112,6 +127,14 @@ def test_a_model_is_downloaded_checked_installed_and_found_by_its_id(server):
     assert seen.steps[-1] == (len(server.content), len(server.content))
     assert leftovers(server) == []
     assert list((server.cache / "packages").iterdir()) == []
+
+
+@pytest.mark.parametrize("bad", ["elsewhere.zip", "endless.zip", "odd-length.zip", "part.zip", "wrong.zip"])
+def test_a_bad_mirror_is_left_for_the_next_one(server, monkeypatch, bad):
+    monkeypatch.setattr("VirtualContrastLib.models.download.MAX_PACKAGE_BYTES", 2 * len(server.content))
+    package = download(entry(server, bad, "model.zip", size_bytes=None), Events(), policy=server.policy)
+    package.load_state()
+    assert leftovers(server) == []
 
 
 @pytest.mark.parametrize("size", ["known", None])

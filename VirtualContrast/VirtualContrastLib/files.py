@@ -18,8 +18,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from .events import InputError
+
 _CHUNK = 1 << 20
 _LEFT_BEHIND_S = 24 * 3600.0
+
+
+def check_name(path: Path | str) -> None:
+    """Raise InputError where a path is no text: the imaging toolkit ends the whole process over it."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as error:
+        shown = str(path).encode("utf-8", "backslashreplace").decode()
+        raise InputError(f"The name {shown} is not valid UTF-8; rename the file or folder.") from error
 
 
 def sha256_of(*paths: Path) -> str:
@@ -99,6 +110,11 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, data: object) -> None:
     """Write JSON so that `path` holds its old content or all of the new one; NaN is refused with ValueError."""
     write_text(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+
+def as_text(cell: str) -> str:
+    """A cell of a CSV that spreadsheets take for text: one that begins as a formula gets an apostrophe before it."""
+    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 
 
 def free_bytes(folder: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import contextlib
 import json
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from ..run.batch import CaseOutcome
+
+
+PATIENCE_S = 1.5
+"""How long a run that was asked to stop may go on before it is interrupted."""
 
 
 class Reporter:
@@ -61,7 +66,7 @@ class Reporter:
     def done(self, text: str, **fields: Any) -> None:
         """The result of a command that succeeded: `text` for people, `fields` for programs."""
         self.close()
-        print(text, file=self.out, flush=True)
+        print(printable(text), file=self.out, flush=True)
 
     def error(self, message: str, code: ExitCode) -> None:
         """Why a command failed, in one sentence."""
@@ -72,7 +77,9 @@ class Reporter:
         """Release the terminal."""
 
     def _say(self, text: str) -> None:
-        print(text, file=self.err, flush=True)
+        """Print to stderr; where nobody can hear it (a closed pipe, a full disk) the work goes on."""
+        with contextlib.suppress(OSError, ValueError):
+            print(printable(text), file=self.err, flush=True)
 
 
 class QuietReporter(Reporter):
@@ -138,7 +145,7 @@ class BarReporter(Reporter):
 
     def _say(self, text: str) -> None:
         if self._progress is not None:
-            self._progress.console.print(text, markup=False, highlight=False)
+            self._progress.console.print(printable(text), markup=False, highlight=False)
         else:
             super()._say(text)
 
@@ -148,19 +155,19 @@ class JsonReporter(Reporter):
 
     def progress(self, stage: Stage, done: int, total: int) -> None:
         """{"event": "progress", "stage", "done", "total"}."""
-        self._emit("progress", stage=stage.value, done=done, total=total)
+        self._tell("progress", stage=stage.value, done=done, total=total)
 
     def warning(self, message: str) -> None:
         """{"event": "warning", "message"}."""
-        self._emit("warning", message=message)
+        self._tell("warning", message=message)
 
     def case_started(self, case: str, number: int, total: int) -> None:
         """{"event": "case", "case", "status": "started", "number", "total"}."""
-        self._emit("case", case=case, status="started", number=number, total=total)
+        self._tell("case", case=case, status="started", number=number, total=total)
 
     def case_ended(self, outcome: CaseOutcome) -> None:
         """{"event": "case", "case", "status", "seconds", "message"}."""
-        self._emit(
+        self._tell(
             "case",
             case=outcome.case,
             status=outcome.status.value,
@@ -177,8 +184,18 @@ class JsonReporter(Reporter):
         self._emit("error", message=message, exit_code=int(code))
         self._say(f"Error: {message}")
 
+    def _tell(self, event: str, **fields: Any) -> None:
+        """Emit what may be lost: where nobody reads any more the work goes on."""
+        with contextlib.suppress(OSError, ValueError):
+            self._emit(event, **fields)
+
     def _emit(self, event: str, **fields: Any) -> None:
         print(json.dumps({"event": event, **fields}), file=self.out, flush=True)
+
+
+def printable(text: str) -> str:
+    """The text with control characters written out: a file name may hold commands for the terminal."""
+    return "".join(c if c == "\n" or (c.isprintable() or c == "\t") else ascii(c)[1:-1] for c in text)
 
 
 def make_reporter(*, json_lines: bool = False, quiet: bool = False) -> Reporter:
@@ -230,22 +247,36 @@ def guarded(action: Callable[[Reporter, Events], ExitCode], *, reporter: Reporte
     with contextlib.redirect_stdout(sys.stderr), cancelling_on_signals(events):
         try:
             code = action(reporter, events)
-        except BrokenPipeError:  # `... | head` has read enough; Python must not write the rest at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), reporter.out.fileno())
+        except BrokenPipeError:  # `... | head` has read enough
             code = ExitCode.FAILED
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the boundary of the program
             message, code = explain(error)
-            reporter.error(message, code)
+            with contextlib.suppress(OSError):
+                reporter.error(message, code)
             if debug:
                 traceback.print_exception(error, file=sys.stderr)
         finally:
             reporter.close()
+            _drop_unwritable(reporter.out)
     return int(code)
+
+
+def _drop_unwritable(out: TextIO) -> None:
+    """Where standard output takes no more, send the rest nowhere: Python would complain of it at exit."""
+    try:
+        out.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
 
 
 @contextlib.contextmanager
 def cancelling_on_signals(events: Events) -> Iterator[None]:
-    """Make Ctrl-C and a terminate signal ask the run to stop; a second Ctrl-C interrupts at once."""
+    """Make Ctrl-C and a terminate signal ask the run to stop; a second Ctrl-C interrupts at once.
+
+    What does not ask for so long (a file that takes minutes to read, the import of a large package) is interrupted
+    where it is after PATIENCE_S.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -253,10 +284,15 @@ def cancelling_on_signals(events: Events) -> Iterator[None]:
     def ask(number: int, frame: FrameType | None) -> None:
         events.cancel()
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        if not impatience.is_alive() and not impatience.finished.is_set():
+            impatience.start()
 
+    impatience = threading.Timer(PATIENCE_S, _thread.interrupt_main)
+    impatience.daemon = True
     old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
+        impatience.cancel()
         for number, handler in old.items():
             signal.signal(number, handler)

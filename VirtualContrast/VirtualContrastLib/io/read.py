@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..events import Events, InputError
-from ..files import sha256_of
+from ..files import check_name, sha256_of
 from ..study import Phase, Source, Study
 from .dicom import series as dicom_series
 from .dicom.clocks import seconds_between
@@ -106,6 +106,7 @@ def load(spec: str | Path, pixel_spacing_mm: float | None = None, wanted: Sequen
     """
     if not str(spec).strip():
         raise InputError("The path of an image is empty; give a file or a folder.")
+    check_name(spec)
     try:
         path, index = split_spec(spec)
         if path.is_dir():

@@ -125,10 +125,18 @@ def known_models() -> list[KnownModel]:
     known = {model.id for model in models}
     for name, folder in installed.items():
         if name not in known:
-            card = load_package(folder).card
-            where = "installed" if folder.is_relative_to(downloaded_models_dir()) else "embedded"
-            models.append(KnownModel(name, card.kind, where, card.title, False))
+            models.append(_of_this_machine(name, folder))
     return models
+
+
+def _of_this_machine(name: str, folder: Path) -> KnownModel:
+    """A model that the catalog does not know; one with a damaged or newer card hides no other."""
+    where = "installed" if folder.is_relative_to(downloaded_models_dir()) else "embedded"
+    try:
+        card = load_package(folder).card
+    except InputError as error:
+        return KnownModel(name, "unusable", where, str(error), False)
+    return KnownModel(name, card.kind, where, card.title, False)
 
 
 def any_package(id_or_path: str) -> ModelPackage:

@@ -19,6 +19,8 @@ from .catalog import CatalogEntry, downloaded_models_dir
 from .package import ModelPackage, cache_dir, load_package
 
 CHUNK_BYTES = 2**18
+MAX_PACKAGE_BYTES = 16 * 2**30
+"""No package is larger; a server that does not tell a size is left when it has sent as much."""
 _TRANSIENT = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError)
 
 
@@ -31,6 +33,10 @@ class Policy:
     attempts: int = 4
     first_wait_s: float = 1.0
     sleep: Callable[[float], None] = time.sleep
+
+
+class _TooLarge(Exception):  # noqa: N818  (not an error of its own: the next mirror is tried)
+    """More bytes came, or were announced, than a package may have."""
 
 
 class _Interrupted(Exception):  # noqa: N818  (not an error of its own: the next attempt resumes)
@@ -78,10 +84,14 @@ def _fetch_from_mirrors(entry: CatalogEntry, archive: Path, events: Events, poli
         raise InputError(
             f"{archive.parent} has {free >> 20} MiB free; the model '{entry.id}' needs {entry.size_bytes >> 19} MiB."
         )
-    problems = []
+    problems, refused = [], True
     part = archive.with_suffix(".zip.part")
     for url in entry.urls:
-        problem = _fetch_with_retries(url, part, entry, events, policy)
+        try:
+            problem = _fetch_with_retries(url, part, entry, events, policy)
+            refused = False
+        except InputError as error:  # of this address alone, or of one that it redirects to
+            problem = str(error).rstrip(".")
         if problem is None:
             found = sha256_of(part)
             if found == entry.sha256:
@@ -90,13 +100,15 @@ def _fetch_from_mirrors(entry: CatalogEntry, archive: Path, events: Events, poli
             part.unlink()
             problem = f"SHA-256 differs ({found[:12]}...)"
         problems.append(f"{urlsplit(url).netloc}: {problem}")
-    raise VirtualContrastError(f"The model '{entry.id}' could not be downloaded: {'; '.join(problems)}.")
+    kind = InputError if refused else VirtualContrastError
+    raise kind(f"The model '{entry.id}' could not be downloaded: {'; '.join(problems)}.")
 
 
 def _fetch_with_retries(url: str, part: Path, entry: CatalogEntry, events: Events, policy: Policy) -> str | None:
     """Fill `part` from `url`; None when all bytes came, else the last problem in a few words."""
     problem = ""
     for attempt in range(policy.attempts):
+        events.check_cancelled()
         if attempt:
             policy.sleep(policy.first_wait_s * 2 ** (attempt - 1))
         try:
@@ -110,7 +122,14 @@ def _fetch_with_retries(url: str, part: Path, entry: CatalogEntry, events: Event
                 return problem
         except (*_TRANSIENT, _Interrupted) as error:
             problem = str(getattr(error, "reason", error)) or type(error).__name__
+        except (_TooLarge, ValueError) as error:  # ValueError: an address that is none
+            return str(error)
     return problem
+
+
+def _most_bytes(part: Path) -> int:
+    """What a package may have at most: the disk must also hold what it unpacks to."""
+    return min(MAX_PACKAGE_BYTES, shutil.disk_usage(part.parent).free // 2)
 
 
 def _fetch(url: str, part: Path, entry: CatalogEntry, events: Events, policy: Policy) -> None:
@@ -120,17 +139,21 @@ def _fetch(url: str, part: Path, entry: CatalogEntry, events: Events, policy: Po
     with _open(request, policy) as response:
         resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
         if resumed and not (response.headers.get("Content-Range") or "").startswith(f"bytes {start}-"):
-            part.unlink()
+            part.unlink(missing_ok=True)
             raise _Interrupted("the server answered with another range")
         done = start if resumed else 0
-        length = response.headers.get("Content-Length")
-        total = entry.size_bytes or (done + int(length) if length else None)
+        length = response.headers.get("Content-Length") or ""
+        total = entry.size_bytes or (done + int(length) if length.isascii() and length.isdigit() else None)
+        most = total if total is not None else _most_bytes(part)
+        if most > _most_bytes(part):
+            raise _TooLarge(f"{most >> 20} MiB were announced, more than there is room for")
         with part.open("ab" if resumed else "wb") as out:
             while chunk := response.read(CHUNK_BYTES):
                 out.write(chunk)
                 done += len(chunk)
-                if total is not None and done > total:
-                    raise _Interrupted("more bytes came than announced")
+                if done > most:
+                    part.unlink()
+                    raise _TooLarge(f"more than {most >> 20} MiB came")
                 events.progress(Stage.MODEL, done, total or done)
     if total is not None and done < total:
         raise _Interrupted(f"the connection ended after {done} of {total} bytes")

@@ -12,8 +12,9 @@ from typing import Any, Literal
 from ..events import Events, InputError
 from ..files import atomic_folder
 from .import_checkpoint import import_nnunet, import_pix2pixhd
-from .package import ModelPackage, load_package
+from .package import ModelPackage, forget_unpacked, load_package
 from .paths import CARD_NAME, downloaded_models_dir, installed_models
+from .zips import opened_zip
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def _is_checkpoint_zip(source: Path) -> bool:
     """True for a zip that holds a checkpoint and no model card."""
     if not zipfile.is_zipfile(source):
         return False
-    with zipfile.ZipFile(source) as archive:
+    with opened_zip(source) as archive:
         names = [Path(name).name for name in archive.namelist()]
     return CARD_NAME not in names and any(name.endswith(".pth") for name in names)
 
@@ -98,10 +99,17 @@ def _import_nnunet(request: ImportRequest) -> ModelPackage:
 def _install(source: Path) -> ModelPackage:
     """Copy a package into the user's models after checking its weights."""
     package = load_package(source)
-    package.verify()
-    folder = _new_folder(package.card.id)
-    with atomic_folder(folder) as staging:
-        shutil.copytree(package.folder, staging, dirs_exist_ok=True)
+    try:
+        package.verify()
+        folder = _new_folder(package.card.id)
+        links = [path for path in package.folder.rglob("*") if path.is_symlink()]
+        if links:
+            raise InputError(f"{source} holds a link ({links[0].name}); copy the file itself into the package.")
+        with atomic_folder(folder) as staging:
+            shutil.copytree(package.folder, staging, dirs_exist_ok=True)
+    finally:
+        if source.is_file():
+            forget_unpacked(source)
     return load_package(folder)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import stat
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,6 +19,7 @@ from . import strict_json
 from .card import ArchitectureSpec, InPlane, Inputs, IntensitySpec, Metric, ModelCard, Outputs
 from .nnunet_plans import check_plans
 from .paths import CARD_NAME, DATASET_NAME, PLANS_NAME, WEIGHTS_NAME, cache_dir
+from .zips import check_unpacked_size, opened_zip
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -39,8 +39,6 @@ __all__ = [
     "load_package",
     "save_package",
 ]
-
-MAX_UNPACKED_BYTES = 16 * 2**30
 
 
 @dataclass(frozen=True)
@@ -272,22 +270,23 @@ def _unpacked(archive: Path) -> Path:
     return inner[0]
 
 
+def forget_unpacked(archive: Path) -> None:
+    """Remove what was unpacked of a zip into the user's cache."""
+    shutil.rmtree(cache_dir() / "packages" / sha256_of(archive), ignore_errors=True)
+
+
 def _extract(archive: Path, folder: Path) -> None:
     """Unpack regular files below `folder`; one entry that is a link or would land elsewhere refuses all."""
-    try:
-        with zipfile.ZipFile(archive) as source:
-            entries = [entry for entry in source.infolist() if not entry.is_dir()]
-            if sum(entry.file_size for entry in entries) > MAX_UNPACKED_BYTES:
-                raise InputError(f"{archive} would unpack to more than {MAX_UNPACKED_BYTES >> 30} GiB.")
-            for entry in entries:
-                if stat.S_ISLNK(entry.external_attr >> 16):
-                    raise InputError(f"{archive} holds a link ({entry.filename}); it is not unpacked.")
-                target = _inside(folder, entry.filename)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with source.open(entry) as stream, target.open("wb") as out:
-                    shutil.copyfileobj(stream, out, 2**20)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{archive} cannot be unpacked: {error}") from error
+    with opened_zip(archive) as source:
+        entries = [entry for entry in source.infolist() if not entry.is_dir()]
+        check_unpacked_size(archive, sum(entry.file_size for entry in entries), folder)
+        for entry in entries:
+            if stat.S_ISLNK(entry.external_attr >> 16):
+                raise InputError(f"{archive} holds a link ({entry.filename}); it is not unpacked.")
+            target = _inside(folder, entry.filename)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with source.open(entry) as stream, target.open("wb") as out:
+                shutil.copyfileobj(stream, out, 2**20)
 
 
 def _inside(folder: Path, name: str) -> Path:

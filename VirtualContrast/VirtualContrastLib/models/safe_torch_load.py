@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import shutil
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..events import Events, InputError
+from .zips import check_unpacked_size, opened_zip
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,16 +49,13 @@ def _checkpoint_file(path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "net_G.pth"
-        try:
-            with zipfile.ZipFile(path) as archive:
-                names = [n for n in archive.namelist() if n.endswith("_net_G.pth") and "__MACOSX" not in n]
-                if len(names) != 1:
-                    raise InputError(f"{path} holds {len(names)} files named *_net_G.pth; unpack it and name one.")
-                with archive.open(names[0]) as source, target.open("wb") as out:
-                    while chunk := source.read(2**20):
-                        out.write(chunk)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path} cannot be unpacked: {error}") from error
+        with opened_zip(path) as archive:
+            names = [n for n in archive.namelist() if n.endswith("_net_G.pth") and "__MACOSX" not in n]
+            if len(names) != 1:
+                raise InputError(f"{path} holds {len(names)} files named *_net_G.pth; unpack it and name one.")
+            check_unpacked_size(path, archive.getinfo(names[0]).file_size, Path(folder))
+            with archive.open(names[0]) as source, target.open("wb") as out:
+                shutil.copyfileobj(source, out, 2**20)
         yield target
 
 

@@ -17,7 +17,7 @@ from types import TracebackType
 import SimpleITK as sitk
 
 from ..events import InputError, VirtualContrastError
-from ..files import free_bytes, sha256_of, write_json
+from ..files import check_name, free_bytes, sha256_of, write_json
 from .manifest import MANIFEST, Manifest, Result
 from .staging import OWNER, Staging, recover
 
@@ -116,6 +116,7 @@ def check_target(out: Path, *, overwrite: bool) -> None:
 
     It may where nothing is, into an empty folder, and with `overwrite` in the place of a result folder.
     """
+    check_name(out)
     out = out.expanduser().absolute()
     if out.is_symlink() or out.is_file():
         raise InputError(f"The output {out} is a file or a link; name a folder with -o.")

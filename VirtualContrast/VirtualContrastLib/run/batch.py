@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from ..errors import explain
 from ..events import CancelledError, Events, ExitCode, InputError, VirtualContrastError
-from ..files import write_json, write_text
+from ..files import as_text, write_json, write_text
 from .batch_cases import BatchCase
 from .batch_log import logging_to
 from .model_cache import ModelCache
@@ -180,7 +180,8 @@ def _csv(outcomes: Sequence[CaseOutcome]) -> str:
     table.writerow(["case", "status", "seconds", *keys, "warnings", "folder", "message"])
     for o in outcomes:
         values = [_cell(o.summary.get(key, "")) for key in keys]
-        table.writerow([o.case, o.status.value, o.seconds, *values, len(o.warnings), o.folder, o.message])
+        case, folder, message = (as_text(cell) for cell in (o.case, o.folder, o.message))
+        table.writerow([case, o.status.value, o.seconds, *values, len(o.warnings), folder, message])
     return buffer.getvalue()
 
 

@@ -61,6 +61,8 @@ def parse_header(path: Path) -> tuple[dict[str, str], int]:
                 break
             fields[key.strip()] = value.strip()
             if key.strip() == "ElementDataFile":
+                if any("\ufffd" in text for text in (*fields, *fields.values())):
+                    raise InputError(f"{path.name} has a header that is not text, so it is damaged.")
                 return fields, file.tell()
     raise InputError(f"{path.name} is not a MetaImage file, or its header is cut off (no ElementDataFile).")
 

@@ -68,7 +68,7 @@ def installed_models() -> list[ModelEntry]:
         folders = paths.installed_models()
     except InputError:  # the resources of an incomplete installation; the engine says so when it is asked to run
         return []
-    entries = [entry for name, folder in folders.items() if (entry := _read(folder, name)) is not None]
+    entries = [entry for name, folder in folders.items() if (entry := _read_whole(folder, name)) is not None]
     default = default_id()
     return sorted(entries, key=lambda entry: (entry.name != default, entry.name))
 
@@ -80,7 +80,7 @@ def find_model(name: str) -> ModelEntry | None:
         if entry.name == wanted:
             return entry
     folder = Path(wanted).expanduser()
-    return _read(folder, wanted) if wanted and (folder / CARD_NAME).is_file() else None
+    return _read_whole(folder, wanted) if wanted and (folder / CARD_NAME).is_file() else None
 
 
 def default_id() -> str:
@@ -105,6 +105,14 @@ def with_real_times(settings: RunSettings, times_s: tuple[float, ...] | None) ->
     if entry is not None and entry.abilities.free_times:
         return replace(settings, real_times_s=times_s)
     return replace(settings, times_s=times_s)
+
+
+def _read_whole(folder: Path, name: str) -> ModelEntry | None:
+    """As `_read`; None also where a value of the card is of another kind than it should be."""
+    try:
+        return _read(folder, name)
+    except (TypeError, ValueError, AttributeError, OverflowError):
+        return None
 
 
 def _read(folder: Path, name: str) -> ModelEntry | None:
@@ -133,6 +141,6 @@ def _part(card: dict[str, Any], name: str) -> dict[str, Any]:
 def _json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
