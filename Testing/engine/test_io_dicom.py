@@ -10,8 +10,8 @@ import SimpleITK as sitk
 from io_samples import MrSeries, lps_affine, oblique_image, rotation
 from pydicom.pixels import pixel_array
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.io.dicom import headers, study_folder
 from VirtualContrastLib.io.dicom import series as dicom
-from VirtualContrastLib.io.dicom import study_folder
 from VirtualContrastLib.io.read import load, read_study
 
 
@@ -48,6 +48,33 @@ def test_slices_may_each_have_their_own_rescale_slope(tmp_path):
     stored = sitk.GetArrayFromImage(oblique_image())
     got = sitk.GetArrayFromImage(load(tmp_path / "s").image)
     np.testing.assert_array_equal(got, stored * (1 + np.arange(9)[:, None, None] / 4))
+
+
+@pytest.mark.parametrize("function", ["_series_header", "_tags"])
+def test_a_fault_of_our_own_is_not_called_a_damaged_file(tmp_path, monkeypatch, function):
+    def broken(*args):
+        raise TypeError("a fault of ours")
+
+    MrSeries(oblique_image()).write(tmp_path / "s")
+    monkeypatch.setattr(headers, function, broken)
+    with pytest.raises(TypeError, match="a fault of ours"):
+        load(tmp_path / "s")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"RescaleSlope": ["1", "2"]},
+        {"SamplesPerPixel": [1, 3]},
+        {"ImageOrientationPatient": [1, 0, 0, 0, 1]},
+        {"PixelSpacing": [0.7]},
+        {"InstanceNumber": ["1", "2"]},
+    ],
+)
+def test_a_value_that_cannot_be_used_is_a_damaged_file(tmp_path, values):
+    MrSeries(oblique_image()).write(tmp_path / "s", **values)
+    with pytest.raises(InputError, match="is a damaged DICOM file"):
+        load(tmp_path / "s")
 
 
 def test_a_file_that_is_replaced_between_its_header_and_its_pixels_is_refused(tmp_path, monkeypatch):

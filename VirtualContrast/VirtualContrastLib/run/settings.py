@@ -207,7 +207,8 @@ class RunSettings:
         known = options()
         if unknown := sorted(set(values) - set(known)):
             raise InputError(f"There is no setting {unknown[0]!r}; the settings are {', '.join(known)}.")
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        fields: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in values.items()}
+        return cls(**fields)
 
 
 def options() -> dict[str, Option]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...events import InputError
 from ...io.dicom.headers import dicom_errors, quiet_pydicom
-from ...io.dicom.values import make_writable
+from ...io.dicom.values import drop_unreadable, make_writable
 from ..content import DISCLAIMER, ModelIdentity, RunIdentity
 
 if TYPE_CHECKING:
@@ -42,12 +42,14 @@ def check_sources(headers: Sequence[Dataset]) -> None:
 
     Raises InputError when one cannot be read, the modality is not MR, or they belong to several studies.
     """
-    try:
-        with quiet_pydicom():
+    with quiet_pydicom():
+        try:
             for header in headers:
-                make_writable(header, COPIED)
-    except dicom_errors() as error:
-        raise InputError("The header of a DICOM source file is damaged; export NRRD or NIfTI instead.") from error
+                drop_unreadable(header, COPIED)
+        except dicom_errors() as error:
+            raise InputError("The header of a DICOM source file is damaged; export NRRD or NIfTI instead.") from error
+        for header in headers:
+            make_writable(header, COPIED)
     if any(header.get("Modality") != "MR" for header in headers):
         raise InputError("DICOM export writes MR images, and the source is not MR; export NRRD or NIfTI instead.")
     if len({header.get("StudyInstanceUID") for header in headers}) > 1:

@@ -8,12 +8,12 @@ import math
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -36,6 +36,7 @@ _TAGS: list[str] = [
     "BitsStored", "PixelRepresentation", "PixelPaddingValue",
     "PixelPaddingRangeLimit",
 ]  # fmt: skip
+Number = TypeVar("Number", int, float)
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _LARGEST_DEFLATION = 50  # images deflate to a half or a fifth, and padding of zeros to a thousandth
 _INFLATED_BYTES = 64 << 20  # that a small file may always grow to
@@ -96,8 +97,15 @@ class SeriesHeader:
     unreadable: tuple[str, ...] = ()
 
 
+class _UnusableValueError(Exception):
+    """A value of a header is not what it must be, such as several numbers where one is needed."""
+
+
 def dicom_errors() -> tuple[type[Exception], ...]:
-    """What pydicom raises on damaged files, depending on where the damage is."""
+    """What pydicom raises on damaged files, depending on where the damage is.
+
+    For calls of pydicom alone: around code of ours it would make a fault of ours a damaged file.
+    """
     from pydicom.errors import BytesLengthException, InvalidDicomError
 
     common = (
@@ -175,16 +183,21 @@ def read_headers(path: Path) -> tuple[SeriesHeader, list[DicomFrame]] | None:
 
     tags = [tag for tag in map(tag_for_keyword, _TAGS) if tag is not None]
     tags += [_SYNTHETIC_DATA, _PHILIPS_CREATOR, _PHILIPS_SCALE]
+    damaged = f"{path.name} is a damaged DICOM file: its header cannot be read."
     try:
         with quiet_pydicom():
             dataset = open_data_set(path, stop_before_pixels=True, specific_tags=tags)
             unreadable = drop_unreadable(dataset, _TAGS)
-            if not dataset.get("Rows") or not dataset.get("Columns"):
-                return None
+    except dicom_errors() as error:
+        raise InputError(damaged) from error
+    if not dataset.get("Rows") or not dataset.get("Columns"):
+        return None
+    try:
+        with quiet_pydicom():
             header = dataclasses.replace(_series_header(dataset), unreadable=tuple(unreadable))
             return header, [dataclasses.replace(frame, hints=header.hints) for frame in _frames(dataset, path)]
-    except dicom_errors() as error:
-        raise InputError(f"{path.name} is a damaged DICOM file: its header cannot be read.") from error
+    except _UnusableValueError as error:
+        raise InputError(damaged) from error
 
 
 def check_inflation(path: Path) -> None:
@@ -222,7 +235,7 @@ def _series_header(dataset: Dataset) -> SeriesHeader:
         number=_text(dataset, "SeriesNumber"),
         description=_text(dataset, "SeriesDescription"),
         photometric=_text(dataset, "PhotometricInterpretation"),
-        samples=int(dataset.get("SamplesPerPixel") or 1),
+        samples=_to(int, dataset.get("SamplesPerPixel") or 1),
         stored_range=_stored_range(dataset),
         hints=_hints(dataset),
     )
@@ -233,7 +246,7 @@ def _hints(dataset: Dataset) -> dict[str, str]:
     shared = _first(dataset, "SharedFunctionalGroupsSequence")
     group = _first(dataset, "PerFrameFunctionalGroupsSequence")
     echo = _text(dataset, "EchoTime") or _nested(group, shared, "MREchoSequence", "EffectiveEchoTime")
-    synthetic = dataset.get(_SYNTHETIC_DATA)
+    synthetic = _value(dataset, _SYNTHETIC_DATA)
     return {
         "agent": _text(dataset, "ContrastBolusAgent"),
         "scan options": _text(dataset, "ScanOptions"),
@@ -255,16 +268,16 @@ def header_of(header: SeriesHeader, frames: Sequence[DicomFrame]) -> SeriesHeade
 
 
 def _stored_range(dataset: Dataset) -> tuple[int, int]:
-    values = 2 ** int(dataset.get("BitsStored") or 16)
-    signed = int(dataset.get("PixelRepresentation") or 0) == 1
+    values = 2 ** _to(int, dataset.get("BitsStored") or 16)
+    signed = _to(int, dataset.get("PixelRepresentation") or 0) == 1
     return (-values // 2, values // 2 - 1) if signed else (0, values - 1)
 
 
 def _frames(dataset: Dataset, path: Path) -> list[DicomFrame]:
     """One record per frame: from the functional groups of an enhanced object, else from the top level."""
     shared = _first(dataset, "SharedFunctionalGroupsSequence")
-    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
-    count = int(dataset.get("NumberOfFrames") or 1)
+    per_frame = _items(dataset, "PerFrameFunctionalGroupsSequence")
+    count = _to(int, dataset.get("NumberOfFrames") or 1)
     if per_frame:
         if len(per_frame) != count:
             raise InputError(f"{path.name} declares {count} frames but describes {len(per_frame)}; it is damaged.")
@@ -280,9 +293,10 @@ def _most_frames(dataset: Dataset, path: Path) -> int:
     """How many frames the bytes of the file can hold at most; nothing is made for a frame before this is known."""
     least = 8  # compressed pixels: the head of a fragment
     syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
-    if syntax is not None and not syntax.is_compressed:
-        bits = max(1, int(dataset.get("BitsStored") or 8))
-        least = max(1, int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("SamplesPerPixel") or 1) * bits // 8)
+    if syntax is not None and not (syntax.is_transfer_syntax and syntax.is_compressed):
+        bits = max(1, _to(int, dataset.get("BitsStored") or 8))
+        samples = _to(int, dataset.get("SamplesPerPixel") or 1)
+        least = max(1, _to(int, dataset.Rows) * _to(int, dataset.Columns) * samples * bits // 8)
     return path.stat().st_size * (_LARGEST_DEFLATION if _is_deflated(syntax) else 1) // least
 
 
@@ -308,10 +322,10 @@ def _frame(dataset: Dataset, path: Path, number: int | None, group: Any, shared:
         orientation=_numbers(value("PlaneOrientationSequence", "ImageOrientationPatient"), 6),
         pixel_spacing=_numbers(spacing, 2),
         thickness=_number(thickness),
-        size=(int(dataset.Columns), int(dataset.Rows)),
-        slope=1.0 if slope is None else float(slope),
-        intercept=0.0 if intercept is None else float(intercept),
-        kind=(*_words(kind), f"echo {float(echo):.1f} ms" if echo is not None else ""),
+        size=(_to(int, dataset.Columns), _to(int, dataset.Rows)),
+        slope=1.0 if slope is None else _to(float, slope),
+        intercept=0.0 if intercept is None else _to(float, intercept),
+        kind=(*_words(kind), f"echo {_to(float, echo):.1f} ms" if echo is not None else ""),
         tags=_tags(dataset, group, shared),
         padding=_padding(dataset),
         unit=_philips_unit(dataset, group, shared, slope),
@@ -320,15 +334,15 @@ def _frame(dataset: Dataset, path: Path, number: int | None, group: Any, shared:
 
 def _philips_unit(dataset: Dataset, group: Any, shared: Any, slope: Any) -> float | None:
     """Private scale slope (2005,100E) times rescale slope, by which Philips' displayed values differ between series."""
-    creator = dataset.get(_PHILIPS_CREATOR)
+    creator = _value(dataset, _PHILIPS_CREATOR)
     if creator is None or not str(creator.value).upper().startswith("PHILIPS"):
         return None
-    element = _nested(group, shared, _PHILIPS_FRAME, _PHILIPS_SCALE) or dataset.get(_PHILIPS_SCALE)
+    element = _nested(group, shared, _PHILIPS_FRAME, _PHILIPS_SCALE) or _value(dataset, _PHILIPS_SCALE)
     value = getattr(element, "value", None)
     if isinstance(value, bytes):  # an implicit header does not tell that it is a float
         value = struct.unpack("<f", value)[0] if len(value) == 4 else None
     scale = _number(value)
-    return scale * float(1.0 if slope is None else slope) if scale else None
+    return scale * (1.0 if slope is None else _to(float, slope)) if scale else None
 
 
 def _padding(dataset: Dataset) -> tuple[int, int] | None:
@@ -391,9 +405,17 @@ def _datetime(value: Any) -> float | None:
         return None
 
 
+def _items(dataset: Any, sequence: str | int) -> list[Any]:
+    """The items of a sequence, [] where it is missing or no sequence."""
+    from pydicom.sequence import Sequence as Items
+
+    found = _value(dataset, sequence) if dataset is not None else None
+    found = getattr(found, "value", found)  # an element where the sequence was asked for by its tag
+    return list(found) if isinstance(found, Items) else []
+
+
 def _first(dataset: Any, sequence: str | int) -> Any:
-    items = dataset.get(sequence) if dataset is not None else None
-    items = getattr(items, "value", items)  # an element where the sequence was asked for by its tag
+    items = _items(dataset, sequence)
     return items[0] if items else None
 
 
@@ -401,9 +423,17 @@ def _nested(group: Any, shared: Any, sequence: str | int, keyword: str | int) ->
     """A value of a functional group of this frame, else of the shared ones, else None."""
     for place in (group, shared):
         item = _first(place, sequence)
-        if item is not None and item.get(keyword) is not None:
-            return item.get(keyword)
+        if item is not None and (value := _value(item, keyword)) is not None:
+            return value
     return None
+
+
+def _value(dataset: Dataset, keyword: str | int) -> Any:
+    """An element's value, or by its tag the element; pydicom reads it only now, and may find it damaged."""
+    try:
+        return dataset.get(keyword)
+    except dicom_errors() as error:
+        raise _UnusableValueError from error
 
 
 def _text(dataset: Dataset, keyword: str) -> str:
@@ -415,22 +445,31 @@ def _words(value: Any) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(str(v) for v in np.atleast_1d(np.asarray(value, dtype=object)))
 
 
+def _to(kind: Callable[[Any], Number], value: Any) -> Number:
+    """`value` as int or float; raises _UnusableValueError for several numbers, a text that is none, or not a number."""
+    try:
+        return kind(value)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise _UnusableValueError from error
+
+
 def _number(value: Any) -> float | None:
     if value is None or value == "":
         return None
-    number = float(value)
+    number = _to(float, value)
     return number if math.isfinite(number) else None
 
 
 def _integer(value: Any) -> int | None:
-    return None if value is None or value == "" else int(value)
+    return None if value is None or value == "" else _to(int, value)
 
 
 def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
-    """A tuple of `count` finite numbers, None where the element is missing or empty; ValueError for anything else."""
-    if value is None or value == "" or len(value) == 0:
+    """A tuple of `count` finite numbers, None where the element is missing or empty; else _UnusableValueError."""
+    values = list(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else [value]
+    if values in ([], [None], [""]):
         return None
-    numbers = tuple(float(v) for v in value)
+    numbers = tuple(_to(float, part) for part in values)
     if len(numbers) != count or not all(map(math.isfinite, numbers)):
-        raise ValueError("a geometry element has the wrong number of values")
+        raise _UnusableValueError("a geometry element has the wrong number of values")
     return numbers

@@ -62,21 +62,23 @@ def _read(path: Path, frames: Sequence[DicomFrame]) -> tuple[list[np.ndarray], D
     """Stored values [j, i] of some frames of one file, and its header."""
     from pydicom.pixels import pixel_array
 
+    stored = None
     try:
         with quiet_pydicom():
             dataset = open_data_set(path)
-            if "PixelData" not in dataset:
-                raise InputError(f"{path.name} is a DICOM file without pixels; export it again.")
-            if str(dataset.get("SOPInstanceUID") or "") != frames[0].sop_uid:
-                raise InputError(f"{path.name} was replaced by another image while it was read; read it again.")
-            if _decodable(dataset):
+            uid = str(dataset.get("SOPInstanceUID") or "")
+            if "PixelData" in dataset and uid == frames[0].sop_uid and _decodable(dataset):
                 stored = [pixel_array(dataset, index=frame.frame or 0) for frame in frames]
-            else:
-                stored = _stored_by_gdcm(path, frames)
-            del dataset.PixelData
-            return stored, dataset
     except dicom_errors() as error:
         raise InputError(f"{path.name} has damaged, cut off or undecodable pixels; export it uncompressed.") from error
+    if "PixelData" not in dataset:
+        raise InputError(f"{path.name} is a DICOM file without pixels; export it again.")
+    if uid != frames[0].sop_uid:
+        raise InputError(f"{path.name} was replaced by another image while it was read; read it again.")
+    if stored is None:
+        stored = _stored_by_gdcm(path, frames)
+    del dataset.PixelData
+    return stored, dataset
 
 
 def _decodable(dataset: Any) -> bool:

@@ -37,8 +37,8 @@ class RunListener(Protocol):
     def warning(self, message: str) -> None:
         """A sentence the user should read."""
 
-    def done(self, message: dict[str, Any]) -> None:
-        """The result folder is whole; the worker's message has `out`, `run_id`, `timing_s`, `device`, `warnings`."""
+    def done(self, message: protocol.Done) -> None:
+        """The result folder is whole."""
 
     def failed(self, sentence: str) -> None:
         """Nothing was made."""
