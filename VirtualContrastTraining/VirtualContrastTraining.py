@@ -20,7 +20,7 @@ from slicer.ScriptedLoadableModule import (
 )
 from VirtualContrastTrainingLib.slicer_app import layout, self_test
 from VirtualContrastTrainingLib.slicer_app.run_folder import RunFolder, Start
-from VirtualContrastTrainingLib.slicer_app.training import Training
+from VirtualContrastTrainingLib.slicer_app.training import TrainingRunner
 from VirtualContrastTrainingLib.slicer_app.widget import Panel
 
 
@@ -83,7 +83,7 @@ class VirtualContrastTrainingLogic(ScriptedLoadableModuleLogic):
 
     def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
-        self.training = Training()
+        self.training = TrainingRunner()
 
     def start(self, recipe: str, outputFolder: str | Path, **choices: Any) -> RunFolder:
         """Start a run in a child process and return its folder; `choices` are the fields of `run_folder.Start`.

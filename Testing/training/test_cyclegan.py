@@ -18,7 +18,7 @@ from VirtualContrastTrainingLib.systems.cyclegan.losses import Networks, cycle_l
 from VirtualContrastTrainingLib.systems.cyclegan.trainer import CycleGANTrainer
 from VirtualContrastTrainingLib.systems.recipes import load_recipe
 from VirtualContrastTrainingLib.systems.registry import train
-from VirtualContrastTrainingLib.training.base import Plan, RunOptions, fit
+from VirtualContrastTrainingLib.training.base import FitPlan, RunOptions, fit
 
 RECIPE = "phantom-cem-cyclegan"
 PUBLISHED = ("zormpas2026-cem-cyclegan-as-published-paper", "zormpas2026-cem-cyclegan-as-ancestor-code")
@@ -158,7 +158,7 @@ def test_training_lowers_the_held_out_error_and_leaves_a_checkpoint(pairs, tmp_p
             return (module.to_high(low) - high).abs().mean().item() / 2
 
     before = error()
-    plan = Plan(recipe.seed, 3, 4, "32-true", recipe.checkpoints)
+    plan = FitPlan(recipe.seed, 3, 4, "32-true", recipe.checkpoints)
     assert fit(module, train_set, validation_set, tmp_path, plan, RunOptions())
     assert error() < 0.5 * before
     with (tmp_path / "logs" / "version_0" / "metrics.csv").open() as stream:

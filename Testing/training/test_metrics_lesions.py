@@ -166,7 +166,7 @@ def test_mama_synth_scores_follow_its_normalization_and_windows(tmp_path):
     cases = []
     for number in range(3):
         real, synthetic, tumor, found = mama_case(tmp_path, number, 0.5)
-        cases.append(mamasynth.Case(Pair(real, synthetic, str(number), lesion=tumor), found))
+        cases.append(mamasynth.LesionCase(Pair(real, synthetic, str(number), lesion=tumor), found))
     report = mamasynth.summarize(mamasynth.gather(cases, lpips=None), lpips_missing="no weights")
     assert report["mse"]["mean"] == pytest.approx(0.25, rel=1e-4)
     tumor = disk((20, 22), 9, (48, 48))

@@ -12,7 +12,7 @@ from VirtualContrastTrainingLib.systems.recipes import load_recipe
 from VirtualContrastTrainingLib.systems.subtraction_unet.losses import subtraction_losses, subtraction_targets
 from VirtualContrastTrainingLib.systems.subtraction_unet.smoke import smoke_recipe
 from VirtualContrastTrainingLib.systems.subtraction_unet.trainer import SubtractionUNetTrainer
-from VirtualContrastTrainingLib.training.base import Plan, RunOptions, fit
+from VirtualContrastTrainingLib.training.base import FitPlan, RunOptions, fit
 from VirtualContrastTrainingLib.training.slice_sets import slice_sets
 
 RECIPE = "osuala2025-subtraction-unet"
@@ -71,7 +71,7 @@ def test_a_short_training_lowers_the_error_and_resumes_bit_identical(tmp_path):
     def run(folder, epochs, resume=False):
         torch.manual_seed(0)
         module = SubtractionUNetTrainer(recipe)
-        plan = Plan(1, epochs, 4, "32-true", recipe.checkpoints, shuffle=True)
+        plan = FitPlan(1, epochs, 4, "32-true", recipe.checkpoints, shuffle=True)
         fit(module, *slice_sets(recipe, None), tmp_path / folder, plan, RunOptions(resume=resume))
         return module.network.state_dict()
 

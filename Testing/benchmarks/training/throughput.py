@@ -36,7 +36,7 @@ from VirtualContrastTrainingLib.data.phantom import make_phantom
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
 from VirtualContrastTrainingLib.systems.pix2pixhd.losses import step_losses
 from VirtualContrastTrainingLib.systems.pix2pixhd.trainer import Pix2PixHDTrainer
-from VirtualContrastTrainingLib.training.base import Plan, RunOptions, fit
+from VirtualContrastTrainingLib.training.base import FitPlan, RunOptions, fit
 from VirtualContrastTrainingLib.training.recipe import Pix2PixHDRecipe, load_recipe
 from VirtualContrastTrainingLib.training.slice_sets import slice_sets
 
@@ -138,7 +138,7 @@ def published_training(recipe: Pix2PixHDRecipe, pairs: Path, steps: int) -> floa
 def our_training(recipe: Pix2PixHDRecipe, batch: int, steps: int, precision: str = "32-true") -> float:
     """Slices a second of our own loop, from its first step to its last."""
     train_set, validation_set = slice_sets(recipe, (steps + 1) * batch)
-    plan = Plan(recipe.seed, 1, batch, recipe.precision, recipe.checkpoints, workers=recipe.data.workers)
+    plan = FitPlan(recipe.seed, 1, batch, recipe.precision, recipe.checkpoints, workers=recipe.data.workers)
     with tempfile.TemporaryDirectory() as folder, step_clock() as clock:
         fit(
             Pix2PixHDTrainer(recipe),

@@ -17,7 +17,7 @@ from ..data.duke_tables import read_boxes, read_clinical, read_mapping
 from ..data.dynamic_files import find_dynamic_folders, read_times
 from ..data.mammogram_phantom import write_phantom_pair
 from ..data.mammograms import find_pairs
-from ..data.prepare import Outcome, Source, prepare, verify
+from ..data.prepare import CaseSource, Outcome, prepare, verify
 from ..data.splits import HoldOut, Split, leak_warning, leak_warnings, load_split, split_names
 from .options import Command, Output, add_output, add_training_command, count, whole
 
@@ -148,7 +148,7 @@ def run_splits(args: argparse.Namespace, out: Output) -> ExitCode:
     return ExitCode.DONE
 
 
-def _prepare(sources: Sequence[Source], args: argparse.Namespace, out: Output) -> ExitCode:
+def _prepare(sources: Sequence[CaseSource], args: argparse.Namespace, out: Output) -> ExitCode:
     split = _split(args)
     warnings = _leaks(split)
     for warning in warnings:

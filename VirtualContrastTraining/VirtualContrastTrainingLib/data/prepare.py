@@ -18,7 +18,7 @@ from .prepared import SCHEMA, PreparedCase, damaged_files, fingerprint_of, is_cu
 from .splits import HoldOut, Split
 
 
-class Source(Protocol):
+class CaseSource(Protocol):
     """One case to prepare: picklable, cheap to make, and read by a worker process."""
 
     @property
@@ -58,7 +58,7 @@ class Outcome:
 
 
 def prepare(
-    sources: Sequence[Source], output: Path, *, split: Split | HoldOut | None = None, workers: int = 1
+    sources: Sequence[CaseSource], output: Path, *, split: Split | HoldOut | None = None, workers: int = 1
 ) -> Iterator[Outcome]:
     """Prepare every case into `output/<case>`, or `output/<part>/<case>` with a split; yields outcomes as they come.
 
@@ -80,7 +80,7 @@ def verify(output: Path) -> dict[str, list[str]]:
     return {folder: files for folder, files in found.items() if files}
 
 
-def _run(sources: Sequence[Source], output: Path, split: Split | HoldOut | None, workers: int) -> Iterator[Outcome]:
+def _run(sources: Sequence[CaseSource], output: Path, split: Split | HoldOut | None, workers: int) -> Iterator[Outcome]:
     if workers == 1:
         yield from (prepare_one(source, output, split) for source in sources)
         return
@@ -99,7 +99,7 @@ def _run(sources: Sequence[Source], output: Path, split: Split | HoldOut | None,
             pool.shutdown(cancel_futures=True)
 
 
-def prepare_one(source: Source, output: Path, split: Split | HoldOut | None) -> Outcome:
+def prepare_one(source: CaseSource, output: Path, split: Split | HoldOut | None) -> Outcome:
     """Prepare one case; see `prepare`."""
     part = split.part_of(source.patient) if split else None
     if split and part is None:

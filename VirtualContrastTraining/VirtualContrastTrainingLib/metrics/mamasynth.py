@@ -43,7 +43,7 @@ DEFINITIONS = definitions(CHALLENGE) | {
 
 
 @dataclass(frozen=True)
-class Case:
+class LesionCase:
     """One pair and, where a network segmented the synthetic image, the mask it found. `pair.pre` is for the AUROC."""
 
     pair: Pair
@@ -87,7 +87,7 @@ def tumor_ssim(real: np.ndarray, synthetic: np.ndarray, tumor: np.ndarray) -> fl
     return float(full[tumor].mean())
 
 
-def gather(cases: Iterable[Case], *, lpips: Lpips | None, z_scored: bool = False) -> Gathered:
+def gather(cases: Iterable[LesionCase], *, lpips: Lpips | None, z_scored: bool = False) -> Gathered:
     """Measure all cases; one that cannot be read gets a sentence. `z_scored`: the images hold z-scores already.
 
     Raises InputError where no case can be read.
@@ -199,7 +199,7 @@ def _load(pair: Pair, z_scored: bool) -> Slices:
     return Slices(real, synthetic, pre, tumor if tumor is not None and tumor.any() else None)
 
 
-def _prediction(case: Case, slices: Slices) -> np.ndarray | None:
+def _prediction(case: LesionCase, slices: Slices) -> np.ndarray | None:
     if case.predicted_mask is None:
         return None
     predicted = _one_slice(read_mask(case.predicted_mask), case.predicted_mask)

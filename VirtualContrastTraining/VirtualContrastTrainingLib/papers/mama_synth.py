@@ -15,7 +15,7 @@ from VirtualContrastLib.events import InputError
 from VirtualContrastLib.metrics.measure import labels
 
 from ..metrics.images import read_mask
-from ..metrics.mamasynth import Case, gather, summarize
+from ..metrics.mamasynth import LesionCase, gather, summarize
 from ..metrics.mamasynth_classifiers import TASKS, write_rows
 from ..metrics.measures import CHALLENGE
 from ..metrics.pairs import Pair, attach
@@ -59,13 +59,13 @@ def write_mama_synth(title: str, pairs: Sequence[Pair], folder: Path, options: T
     ).write(folder)
 
 
-def _cases(pairs: Sequence[Pair], options: TableOptions) -> list[Case]:
+def _cases(pairs: Sequence[Pair], options: TableOptions) -> list[LesionCase]:
     """The pairs, each with the mask of --predicted-masks that has its name."""
     if options.predicted_masks is None:
-        return [Case(pair) for pair in pairs]
+        return [LesionCase(pair) for pair in pairs]
     bare = [replace(pair, breast=None) for pair in pairs]
     masks = [pair.breast for pair in attach(bare, "breast", options.predicted_masks)]
-    return [Case(pair, mask) for pair, mask in zip(pairs, masks, strict=True)]
+    return [LesionCase(pair, mask) for pair, mask in zip(pairs, masks, strict=True)]
 
 
 def _spread(found: dict[str, Any]) -> dict[str, Any]:

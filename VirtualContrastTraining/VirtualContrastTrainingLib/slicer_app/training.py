@@ -17,7 +17,7 @@ PATIENCE_S = 3.0
 """How long the application's end waits for the checkpoint of a run."""
 
 
-class Training:
+class TrainingRunner:
     """Starts commands and tells how they ended. `ended` gets a kind ("train", "phantoms"), an exit code, a sentence."""
 
     def __init__(self, ended: Callable[[str, int, str], None] = lambda kind, code, sentence: None) -> None:

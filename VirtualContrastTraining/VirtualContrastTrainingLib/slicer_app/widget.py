@@ -21,7 +21,7 @@ from . import choices, packages
 from .recipe_list import DEFAULT, RecipeEntry, read_recipe, shipped_recipes
 from .run_folder import RunFolder
 from .run_view import RunView
-from .training import Training
+from .training import TrainingRunner
 
 ERROR_STYLE = "color: #b00020; font-weight: bold;"
 POLL_MS = 500
@@ -30,7 +30,7 @@ POLL_MS = 500
 class Panel:
     """The module's widget and what its controls do. `is_entered` tells whether Slicer shows the module."""
 
-    def __init__(self, training: Training, ui_path: str, is_entered: Callable[[], bool]) -> None:
+    def __init__(self, training: TrainingRunner, ui_path: str, is_entered: Callable[[], bool]) -> None:
         self._observers = Observers()
         self.training, self._is_entered = training, is_entered
         self.missing: list[str] = []

@@ -32,7 +32,7 @@ Recipe = TypeVar("Recipe", bound=DescribedRecipe)
 
 
 @dataclass(frozen=True)
-class Plan:
+class FitPlan:
     """The parts of a recipe that decide the loop. `shuffle`: items in random order, else the data set draws."""
 
     seed: int
@@ -51,7 +51,7 @@ class Training:
     module: L.LightningModule
     train_set: Dataset[Any]
     validation_set: Dataset[Any]
-    plan: Plan
+    plan: FitPlan
     network: nn.Module
 
 
@@ -93,7 +93,7 @@ def fit(
     train_set: Dataset[Any],
     validation_set: Dataset[Any],
     output: Path,
-    plan: Plan,
+    plan: FitPlan,
     options: RunOptions,
     *,
     run: Path | None = None,
@@ -182,7 +182,7 @@ def _is_lost_peer(error: RuntimeError) -> bool:
     return any(sign in text for sign in ("gloo", "nccl", "connection closed by peer", "connection reset", "timed out"))
 
 
-def _trainer(output: Path, plan: Plan, options: RunOptions) -> L.Trainer:
+def _trainer(output: Path, plan: FitPlan, options: RunOptions) -> L.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     processes = options.devices * options.num_nodes
     if processes > 1 and not is_launched():

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from VirtualContrastLib.models.package import InPlane, Inputs, IntensitySpec, Outputs
 from VirtualContrastLib.networks.architectures import Architecture
 from VirtualContrastLib.networks.options import Count, SliceOptions
-from VirtualContrastTrainingLib.training.base import Plan, Training, checked_losses
+from VirtualContrastTrainingLib.training.base import FitPlan, Training, checked_losses
 from VirtualContrastTrainingLib.training.packaging import Packaging, slice_fields
 from VirtualContrastTrainingLib.training.recipe import Checkpoints, DescribedRecipe, Schedule, SliceData
 from VirtualContrastTrainingLib.training.slice_sets import slice_sets
@@ -56,7 +56,7 @@ class Trainer(L.LightningModule):
 
 def prepare(recipe):
     module, s = Trainer(recipe), recipe.schedule
-    plan = Plan(recipe.seed, s.epochs, s.batch_size, "32-true", Checkpoints(), shuffle=s.slices_per_epoch is None)
+    plan = FitPlan(recipe.seed, s.epochs, s.batch_size, "32-true", Checkpoints(), shuffle=s.slices_per_epoch is None)
     return Training(module, *slice_sets(recipe, s.slices_per_epoch), plan, module.network)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from VirtualContrastLib.networks.cyclegan import build_discriminator, build_generator, init_weights
 
 from ...data.mammogram_patches import MammogramPatches, load_breasts
-from ...training.base import Plan, Training, checked_losses
+from ...training.base import FitPlan, Training, checked_losses
 from ...training.samples import Sample
 from .losses import Networks, generator_loss, step_terms
 from .recipe import CycleGANRecipe
@@ -94,7 +94,7 @@ def training_of(recipe: CycleGANRecipe) -> Training:
     train_set = patches(data.train, schedule.iterations_per_epoch * schedule.batch_size, data.flip, recipe.seed)
     validation_set = patches(data.validation, _VALIDATION_PATCHES, 0.0, recipe.seed + 1)
     module = CycleGANTrainer(recipe)
-    plan = Plan(
+    plan = FitPlan(
         recipe.seed, schedule.epochs, schedule.batch_size, recipe.precision, recipe.checkpoints, workers=data.workers
     )
     return Training(module, train_set, validation_set, plan, module.to_high)

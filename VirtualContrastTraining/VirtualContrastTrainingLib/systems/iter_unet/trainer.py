@@ -15,7 +15,7 @@ from VirtualContrastLib.networks.iter_unet import IterUNet, build_series_network
 
 from ...data.memmap import load_cases
 from ...data.patches import PatchSettings, RandomPatches
-from ...training.base import Plan, RunOptions, check_output, checked_losses, fit
+from ...training.base import FitPlan, RunOptions, check_output, checked_losses, fit
 from ...training.packaging import export_state
 from ...training.run_files import WARM_UP
 from ...training.samples import Sample
@@ -167,8 +167,8 @@ def patch_sets(recipe: IterUNetRecipe) -> tuple[RandomPatches, RandomPatches]:
     return train_set, RandomPatches(load_cases(Path(data.validation)), held_out, seed=recipe.seed + 2)
 
 
-def _plan(recipe: IterUNetRecipe, epochs: int, batch_size: int, seed: int) -> Plan:
-    return Plan(seed, epochs, batch_size, recipe.precision, recipe.checkpoints, workers=recipe.data.workers)
+def _plan(recipe: IterUNetRecipe, epochs: int, batch_size: int, seed: int) -> FitPlan:
+    return FitPlan(seed, epochs, batch_size, recipe.precision, recipe.checkpoints, workers=recipe.data.workers)
 
 
 def _rest_of_the_time(options: RunOptions, started: float) -> RunOptions:

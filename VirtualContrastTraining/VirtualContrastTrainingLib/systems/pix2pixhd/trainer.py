@@ -13,7 +13,7 @@ from VirtualContrastLib.models.package import load_package
 from VirtualContrastLib.models.safe_torch_load import load_tensors, without_module_prefix
 from VirtualContrastLib.networks.pix2pixhd import build_discriminator, build_generator, init_weights
 
-from ...training.base import Plan, Training, checked_losses
+from ...training.base import FitPlan, Training, checked_losses
 from ...training.samples import Sample
 from ...training.slice_sets import slice_sets
 from ..cyclegan.image_pool import ImagePool
@@ -213,7 +213,7 @@ def training_of(recipe: Pix2PixHDRecipe) -> Training:
     """The recipe made ready: cases read, networks built from torch's current random state."""
     schedule = recipe.schedule
     module = Pix2PixHDTrainer(recipe)
-    plan = Plan(
+    plan = FitPlan(
         recipe.seed,
         schedule.epochs,
         schedule.batch_size,

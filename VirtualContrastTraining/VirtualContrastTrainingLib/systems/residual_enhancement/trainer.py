@@ -17,7 +17,7 @@ from VirtualContrastLib.networks.residual_enhancement import PHASES, build_resid
 
 from ...data.batches import Item
 from ...data.crops import CropPatient, load_patients
-from ...training.base import Plan, Training, checked_losses
+from ...training.base import FitPlan, Training, checked_losses
 from ...training.samples import Sample
 from .augmentation import HIGHEST, LOWEST, draw_item
 from .losses import enhancement_losses
@@ -148,7 +148,7 @@ def training_of(recipe: ResidualEnhancementRecipe) -> Training:
     seen = [patient for patient in patients if data.fold is None or patient.fold != data.fold]
     module = ResidualEnhancementTrainer(recipe)
     drawn = DrawnCrops(seen, length=schedule.steps * schedule.batch_size, size=data.size, seed=recipe.seed)
-    plan = Plan(
+    plan = FitPlan(
         recipe.seed, schedule.epochs, schedule.batch_size, recipe.precision, recipe.checkpoints, workers=data.workers
     )
     return Training(module, drawn, WholeCrops(held_out), plan, module.average)

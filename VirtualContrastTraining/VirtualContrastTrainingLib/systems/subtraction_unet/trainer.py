@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from VirtualContrastLib.networks.subtraction_unet import build_subtraction_unet
 
-from ...training.base import Plan, Training, checked_losses
+from ...training.base import FitPlan, Training, checked_losses
 from ...training.samples import Sample
 from ...training.slice_sets import slice_sets
 from .losses import subtraction_losses, subtraction_targets
@@ -65,7 +65,7 @@ class SubtractionUNetTrainer(L.LightningModule):
 def training_of(recipe: SubtractionUNetRecipe) -> Training:
     """The recipe made ready: cases read, network built from torch's current random state."""
     module = SubtractionUNetTrainer(recipe)
-    plan = Plan(
+    plan = FitPlan(
         recipe.seed,
         recipe.epochs,
         recipe.batch_size,

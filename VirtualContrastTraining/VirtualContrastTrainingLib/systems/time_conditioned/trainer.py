@@ -13,7 +13,7 @@ from VirtualContrastLib.networks.time_conditioned import build_time_conditioned
 
 from ...data.memmap import load_cases
 from ...data.timed_slices import TimedSlices, TimedSliceSettings
-from ...training.base import Plan, Training, checked_losses
+from ...training.base import FitPlan, Training, checked_losses
 from ...training.samples import Sample
 from .losses import series_losses
 from .recipe import TimeConditionedRecipe
@@ -87,7 +87,7 @@ def training_of(recipe: TimeConditionedRecipe) -> Training:
     """The recipe made ready: cases read, network built from torch's current random state."""
     module = TimeConditionedTrainer(recipe)
     schedule = recipe.schedule
-    plan = Plan(
+    plan = FitPlan(
         recipe.seed,
         schedule.epochs,
         schedule.batch_size,
