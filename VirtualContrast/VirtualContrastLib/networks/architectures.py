@@ -116,6 +116,11 @@ _BUILT_IN = (
         synthesizer="synthesis.study_synthesizer:enhancement",
     ),
     Architecture(
+        "onnx",
+        options="networks.options:OnnxOptions",
+        build="networks.onnx_network:build_onnx",
+    ),
+    Architecture(
         "iter_unet",
         options="networks.options:VolumetricOptions",
         build="networks.iter_unet:build_of_card",

@@ -66,6 +66,20 @@ class SliceOptions(Options):
         return 64
 
 
+class OnnxOptions(SliceOptions):
+    """An ONNX file: its channels, its size, and how often it halves rows and columns."""
+
+    label: ClassVar[str] = "ONNX"
+    output_nc: Count
+    size_bytes: int = Field(ge=1, le=2**31 - 1, strict=True)
+    downsamplings: int = Field(default=0, ge=0, le=10, strict=True)
+
+    @property
+    def halvings(self) -> int:
+        """As exported."""
+        return self.downsamplings
+
+
 class Pix2PixHDOptions(SliceOptions):
     """A pix2pixHD generator; names and defaults are those of NVIDIA's release."""
 
