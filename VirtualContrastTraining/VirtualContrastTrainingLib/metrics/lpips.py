@@ -1,7 +1,8 @@
 """LPIPS (Zhang et al. 2018, AlexNet, version 0.1) without torchvision: five convolutions, five linear heads.
 
 The backbone is torchvision's `alexnet-owt-7be5be79.pth` (244 MB), given by path, found in
-`$TORCH_HOME/hub/checkpoints`, or downloaded where asked for. The linear heads come with torchmetrics.
+`$TORCH_HOME/hub/checkpoints`, or downloaded where asked for; else the same convolutions (10 MB) that
+`virtual-contrast-training weights lpips` fetched. The linear heads come with torchmetrics.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.files import sha256_of
 
+from . import lpips_weights
 from .weights import ALEXNET, DOWNLOAD, cached, fetched, hub_checkpoints
 
 if TYPE_CHECKING:
@@ -97,7 +99,7 @@ def load_lpips(backbone: Path | None = None, *, device: str = "cpu") -> Lpips:
         if found != (outputs, inputs, kernel, kernel):
             raise InputError(f"{path} is not torchvision's AlexNet: features.{index}.weight has shape {found}.")
     model = Lpips(weights, load_state(_heads_file()), device)
-    if not sha256_of(path).startswith(ALEXNET.sha256_start):
+    if path != lpips_weights.ALEXNET.path and not sha256_of(path).startswith(ALEXNET.sha256_start):
         model.note = "LPIPS used AlexNet weights that are not torchvision's (SHA-256 does not begin with 7be5be79)."
     return model
 
@@ -108,10 +110,13 @@ def _backbone_file(given: Path | None) -> Path:
             raise InputError(f"There is no weight file {given}; give torchvision's {ALEXNET.name}, or 'download'.")
         return given
     path = fetched(ALEXNET) if given is not None else cached(ALEXNET)
+    if path is None and lpips_weights.ALEXNET.path.is_file():
+        return lpips_weights.ALEXNET.path
     if path is None:
         raise InputError(
-            f"LPIPS needs torchvision's AlexNet weights: put {ALEXNET.name} at {hub_checkpoints() / ALEXNET.name}, or "
-            "name the file with --alexnet (--alexnet download fetches it)."
+            "LPIPS needs AlexNet's weights: fetch them with 'virtual-contrast-training weights lpips' (64 MB), put "
+            f"torchvision's {ALEXNET.name} at {hub_checkpoints() / ALEXNET.name}, or name the file with --alexnet "
+            "(--alexnet download fetches it)."
         )
     return path
 
