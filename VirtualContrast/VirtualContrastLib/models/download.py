@@ -21,7 +21,7 @@ from .package import ModelPackage, cache_dir, load_package
 CHUNK_BYTES = 2**18
 MAX_PACKAGE_BYTES = 16 * 2**30
 """No package is larger; a server that does not tell a size is left when it has sent as much."""
-_TRANSIENT = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError)
+TRANSIENT = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError)
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,19 @@ class _Interrupted(Exception):  # noqa: N818  (not an error of its own: the next
     """The connection ended before all bytes came."""
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Bytes to fetch: of which model, from where, how many (None: unknown).
+
+    `problem` tells what is wrong with a file, None where it is right.
+    """
+
+    name: str
+    urls: tuple[str, ...]
+    size_bytes: int | None
+    problem: Callable[[Path], str | None]
+
+
 def download(entry: CatalogEntry, events: Events, *, policy: Policy | None = None) -> ModelPackage:
     """Fetch, check and unpack the package of `entry` into the user's cache, and return it.
 
@@ -51,13 +64,15 @@ def download(entry: CatalogEntry, events: Events, *, policy: Policy | None = Non
     VirtualContrastError where no mirror delivers, CancelledError between two chunks.
     """
     policy = policy or Policy()
-    if entry.sha256 is None:
+    sha256 = entry.sha256
+    if sha256 is None:
         raise InputError(
             f"The model '{entry.id}' has no SHA-256 in the catalog, so it is not downloaded. {entry.manual_import}"
         )
     archive = cache_dir() / "downloads" / f"{entry.id}-{entry.sha256[:12]}.zip"
     if not (archive.is_file() and sha256_of(archive) == entry.sha256):
-        _fetch_from_mirrors(entry, archive, events, policy)
+        wanted = Wanted(entry.id, tuple(entry.urls), entry.size_bytes, lambda path: _sha256_problem(path, sha256))
+        fetch_from_mirrors(wanted, archive, events, policy)
     package = _install(entry, archive)
     shutil.rmtree(cache_dir() / "packages" / entry.sha256, ignore_errors=True)
     archive.unlink()  # the zip has done its work
@@ -76,35 +91,40 @@ def _install(entry: CatalogEntry, archive: Path) -> ModelPackage:
     return ModelPackage(package.card, folder)
 
 
-def _fetch_from_mirrors(entry: CatalogEntry, archive: Path, events: Events, policy: Policy) -> None:
-    """Bring the bytes of `entry` to `archive` from the first mirror that delivers them right."""
+def fetch_from_mirrors(wanted: Wanted, archive: Path, events: Events, policy: Policy) -> None:
+    """Bring the bytes of `wanted` to `archive` from the first mirror that delivers them right."""
     archive.parent.mkdir(parents=True, exist_ok=True)
     free = free_bytes(archive.parent)
-    if entry.size_bytes is not None and free < 2 * entry.size_bytes:
+    if wanted.size_bytes is not None and free < 2 * wanted.size_bytes:
         raise InputError(
-            f"{archive.parent} has {free >> 20} MiB free; the model '{entry.id}' needs {entry.size_bytes >> 19} MiB."
+            f"{archive.parent} has {free >> 20} MiB free; the model '{wanted.name}' needs "
+            f"{wanted.size_bytes >> 19} MiB."
         )
     problems, refused = [], True
     part = archive.with_suffix(".zip.part")
-    for url in entry.urls:
+    for url in wanted.urls:
         try:
-            problem = _fetch_with_retries(url, part, entry, events, policy)
+            problem = _fetch_with_retries(url, part, wanted, events, policy)
             refused = False
         except InputError as error:  # of this address alone, or of one that it redirects to
             problem = str(error).rstrip(".")
         if problem is None:
-            found = sha256_of(part)
-            if found == entry.sha256:
+            problem = wanted.problem(part)
+            if problem is None:
                 part.replace(archive)
                 return
             part.unlink()
-            problem = f"SHA-256 differs ({found[:12]}...)"
         problems.append(f"{urlsplit(url).netloc}: {problem}")
     kind = InputError if refused else VirtualContrastError
-    raise kind(f"The model '{entry.id}' could not be downloaded: {'; '.join(problems)}.")
+    raise kind(f"The model '{wanted.name}' could not be downloaded: {'; '.join(problems)}.")
 
 
-def _fetch_with_retries(url: str, part: Path, entry: CatalogEntry, events: Events, policy: Policy) -> str | None:
+def _sha256_problem(path: Path, sha256: str) -> str | None:
+    found = sha256_of(path)
+    return None if found == sha256 else f"SHA-256 differs ({found[:12]}...)"
+
+
+def _fetch_with_retries(url: str, part: Path, wanted: Wanted, events: Events, policy: Policy) -> str | None:
     """Fill `part` from `url`; None when all bytes came, else the last problem in a few words."""
     problem = ""
     for attempt in range(policy.attempts):
@@ -112,7 +132,7 @@ def _fetch_with_retries(url: str, part: Path, entry: CatalogEntry, events: Event
         if attempt:
             policy.sleep(policy.first_wait_s * 2 ** (attempt - 1))
         try:
-            _fetch(url, part, entry, events, policy)
+            _fetch(url, part, wanted, events, policy)
             return None
         except urllib.error.HTTPError as error:
             problem = f"HTTP {error.code} {error.reason}"
@@ -120,7 +140,7 @@ def _fetch_with_retries(url: str, part: Path, entry: CatalogEntry, events: Event
                 part.unlink(missing_ok=True)
             elif error.code < 500 and error.code not in (408, 429):
                 return problem
-        except (*_TRANSIENT, _Interrupted) as error:
+        except (*TRANSIENT, _Interrupted) as error:
             problem = str(getattr(error, "reason", error)) or type(error).__name__
         except (_TooLarge, ValueError) as error:  # ValueError: an address that is none
             return str(error)
@@ -136,14 +156,14 @@ def _fetch(url: str, part: Path, entry: CatalogEntry, events: Events, policy: Po
     """One transfer, appended to `part` when the server takes up where the last one ended."""
     start = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
-    with _open(request, policy) as response:
+    with open_url(request, policy) as response:
         resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
         if resumed and not (response.headers.get("Content-Range") or "").startswith(f"bytes {start}-"):
             part.unlink(missing_ok=True)
             raise _Interrupted("the server answered with another range")
         done = start if resumed else 0
         length = response.headers.get("Content-Length") or ""
-        total = entry.size_bytes or (done + int(length) if length.isascii() and length.isdigit() else None)
+        total = wanted.size_bytes or (done + int(length) if length.isascii() and length.isdigit() else None)
         most = total if total is not None else _most_bytes(part)
         if most > _most_bytes(part):
             raise _TooLarge(f"{most >> 20} MiB were announced, more than there is room for")
@@ -159,7 +179,7 @@ def _fetch(url: str, part: Path, entry: CatalogEntry, events: Events, policy: Po
         raise _Interrupted(f"the connection ended after {done} of {total} bytes")
 
 
-def _open(request: urllib.request.Request, policy: Policy) -> Any:
+def open_url(request: urllib.request.Request, policy: Policy) -> Any:
     """Open a request, refusing any scheme outside the policy, redirects included."""
     _check_scheme(request.full_url, policy)
 
