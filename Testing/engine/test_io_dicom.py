@@ -260,7 +260,8 @@ def test_a_header_that_looks_post_contrast_or_unsuppressed_is_warned_of(tmp_path
     def warnings_of(**tags):
         shutil.rmtree(tmp_path / "s", ignore_errors=True)
         MrSeries(oblique_image(), **{"description": "ax t1 fs pre"} | tags).write(tmp_path / "s")
-        return " ".join(load(tmp_path / "s").contrast_warnings)
+        loaded = load(tmp_path / "s")
+        return " ".join((*loaded.refusals, *loaded.contrast_warnings))
 
     assert warnings_of() == ""
     assert "contrast agent" in warnings_of(ContrastBolusAgent="Gadovist")

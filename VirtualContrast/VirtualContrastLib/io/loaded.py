@@ -22,7 +22,7 @@ class Loaded:
 
     `clocks` maps a clock's name to this volume's time on it in seconds, most trusted first; two volumes can
     be compared on a clock both have. `warnings` hold for any use, `contrast_warnings` only for a pre-contrast
-    input, `notes` say what of a folder was left out. Gray values of two volumes that have a `unit` compare after
+    input, and `refusals` say why it can be none; `notes` say what of a folder was left out. Gray values of two volumes that have a `unit` compare after
     division by it (Philips). `headers`: see `study.Source`.
     """
 
@@ -33,6 +33,7 @@ class Loaded:
     has_geometry: bool = True
     warnings: tuple[str, ...] = ()
     contrast_warnings: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
     clocks: Mapping[str, float] = field(default_factory=dict)
     headers: tuple[Any, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()

@@ -42,6 +42,7 @@ def read_study(
     pixel_spacing_mm: float | None = None,
     expected: str | None = None,
     series: Sequence[str] = (),
+    force: bool = True,
     events: Events | None = None,
 ) -> Study:
     """Read a pre-contrast volume and the real post-contrast phases given with it, in order.
@@ -50,13 +51,15 @@ def read_study(
     injection, one per real phase, increasing) where given, else their distance to the pre-contrast phase by
     DICOM trigger, acquisition or content time or by the frame times of a NRRD series, else None.
     `pixel_spacing_mm` gives a picture its millimeters. `expected` is the modality that the model reads, "MR" or "MG",
-    see `gate.check_volume`; None takes both. `series` chooses among the series of DICOM folders by number. Raises
-    InputError with one sentence where something cannot be used; warns through `events`.
+    see `gate.check_volume`; None takes both. `series` chooses among the series of DICOM folders by number.
+    Without `force` a series that is no breast MRI by its header is refused. Raises InputError with one sentence where something cannot be used; warns through `events`.
     """
     events = events or Events()
     _check_times(times_s, len(real))
     loaded, source = _of_study(pre, pixel_spacing_mm, events, expected, series)
-    for warning in loaded.contrast_warnings:
+    if loaded.refusals and not force:
+        raise InputError(f"{loaded.refusals[0]} Synthesize all the same with --force.")
+    for warning in (*loaded.refusals, *loaded.contrast_warnings):
         events.warn(warning)
     phases, sources, zeros = [], [], []
     for number, spec in enumerate(real, start=1):

@@ -1,4 +1,4 @@
-"""What a DICOM header tells of contrast agent, fat suppression and weighting: grounds for a warning."""
+"""What a DICOM header tells of body part, contrast agent, fat suppression and weighting: grounds to refuse or warn."""
 
 from __future__ import annotations
 
@@ -18,12 +18,27 @@ _OTHER_SEQUENCES = {"EP", "SE"}
 _OTHER_WORDS = re.compile(r"(?<![a-z])(t2|flair|dwi|adc|diff\w*|mp-?rage|tirm|locali[sz]er|scout)(?![a-z])", re.I)
 
 
+def refusals(header: SeriesHeader, name: str) -> list[str]:
+    """Why a series cannot be a breast MRI before contrast by its header, as sentences; often nothing is told."""
+    if header.modality != "MR":
+        return []
+    hints, found = header.hints, []
+    if hints["body part"] and not _BREAST_WORDS.search(hints["body part"]):
+        found.append(f"{name} names the body part {hints['body part']} in its header; the models read breasts.")
+    if "SUB" in hints["image type"]:
+        found.append(f"{name} is a subtraction by its image type, not an acquired image.")
+    if _over(hints["echo time"], 20.0) or _over(hints["b value"], 0.0):
+        found.append(
+            f"{name} is not T1-weighted by its header "
+            f"(echo time {hints['echo time'] or '?'} ms or diffusion weighting)."
+        )
+    return found
+
+
 def contrast_warnings(header: SeriesHeader, name: str) -> list[str]:
     """What in a header speaks against a fat-suppressed T1-weighted image before contrast, as sentences."""
     hints, description = header.hints, header.description
     found = []
-    if hints["body part"] and not _BREAST_WORDS.search(hints["body part"]):
-        found.append(f"{name} names the body part {hints['body part']} in its header; the models read breasts.")
     if header.modality == "MR" and (_OTHER_SEQUENCES & set(hints["sequence"].upper().split())):
         found.append(f"{name} is no gradient-echo image by its header (sequence {hints['sequence']}).")
     elif _OTHER_WORDS.search(header.description):
@@ -35,11 +50,6 @@ def contrast_warnings(header: SeriesHeader, name: str) -> list[str]:
     suppressed = "FS" in hints["scan options"].split() or _SUPPRESSION_WORDS.search(description)
     if header.modality == "MR" and not suppressed and (hints["scan options"] or hints["suppression"] == "NONE"):
         found.append(f"{name} does not tell of fat suppression in its header, which the models expect.")
-    if _over(hints["echo time"], 20.0) or _over(hints["b value"], 0.0):
-        found.append(
-            f"{name} is not T1-weighted by its header "
-            f"(echo time {hints['echo time'] or '?'} ms or diffusion weighting)."
-        )
     if hints["synthetic"].upper() == "YES":
         found.append(f"{name} is marked as synthetic data in its header.")
     if header.photometric == "MONOCHROME1":
@@ -59,7 +69,7 @@ def mammogram_warnings(header: SeriesHeader, name: str) -> list[str]:
 
 def _looks_enhanced(header: SeriesHeader) -> bool:
     described = _POST_WORDS.search(header.description) and not _PRE_WORDS.search(header.description)
-    return bool(described) or "SUB" in header.hints["image type"]
+    return bool(described)
 
 
 def _over(text: str, limit: float) -> bool:

@@ -17,7 +17,7 @@ from ..validation import MODALITIES
 from .headers import DicomFrame, SeriesHeader, header_of, is_dicom, read_headers
 from .phases import DicomPhase, directions, placed_as, slice_normal
 from .pixels import decode
-from .plausibility import contrast_warnings, mammogram_warnings
+from .plausibility import contrast_warnings, mammogram_warnings, refusals
 from .series_record import DicomSeries, listed, shorten
 from .study_folder import Examination, choose_series, examination
 
@@ -139,6 +139,7 @@ def read(path: Path, index: int | None, wanted: Sequence[str] = ()) -> Loaded:
         modality=header.modality,
         warnings=tuple(warnings),
         contrast_warnings=tuple(contrast_warnings(header, path.name)),
+        refusals=tuple(refusals(header, path.name)),
         clocks=times,
         notes=found.notes,
         unit=phase.frames[0].unit,
