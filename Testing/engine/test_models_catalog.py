@@ -48,10 +48,10 @@ def test_the_shipped_catalog_and_a_card_follow_the_published_schemas():
         jsonschema.validate({"id": "x"}, written["model.schema.json"])
 
 
-def test_the_catalog_names_a_default_of_each_kind_and_the_published_network():
+def test_the_catalog_names_defaults_for_phantoms_and_the_published_network():
     found = load_catalog()
-    assert found.default_id("synthesis") == "phantom-joint-p1-p3"
-    assert found.default_id("segmentation") == "phantom-lesion-nnunet"
+    assert found.default_id("synthesis", phantom=True) == "phantom-joint-p1-p3"
+    assert found.default_id("segmentation", phantom=True) == "phantom-lesion-nnunet"
     published = found.find("medigan-00023-pix2pixhd")
     assert published.sha256 is None
     assert all(url.startswith("https://zenodo.org/records/102") for url in published.urls)
@@ -148,7 +148,7 @@ def test_only_models_of_the_cache_are_removed(places):
         ({"urls": []}, "needs urls"),
         ({"manual_import": None}, "needs manual_import"),
         ({"sha256": "short"}, "pattern"),
-        ({"default": True}, "at most one default"),
+        ({"default_for_phantoms": True}, "at most one default"),
         ({"id": "phantom-joint-p1-p3"}, "unique"),
     ],
 )

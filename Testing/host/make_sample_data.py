@@ -18,6 +18,7 @@ MAX_BYTES = 1_500_000
 
 def write_phantom(path: Path) -> np.ndarray:
     """Write the pre-contrast volume and return its voxels [k, j, i]."""
+    from VirtualContrastLib.io.phantom_mark import marked
     from VirtualContrastTrainingLib.data.phantom import make_phantom
 
     image = make_phantom(SEED).images[0]
@@ -26,7 +27,7 @@ def write_phantom(path: Path) -> np.ndarray:
     writer.SetFileName(str(path))
     writer.UseCompressionOn()
     writer.SetCompressionLevel(9)
-    writer.Execute(image)
+    writer.Execute(marked(image))
     if path.stat().st_size > MAX_BYTES:
         raise SystemExit(f"{path} is larger than {MAX_BYTES} bytes; packages must stay small")
     return sitk.GetArrayFromImage(image)

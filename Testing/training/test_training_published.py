@@ -11,7 +11,6 @@ from VirtualContrastLib.networks.pix2pixhd import build_discriminator, build_gen
 from VirtualContrastTrainingLib.cli import main
 from VirtualContrastTrainingLib.data.cases import Case, load_case
 from VirtualContrastTrainingLib.data.memmap import load_cases
-from VirtualContrastTrainingLib.data.published_size import as_published, shrink_by_area
 from VirtualContrastTrainingLib.data.slices import RandomSlices, SliceStyle
 from VirtualContrastTrainingLib.systems.cyclegan.image_pool import ImagePool
 from VirtualContrastTrainingLib.systems.pix2pixhd import vgg
@@ -47,7 +46,8 @@ def test_recipes_hold_the_published_numbers(name, batch, channels, source):
     assert recipe.inputs.channel_offsets == [0, 0, 0]
     assert (recipe.losses.lambda_feat, recipe.losses.lambda_gan, recipe.losses.lambda_l1) == (10, 1, 0)
     assert (recipe.losses.pool_size, recipe.losses.vgg_weights) == (0, "download")
-    assert (recipe.data.size, recipe.data.target_scale) == (512, "own")
+    assert (recipe.in_plane.policy, recipe.in_plane.spacing_mm, recipe.in_plane.size) == ("square", 1.0, 512)
+    assert recipe.data.target_scale == "own"
     with torch.device("meta"):
         generator, discriminator = build_generator(recipe.generator), build_discriminator(recipe.discriminator)
     # Parameters of the released networks as measured: global generator, local enhancer, discriminator.
@@ -110,25 +110,8 @@ def test_the_quarter_turn_comes_half_of_the_time_and_turns_all_pictures_alike():
         for name, image in before.items():
             assert torch.equal(after[name], torch.rot90(image, 1, (1, 2)) if seen[-1] else image)
     assert 30 < sum(seen) < 70
-    with pytest.raises(InputError, match=r"set data\.size"):
-        load_recipe(f"{SINGLE}-paper", ["data.size=null"])
-
-
-def test_published_size_goes_over_millimeters_to_the_square():
-    assert as_published(np.ones((3, 40, 60), np.float32), (0.5, 0.7), 1.0, 64).shape == (3, 64, 64)
-    assert as_published(np.ones((3, 40, 60), np.float32), (0.5, 0.7), 1.0, None).shape == (3, 20, 42)
-    constant = as_published(np.full((1, 37, 53), 7.0, np.float32), (0.7, 0.6), 1.0, 48)
-    assert np.allclose(constant, 7.0, atol=1e-5)
-    untouched = np.arange(12, dtype=np.float32).reshape(1, 3, 4)
-    assert np.array_equal(as_published(untouched, (1.0, 1.0), None, None), untouched)
-
-
-def test_shrinking_by_area_is_the_mean_of_what_is_covered():
-    image = np.random.default_rng(0).random((2, 12, 20)).astype(np.float32)
-    assert np.allclose(shrink_by_area(image, (4, 5)), image.reshape(2, 4, 3, 5, 4).mean(axis=(2, 4)), atol=1e-6)
-    # Three pixels on two: each new one covers one and a half.
-    row = np.array([[[3.0, 6.0, 9.0]]], np.float32)
-    assert np.allclose(shrink_by_area(row, (1, 2)), [[[4.0, 8.0]]])
+    with pytest.raises(InputError, match=r"set in_plane\.policy"):
+        load_recipe(f"{SINGLE}-paper", ["in_plane.policy=native", "in_plane.size=null"])
 
 
 def test_the_image_pool_is_off_as_published_and_otherwise_shows_earlier_images():
@@ -176,7 +159,7 @@ SMALL = [
     "generator.n_blocks_global=1",
     "generator.n_downsample_global=2",
     "discriminator.ndf=4",
-    "data.size=32",
+    "in_plane.size=32",
     "data.workers=0",
     "data.copies=null",
     "losses.vgg_weights=null",

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 import torch
 from torch.utils.data import default_collate
 from VirtualContrastLib.events import Events, InputError
-from VirtualContrastLib.models.card import IntensitySpec
+from VirtualContrastLib.models.card import InPlane, IntensitySpec
 from VirtualContrastLib.models.package import load_package
 from VirtualContrastLib.synthesis.device import DeviceChoice
 from VirtualContrastLib.synthesis.time_conditioned import TimeConditionedSynthesizer
@@ -152,7 +152,14 @@ def test_phases_of_unknown_time_are_not_used_and_cases_without_any_other_are_tol
 
 
 def test_slices_are_resampled_as_the_engine_does_and_brought_to_one_size():
-    item = slices_of(a_case([0, 90]), pixel_mm=2.0, side=16, phases_per_slice=1, lesion_share=1.0, flip=0.0)[0]
+    item = slices_of(
+        a_case([0, 90]),
+        in_plane=InPlane(policy="resample", spacing_mm=2.0),
+        side=16,
+        phases_per_slice=1,
+        lesion_share=1.0,
+        flip=0.0,
+    )[0]
     assert item["source"].shape == (3, 16, 16)
     assert item["target"].shape == (1, 16, 16)
     rows = (item["source"][1] > -1).any(dim=1)  # 20 x 24 pixels of 1 mm are 10 x 12 of 2 mm, black around them

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import SimpleITK as sitk
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+PHANTOM_KEY, PHANTOM_VALUE = "VirtualContrastPhantom", "simulated"
+"""Key and value in the files of simulated phantoms, by which models of phantoms may be chosen (`io.phantom_mark`)."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ _COMMANDS = (
     "segment",
     "patients",
     "phantom_quality",
+    "weights",
+    "gate",
 )
 
 

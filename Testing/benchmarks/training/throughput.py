@@ -210,7 +210,7 @@ def _compare(title: str, ways: dict[str, Callable[[], float]], rounds: int) -> N
 
 
 def _recipe(args: argparse.Namespace, cases: Path) -> Pix2PixHDRecipe:
-    size = [f"data.size={args.size}"] if args.size else []
+    size = [f"in_plane.size={args.size}", "in_plane.policy=square"] if args.size else []
     recipe = load_recipe(
         "phantom-joint-p1-p3",
         [

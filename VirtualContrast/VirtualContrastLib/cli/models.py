@@ -34,13 +34,14 @@ def _add_import(actions: Any) -> None:
         actions, "import", _import, "make a model package from a checkpoint, a package folder or a zip"
     )
     add = parser.add_argument
-    add("source", metavar="SOURCE", help="pix2pixHD *_net_G.pth, nnU-Net result folder, package folder or zip")
+    add("source", metavar="SOURCE", help="*_net_G.pth, ONNX file, nnU-Net result folder, package folder or zip")
     add("--id", help="id of the new model (default: the file's name)")
     add("--title", default="", help="one line that says what it is")
     add("--layout", choices=("single", "joint"), default="single", help="pix2pixHD: one phase, or phases n..1")
     add("--times", metavar="S", nargs="+", type=float, help="pix2pixHD: seconds after injection of its phases")
     add("--spacing", metavar="MM", type=float, help="pix2pixHD: pixel size the network was trained on")
-    add("--config", metavar="JSON", help="pix2pixHD: generator options; nnU-Net: options of the segmentation")
+    add("--square", metavar="N", type=int, help="pix2pixHD: trained on N x N pixels, after --spacing where given")
+    add("--config", metavar="JSON", help="pix2pixHD, nnU-Net: options; ONNX: parts of the card")
     add("--channels", metavar="NAME", nargs="+", help="nnU-Net: pre, phase_N or subtraction_N for each channel")
     add(
         "--license",
@@ -73,13 +74,14 @@ def _show(arguments: argparse.Namespace, reporter: Reporter, events: Events) -> 
 def _download(arguments: argparse.Namespace, reporter: Reporter, events: Events) -> ExitCode:
     from ..models.catalog import load_catalog
     from ..models.download import download
+    from ..models.published_record import download_published
 
     entry = load_catalog().find(arguments.model)
     if entry is None:
         raise InputError(f"The catalog has no model '{arguments.model}'; see virtual-contrast models list.")
     if entry.source == "embedded":
         raise InputError(f"The model '{entry.id}' is part of the software and needs no download.")
-    package = download(entry, events)
+    package = download_published(entry, events) if entry.record is not None else download(entry, events)
     reporter.done(f"Installed {entry.id} in {package.folder}", out=str(package.folder))
     return ExitCode.DONE
 
@@ -113,6 +115,7 @@ def _import(arguments: argparse.Namespace, reporter: Reporter, events: Events) -
         layout=arguments.layout,
         times_s=arguments.times,
         spacing_mm=arguments.spacing,
+        square=arguments.square,
         config=_json(arguments.config),
         channels=arguments.channels,
     )

@@ -22,8 +22,8 @@ class Loaded:
 
     `clocks` maps a clock's name to this volume's time on it in seconds, most trusted first; two volumes can
     be compared on a clock both have. `warnings` hold for any use, `contrast_warnings` only for a pre-contrast
-    input, and `refusals` say why it can be none; `notes` say what of a folder was left out. Gray values of two volumes that have a `unit` compare after
-    division by it (Philips). `headers`: see `study.Source`.
+    input, `refusals` say why it can be none; `notes` say what of a folder was left out. Gray values of two volumes
+    that have a `unit` compare after division by it (Philips). `headers`: see `study.Source`.
     """
 
     image: sitk.Image

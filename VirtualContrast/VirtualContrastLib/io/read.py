@@ -52,7 +52,8 @@ def read_study(
     DICOM trigger, acquisition or content time or by the frame times of a NRRD series, else None.
     `pixel_spacing_mm` gives a picture its millimeters. `expected` is the modality that the model reads, "MR" or "MG",
     see `gate.check_volume`; None takes both. `series` chooses among the series of DICOM folders by number.
-    Without `force` a series that is no breast MRI by its header is refused. Raises InputError with one sentence where something cannot be used; warns through `events`.
+    Without `force` a series that is no breast MRI by its header is refused. Raises InputError with one sentence where
+    something cannot be used; warns through `events`.
     """
     events = events or Events()
     _check_times(times_s, len(real))

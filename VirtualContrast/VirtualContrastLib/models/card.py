@@ -137,17 +137,28 @@ class IntensitySpec(_Strict):
 
 
 class InPlane(_Strict):
-    """Pixels the network sees: the volume's own (`native`) or of `spacing_mm` (`resample`), then padded."""
+    """Pixels the network sees in training and in synthesis (`synthesis.network_grid`), then padded.
 
-    policy: Literal["native", "resample"] = "native"
+    `policy`: `native` are the volume's own. `resample`: pixels of `spacing_mm`. `square`: as in the published
+    preparation, pixels of `spacing_mm` by area (no such step where it is left out), then `size` x `size` by cubic
+    interpolation. `trained_mm`: smallest and largest pixel of the training data; synthesis warns far outside.
+    """
+
+    policy: Literal["native", "resample", "square"] = "native"
     spacing_mm: float | None = Field(default=None, gt=0)
+    size: int | None = Field(default=None, ge=16)
+    trained_mm: tuple[float, float] | None = None
     pad_multiple: int = Field(default=16, ge=1)
     pad_mode: Literal["reflect", "constant"] = "reflect"
 
     @model_validator(mode="after")
-    def _resampling_needs_a_spacing(self) -> Self:
+    def _parts_of_the_policy(self) -> Self:
         if self.policy == "resample" and self.spacing_mm is None:
             raise ValueError("the policy 'resample' needs spacing_mm")
+        if (self.policy == "square") != (self.size is not None):
+            raise ValueError("size goes with the policy 'square', which needs it")
+        if self.trained_mm is not None and not 0 < self.trained_mm[0] <= self.trained_mm[1]:
+            raise ValueError("trained_mm must be the smallest and the largest pixel, above 0")
         return self
 
 
@@ -158,6 +169,63 @@ class Metric(_Strict):
     value: float
     definition: str
     data: str
+
+
+class GateKind(_Strict):
+    """A known kind of wrong input: the direction in which its numbers differ from those of the training images.
+
+    A study whose projection on `weights` is beyond `limit`, seen from the `middle` of training studies, looks like it.
+    """
+
+    name: str
+    weights: list[float]
+    middle: float
+    limit: float
+
+
+class GateStatistics(_Strict):
+    """What the training images look like, in the numbers of `synthesis.gate`: mean and inverse covariance.
+
+    A study whose distance is above `limit` is unlike them. `kinds`: wrong inputs that are known. `data` tells which
+    images were measured.
+    """
+
+    mean: list[float] = Field(min_length=1)
+    precision: list[list[float]]
+    limit: float = Field(gt=0)
+    kinds: list[GateKind] = Field(default_factory=list)
+    data: str
+
+    @model_validator(mode="after")
+    def _square(self) -> Self:
+        if any(len(row) != len(self.mean) for row in self.precision) or len(self.precision) != len(self.mean):
+            raise ValueError("precision must have a row and a column for each number of mean")
+        if any(len(kind.weights) != len(self.mean) or kind.limit <= kind.middle for kind in self.kinds):
+            raise ValueError("kinds must have a weight for each number of mean, and a limit above the middle")
+        return self
+
+
+class LesionFinder(_Strict):
+    """What finds lesions on the phases that this model makes, and how well it did.
+
+    `finder`: "threshold" or the id of a segmentation model. `settings`: of the threshold rule
+    (`lesions.threshold.ThresholdSettings`) where they are not its own. `sensitivity`: share of the known lesions that
+    were found; `false_positives`: others a case; `data`: in which cases, `definition`: what counts as found.
+    """
+
+    finder: str
+    settings: dict[str, float] = Field(default_factory=dict)
+    sensitivity: float = Field(ge=0, le=1)
+    false_positives: float = Field(ge=0)
+    definition: str
+    data: str
+
+    def sentence(self) -> str:
+        """What a reader of the lesions must know."""
+        return (
+            f"Lesions on synthetic phases: {100 * self.sensitivity:.0f} % of the known ones were found, with "
+            f"{self.false_positives:.1f} false ones a case ({self.data}; {self.definition})."
+        )
 
 
 class ModelCard(_Strict):
@@ -179,6 +247,8 @@ class ModelCard(_Strict):
     training: dict[str, Any] = Field(default_factory=dict)
     metrics: list[Metric] = Field(default_factory=list)
     calibration: Calibration | None = None
+    lesion_finder: LesionFinder | None = None
+    gate: GateStatistics | None = None
     trained_on_phantoms: bool
     license: str = Field(validation_alias=AliasChoices("license", "licence"))
     """Terms of use; `licence` is how cards before version 0.2.0 spell it."""

@@ -35,11 +35,33 @@ __all__ = [
 Kind = Literal["synthesis", "segmentation"]
 
 
+class PublishedRecord(BaseModel):
+    """A public record that holds a checkpoint, for `models.published_record`.
+
+    `api`: addresses of the records' metadata, tried in order; `files`: the checkpoint's name in each. `layout` as in
+    `import_checkpoint.import_pix2pixhd`; `size`: side of the square pictures that the network was trained on.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    api: list[str] = Field(min_length=1)
+    files: list[str]
+    layout: Literal["single", "joint"] = "single"
+    size: int = Field(ge=16)
+
+    @model_validator(mode="after")
+    def _a_file_each(self) -> Self:
+        if len(self.files) != len(self.api):
+            raise ValueError("files must name one file for each address in api")
+        return self
+
+
 class CatalogEntry(BaseModel):
     """One model of the catalog.
 
     `embedded` models lie in Resources/Models/<id>. `download` models have mirrors in `urls` (https); without
-    `sha256` they cannot be downloaded by this software, and `manual_import` tells how to bring them in.
+    `sha256` or the public `record` they cannot be downloaded; `manual_import` tells how to bring them in. `default`:
+    taken for a study where no model is named; `default_for_phantoms`: for files with the phantom writer's mark alone.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -50,9 +72,11 @@ class CatalogEntry(BaseModel):
     description: str
     source: Literal["embedded", "download"]
     default: bool = False
+    default_for_phantoms: bool = False
     urls: list[str] = Field(default_factory=list)
     size_bytes: int | None = Field(default=None, gt=0)
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    record: PublishedRecord | None = None
     manual_import: str | None = None
     license: str = Field(validation_alias=AliasChoices("license", "licence"))
     citation: str = ""
@@ -77,18 +101,20 @@ class Catalog(BaseModel):
     @model_validator(mode="after")
     def _ids_and_defaults_are_unique(self) -> Self:
         ids = [entry.id for entry in self.models]
-        defaults = [entry.kind for entry in self.models if entry.default]
+        defaults = [(entry.kind, "studies") for entry in self.models if entry.default]
+        defaults += [(entry.kind, "phantoms") for entry in self.models if entry.default_for_phantoms]
         if len(ids) != len(set(ids)) or len(defaults) != len(set(defaults)):
-            raise ValueError("ids must be unique, with at most one default a kind")
+            raise ValueError("ids must be unique, with at most one default a kind, and one for phantoms")
         return self
 
     def find(self, model_id: str) -> CatalogEntry | None:
         """The entry of that id, or None."""
         return next((entry for entry in self.models if entry.id == model_id), None)
 
-    def default_id(self, kind: Kind) -> str | None:
-        """Id of the model to use where none is asked for, or None."""
-        return next((entry.id for entry in self.models if entry.default and entry.kind == kind), None)
+    def default_id(self, kind: Kind, *, phantom: bool = False) -> str | None:
+        """Id of the model for real studies, or for a `phantom`, where none is asked for; None where there is none."""
+        entries = (entry for entry in self.models if entry.kind == kind)
+        return next((e.id for e in entries if (e.default_for_phantoms if phantom else e.default)), None)
 
 
 def load_catalog() -> Catalog:

@@ -152,7 +152,7 @@ def _most_bytes(part: Path) -> int:
     return min(MAX_PACKAGE_BYTES, shutil.disk_usage(part.parent).free // 2)
 
 
-def _fetch(url: str, part: Path, entry: CatalogEntry, events: Events, policy: Policy) -> None:
+def _fetch(url: str, part: Path, wanted: Wanted, events: Events, policy: Policy) -> None:
     """One transfer, appended to `part` when the server takes up where the last one ended."""
     start = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ..events import Events, InputError
 from ..networks.options import Pix2PixHDOptions
 from . import strict_json
+from .card import InPlane
 from .nnunet_plans import check_plans
 from .package import ModelCard, ModelPackage, check_state, first_problem, save_package
 from .paths import DATASET_NAME, PLANS_NAME
@@ -39,7 +40,7 @@ def import_pix2pixhd(
     layout: Literal["single", "joint"] = "single",
     config: Mapping[str, Any] | None = None,
     times_s: Sequence[float] | None = None,
-    spacing_mm: float | None = None,
+    in_plane: InPlane | None = None,
     license: str = "unknown; ask the authors of the checkpoint",
     citation: str = PIX2PIXHD_CITATION,
     events: Events | None = None,
@@ -50,8 +51,8 @@ def import_pix2pixhd(
     channel. `layout` "single": every output channel is phase 1 (they are averaged); "joint": channels are
     phases n, ..., 2, 1, because the published preparation wrote its pictures in BGR order and the network
     read them as RGB. `config` are options of `build_generator`; without it they are read off the tensors.
-    `times_s` defaults to steps of 131 s, the median of the Duke data; `spacing_mm` asks for resampling to
-    that pixel size, else pixels are taken as they are. Raises InputError where the file is unsafe, unreadable
+    `times_s` defaults to steps of 131 s, the median of the Duke data; `in_plane` tells the pixels that the network was
+    trained on, else those of the volume are taken as they are. Raises InputError where the file is unsafe, unreadable
     or does not fit.
     """
     pth = Path(pth)
@@ -71,8 +72,7 @@ def import_pix2pixhd(
             "outputs": {"channel_phases": channel_phases, "times_s": times},
             "intensity": {"recipe": "minmax_8bit"},
             "in_plane": {
-                "policy": "resample" if spacing_mm else "native",
-                "spacing_mm": spacing_mm,
+                **(in_plane or InPlane()).model_dump(),
                 "pad_multiple": 2 ** Pix2PixHDOptions.of(options).halvings,
             },
             "training": {"imported_from": pth.name, "layout": layout},

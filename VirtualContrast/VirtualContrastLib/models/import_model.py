@@ -1,4 +1,4 @@
-"""Brings a model into the user's models: a package folder or zip, a pix2pixHD checkpoint, or an nnU-Net result."""
+"""Brings a model into the user's models: a package, a pix2pixHD checkpoint, an ONNX file, or an nnU-Net result."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from ..events import Events, InputError
 from ..files import atomic_folder
 from .import_checkpoint import import_nnunet, import_pix2pixhd
-from .package import ModelPackage, forget_unpacked, load_package
+from .import_onnx import import_onnx
+from .package import InPlane, ModelPackage, first_problem, forget_unpacked, load_package
 from .paths import CARD_NAME, downloaded_models_dir, installed_models
 from .zips import opened_zip
 
@@ -24,8 +27,9 @@ class ImportRequest:
     - source: a package folder or zip, a checkpoint (.pth, .pt, or a zip with one), or an nnU-Net result folder.
     - id, title: of the new model; by default after the name of the source.
     - license: terms of use of the weights.
-    - layout, times_s, spacing_mm: of a pix2pixHD generator, see `import_pix2pixhd`.
-    - config: options of the pix2pixHD generator, or of the nnU-Net's segmentation.
+    - layout, times_s: of a pix2pixHD generator, see `import_pix2pixhd`.
+    - spacing_mm, square: pixels that the pix2pixHD generator was trained on: their size, or a square of so many.
+    - config: options of the pix2pixHD generator or of the nnU-Net's segmentation; of an ONNX file parts of its card.
     - channels: `pre`, `phase_N` or `subtraction_N` for each input channel of an nnU-Net.
     """
 
@@ -36,6 +40,7 @@ class ImportRequest:
     layout: Literal["single", "joint"] = "single"
     times_s: Sequence[float] | None = None
     spacing_mm: float | None = None
+    square: int | None = None
     config: Mapping[str, Any] | None = None
     channels: Sequence[str] | None = None
 
@@ -51,6 +56,8 @@ def import_model(request: ImportRequest, events: Events | None = None) -> ModelP
         raise InputError(f"{source} does not exist; give a checkpoint, an nnU-Net folder or a model package.")
     if (source / "plans.json").is_file() and not (source / CARD_NAME).is_file():
         return _import_nnunet(request)
+    if source.suffix.lower() == ".onnx":
+        return _import_onnx(request)
     if source.suffix.lower() in (".pth", ".pt") or _is_checkpoint_zip(source):
         return _import_pix2pixhd(request, events)
     return _install(source)
@@ -75,9 +82,29 @@ def _import_pix2pixhd(request: ImportRequest, events: Events | None) -> ModelPac
         layout=request.layout,
         config=request.config,
         times_s=request.times_s,
-        spacing_mm=request.spacing_mm,
+        in_plane=_in_plane(request.spacing_mm, request.square),
         license=request.license,
         events=events,
+    )
+
+
+def _in_plane(spacing_mm: float | None, square: int | None) -> InPlane:
+    policy = "square" if square else "resample" if spacing_mm else "native"
+    try:
+        return InPlane.model_validate({"policy": policy, "spacing_mm": spacing_mm, "size": square})
+    except ValidationError as error:
+        raise InputError(f"--spacing or --square cannot be used: {first_problem(error)}.") from error
+
+
+def _import_onnx(request: ImportRequest) -> ModelPackage:
+    name = request.id or request.source.stem
+    return import_onnx(
+        request.source,
+        _new_folder(name),
+        model_id=name,
+        title=request.title or f"ONNX network {name}",
+        described=request.config or {},
+        license=request.license,
     )
 
 

@@ -19,7 +19,7 @@ from ..study import Phase
 from . import analysis, provenance
 from .analysis import Analysis, Comparison, Kinetics, Series
 from .model_cache import ModelCache
-from .plan import NONE, Plan, make_plan, read_input, synthesis_package
+from .plan import NONE, Plan, check_likeness, make_plan, read_input, synthesis_package
 from .preflight import check_room
 from .settings import RunSettings
 from .write_outputs import export, phase_entries
@@ -69,12 +69,13 @@ def run(
     recover(out)
     check_target(out, overwrite=settings.overwrite or settings.resume)
     with clock(Stage.READ):
-        package = synthesis_package(settings)
+        package = synthesis_package(settings, source)
         given = read_input(source, real, lesions, settings, package.card, events)
     with clock(Stage.MODEL):
         plan = make_plan(given, settings, package, events)
         if settings.resume and (kept := _keep(out, plan)):
             return kept
+        check_likeness(plan, events)
         synthesizer = models.synthesizer(package, settings.device, settings.precision)
         check_room(
             out,

@@ -13,11 +13,13 @@ import SimpleITK as sitk
 
 from ..events import Events, InputError
 from ..export.dicom.series import check_exportable
+from ..io.phantom_mark import is_phantom
 from ..io.read import read_study, read_volume
 from ..io.volumes import like, same_geometry
 from ..models.catalog import installed_models, load_catalog, resolve_model
 from ..results.manifest import fingerprint
 from ..study import Phase, Source, Study
+from ..synthesis.gate import judge
 from . import phase_times, provenance
 from .settings import AUTO, NONE, THRESHOLD, RunSettings
 
@@ -109,12 +111,24 @@ class Plan:
         return self.settings.recorded() | {"model": self.card.id, "segmentation": self.segmentation}
 
 
-def synthesis_package(settings: RunSettings) -> ModelPackage:
-    """The synthesis model of a run; raises InputError where none is named and none is installed."""
-    name = settings.model or default_model("synthesis")
-    if not name:
-        raise InputError("No synthesis model is installed; name one with --model.")
-    return resolve_model(name, "synthesis")
+def synthesis_package(settings: RunSettings, source: str | Path) -> ModelPackage:
+    """The synthesis model of a run on `source`.
+
+    Where none is named, the catalog's default; models of phantoms only for files that carry the phantoms' mark. Raises
+    InputError where there is none.
+    """
+    if settings.model:
+        return resolve_model(settings.model, "synthesis")
+    phantom = is_phantom(source)
+    model = default_model("synthesis", phantom=phantom)
+    if not model and phantom:
+        raise InputError("No synthesis model for phantoms is installed; name one with --model.")
+    if not model:
+        raise InputError(
+            "No synthesis model for patients is installed; name one with --model. Models trained on phantoms are never "
+            "taken unless they are named, or the file is a marked phantom."
+        )
+    return resolve_model(model, "synthesis")
 
 
 def read_input(
@@ -132,6 +146,7 @@ def read_input(
         times_s=phase_times.times_for_reading(settings, card, len(real)),
         pixel_spacing_mm=settings.pixel_spacing_mm,
         expected=card.abilities.modality,
+        force=settings.force,
         events=events,
     )
     given = None
@@ -159,6 +174,19 @@ def lesion_labels(mask: sitk.Image, pre: sitk.Image, name: str) -> sitk.Image:
     if len(present) > 100 or not np.array_equal(present, np.round(present)) or present[0] < 0:
         raise InputError(f"The lesion mask {name} has {len(present)} values; give one value, or one per lesion.")
     return like(np.searchsorted([0, *present], values).astype(np.uint8), pre)
+
+
+def check_likeness(plan: Plan, events: Events) -> None:
+    """Raise InputError where the study is too unlike the training images; warn with `force`, or if it is less so."""
+    if plan.card.gate is None:
+        return
+    verdict = judge(plan.study.pre.image, plan.card.gate)
+    if not verdict.unlike:
+        return
+    sentence = verdict.sentence(plan.card.id)
+    if verdict.refused and not plan.settings.force:
+        raise InputError(f"{sentence} Synthesize all the same with --force.")
+    events.warn(sentence)
 
 
 def make_plan(given: RunInput, settings: RunSettings, synthesis: ModelPackage, events: Events) -> Plan:
@@ -230,9 +258,9 @@ def choose_segmentation(
     """
     if wanted in (THRESHOLD, NONE):
         return wanted, None
-    name = default_model("segmentation") if wanted == AUTO else wanted
-    if not name:
-        return THRESHOLD, None
+    name = _finder_of(model, events) if wanted == AUTO else wanted
+    if name in (THRESHOLD, NONE):
+        return name, None
     package = resolve_model(name, "segmentation")
     card = package.card
     if study.pre.image.GetSize()[2] == 1 and str(card.architecture.config.get("configuration", "3d")).startswith("3d"):
@@ -248,7 +276,23 @@ def choose_segmentation(
     return card.id, package
 
 
-def default_model(kind: Kind) -> str:
-    """Id of the catalog's default model of `kind` where it is installed, else ""."""
-    name = load_catalog().default_id(kind)
+def _finder_of(model: ModelCard, events: Events) -> str:
+    """What finds lesions where nothing is asked for: only what was measured on images as this model makes them."""
+    if model.lesion_finder is not None:
+        events.warn(model.lesion_finder.sentence())
+        return model.lesion_finder.finder
+    if model.trained_on_phantoms:
+        return default_model("segmentation", phantom=True) or THRESHOLD
+    if model.inputs.acquired:
+        return THRESHOLD
+    events.warn(
+        f"No lesions were looked for: nothing that finds them was measured on phases of the model '{model.id}'. Ask "
+        "with --segmentation threshold to look anyway."
+    )
+    return NONE
+
+
+def default_model(kind: Kind, *, phantom: bool = False) -> str:
+    """Id of the catalog's default model of `kind`, for real studies or a `phantom`, where it is installed, else ""."""
+    name = load_catalog().default_id(kind, phantom=phantom)
     return name if name in installed_models() else ""

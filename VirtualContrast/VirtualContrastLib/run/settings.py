@@ -90,12 +90,16 @@ class RunSettings:
     """
 
     model: str = _setting(
-        "", "--model", "synthesis model (default: the catalog's)", metavar="ID|PATH", changes_result=False
+        "",
+        "--model",
+        "synthesis model (default: the catalog's, that for phantoms only for files marked as such)",
+        metavar="ID|PATH",
+        changes_result=False,
     )
     segmentation: str = _setting(
         AUTO,
         "--segmentation",
-        "what finds lesions; auto is the default model where installed, else the threshold rule",
+        "what finds lesions; auto is what was measured on images of the synthesis model, else none",
         metavar="ID|PATH|auto|threshold|none",
         changes_result=False,
     )
@@ -165,6 +169,13 @@ class RunSettings:
         column="real_times",
         changes_result=False,
         recorded=False,
+    )
+    force: bool = _setting(
+        False,
+        "--force",
+        "synthesize also what is unlike the model's training images or no breast MRI by its header",
+        kind=bool,
+        changes_result=False,
     )
 
     def __post_init__(self) -> None:

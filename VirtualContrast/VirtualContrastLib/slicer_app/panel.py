@@ -22,6 +22,7 @@ from .run.log_window import LogWindow
 from .run.model_choice import ModelChoice
 from .run.parameters import chosen_real_phases, run_settings, why_not
 from .run.synthesis_run import Callbacks
+from .run.transfer import is_phantom
 from .views.result_panel import ResultPanel
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class Panel:
         self.ui.freeButton.enabled = worker.alive and not busy
         if self.parameters is None:
             return
-        self._models.show(self.parameters.model)
+        self._models.show(self.parameters.model, phantom=is_phantom(self.parameters.inputVolume))
         self._updating = True
         self._show_real()
         folder = self.parameters.outputFolder

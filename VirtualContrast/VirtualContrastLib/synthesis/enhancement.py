@@ -22,8 +22,8 @@ from ..networks.options import ResidualEnhancementOptions
 from ..networks.residual_enhancement import HEADS, PHASES
 from .breast_region import find_breasts
 from .calibration import Enhancement, enhancement
-from .geometry import resampled_size, resize_in_plane
 from .intensity import make_recipe
+from .network_grid import NetworkGrid, spacing_warning
 from .slice_network import SliceNetwork
 from .synthesizer import Synthesis
 
@@ -43,7 +43,7 @@ class _Work:
 
     stack: Float32
     todo: NDArray[np.intp]
-    size: tuple[int, int]
+    grid: NetworkGrid
 
 
 class EnhancementSynthesizer:
@@ -88,6 +88,9 @@ class EnhancementSynthesizer:
         `uncertainty` adds maps of the standard deviation that a normal error of those bands would have. Raises
         InputError for a constant volume, CancelledError, VirtualContrastError.
         """
+        columns_mm, rows_mm, _ = pre.GetSpacing()
+        if told := spacing_warning(self._in_plane, (rows_mm, columns_mm)):
+            events.warn(told)
         stored = to_array(pre)
         breasts = find_breasts(pre, events)
         shown_in = breasts.weight()
@@ -121,20 +124,17 @@ class EnhancementSynthesizer:
         )
 
     def _work(self, relative: Float32, pre: sitk.Image, shown_in: Float32) -> _Work:
-        size = (relative.shape[1], relative.shape[2])
-        spacing_mm = pre.GetSpacing()
-        if self._in_plane.policy == "resample" and self._in_plane.spacing_mm is not None:
-            size = resampled_size(size, (spacing_mm[1], spacing_mm[0]), self._in_plane.spacing_mm)
+        columns_mm, rows_mm, _ = pre.GetSpacing()
+        grid = NetworkGrid.of(self._in_plane, (relative.shape[1], relative.shape[2]), (rows_mm, columns_mm))
         shows_tissue = (relative.max(axis=(1, 2)) > _LEAST_TISSUE) & shown_in.any(axis=(1, 2))
-        return _Work(resize_in_plane(relative, size), np.flatnonzero(shows_tissue), size)
+        return _Work(grid.to_network(relative), np.flatnonzero(shows_tissue), grid)
 
     def _predict(self, work: _Work, change: Float32, events: Events) -> None:
         """Fill `change` [shown, lower, upper, probability; phase; k, j, i], slice by slice.
 
         All but the last are in units of the scale.
         """
-        native = (change.shape[3], change.shape[4])
-        step = self._network.batch_size(work.size, self._base_width)
+        step = self._network.batch_size(work.grid.size, self._base_width)
         events.progress(Stage.SYNTHESIZE, 0, max(1, work.todo.size))
         for start in range(0, work.todo.size, step):
             batch = work.todo[start : start + step]
@@ -142,7 +142,7 @@ class EnhancementSynthesizer:
             for phase in range(len(PHASES)):
                 found: Enhancement = enhancement(heads, phase, self._calibration)
                 for part, values in enumerate((found.shown, found.lower, found.upper, found.probability)):
-                    change[part, phase, batch] = resize_in_plane(values.numpy(), native)
+                    change[part, phase, batch] = work.grid.to_native(values.numpy())
             events.progress(Stage.SYNTHESIZE, start + len(batch), work.todo.size)
         if work.todo.size == 0:
             events.progress(Stage.SYNTHESIZE, 1, 1)

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from ..events import Events, InputError, Stage, VirtualContrastError
 from ..io.volumes import like, to_array
 from ..networks.options import SliceOptions
-from .geometry import AxialView, resampled_size, resize_in_plane
+from .geometry import AxialView
 from .intensity import IntensityRecipe, foreground_threshold, make_recipe
+from .network_grid import NetworkGrid, spacing_warning
 from .slice_network import SliceNetwork
 from .uncertainty import Perturbation, RunningSpread, background_noise_sd, draw_perturbations
 
@@ -95,6 +96,8 @@ class SliceWise:
                 "The volume is a thin stack that is not axial; the model was trained on axial slices, "
                 "so its output is less reliable here."
             )
+        if told := spacing_warning(self._in_plane, view.spacing_mm[1:]):
+            events.warn(told)
         stored = to_array(pre)
         constants = self._recipe.fit(stored)
         work = _Work(view.from_stored(stored), view, constants, self._recipe, self._in_plane)
@@ -217,10 +220,8 @@ class _Work:
         self._constants = constants
         self._recipe = recipe
         rows_columns = (volume.shape[1], volume.shape[2])
-        self._resample = in_plane.policy == "resample" and in_plane.spacing_mm is not None
-        if in_plane.policy == "resample" and in_plane.spacing_mm is not None:
-            rows_columns = resampled_size(rows_columns, view.spacing_mm[1:], in_plane.spacing_mm)
-        self.network_input = recipe.forward(resize_in_plane(volume, rows_columns), constants)
+        self._grid = NetworkGrid.of(in_plane, rows_columns, view.spacing_mm[1:])
+        self.network_input = recipe.forward(self._grid.to_network(volume), constants)
         self.base = recipe.to_output_units(volume, constants)
         brightest = volume.max(axis=(1, 2))
         self.empty = brightest <= foreground_threshold(volume)
@@ -229,14 +230,14 @@ class _Work:
     def to_native(self, prediction: Float32, batch: NDArray[np.intp]) -> Float32:
         """A predicted phase of slices `batch` [n, row, column], network range to output units at native size.
 
-        With the policy "native" this is the prediction itself. With "resample" it is the native volume plus
+        On its own pixels this is the prediction itself. On others it is the native volume plus
         the predicted change, enlarged to native pixels: detail that the coarser network never saw is kept.
         Nothing falls below the lowest value that the network can express.
         """
         values = self._recipe.inverse(prediction, self._constants)
-        if not self._resample:
+        if not self._grid.changes:
             return values
         change = values - self._recipe.inverse(self.network_input[batch], self._constants)
         lowest = float(self._recipe.inverse(np.array([-1.0]), self._constants)[0])
-        enlarged = resize_in_plane(change, (self.volume.shape[1], self.volume.shape[2]))
+        enlarged = self._grid.to_native(change)
         return np.maximum(self.base[batch] + enlarged, np.minimum(lowest, self.base[batch]))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,17 @@ def case_folders(root: Path) -> list[Path]:
             "'virtual-contrast-training phantom'."
         )
     return folders
+
+
+def pixel_range_mm(roots: Iterable[Path]) -> tuple[float, float] | None:
+    """Smallest and largest in-plane pixel of the prepared cases below `roots`, by their headers; None without cases."""
+    sides: list[float] = []
+    for path in (path for root in roots for path in sorted(root.glob("*/pre.nrrd"))):
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        sides += AxialView.of(reader).spacing_mm[1:]
+    return (min(sides), max(sides)) if sides else None
 
 
 def load_case(folder: Path) -> Case:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.models.package import IntensitySpec
+from VirtualContrastLib.models.package import InPlane, IntensitySpec
 from VirtualContrastLib.synthesis.intensity import make_recipe
+from VirtualContrastLib.synthesis.network_grid import NetworkGrid
 
 from .batches import Item
 from .cases import Case
-from .published_size import as_published
 
 Float32 = NDArray[np.float32]
 
@@ -30,8 +30,7 @@ class SliceStyle:
     flip: float = 0.5
     rotation_90: float = 0.0
     own_target_scale: bool = False
-    pixel_mm: float | None = None
-    size: int | None = None
+    in_plane: InPlane = field(default_factory=InPlane)
 
 
 class RandomSlices(Dataset[dict[str, Tensor]]):
@@ -125,7 +124,9 @@ class RandomSlices(Dataset[dict[str, Tensor]]):
 
     def _sized(self, slices: NDArray[Any], case: Case) -> Float32:
         """Slices [n, row, column] at the size that the network trains on."""
-        return as_published(slices.astype(np.float32), case.spacing_kji_mm[1:], self._style.pixel_mm, self._style.size)
+        size = (slices.shape[1], slices.shape[2])
+        grid = NetworkGrid.of(self._style.in_plane, size, case.spacing_kji_mm[1:])
+        return grid.to_network(slices.astype(np.float32))
 
     def _forward(self, array: NDArray[Any], constants: Mapping[str, float]) -> Float32:
         return self._intensity.forward(array.astype(np.float32), constants)

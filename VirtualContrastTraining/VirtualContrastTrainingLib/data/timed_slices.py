@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.models.package import IntensitySpec
-from VirtualContrastLib.synthesis.geometry import resampled_size, resize_in_plane
+from VirtualContrastLib.models.package import InPlane, IntensitySpec
 from VirtualContrastLib.synthesis.intensity import make_recipe
+from VirtualContrastLib.synthesis.network_grid import NetworkGrid
 
 from .batches import Item
 from .cases import Case
@@ -28,8 +28,8 @@ class TimedSliceSettings:
 
     `phases_per_slice` of a case's phases are drawn for a slice, all of them where it has fewer. Phases outside
     `time_range_s` (seconds after injection) and those of unknown time are not used. `lesion_share` of the slices cross
-    a lesion; `flip` is the probability of a left-right flip. `pixel_mm`: pixels of this size, made as the engine makes
-    them. `side`: then cut or filled up with black on all sides to this many rows and columns.
+    a lesion; `flip` is the probability of a left-right flip. `in_plane`: pixels, made as the engine makes them.
+    `side`: then cut or filled up with black on all sides to this many rows and columns.
     """
 
     channel_offsets: tuple[int, ...]
@@ -37,7 +37,7 @@ class TimedSliceSettings:
     phases_per_slice: int = 4
     lesion_share: float = 0.5
     flip: float = 0.5
-    pixel_mm: float | None = None
+    in_plane: InPlane = field(default_factory=InPlane)
     side: int | None = None
 
 
@@ -118,11 +118,9 @@ class TimedSlices(Dataset[dict[str, Tensor]]):
         return _centered(self._intensity.forward(sized, self._constants[number]), self._settings.side, _BLACK)
 
     def _sized(self, slices: NDArray, case: Case) -> Float32:
-        slices = slices.astype(np.float32)
-        if self._settings.pixel_mm is None:
-            return slices
         size = (slices.shape[1], slices.shape[2])
-        return resize_in_plane(slices, resampled_size(size, case.spacing_kji_mm[1:], self._settings.pixel_mm))
+        grid = NetworkGrid.of(self._settings.in_plane, size, case.spacing_kji_mm[1:])
+        return grid.to_network(slices.astype(np.float32))
 
 
 def _usable_phases(case: Case, time_range_s: tuple[float, float]) -> list[int]:

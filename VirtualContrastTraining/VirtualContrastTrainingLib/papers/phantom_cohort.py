@@ -92,7 +92,7 @@ def _is_phantom(case: Path) -> bool:
 
 def synthesis_model(model: str | None) -> ModelPackage:
     """The model of an id or path, by default the catalog's; raises InputError where it is not on this machine."""
-    name = model or load_catalog().default_id("synthesis")
+    name = model or load_catalog().default_id("synthesis", phantom=True)
     if name is None:
         raise InputError("The catalog has no synthesis model to run on phantoms; name one with --model.")
     return resolve_model(name, "synthesis")

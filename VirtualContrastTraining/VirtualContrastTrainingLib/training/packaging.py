@@ -14,6 +14,7 @@ from VirtualContrastLib.events import InputError, VirtualContrastError
 from VirtualContrastLib.models.package import ModelCard, check_state, first_problem, save_package
 
 from .. import __version__
+from ..data.cases import pixel_range_mm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 Fields = dict[str, Any]
 _DESCRIPTION = {"trained_on_phantoms", "license", "citation", "intended_use"}
+_ALIKE = 1.1
+"""Pixels of training cases that differ by less than this factor count as one size."""
 NOT_TRAINING = {"id", "title", *_DESCRIPTION}
 """Fields of a recipe that have their own in the card; the others are what the card says of the training."""
 
@@ -47,8 +50,25 @@ def slice_fields(recipe: Any, config: Mapping[str, Any]) -> Fields:
     return {
         "architecture": {"name": recipe.system, "config": dict(config)},
         **recipe.model_dump(include=own),
+        "in_plane": _as_trained(recipe),
         "training": recipe.model_dump(mode="json", exclude=NOT_TRAINING | own | {"generator", "network"}),
     }
+
+
+def _as_trained(recipe: Any) -> Fields:
+    """The recipe's `in_plane` with the pixels of the training cases, where they are at hand.
+
+    A network that saw the cases' own pixels, all alike, gets other volumes resampled to them.
+    """
+    in_plane: Fields = recipe.in_plane.model_dump()
+    train = getattr(recipe.data, "train", [])
+    found = pixel_range_mm(Path(root) for root in ([train] if isinstance(train, str) else train))
+    if found is None:
+        return in_plane
+    least, most = found
+    alike = in_plane["policy"] == "native" and most <= _ALIKE * least
+    resampled = {"policy": "resample", "spacing_mm": round((least * most) ** 0.5, 4)} if alike else {}
+    return {**in_plane, **resampled, "trained_mm": (round(least, 4), round(most, 4))}
 
 
 def make_card(packaging: Packaging, recipe: DescribedRecipe) -> ModelCard:

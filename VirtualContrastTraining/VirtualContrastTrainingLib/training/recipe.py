@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
-from VirtualContrastLib.models.card import MODEL_ID_PATTERN, InPlane
+from VirtualContrastLib.models.card import MODEL_ID_PATTERN
 
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """A learning rate."""
@@ -23,10 +23,9 @@ class SliceData(Strict):
 
     `lesion_share` of randomly drawn slices cross a lesion. `flip` (left-right) and `rotation_90` (a quarter turn) are
     probabilities. `target_scale`: intensities of the phases by the constants of the pre-contrast volume, or of each
-    phase by its `own`, as published. Slices are trained on at the pixel size that `in_plane` has the engine
-    use. `pixel_mm`, then `size` (rows = columns), resample them as the published preparation does instead, for networks
-    that the engine runs on native pixels. `workers`: processes that make batches. `copies`: folder for uncompressed
-    copies to read from, where the cases are more than the memory holds; without it they are kept in memory.
+    phase by its `own`, as published. Pixels are those of the recipe's `in_plane`, as the engine makes
+    them. `workers`: processes that make batches. `copies`: folder for uncompressed copies to read from, where the cases
+    are more than the memory holds; without it they are kept in memory.
     """
 
     train: str
@@ -35,8 +34,6 @@ class SliceData(Strict):
     flip: float = Field(default=0.5, ge=0, le=1)
     rotation_90: float = Field(default=0.0, ge=0, le=1)
     target_scale: Literal["pre", "own"] = "pre"
-    pixel_mm: float | None = Field(default=None, gt=0)
-    size: int | None = Field(default=None, ge=16)
     workers: int = Field(default=0, ge=0)
     copies: str | None = None
 
@@ -66,15 +63,6 @@ class Schedule(Strict):
     def epochs(self) -> int:
         """Epochs of the whole run."""
         return self.constant_epochs + self.decay_epochs
-
-
-def training_pixel_mm(data: SliceData, in_plane: InPlane) -> float | None:
-    """Pixel size at which slices are trained on, None for their own; raises ValueError where it is given twice."""
-    if in_plane.policy == "native":
-        return data.pixel_mm
-    if data.pixel_mm is not None:
-        raise ValueError("data.pixel_mm must be left out where in_plane resamples: its spacing_mm is used")
-    return in_plane.spacing_mm
 
 
 class DescribedRecipe(Strict):

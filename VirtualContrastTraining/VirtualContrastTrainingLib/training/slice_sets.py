@@ -9,7 +9,7 @@ from VirtualContrastLib.models.package import InPlane, Inputs, IntensitySpec, Ou
 
 from ..data.memmap import load_cases
 from ..data.slices import RandomSlices, SliceStyle
-from .recipe import SliceData, training_pixel_mm
+from .recipe import SliceData
 
 _VALIDATION_SLICES = 96
 
@@ -50,8 +50,7 @@ def slice_sets(recipe: OverSlices, slices_per_epoch: int | None) -> tuple[Random
         flip=data.flip,
         rotation_90=data.rotation_90,
         own_target_scale=data.target_scale == "own",
-        pixel_mm=training_pixel_mm(data, recipe.in_plane),
-        size=data.size,
+        in_plane=recipe.in_plane,
     )
 
     def slices(root: str, length: int | None, seed: int) -> RandomSlices:

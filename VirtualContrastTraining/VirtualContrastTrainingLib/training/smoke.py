@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from VirtualContrastLib.models.package import InPlane
+
 from ..data.phantom import PhantomSettings, make_phantom
 from ..data.phantom.writing import write_phantom
 from .recipe import SliceData
@@ -32,9 +34,13 @@ def described(recipe: Any) -> dict[str, Any]:
 
 def slice_data(data: SliceData, cases: Path) -> SliceData:
     """`data` of small slices of `cases`."""
-    size = None if data.size is None else _SIZE
     places = {"train": str(cases), "validation": str(cases)}
-    return data.model_copy(update={**places, "size": size, "pixel_mm": None, "workers": 0, "copies": None})
+    return data.model_copy(update={**places, "workers": 0, "copies": None})
+
+
+def pixels(in_plane: InPlane) -> InPlane:
+    """A small square in place of a large one."""
+    return in_plane if in_plane.policy != "square" else in_plane.model_copy(update={"spacing_mm": None, "size": _SIZE})
 
 
 def short(loop: Any) -> dict[str, int]:

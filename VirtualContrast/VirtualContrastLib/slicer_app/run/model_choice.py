@@ -19,10 +19,10 @@ class ModelChoice:
         self._updating = False
         ui.modelComboBox.connect("currentIndexChanged(int)", self._on_index)
 
-    def fill(self, chosen: str) -> None:
+    def fill(self, chosen: str, *, phantom: bool = False) -> None:
         """List the installed models, and the chosen one where it is a folder of the user's."""
         entries = model_list.installed_models()
-        entry = model_list.find_model(chosen)
+        entry = model_list.find_model(chosen, phantom=phantom)
         if entry is not None and entry.name not in [one.name for one in entries]:
             entries.append(entry)
         names = [one.name for one in entries]
@@ -32,11 +32,11 @@ class ModelChoice:
             self._ui.modelComboBox.addItems([one.title for one in entries])
             self._updating, self._names = False, names
 
-    def show(self, chosen: str) -> None:
-        """Select the chosen model and tell its card in one line, or that there is none."""
-        entry = model_list.find_model(chosen)
+    def show(self, chosen: str, *, phantom: bool = False) -> None:
+        """Select the chosen model ("": the default, of a `phantom` its own) and tell its card, if there is one."""
+        entry = model_list.find_model(chosen, phantom=phantom)
         if entry is not None and entry.name not in self._names:
-            self.fill(chosen)
+            self.fill(chosen, phantom=phantom)
         self._updating = True
         self._ui.modelComboBox.currentIndex = self._names.index(entry.name) if entry is not None else -1
         self._updating = False

@@ -63,7 +63,7 @@ class ModelEntry:
 
 
 def installed_models() -> list[ModelEntry]:
-    """Synthesis models on this machine, the catalog's default first."""
+    """Synthesis models on this machine, the catalog's default first, or where it is not here that for phantoms."""
     try:
         folders = paths.installed_models()
     except InputError:  # the resources of an incomplete installation; the engine says so when it is asked to run
@@ -73,9 +73,9 @@ def installed_models() -> list[ModelEntry]:
     return sorted(entries, key=lambda entry: (entry.name != default, entry.name))
 
 
-def find_model(name: str) -> ModelEntry | None:
-    """The installed model of id `name` ("" is the default), or the model package folder at the path `name`."""
-    wanted = name or default_id()
+def find_model(name: str, *, phantom: bool = False) -> ModelEntry | None:
+    """The installed model of id `name` ("": the default, of a `phantom` its own), or the package at path `name`."""
+    wanted = name or default_id(phantom=phantom)
     for entry in installed_models():
         if entry.name == wanted:
             return entry
@@ -83,17 +83,18 @@ def find_model(name: str) -> ModelEntry | None:
     return _read_whole(folder, wanted) if wanted and (folder / CARD_NAME).is_file() else None
 
 
-def default_id() -> str:
-    """Id of the catalog's default synthesis model, "" where there is none."""
+def default_id(*, phantom: bool = False) -> str:
+    """Id of the catalog's default synthesis model for real studies or for a `phantom`, "" where there is none."""
     try:
         catalog = _json(paths.catalog_path())
     except InputError:
         return ""
     models = catalog.get("models", [])
-    return next((m["id"] for m in models if m.get("default") and m.get("kind") == "synthesis"), "")
+    mark = "default_for_phantoms" if phantom else "default"
+    return next((m["id"] for m in models if m.get(mark) and m.get("kind") == "synthesis"), "")
 
 
-def with_real_times(settings: RunSettings, times_s: tuple[float, ...] | None) -> RunSettings:
+def with_real_times(settings: RunSettings, times_s: tuple[float, ...] | None, *, phantom: bool = False) -> RunSettings:
     """The settings with the seconds after injection of the real phases, unless times were chosen already.
 
     A model of fixed times writes them beside its phases too; one of free times makes its phases for them, or for its
@@ -101,7 +102,7 @@ def with_real_times(settings: RunSettings, times_s: tuple[float, ...] | None) ->
     """
     if times_s is None or settings.times_s is not None or settings.real_times_s is not None:
         return settings
-    entry = find_model(settings.model)
+    entry = find_model(settings.model, phantom=phantom)
     if entry is not None and entry.abilities.free_times:
         return replace(settings, real_times_s=times_s)
     return replace(settings, times_s=times_s)

@@ -10,7 +10,7 @@ from slicer.parameterNodeWrapper import Default, WithinRange, parameterNodeWrapp
 
 from ...run.settings import MOST_PASSES, RunSettings
 from . import model_list
-from .transfer import RealPhases, problem_with, real_phases
+from .transfer import RealPhases, is_phantom, problem_with, real_phases
 
 
 class Lesions(Enum):
@@ -78,7 +78,8 @@ def run_settings(parameters: VirtualContrastParameters) -> RunSettings:
         uncertainty=parameters.uncertaintyPasses,
         dicom=parameters.dicom,
     )
-    return model_list.with_real_times(settings, chosen_real_phases(parameters).times_s)
+    phantom = is_phantom(parameters.inputVolume)
+    return model_list.with_real_times(settings, chosen_real_phases(parameters).times_s, phantom=phantom)
 
 
 def why_not(parameters: VirtualContrastParameters) -> str:
@@ -94,9 +95,10 @@ def why_not(parameters: VirtualContrastParameters) -> str:
         return problem
     if parameters.uncertaintyPasses == 1:
         return _("Uncertainty needs at least 2 passes; choose 0 for none.")
-    model = model_list.find_model(parameters.model)
+    phantom = is_phantom(node)
+    model = model_list.find_model(parameters.model, phantom=phantom)
     if model is None:
-        name = parameters.model or model_list.default_id()
+        name = parameters.model or model_list.default_id(phantom=phantom)
         return _("The model {name} is not installed; select another or import it.").format(name=name or _("(none)"))
     if problem := _why_not_model(parameters, model):
         return problem

@@ -26,7 +26,7 @@ from ...worker.estimate import Estimate, told_time
 from ...worker.protocol import Done, RunRequest
 from . import install, model_list
 from .engine_process import EngineProcess
-from .transfer import RealPhases, write_nrrd
+from .transfer import RealPhases, is_phantom, write_nrrd
 
 if TYPE_CHECKING:
     from ..scene.result import LoadedResult
@@ -136,14 +136,15 @@ class SynthesisRunner:
         if self.busy:
             raise InputError(_("A run is under way; wait for its end or cancel it."))
         real, settings = real or RealPhases(), settings or RunSettings()
-        settings = model_list.with_real_times(settings, real.times_s)
+        phantom = is_phantom(input_volume)
+        settings = model_list.with_real_times(settings, real.times_s, phantom=phantom)
         out = _new_folder(output_folder)
         folder = Path(tempfile.mkdtemp(prefix="VirtualContrast_", dir=slicer.app.temporaryPath))
         files = [folder / "pre.nrrd", *(folder / f"real_{n}.nrrd" for n in range(1, len(real.nodes) + 1))]
         nodes = [input_volume, *real.nodes]
         request = RunRequest(files[0], out, settings, files[1:])
         steps = _write_all(nodes, files)
-        model = model_list.find_model(settings.model)
+        model = model_list.find_model(settings.model, phantom=phantom)
         by_slices = model is None or model.abilities.by_slices
         self._job = _Job(input_volume.GetID(), list(real.nodes), folder, request, callbacks, steps, by_slices)
         self.estimate.begin(time.monotonic(), real=bool(real.nodes))

@@ -18,6 +18,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from ...events import InputError
+from ...study import PHANTOM_KEY, PHANTOM_VALUE
 
 PIECE_BYTES = 4 << 20
 _TYPES = {
@@ -50,6 +51,11 @@ def real_phases(volumes: Sequence[Any], sequence: Any) -> RealPhases:
     times = [float(sequence.GetNthIndexValue(n)) * factor for n in range(count)]
     after = [n for n, time_s in enumerate(times) if time_s > 0]
     return RealPhases(tuple(sequence.GetNthDataNode(n) for n in after), tuple(times[n] for n in after))
+
+
+def is_phantom(node: Any) -> bool:
+    """The volume was loaded from a file that carries the mark of simulated phantoms (NRRD keys become attributes)."""
+    return node is not None and node.GetAttribute(PHANTOM_KEY) == PHANTOM_VALUE
 
 
 def problem_with(node: Any) -> str:
@@ -107,6 +113,8 @@ def _header(node: Any, array: np.ndarray) -> bytes:
         "encoding: raw",
         f"space origin: {_vector(ijk_to_lps[:3, 3])}",
     ]
+    if is_phantom(node):
+        lines.append(f"{PHANTOM_KEY}:={PHANTOM_VALUE}")
     return ("\n".join(lines) + "\n\n").encode("ascii")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
+from VirtualContrastLib.io.phantom_mark import PHANTOM_MANUFACTURER
 
 from .phantom import Phantom
 
@@ -59,7 +60,7 @@ def _slice_dataset(phantom: Phantom, image: sitk.Image, k: int, study: str, seri
     dataset.PatientName, dataset.PatientID = "PHANTOM", f"PHANTOM-{phantom.seed}"
     dataset.PatientBirthDate, dataset.PatientSex, dataset.PatientPosition = "", "O", "HFP"
     dataset.StudyID, dataset.AccessionNumber, dataset.ReferringPhysicianName = "1", "", ""
-    dataset.Modality, dataset.Manufacturer = "MR", "VirtualContrast phantom"
+    dataset.Modality, dataset.Manufacturer = "MR", PHANTOM_MANUFACTURER
     dataset.ImageType = ["DERIVED", "PRIMARY", "OTHER"]
     dataset.add_new(0x0008001C, "CS", "YES")  # Synthetic Data; older dictionaries lack its keyword
     dataset.BodyPartExamined, dataset.Laterality = "BREAST", ""

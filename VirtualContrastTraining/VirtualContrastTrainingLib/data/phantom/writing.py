@@ -8,6 +8,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 from VirtualContrastLib.files import atomic_folder
+from VirtualContrastLib.io.phantom_mark import marked
 
 from .anatomy import Tissue
 from .phantom import Phantom
@@ -34,10 +35,10 @@ def write_phantom(phantom: Phantom, folder: Path, *, format: str = "nrrd", noise
         else:
             files = [name + _SUFFIX[format] for name in names]
             for image, file in zip(phantom.images, files, strict=True):
-                sitk.WriteImage(image, str(partial / file), useCompression=True)
+                sitk.WriteImage(marked(image), str(partial / file), useCompression=True)
         if noise_free:
             for image, name in zip(phantom.noise_free, names, strict=True):
-                sitk.WriteImage(image, str(partial / f"truth_{name}{label_suffix}"), useCompression=True)
+                sitk.WriteImage(marked(image), str(partial / f"truth_{name}{label_suffix}"), useCompression=True)
         sitk.WriteImage(phantom.labels, str(partial / f"lesions{label_suffix}"), useCompression=True)
         sitk.WriteImage(phantom.tissue, str(partial / f"tissue{label_suffix}"), useCompression=True)
         description = json.dumps(_describe(phantom, files), indent=1)

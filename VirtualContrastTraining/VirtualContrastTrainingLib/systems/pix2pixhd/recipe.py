@@ -8,13 +8,14 @@ from pydantic import Field, model_validator
 from VirtualContrastLib.models.package import InPlane, Inputs, IntensitySpec, Outputs
 from VirtualContrastLib.networks.options import Pix2PixHDDiscriminatorOptions, Pix2PixHDOptions
 
-from ...training.recipe import Checkpoints, DescribedRecipe, Schedule, SliceData, Strict, training_pixel_mm
+from ...training.recipe import Checkpoints, DescribedRecipe, Schedule, SliceData, Strict
 
 
 class Losses(Strict):
     """Weights of the generator's terms; 0 leaves a term out. The defaults are the published ones.
 
-    `vgg_weights` is the path of torchvision's vgg19 file, or "download"; without it there is no perceptual term.
+    `vgg_weights` is the path of torchvision's vgg19 or vgg16 file, "download" for the vgg19 (as published), or "vgg16"
+    for that of `virtual-contrast-training weights lpips`; without it there is no perceptual term.
     `pool_size` generated images are kept and shown again to the discriminator (0: none).
     """
 
@@ -60,9 +61,8 @@ class Pix2PixHDRecipe(DescribedRecipe):
     def _parts_fit(self) -> Self:
         Pix2PixHDOptions.of(self.generator)
         Pix2PixHDDiscriminatorOptions.of(self.discriminator)
-        training_pixel_mm(self.data, self.in_plane)
-        if self.data.rotation_90 and self.data.size is None:
-            raise ValueError("data.rotation_90 turns rows into columns: set data.size")
+        if self.data.rotation_90 and self.in_plane.policy != "square":
+            raise ValueError("data.rotation_90 turns rows into columns: set in_plane.policy: square and its size")
         if self.global_stage is not None and self.generator.get("netG") != "local":
             raise ValueError("global_stage needs generator.netG: local")
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...training.smoke import BATCH, described, short, slice_data, smoke_cases
+from ...training.smoke import BATCH, described, pixels, short, slice_data, smoke_cases
 from .recipe import Pix2PixHDRecipe
 
 
@@ -19,6 +19,7 @@ def smoke_recipe(recipe: Pix2PixHDRecipe, folder: Path) -> Pix2PixHDRecipe:
             "generator": {**recipe.generator, **network},
             "discriminator": {**recipe.discriminator, "ndf": 4},
             "global_stage": None,
+            "in_plane": pixels(recipe.in_plane),
             "data": slice_data(recipe.data, smoke_cases(folder)),
             "losses": recipe.losses.model_copy(update=losses),
             "schedule": recipe.schedule.model_copy(update=schedule),

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from VirtualContrastLib.models.package import InPlane, Inputs, IntensitySpec, Outputs
 from VirtualContrastLib.networks.options import SubtractionUNetOptions
 
-from ...training.recipe import Checkpoints, DescribedRecipe, Rate, SliceData, training_pixel_mm
+from ...training.recipe import Checkpoints, DescribedRecipe, Rate, SliceData
 
 
 class SubtractionUNetRecipe(DescribedRecipe):
@@ -33,5 +33,4 @@ class SubtractionUNetRecipe(DescribedRecipe):
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         SubtractionUNetOptions.of(self.network)
-        training_pixel_mm(self.data, self.in_plane)
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...training.smoke import BATCH, described, short, slice_data, smoke_cases
+from ...training.smoke import BATCH, described, pixels, short, slice_data, smoke_cases
 from .recipe import SubtractionUNetRecipe
 
 
@@ -14,6 +14,7 @@ def smoke_recipe(recipe: SubtractionUNetRecipe, folder: Path) -> SubtractionUNet
         update={
             **described(recipe),
             "network": {**recipe.network, "widths": [4, 8]},
+            "in_plane": pixels(recipe.in_plane),
             "data": slice_data(recipe.data, smoke_cases(folder)),
             "epochs": 2,
             "batch_size": BATCH,

@@ -107,7 +107,7 @@ def timed_sets(recipe: TimeConditionedRecipe) -> tuple[TimedSlices, TimedSlices]
         phases_per_slice=data.phases_per_slice,
         lesion_share=data.lesion_share,
         flip=data.flip,
-        pixel_mm=recipe.in_plane.spacing_mm if recipe.in_plane.policy == "resample" else None,
+        in_plane=recipe.in_plane,
         side=data.side,
     )
 

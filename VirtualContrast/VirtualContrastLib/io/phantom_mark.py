@@ -1,0 +1,64 @@
+"""The mark of simulated phantoms in their files: by it, and by name alone, models of phantoms are chosen.
+
+NRRD and MetaImage carry it as a key of the header, NIfTI in its description, DICOM as the manufacturer.
+"""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from ..events import InputError
+from ..study import PHANTOM_KEY, PHANTOM_VALUE
+from .dicom.headers import is_dicom
+from .formats.nrrd import parse_header
+from .read import split_spec
+from .volumes import quiet_itk, suffix_of
+
+PHANTOM_MANUFACTURER = "VirtualContrast phantom"
+_NIFTI_START = 540  # bytes of the longer of both NIfTI headers; both hold the description in them
+
+
+def marked(image: sitk.Image) -> sitk.Image:
+    """A copy of a simulated image with the mark, which SimpleITK writes into NRRD, MetaImage and NIfTI."""
+    copy = sitk.Image(image)
+    copy.SetMetaData(PHANTOM_KEY, PHANTOM_VALUE)
+    copy.SetMetaData("ITK_FileNotes", PHANTOM_MANUFACTURER)
+    return copy
+
+
+def is_phantom(spec: str | Path) -> bool:
+    """True where a file, or the first file of a DICOM folder, carries the mark; what cannot be read carries none."""
+    path, _ = split_spec(spec)
+    try:
+        if path.is_dir():
+            first = next((file for file in sorted(path.rglob("*")) if file.is_file() and is_dicom(file)), None)
+            return first is not None and _dicom_says_so(first)
+        suffix = suffix_of(path)
+        if suffix in (".nrrd", ".nhdr"):
+            return parse_header(path).pairs.get(PHANTOM_KEY) == PHANTOM_VALUE
+        if suffix in (".nii", ".nii.gz"):
+            with (gzip.open if suffix == ".nii.gz" else Path.open)(path, "rb") as file:
+                return PHANTOM_MANUFACTURER.encode() in file.read(_NIFTI_START)
+        if suffix in (".mha", ".mhd"):
+            return _metaimage_says_so(path)
+        return is_dicom(path) and _dicom_says_so(path)
+    except (OSError, EOFError, InputError, RuntimeError):
+        return False
+
+
+def _dicom_says_so(path: Path) -> bool:
+    import pydicom
+
+    dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Manufacturer"], force=True)
+    return str(dataset.get("Manufacturer", "")) == PHANTOM_MANUFACTURER
+
+
+def _metaimage_says_so(path: Path) -> bool:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    with quiet_itk():
+        reader.ReadImageInformation()
+    return reader.HasMetaDataKey(PHANTOM_KEY)
