@@ -107,8 +107,8 @@ def test_an_embedded_model_that_is_not_there_is_told_with_the_place():
         resolve_model("phantom-joint-p1-p3", "synthesis")
 
 
-def test_the_published_model_is_told_to_be_imported_by_hand():
-    with pytest.raises(InputError, match="virtual-contrast models import"):
+def test_the_published_model_is_told_to_be_downloaded():
+    with pytest.raises(InputError, match="virtual-contrast models download medigan-00023-pix2pixhd"):
         resolve_model("medigan-00023-pix2pixhd", "synthesis")
 
 

@@ -46,11 +46,10 @@ def test_numbers_do_not_depend_on_the_unit_of_the_intensities():
 
 def test_a_study_like_those_of_training_passes_and_others_do_not(trained):
     same = gate.judge(crop(tissue(1001), tissue(1002)), trained)
-    assert not same.refused and same.score < 1.2
-    coarse = gate.judge(crop(tissue(1001, blur=9.0)), trained)
-    assert coarse.refused and "texture" in coarse.reason
+    assert not same.refused
+    assert gate.judge(crop(tissue(1001, blur=9.0)), trained).score > 5
     bright = gate.judge(crop(tissue(1003, floor=1.2)), trained)
-    assert bright.refused
+    assert bright.refused and bright.reason == "it looks like a brighter image"
     nothing = gate.judge(crop(np.zeros((112, 112), np.float32)), trained)
     assert nothing.refused and "no breast tissue" in nothing.reason
 

@@ -226,6 +226,6 @@ def _not_installed(model_id: str, installed: dict[str, Path]) -> str:
         return f"There is no model '{model_id}' and no such folder or zip; known models: {', '.join(known)}."
     if entry.source == "embedded":
         return f"The model '{model_id}' is missing: looked in {resources_dir() / 'Models' / model_id}."
-    if entry.sha256 is None:
+    if entry.sha256 is None and entry.record is None:
         return f"The model '{model_id}' is not installed and must be imported by hand: {entry.manual_import}"
     return f"The model '{model_id}' is not installed; run 'virtual-contrast models download {model_id}'."
