@@ -12,7 +12,7 @@ from VirtualContrastLib.models.calibration import Calibration
 from VirtualContrastLib.networks.residual_enhancement import HEADS
 from VirtualContrastLib.run.pipeline import RunSettings, run
 
-GRADE = {"threshold": 0.6, "false_positive_rate": 0.13, "share": 0.5}
+GRADE = {"threshold": 60, "false_positive_rate": 0.13, "share": 0.5}
 GRADED = {**CALIBRATION, "grade": GRADE}
 
 
@@ -33,11 +33,12 @@ def test_bands_are_percent_of_the_lesions_own_signal_and_grades_follow_the_thres
     pre[0, 3] = 50
     probability = np.where(labels == 1, 0.7, 0.5)
     found = lesion_confidence(sitk.GetImageFromArray(labels), image(pre), [150, 450], evidence(probability, GRADED))
-    assert [lesion.grade for lesion in found] == [LIKELY, UNCERTAIN]
+    assert [lesion.grade for lesion in found] == [UNCERTAIN, LIKELY]
     assert found[0].low_percent == pytest.approx((50, 100)) and found[0].high_percent == pytest.approx((150, 200))
     assert found[1].low_percent == pytest.approx((200, 300))
-    assert "13 % of lesions so graded on unseen patients did not" in found[0].sentence
-    assert found[1].sentence == UNCERTAIN and found[1].false_positive_rate is None
+    assert "13 % of lesions so graded on unseen patients did not" in found[1].sentence
+    assert found[0].sentence == UNCERTAIN and found[0].false_positive_rate is None
+    assert [lesion.probability for lesion in found] == pytest.approx([0.7, 0.5])
 
 
 def test_without_a_measured_grade_every_lesion_is_uncertain():
@@ -57,7 +58,7 @@ def test_a_run_tells_certainty_in_table_and_report(tmp_path):
     labels.CopyInformation(pre)
     sitk.WriteImage(labels, str(tmp_path / "mask.nrrd"))
     bias = torch.zeros(HEADS)
-    bias[2], bias[12] = 0.8, 3.0
+    bias[0], bias[2], bias[12] = 0.8, 0.8, 3.0
     made = package(tmp_path / "model", last_bias=bias, calibration=GRADED)
     result = run(
         tmp_path / "pre.nrrd",

@@ -24,7 +24,7 @@ CPU = DeviceChoice("cpu", "fp32", "test")
 CONFIG = {"widths": [4, 8], "encode": [1, 1], "decode": [1], "members": 2}
 BASELINE = {"gain": 1.2, "signals": [0.0, 1.0], "enhancements": [0.1, 0.2]}
 CALIBRATION = {
-    "display": [{"background": 0.5, "lesion": 1.0, "threshold": 0.0}] * 2,
+    "display": [{"background": 0.5, "hint": 0.2, "lesion": 1.0, "threshold": 0.0, "softness": 1.0}] * 2,
     "bands": [{"factor": 1.5, "coverage": 0.9}] * 2,
     "baselines": [BASELINE] * 2,
     "patients": 10,
@@ -132,14 +132,14 @@ def test_untrained_package_is_the_identity_on_the_same_grid(tmp_path):
 
 
 def test_enhancement_is_added_in_units_of_the_studys_scale(tmp_path):
-    """Heads: early median 0.4, q10 0.2, q90 1.0, careful 0.1, logit 0 -> shown 0.05 + 0.5 (0.4 - 0.05)."""
+    """Early median 0.4, q10 0.2, q30 0.2, q70 0.6, q90 1.0, logit 0: quiet 0.1 + 0.1, shown 0.2 + 0.5 0.2."""
     bias = torch.zeros(HEADS)
-    bias[0], bias[2], bias[4], bias[10] = 0.2, 0.4, 1.0, 0.1
+    bias[0], bias[1], bias[2], bias[3], bias[4] = 0.2, 0.2, 0.4, 0.6, 1.0
     image = breast()
     pixels, q = sitk.GetArrayFromImage(image).astype(np.float64), scale(image)
     result = synthesize(tmp_path / "m", image, last_bias=bias, perturbations=2)
     shown = sitk.GetArrayFromImage(result.phases[0]) - pixels
-    np.testing.assert_allclose(shown, 0.225 * q, rtol=2e-3)
+    np.testing.assert_allclose(shown, 0.3 * q, rtol=2e-3)
     lower, upper = (sitk.GetArrayFromImage(part) - pixels for part in result.bands[0])
     assert lower.mean() == pytest.approx((0.4 - 1.5 * 0.2) * q, rel=2e-3)
     assert upper.mean() == pytest.approx((0.4 + 1.5 * 0.6) * q, rel=2e-3)
@@ -149,7 +149,7 @@ def test_enhancement_is_added_in_units_of_the_studys_scale(tmp_path):
 
 def test_coarse_pixels_keep_the_studys_own_detail(tmp_path):
     bias = torch.zeros(HEADS)
-    bias[10] = 0.2
+    bias[1] = 0.4
     image = breast(shape=(2, 30, 30), spacing=(1.5, 1.5, 3.0))
     result = synthesize(tmp_path / "m", image, last_bias=bias)
     change = sitk.GetArrayFromImage(result.phases[0]) - sitk.GetArrayFromImage(image)

@@ -7,39 +7,45 @@ from VirtualContrastLib.models.calibration import Display
 from VirtualContrastLib.networks.residual_enhancement import HEADS
 from VirtualContrastLib.synthesis.calibration import conformal_factor, needed_factor, shown
 
-MEDIAN, CAREFUL, LOGIT = 2, 10, 12
+QUIET, MEDIAN, PLAUSIBLE, LOGIT = 1, 2, 3, 12
+DISPLAY = Display(background=0.5, hint=0.04, lesion=1.5, threshold=2.0, softness=0.5)
 
 
-def heads(**channels):
+def heads(quiet, median, logit, plausible=1.0):
     made = torch.zeros(1, HEADS, 1, 1)
-    for channel, value in channels.items():
-        made[0, {"median": MEDIAN, "careful": CAREFUL, "logit": LOGIT}[channel]] = value
+    made[0, QUIET], made[0, MEDIAN], made[0, PLAUSIBLE], made[0, LOGIT] = quiet, median, plausible, logit
     return made
 
 
-def value(display, **channels):
-    return float(shown(heads(**channels), 0, display))
+def value(*levels):
+    return float(shown(heads(*levels), 0, DISPLAY))
 
 
-def test_doubtful_pixels_show_the_shrunk_careful_prediction():
-    display = Display(background=0.5, lesion=1.0, threshold=0.0)
-    assert value(display, median=0.8, careful=0.2, logit=-20.0) == pytest.approx(0.1, abs=1e-6)
+def test_doubtful_pixels_show_a_share_of_the_low_quantile():
+    assert value(0.2, 0.8, -20.0) == pytest.approx(0.1, abs=1e-6)
 
 
-def test_sure_pixels_show_their_share_of_the_median():
-    display = Display(background=0.5, lesion=0.9, threshold=0.0)
-    assert value(display, median=0.8, careful=0.2, logit=20.0) == pytest.approx(0.72, abs=1e-6)
-    assert value(display, median=0.8, careful=0.2, logit=0.0) == pytest.approx((0.1 + 0.72) / 2, abs=1e-6)
+def test_sure_pixels_show_their_magnified_median():
+    assert value(0.2, 0.8, 20.0) == pytest.approx(1.2, abs=1e-6)
 
 
-def test_a_sure_pixel_is_never_shown_below_the_careful_value():
-    display = Display(background=1.0, lesion=1.0, threshold=0.0)
-    assert value(display, median=0.1, careful=0.3, logit=5.0) == pytest.approx(0.3)
+def test_at_the_threshold_half_of_the_way_is_shown():
+    quiet = 0.1 + 0.04 / (1 + np.exp(-2))
+    assert value(0.2, 0.8, 2.0) == pytest.approx((quiet + 1.2) / 2, abs=1e-6)
 
 
-def test_shown_rises_with_the_probability():
-    display = Display(background=0.5, lesion=1.0, threshold=1.0)
-    values = [value(display, median=0.8, careful=0.2, logit=float(z)) for z in np.linspace(-4, 6, 21)]
+def test_a_sure_pixel_is_never_shown_below_the_quiet_value():
+    assert value(0.6, 0.1, 5.0) == pytest.approx(0.3 + 0.04 / (1 + np.exp(-5)), abs=1e-6)
+
+
+def test_the_hint_never_exceeds_what_is_plausible():
+    assert value(0.0, 0.0, 0.0, 0.005) == pytest.approx(0.005)
+    assert value(0.0, 0.0, 0.0, 1.0) == pytest.approx(0.02)
+    assert value(0.0, 0.0, 0.0, 0.0) == 0
+
+
+def test_shown_rises_with_the_probability_where_nothing_else_differs():
+    values = [value(0.2, 0.8, float(z)) for z in np.linspace(-4, 6, 21)]
     assert np.all(np.diff(values) > 0)
 
 

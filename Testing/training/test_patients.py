@@ -154,13 +154,13 @@ def test_band_covers_the_patients_it_was_fitted_on(prepared):
 
 def test_grade_is_the_lowest_threshold_that_keeps_its_promise():
     rng = np.random.default_rng(0)
-    probabilities = rng.uniform(0, 1, 400)
-    lesions = [FoundLesion(float(p), bool(rng.uniform() < p)) for p in probabilities]
+    bounds = rng.uniform(0, 100, 400)
+    lesions = [FoundLesion(float(bound), bool(100 * rng.uniform() < bound)) for bound in bounds]
     grade = fit_grade(lesions)
-    graded = [lesion.enhances for lesion in lesions if lesion.probability >= grade.threshold]
-    assert 1 - np.mean(graded) == pytest.approx(grade.false_positive_rate, abs=1e-3) and np.mean(graded) >= 0.8
+    graded = [lesion.enhances for lesion in lesions if lesion.lower_percent >= grade.threshold]
+    assert 1 - np.mean(graded) == pytest.approx(grade.false_positive_rate, abs=1e-3) and np.mean(graded) >= 0.9
     assert grade.share == pytest.approx(len(graded) / len(lesions), abs=1e-3)
-    assert fit_grade([FoundLesion(0.9, False)] * 100) is None
+    assert fit_grade([FoundLesion(90.0, False)] * 100) is None
 
 
 def scores(mae, harm, lesion_mae=1.0):

@@ -83,7 +83,7 @@ def lesion_confidence(
             for end in (0, 1)
         )
         sure = float(probability[inside].mean(dtype=np.float64))
-        likely = grade is not None and sure >= grade.threshold
+        likely = grade is not None and low[0] >= grade.threshold
         found.append(
             LesionConfidence(
                 label=label,

@@ -12,13 +12,16 @@ class _Strict(BaseModel):
 class Display(_Strict):
     """How the enhancement that is shown follows from what the network predicts; see `synthesis.calibration`.
 
-    `background` shrinks the careful prediction everywhere; `lesion` is the share of the median prediction that is shown
-    where the network is sure that a pixel enhances; the logit `threshold` is where it is half sure.
+    `background`: share of the 30 % quantile that is shown everywhere. `hint`: enhancement, over the study's scale, that
+    is added times the probability of enhancing, at most the 70 % quantile. `lesion`: multiple of the
+    median that takes their place above the logit `threshold`, within about `softness` logits.
     """
 
     background: float = Field(ge=0, le=1)
-    lesion: float = Field(ge=0, le=2)
+    hint: float = Field(ge=0, le=1)
+    lesion: float = Field(ge=0, le=3)
     threshold: float
+    softness: float = Field(gt=0)
 
 
 class Band(_Strict):
@@ -34,11 +37,12 @@ class Band(_Strict):
 class Grade(_Strict):
     """When a lesion found on synthetic images counts as likely to enhance.
 
-    `threshold`: least mean probability over the lesion. `false_positive_rate`: share of the lesions so graded on
-    held-out patients whose real enhancement was below 70 %; `share`: of all lesions found, those so graded.
+    `threshold`: percent enhancement that the lower bound of its band has to reach at the first phase.
+    `false_positive_rate`: share of the lesions so graded on held-out patients whose real enhancement was below 70 %;
+    `share`: of all lesions found, those so graded.
     """
 
-    threshold: float = Field(ge=0, le=1)
+    threshold: float
     false_positive_rate: float = Field(ge=0, le=1)
     share: float = Field(ge=0, le=1)
 

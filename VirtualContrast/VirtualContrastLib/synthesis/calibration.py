@@ -1,8 +1,8 @@
 """From what the network predicts to what is shown, and how sure one may be of it: pure functions.
 
-Shown is background x careful + p x (lesion x median - background x careful), with p the probability that the pixel
-enhances (the logistic function of its logit less a threshold) and no lift below the careful value. Where the network
-doubts, only the shrunk careful prediction is left, so that tissue that does not enhance is hardly brightened.
+Where the network is not sure that a pixel enhances, little is shown: a share of what 70 of 100 such pixels exceed, and
+a hint that rises with the probability, up to what is plausible, so that the eye is led where a lesion may be. Where the
+network is sure, its median prediction is shown, magnified to make up for what a median misses of strong enhancement.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..models.calibration import Display
 from ..networks.residual_enhancement import careful, enhancing_logit, quantile
 
 if TYPE_CHECKING:
-    from ..models.calibration import Calibration
+    from ..models.calibration import Calibration, Display
 
 MEDIAN, LOW, HIGH = 0.5, 0.1, 0.9
-_PLAIN = Display(background=1.0, lesion=0.0, threshold=0.0)
+_QUIET, _PLAUSIBLE = 0.3, 0.7
 
 
 @dataclass(frozen=True)
@@ -47,25 +46,35 @@ def enhancement(heads: Tensor, phase: int, calibration: Calibration | None) -> E
     """
     median = quantile(heads, phase, MEDIAN)
     factor = calibration.bands[phase].factor if calibration else 1.0
-    display = calibration.display[phase] if calibration else _PLAIN
     return Enhancement(
-        shown=shown(heads, phase, display),
-        lower=median - factor * (median - quantile(heads, phase, LOW)).clamp(min=0),
+        shown=shown(heads, phase, calibration.display[phase]) if calibration else careful(heads, phase),
+        lower=lower_bound(heads, phase, factor),
         upper=median + factor * (quantile(heads, phase, HIGH) - median).clamp(min=0),
-        probability=enhancing_probability(heads, phase, display),
+        probability=enhancing_probability(heads, phase),
     )
+
+
+def lower_bound(heads: Tensor, phase: int, factor: float) -> Tensor:
+    """Lower bound of the enhancement [slice, row, column] by the conformal `factor`; its mean over a lesion counts."""
+    median = quantile(heads, phase, MEDIAN)
+    return median - factor * (median - quantile(heads, phase, LOW)).clamp(min=0)
 
 
 def shown(heads: Tensor, phase: int, display: Display) -> Tensor:
     """Enhancement to show [slice, row, column]."""
-    quiet = display.background * careful(heads, phase)
-    sure = enhancing_probability(heads, phase, display)
+    probability = enhancing_probability(heads, phase)
+    hint = torch.minimum(display.hint * probability, quantile(heads, phase, _PLAUSIBLE).clamp(min=0))
+    quiet = display.background * quantile(heads, phase, _QUIET) + hint
+    sure = torch.sigmoid((enhancing_logit(heads, phase) - display.threshold) / display.softness)
     return quiet + sure * (display.lesion * quantile(heads, phase, MEDIAN) - quiet).clamp(min=0)
 
 
-def enhancing_probability(heads: Tensor, phase: int, display: Display) -> Tensor:
-    """How sure the network is that a pixel enhances by more than 70 % [slice, row, column], 0..1."""
-    return torch.sigmoid(enhancing_logit(heads, phase) - display.threshold)
+def enhancing_probability(heads: Tensor, phase: int) -> Tensor:
+    """How sure the network is that a pixel enhances by more than 70 % [slice, row, column], 0..1.
+
+    It is the probability where as many pixels enhance as do not.
+    """
+    return torch.sigmoid(enhancing_logit(heads, phase))
 
 
 def conformal_factor(scores: Sequence[float], coverage: float) -> float:

@@ -27,7 +27,7 @@ from VirtualContrastLib.synthesis.calibration import (
     LOW,
     MEDIAN,
     conformal_factor,
-    enhancing_probability,
+    lower_bound,
     needed_factor,
     shown,
 )
@@ -35,19 +35,26 @@ from VirtualContrastLib.synthesis.calibration import (
 from ...data.crops import CropPatient
 
 COVERAGE = 0.9
-MOST_WORSE = 0.02
-"""Share of calibration patients whose error may be above that of the identity. The aim for new patients is 5 %; the
-rest is room for other sites."""
+MOST_WORSE = MOST_HARM = 0.05
+"""Share of patients whose error may be above that of the identity, and the 95th percentile of how much above it."""
 
-MOST_FALSE = 0.2
+STRESS = 0.5
+"""MOST_WORSE and MOST_HARM have to hold even where all real enhancement is this much of what it is: another dose, an
+earlier phase, another site. Predictions do not know of it and stay the same."""
+
+MOST_FALSE = 0.1
 """Share of the lesions called likely to enhance that may not."""
 
 _LEAST_GRADED = 20
-_LIFTS = (0.8, 1.0, 1.2, 1.4, 1.6)
-_BACKGROUNDS = (0.3, 0.5, 0.7, 0.85)
-_THRESHOLDS = (-0.5, 0.0, 0.5, 1.0, 1.5)
-_EVERY = 5
-"""Of the tissue pixels, every fifth is looked at in the search."""
+_GRID = {
+    "background": (0.3, 0.45, 0.6),
+    "hint": (0.02, 0.035, 0.05),
+    "lesion": (1.0, 1.4, 1.8),
+    "threshold": (2.0, 2.5, 3.0),
+    "softness": (0.3, 0.5),
+}
+_EVERY = 9
+"""Of the tissue pixels, every ninth is looked at in the search."""
 
 Heads = Mapping[str, Tensor]
 """The network's heads [slice, channel, row, column] by patient."""
@@ -55,12 +62,15 @@ Heads = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class DisplayScore:
-    """What a display does to the calibration patients: share made worse, mean lesion error over scale, recovered."""
+    """What a display does to the calibration patients.
+
+    `worse` and `harm_p95` under stress (see STRESS); `lesion_error` over the size of the real enhancement, and the
+    share of it that is `recovered`, without stress.
+    """
 
     display: Display
     worse: float
     harm_p95: float
-    relative_mae: float
     lesion_error: float
     recovered: float
 
@@ -83,10 +93,12 @@ def calibrate(patients: Sequence[CropPatient], heads: Heads, data: str) -> Calib
     """Display, bands, grade and baselines; `data` says in words which patients they rest on."""
     phases = range(len(PHASES))
     display = [choose_display(patients, heads, phase).display for phase in phases]
+    bands = [fit_band(patients, heads, phase) for phase in phases]
+    lesions = [found for p in patients for found in found_lesions(p, heads[p.name], display[0], bands[0])]
     return Calibration(
         display=display,
-        bands=[fit_band(patients, heads, phase) for phase in phases],
-        grade=fit_grade([found for p in patients for found in found_lesions(p, heads[p.name], display[0])]),
+        bands=bands,
+        grade=fit_grade(lesions),
         baselines=[_baselines(patients, phase) for phase in phases],
         patients=len(patients),
         data=data,
@@ -94,22 +106,21 @@ def calibrate(patients: Sequence[CropPatient], heads: Heads, data: str) -> Calib
 
 
 def choose_display(patients: Sequence[CropPatient], heads: Heads, phase: int) -> DisplayScore:
-    """The display of least lesion error among those that make at most MOST_WORSE of the patients worse.
+    """The display of least lesion error among those that do no more harm than MOST_WORSE and MOST_HARM under stress.
 
     Where none is that careful, the one that makes the fewest worse.
     """
     scores = display_scores(patients, heads, phase)
-    allowed = [score for score in scores if score.worse <= MOST_WORSE and score.harm_p95 <= 0]
+    allowed = [score for score in scores if score.worse <= MOST_WORSE and score.harm_p95 <= MOST_HARM]
     if not allowed:
         return min(scores, key=lambda score: (score.worse, score.harm_p95))
-    return min(allowed, key=lambda score: score.lesion_error + score.relative_mae)
+    return min(allowed, key=lambda score: score.lesion_error)
 
 
 def display_scores(patients: Sequence[CropPatient], heads: Heads, phase: int) -> list[DisplayScore]:
     """Scores of all displays of the grid."""
     pixels = [_Pixels.of(patient, heads[patient.name], phase) for patient in patients]
-    grid = product(_BACKGROUNDS, _LIFTS, _THRESHOLDS)
-    displays = [Display(background=b, lesion=lift, threshold=t) for b, lift, t in grid]
+    displays = [Display(**dict(zip(_GRID, values, strict=True))) for values in product(*_GRID.values())]
     return [_score(display, pixels, phase) for display in displays]
 
 
@@ -144,12 +155,12 @@ class _Pixels:
 
 
 def _score(display: Display, patients: Sequence[_Pixels], phase: int) -> DisplayScore:
-    harm, lesion_error, recovered, relative = [], [], [], []
+    harm, lesion_error, recovered = [], [], []
     for patient in patients:
         made = shown(patient.heads, phase, display).numpy().ravel()
+        weaker = STRESS * patient.real
+        harm.append(float(np.abs(made - weaker).mean() / max(np.abs(weaker).mean(), 1e-6) - 1))
         error = np.abs(made - patient.real)
-        harm.append(float(error.mean() / max(np.abs(patient.real).mean(), 1e-6) - 1))
-        relative.append(harm[-1] + 1)
         if patient.lesion.sum() >= 10:
             lesion_error.append(float(error[patient.lesion].mean() / np.abs(patient.real[patient.lesion]).mean()))
             recovered.append(float(made[patient.lesion].sum() / patient.real[patient.lesion].sum()))
@@ -157,7 +168,6 @@ def _score(display: Display, patients: Sequence[_Pixels], phase: int) -> Display
         display=display,
         worse=float(np.mean(np.array(harm) > 0)),
         harm_p95=float(np.percentile(harm, 95)),
-        relative_mae=float(np.mean(relative)),
         lesion_error=float(np.mean(lesion_error)),
         recovered=float(np.mean(recovered)),
     )
@@ -173,24 +183,28 @@ def lesion_region(patient: CropPatient, heads: Tensor) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class FoundLesion:
-    """A lesion that the threshold rule finds on the synthetic early phase: mean probability, and does it enhance."""
+    """A lesion that the threshold rule finds on the synthetic early phase.
 
-    probability: float
+    `lower_percent`: lower bound of its percent enhancement; `enhances`: whether the real one is 70 % or more.
+    """
+
+    lower_percent: float
     enhances: bool
 
 
-def found_lesions(patient: CropPatient, heads: Tensor, display: Display) -> list[FoundLesion]:
-    """Lesions on the synthetic early phase of a patient, with the truth of the real one: mean enhancement of 70 %."""
+def found_lesions(patient: CropPatient, heads: Tensor, display: Display, band: Band) -> list[FoundLesion]:
+    """Lesions on the synthetic early phase of a patient, with the truth of the real one."""
     pre = sitk.GetImageFromArray(patient.pre)
     pre.SetSpacing(patient.spacing_mm)
     made = patient.pre + np.float32(patient.scale) * shown(heads.float(), 0, display).numpy()
     labels = sitk.GetArrayFromImage(segment_by_threshold(pre, like(made, pre)))
-    probability = enhancing_probability(heads.float(), 0, display).numpy()
+    lower = lower_bound(heads.float(), 0, band.factor).numpy()
     found = []
     for label in range(1, int(labels.max()) + 1):
         inside = labels == label
         real, before = patient.phases[1][inside].mean(), patient.pre[inside].mean()
-        found.append(FoundLesion(float(probability[inside].mean()), bool(real >= (1 + LESION_PE) * before)))
+        bound = 100 * float(lower[inside].mean()) * patient.scale / float(before)
+        found.append(FoundLesion(bound, bool(real >= (1 + LESION_PE) * before)))
     return found
 
 
@@ -199,14 +213,14 @@ def fit_grade(lesions: Sequence[FoundLesion]) -> Grade | None:
 
     At least 20 lesions have to be so graded.
     """
-    for threshold in np.arange(0.3, 0.96, 0.025):
-        graded = [lesion for lesion in lesions if lesion.probability >= threshold]
+    for threshold in range(100):
+        graded = [lesion for lesion in lesions if lesion.lower_percent >= threshold]
         if len(graded) < _LEAST_GRADED:
             return None
         false = 1 - float(np.mean([lesion.enhances for lesion in graded]))
         if false <= MOST_FALSE:
             return Grade(
-                threshold=round(float(threshold), 3),
+                threshold=threshold,
                 false_positive_rate=round(false, 4),
                 share=round(len(graded) / len(lesions), 4),
             )
