@@ -35,7 +35,7 @@ from VirtualContrastLib.synthesis.calibration import (
 from ...data.crops import CropPatient
 
 COVERAGE = 0.9
-MOST_WORSE = MOST_HARM = 0.05
+MOST_WORSE, MOST_HARM = 0.03, 0.05
 """Share of patients whose error may be above that of the identity, and the 95th percentile of how much above it."""
 
 STRESS = 0.5
@@ -47,10 +47,10 @@ MOST_FALSE = 0.1
 
 _LEAST_GRADED = 20
 _GRID = {
-    "background": (0.3, 0.45, 0.6),
-    "hint": (0.02, 0.035, 0.05),
+    "background": (0.4, 0.5, 0.6),
+    "hint": (0.01, 0.02),
     "lesion": (1.0, 1.4, 1.8),
-    "threshold": (2.0, 2.5, 3.0),
+    "threshold": (2.0, 2.25, 2.5, 3.0),
     "softness": (0.3, 0.5),
 }
 _EVERY = 9
