@@ -141,3 +141,19 @@ def test_a_foreign_folder_that_would_run_a_command_is_not_imported(tmp_path):
     assert main(line) == 2
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "PWNED").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n_conv_per_stage": [1_000_000] * 4},
+        {"n_conv_per_stage_decoder": 1_000_000},
+        {"features_per_stage": [8, 16, 32, 1e12]},
+        {"n_stages": 1_000_000},
+        {"n_conv_per_stage": [2] * 1_000_000},
+        {"features_per_stage": [8, 16, 32, float("nan")]},
+    ],
+)
+def test_plans_of_a_network_that_nobody_could_build_are_refused_before_it_is_built(changes):
+    with pytest.raises(InputError, match="no network of nnU-Net"):
+        check_plans(changed(**changes), "plans")

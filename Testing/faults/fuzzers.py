@@ -277,7 +277,7 @@ def _arguments(program: str) -> Callable[[Path, random.Random], Callable[[], boo
         values = {"PRE": pre, "REAL": real, "OUT": folder / "out", "FILE": folder / "file", "DIR": folder}
         line = [str(values.get(word, word)) for word in line]
         for _ in range(rng.randint(1, 2)):
-            at = rng.randrange(1, len(line))
+            at = rng.randint(1, len(line) - 1) if len(line) > 1 else 0
             change = rng.randrange(3)
             if change == 0:
                 line[at] = rng.choice((*_ODD, str(values["FILE"]), str(values["DIR"])))

@@ -20,7 +20,7 @@ import SimpleITK as sitk
 from children import Child, fork
 
 STAGES = ("read", "model", "synthesize", "segment", "kinetics", "compare", "export")
-LIMIT_S = 180.0
+LIMIT_S = 900.0
 STOP_S = 2.0
 """A request to stop is answered within this time, of processor time of the run."""
 

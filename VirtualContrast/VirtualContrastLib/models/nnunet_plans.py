@@ -46,6 +46,14 @@ _NORMALIZATIONS = frozenset(
         "RGBTo01Normalization",
     }
 )
+_MOST = {
+    "n_stages": 12,
+    "features_per_stage": 4096,
+    "n_conv_per_stage": 32,
+    "n_blocks_per_stage": 32,
+    "n_conv_per_stage_decoder": 32,
+}
+"""Far above any plan: nnU-Net builds as many layers as it is told, before the weights are compared with them."""
 _LABEL_MANAGERS = frozenset({"LabelManager"})
 
 
@@ -69,8 +77,20 @@ def check_plans(plans: Any, where: str) -> None:
 def _check_architecture(architecture: Any, where: str) -> None:
     _check(_value(architecture, "network_class_name", where), NETWORKS, where)
     arguments = _value(architecture, "arch_kwargs", where)
+    for key, most in _MOST.items():
+        _check_counts(_value(arguments, key, where), key, most, where)
     for key in _value(architecture, "_kw_requires_import", where) or ():
         _check(_value(arguments, key, where), LAYERS.get(key, frozenset()), where)
+
+
+def _check_counts(value: Any, key: str, most: int, where: str) -> None:
+    """Raise InputError where a number, or one of a list of numbers, is larger than any network has it."""
+    values = value if isinstance(value, list) else [value]
+    if len(values) > _MOST["n_stages"]:
+        raise InputError(f"{where} has {len(values)} values of {key}; no network of nnU-Net has as many stages.")
+    for number in values:
+        if isinstance(number, int | float) and not 0 <= number <= most:
+            raise InputError(f"{where} has {key} {number}; no network of nnU-Net has as many.")
 
 
 def _value(mapping: Any, key: Any, where: str) -> Any:

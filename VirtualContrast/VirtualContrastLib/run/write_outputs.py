@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import SimpleITK as sitk
 
@@ -19,7 +19,6 @@ from ..results.writer import ResultWriter
 from .analysis import Analysis, Series
 from .settings import RunSettings
 
-_WRITERS = 2
 PAIR_COLUMNS = tuple(field.name for field in dataclasses.fields(PairMetrics))
 """Columns of comparison.csv."""
 
@@ -42,16 +41,17 @@ class _Export:
 def export(found: Analysis, writer: ResultWriter, manifest: Manifest, settings: RunSettings, events: Events) -> None:
     """Write volumes, tables, figures, report and, where asked for, DICOM; of a mammogram what it has of these.
 
-    Volumes are compressed and written by threads of their own while the rest is made.
+    Volumes are compressed and written by a thread of their own while the rest is made. It is one thread, and no other
+    writes a volume: two failures at once in the toolkit's NRRD library (a full disk) end the process.
     """
     task = _Export(found, writer, manifest, settings)
-    steps = [_lesions, _tables, _figures_and_report] if found.series.dynamic else [_tables, _mammogram]
+    steps = [_tables, _figures_and_report] if found.series.dynamic else [_tables, _mammogram]
     if settings.dicom:
         steps.append(_dicom)
-    volumes = _volumes(task) if found.series.dynamic else [_recombined(task)]
+    volumes = [*_volumes(task), *_lesions(task)] if found.series.dynamic else [_recombined(task)]
     total = len(steps) + len(volumes)
-    with ThreadPoolExecutor(_WRITERS, thread_name_prefix="export") as threads:
-        written = [threads.submit(writer.image, image, name) for image, name in volumes]
+    with ThreadPoolExecutor(1, thread_name_prefix="export") as threads:
+        written = [threads.submit(writer.image, v.image, v.name, synthetic=v.synthetic) for v in volumes]
         try:
             for number, step in enumerate(steps):
                 events.progress(Stage.EXPORT, number, total)
@@ -79,31 +79,39 @@ def _recombined_name(settings: RunSettings) -> str:
     return f"recombined{settings.suffix}"
 
 
-def _recombined(task: _Export) -> tuple[sitk.Image, str]:
-    return task.found.series.synthetic[0].image, _recombined_name(task.settings)
+class _Volume(NamedTuple):
+    """A volume to write, the name of its file, and whether it rests on synthetic images."""
+
+    image: sitk.Image
+    name: str
+    synthetic: bool = True
 
 
-def _volumes(task: _Export) -> list[tuple[sitk.Image, str]]:
-    """Every volume of a study and the name that it is written under."""
+def _recombined(task: _Export) -> _Volume:
+    return _Volume(task.found.series.synthetic[0].image, _recombined_name(task.settings))
+
+
+def _volumes(task: _Export) -> list[_Volume]:
+    """Phases, subtractions, uncertainties and maps."""
     suffix, volumes = task.settings.suffix, []
     for result in task.found.series.results:
         name = f"{result.phase.name}{suffix}"
-        volumes.append((result.phase.image, f"phases/{name}"))
+        volumes.append(_Volume(result.phase.image, f"phases/{name}"))
         if result.subtraction is not None:
-            volumes.append((result.subtraction, f"subtraction/{name}"))
+            volumes.append(_Volume(result.subtraction, f"subtraction/{name}"))
         if result.uncertainty is not None:
-            volumes.append((result.uncertainty, f"uncertainty/{name}"))
+            volumes.append(_Volume(result.uncertainty, f"uncertainty/{name}"))
     maps = task.found.kinetics.maps.items() if task.found.kinetics else ()
-    return volumes + [(image, f"maps/{name}{suffix}") for name, image in maps]
+    return volumes + [_Volume(image, f"maps/{name}{suffix}") for name, image in maps]
 
 
-def _lesions(task: _Export) -> None:
-    labels = task.found.labels
+def _lesions(task: _Export) -> list[_Volume]:
+    labels, synthetic = task.found.labels, not task.given
     if labels is None:
-        return
-    task.writer.image(with_segments(labels), "lesions.seg.nrrd", synthetic=not task.given)
-    if task.settings.format == "nifti":
-        task.writer.image(labels, f"lesions{task.settings.suffix}", synthetic=not task.given)
+        return []
+    segments = _Volume(with_segments(labels), "lesions.seg.nrrd", synthetic)
+    also = [_Volume(labels, f"lesions{task.settings.suffix}", synthetic)] if task.settings.format == "nifti" else []
+    return [segments, *also]
 
 
 def _tables(task: _Export) -> None:

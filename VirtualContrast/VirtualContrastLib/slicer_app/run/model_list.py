@@ -5,6 +5,7 @@ Places and abilities are those of `VirtualContrastLib.models`, of which only par
 
 from __future__ import annotations
 
+import html
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -52,7 +53,8 @@ class ModelEntry:
         if self.acquired:
             numbers = ", ".join(map(str, self.acquired))
             parts.append(_("<b>Needs the real phase {numbers}.</b>").format(numbers=numbers))
-        parts.append(_("Version {version}, license {license}.").format(version=self.version, license=self.license))
+        told = {"version": html.escape(self.version), "license": html.escape(self.license)}
+        parts.append(_("Version {version}, license {license}.").format(**told))
         return " ".join(parts)
 
     def _makes(self) -> str:
