@@ -118,7 +118,11 @@ def synthesis(package: Any, slices: int, rounds: int, folder: Path, *, full: boo
     chosen = network.chosen
     command = [sys.executable, str(Path(__file__).with_name("published_way.py")), str(package.folder), str(folder)]
     ours, theirs = [], []
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as published:
+    plain = {
+        name: value for name, value in os.environ.items() if name not in ("THP_MEM_ALLOC_ENABLE", "GOMP_SPINCOUNT")
+    }
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=plain, **pipes) as published:
         assert published.stdout.readline() == "ready\n"
         for _ in range(rounds):
             ours.append(timed(lambda: synthesizer.synthesize(volume, Events())))
