@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+Better = Literal["lower", "higher"] | None
+"""Which values are good; None where neither is."""
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -15,7 +18,7 @@ class Measure:
         name: key in JSON and CSV files.
         label: in tables and figures.
         unit: of its values; "" for a pure number, "files" for the units of the image files.
-        better: which values are good; None where neither is.
+        better: which of its values are good.
         definition: how it is computed, its range, and what is best.
         function: gives it from what the table that shows it measures; None where it comes with others from one
             computation.
@@ -24,7 +27,7 @@ class Measure:
     name: str
     label: str
     unit: str
-    better: Literal["lower", "higher"] | None
+    better: Better
     definition: str
     function: Callable[..., Any] | None = None
 

@@ -7,7 +7,7 @@ baseline is to do nothing, that is to take the pre-contrast volume for every pha
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from VirtualContrastLib.events import Events, InputError
 from VirtualContrastLib.kinetics.curves import LesionCurve, lesion_curves
 from VirtualContrastLib.lesions.nnunet import LesionNet
 from VirtualContrastLib.lesions.threshold import segment_by_threshold
+from VirtualContrastLib.metrics.measure import Better, Measure, definitions
 from VirtualContrastLib.models.package import Metric
 from VirtualContrastLib.study import Phase, Source, Study
 from VirtualContrastLib.synthesis.study_synthesizer import StudySynthesizer
@@ -117,47 +118,69 @@ def detect(truth: NDArray[np.integer], found: NDArray[np.integer]) -> Detection:
     return Detection(int(truth.max()), hits, int(found.max()) - len(matched))
 
 
-def summarize(cases: Sequence[CaseQuality]) -> dict[str, float]:
-    """One figure each over all cases; keys are the row names of the table."""
-    lesions = sum(case.detection.lesions for case in cases)
-    share = float(lesions) if lesions else float("nan")
-    return {
-        "cases": len(cases),
-        "lesions": lesions,
-        "lesion sensitivity": sum(c.detection.found for c in cases) / share,
-        "false positives per case": sum(c.detection.false_positives for c in cases) / len(cases),
-        "lesion Dice": _mean([c.dice for c in cases]),
-        "sensitivity by threshold": sum(c.threshold_detection.found for c in cases) / share,
-        "false positives per case by threshold": sum(c.threshold_detection.false_positives for c in cases) / len(cases),
-        "curve type agreement": sum(c.types_right for c in cases) / share,
-        "curve type agreement of the acquired phases": sum(c.real_types_right for c in cases) / share,
-        "lesion enhancement error (points of PE)": _mean([c.pe_error for c in cases]),
-        "baseline lesion enhancement error (points of PE)": _mean([c.baseline_pe_error for c in cases]),
-        "SSIM": _mean([c.ssim for c in cases]),
-        "baseline SSIM": _mean([c.baseline_ssim for c in cases]),
-        "MAE": _mean([c.mae for c in cases]),
-        "baseline MAE": _mean([c.baseline_mae for c in cases]),
-    }
+Cases = Sequence[CaseQuality]
 
 
-DEFINITIONS = {
-    "cases": "phantoms measured",
-    "lesions": "lesions in them",
-    "lesion sensitivity": f"share of lesions that a part found by the lesion model meets, IoU >= {MATCH_OVERLAP}",
-    "false positives per case": "found parts that match no lesion",
-    "lesion Dice": "voxels of all lesions of a case, mean over cases with lesions",
-    "sensitivity by threshold": "the same by the threshold rule on the synthetic subtraction",
-    "false positives per case by threshold": "the same by the threshold rule on the synthetic subtraction",
-    "curve type agreement": "share of lesions whose synthetic mean curve, in the true outline, has the built-in type",
-    "curve type agreement of the acquired phases": "the same on the phantom's own noisy phases",
-    "lesion enhancement error (points of PE)": "mean |PE synthetic - PE noise-free truth| over lesions and phases",
-    "baseline lesion enhancement error (points of PE)": "the same with the pre-contrast volume for every phase",
-    "SSIM": "slice-wise SSIM against the noise-free phases, Gaussian window of sigma 1.5, data range of the true phase",
-    "baseline SSIM": "the same with the pre-contrast volume for every phase",
-    "MAE": "mean absolute error against the noise-free phases, in signal units",
-    "baseline MAE": "the same with the pre-contrast volume for every phase",
-}
-"""What each row of the table is."""
+def _share(count: Callable[[CaseQuality], float]) -> Callable[[Cases], float]:
+    """What `count` counts over all cases, as a share of their lesions."""
+
+    def share(cases: Cases) -> float:
+        lesions = sum(case.detection.lesions for case in cases)
+        return sum(map(count, cases)) / lesions if lesions else float("nan")
+
+    return share
+
+
+def _mean_of(value: Callable[[CaseQuality], float]) -> Callable[[Cases], float]:
+    return lambda cases: _mean([value(case) for case in cases])
+
+
+_PRE_FOR_EVERY = "the same with the pre-contrast volume for every phase"
+_BY_THRESHOLD = "the same by the threshold rule on the synthetic subtraction"
+_PE_ERROR = "lesion enhancement error (points of PE)"
+
+
+def _row(name: str, unit: str, better: Better, definition: str, function: Callable[[Cases], float]) -> Measure:
+    return Measure(name, name, unit, better, definition, function)
+
+
+MEASURES = (
+    _row("cases", "", None, "phantoms measured", len),
+    _row("lesions", "", None, "lesions in them", lambda cases: sum(c.detection.lesions for c in cases)),
+    _row("lesion sensitivity", "", "higher",
+         f"share of lesions that a part found by the lesion model meets, IoU >= {MATCH_OVERLAP}",
+         _share(lambda c: c.detection.found)),
+    _row("false positives per case", "", "lower", "found parts that match no lesion",
+         _mean_of(lambda c: c.detection.false_positives)),
+    _row("lesion Dice", "", "higher", "voxels of all lesions of a case, mean over cases with lesions",
+         _mean_of(lambda c: c.dice)),
+    _row("sensitivity by threshold", "", "higher", _BY_THRESHOLD, _share(lambda c: c.threshold_detection.found)),
+    _row("false positives per case by threshold", "", "lower", _BY_THRESHOLD,
+         _mean_of(lambda c: c.threshold_detection.false_positives)),
+    _row("curve type agreement", "", "higher",
+         "share of lesions whose synthetic mean curve, in the true outline, has the built-in type",
+         _share(lambda c: c.types_right)),
+    _row("curve type agreement of the acquired phases", "", "higher", "the same on the phantom's own noisy phases",
+         _share(lambda c: c.real_types_right)),
+    _row(_PE_ERROR, "percentage points", "lower",
+         "mean |PE synthetic - PE noise-free truth| over lesions and phases", _mean_of(lambda c: c.pe_error)),
+    _row(f"baseline {_PE_ERROR}", "percentage points", "lower", _PRE_FOR_EVERY,
+         _mean_of(lambda c: c.baseline_pe_error)),
+    _row("SSIM", "", "higher",
+         "slice-wise SSIM against the noise-free phases, Gaussian window of sigma 1.5, data range of the true phase",
+         _mean_of(lambda c: c.ssim)),
+    _row("baseline SSIM", "", "higher", _PRE_FOR_EVERY, _mean_of(lambda c: c.baseline_ssim)),
+    _row("MAE", "signal", "lower", "mean absolute error against the noise-free phases, in signal units",
+         _mean_of(lambda c: c.mae)),
+    _row("baseline MAE", "signal", "lower", _PRE_FOR_EVERY, _mean_of(lambda c: c.baseline_mae)),
+)  # fmt: skip
+"""The rows of the table, in order."""
+DEFINITIONS = definitions(MEASURES)
+
+
+def summarize(cases: Cases) -> dict[str, float]:
+    """One figure each over all cases, by name of its measure."""
+    return {measure.name: measure.function(cases) for measure in MEASURES if measure.function is not None}
 
 
 def as_metrics(summary: dict[str, float], data: str) -> list[Metric]:
