@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 from VirtualContrastLib.torch_threads import set_up_torch
 
-EMBEDDED = "phantom-joint-p1-p3"
+EMBEDDED, LESIONS = "phantom-joint-p1-p3", "phantom-lesion-nnunet"
 PUBLISHED = {"input_nc": 3, "output_nc": 3, "ngf": 64, "n_downsample_global": 4, "n_blocks_global": 9}
 SIZE = 512
 PUBLISHED_OPERATIONS = 435.1e9
@@ -197,7 +197,12 @@ def whole_job(study: Path | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         source = study or write_phantom(make_phantom(900003), Path(folder) / "case") / "pre.nrrd"
         started = time.process_time()
-        result = run(source, Path(folder) / "result", RunSettings(device="cpu"), events=Events([Stages()]))
+        result = run(
+            source,
+            Path(folder) / "result",
+            RunSettings(model=EMBEDDED, segmentation=LESIONS, device="cpu"),
+            events=Events([Stages()]),
+        )
         together = time.process_time() - started
         size = result.manifest.inputs[0]["geometry"]["size"]
     copies = peak_memory_mib() * 2**20 / (4 * float(np.prod(size)))

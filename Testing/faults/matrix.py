@@ -20,11 +20,10 @@ import SimpleITK as sitk
 from children import Child, fork
 
 STAGES = ("read", "model", "synthesize", "segment", "kinetics", "compare", "export")
+MODEL, LESIONS = "phantom-joint-p1-p3", "phantom-lesion-nnunet"
 LIMIT_S = 900.0
 STOP_S = 2.0
 """A request to stop is answered within this time, of processor time of the run."""
-
-Cells = dict[tuple[str, str], str]
 
 
 def study(folder: Path) -> tuple[Path, Path]:
@@ -47,7 +46,8 @@ def synthesize(pre: Path, real: Path, out: Path, *more: str) -> int:
     """A run of the command line in this process, with JSON lines."""
     from VirtualContrastLib.cli.main import main
 
-    return main(["synthesize", str(pre), "-o", str(out), "--real", str(real), "--device", "cpu", "--json", *more])
+    line = ["synthesize", str(pre), "-o", str(out), "--real", str(real), "--device", "cpu", "--json"]
+    return main([*line, "--model", MODEL, "--segmentation", LESIONS, *more])
 
 
 def until(child: Child, stage: str) -> bool:
@@ -122,30 +122,33 @@ def _full_disk(child: Child, out: Path) -> str:
     return "" if code in (1, 2) else f"exit code {code} in place of 1 or 2"
 
 
-FAULTS: dict[str, Callable[[Child, Path], str]] = {
-    "SIGKILL": _killed,
-    "SIGTERM": _stopped,
-    "full disk": _full_disk,
-    "OUT appears": _output_appears,
-    "reader gone": _reader_gone,
+FAULTS: dict[str, tuple[Callable[[Child, Path], str], tuple[str, ...]]] = {
+    "SIGKILL": (_killed, STAGES),
+    "SIGTERM": (_stopped, STAGES),
+    "full disk": (_full_disk, ("synthesize", "export")),
+    "OUT appears": (_output_appears, ("read", "synthesize", "export")),
+    "reader gone": (_reader_gone, ("synthesize", "export")),
 }
+"""What is done, and to which stages: files are written in the last one alone, whatever the stage."""
 
 
-def run(place: Path, only: tuple[str, ...] | None = None) -> Cells:
-    """All cells, or the one of `only` (fault, stage): what is wrong in each, "" where it survived."""
-    pre, real = study(place)
-    cells: Cells = {}
-    for fault in FAULTS:
-        for stage in STAGES:
-            if only is None or only == (fault, stage):
-                folder = place / f"{fault}-{stage}".replace(" ", "-")
-                folder.mkdir()
-                cells[fault, stage] = _cell(fault, stage, pre, real, folder)
-                shutil.rmtree(folder, ignore_errors=True)
-    return cells
+def all_cells() -> list[tuple[str, str]]:
+    """Fault and stage of every cell."""
+    return [(fault, stage) for fault, (_, stages) in FAULTS.items() for stage in stages]
+
+
+def cell(fault: str, stage: str, place: Path) -> str:
+    """What is wrong in one cell, "" where it survived; works in a folder of its own below `place`."""
+    folder = place / f"{fault}-{stage}".replace(" ", "-")
+    folder.mkdir()
+    pre, real = study(folder)
+    problem = _cell(fault, stage, pre, real, folder / "out")
+    shutil.rmtree(folder, ignore_errors=True)
+    return problem
 
 
 def _cell(fault: str, stage: str, pre: Path, real: Path, folder: Path) -> str:
+    folder.mkdir()
     out = folder / "result"
     neighbor = folder / "result.old-mine"
     neighbor.mkdir()
@@ -153,7 +156,7 @@ def _cell(fault: str, stage: str, pre: Path, real: Path, folder: Path) -> str:
     child = fork(lambda: synthesize(pre, real, out), before=lambda: signal.signal(signal.SIGXFSZ, signal.SIG_IGN))
     if not until(child, stage):
         return f"the run ended before {stage}: {child.lines[-1] if child.lines else 'no word'}"
-    problem = FAULTS[fault](child, out)
+    problem = FAULTS[fault][0](child, out)
     if problem:
         return f"{problem} ({child.lines[-1] if child.lines else ''})"
     said = "\n".join(child.lines)
@@ -186,11 +189,13 @@ def _afterwards(pre: Path, real: Path, out: Path, neighbor: Path) -> str:
     return "" if (neighbor / "notes.txt").is_file() else "the next run removed a folder of the user's"
 
 
-def table(cells: Cells) -> str:
-    """The matrix as text."""
-    faults, stages = dict.fromkeys(fault for fault, _ in cells), dict.fromkeys(stage for _, stage in cells)
-    lines = [f"{'fault':<13}" + "".join(f"{stage:>11}" for stage in stages)]
-    for fault in faults:
-        words = ["FAILED" if cells.get((fault, stage)) else "survived" for stage in stages]
+def table(cells: dict[tuple[str, str], str]) -> str:
+    """The matrix as text, from what is wrong in each cell."""
+    lines = [f"{'fault':<13}" + "".join(f"{stage:>11}" for stage in STAGES)]
+    for fault in FAULTS:
+        words = []
+        for stage in STAGES:
+            problem = cells.get((fault, stage))
+            words.append("-" if problem is None else "FAILED" if problem else "survived")
         lines.append(f"{fault:<13}" + "".join(f"{word:>11}" for word in words))
     return "\n".join(lines)

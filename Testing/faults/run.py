@@ -1,13 +1,15 @@
 """What breaks when things go wrong: the matrix of stages and faults, and seeded fuzzers. `make faults`.
 
 Prints the matrix (a row a fault, a column a stage of the run) and the counts of the fuzzers, and ends with 1 where
-anything did not survive. Everything runs in children forked from one process that has the engine loaded, so that the
-whole takes minutes. A cell is repeated alone with `--only FAULT STAGE`, a fuzzer with `--fuzz NAME --seed N`.
+anything did not survive. Everything runs in children forked from processes that have the engine loaded, one a core, so
+that the whole takes minutes. A cell is repeated alone with `--only FAULT STAGE`, a fuzzer with `--fuzz NAME --seed N`.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import sys
 import tempfile
 import time
@@ -32,22 +34,28 @@ def main() -> int:
     arguments = parser.parse_args()
     start = time.monotonic()
     load_engine()
+    cells = [tuple(arguments.only)] if arguments.only else [] if arguments.fuzz else matrix.all_cells()
+    names = [arguments.fuzz] if arguments.fuzz else [] if arguments.only else list(fuzzers.FUZZERS)
     failures: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="faults-") as folder,
+        multiprocessing.get_context("fork").Pool(os.cpu_count()) as pool,
+    ):
         place = Path(folder)
-        if arguments.fuzz is None:
-            cells = matrix.run(place, only=tuple(arguments.only) if arguments.only else None)
-            print(matrix.table(cells))
-            failures += [f"{fault} in {stage}: {problem}" for (fault, stage), problem in cells.items() if problem]
-        if arguments.only is None:
-            names = [arguments.fuzz] if arguments.fuzz else list(fuzzers.FUZZERS)
+        ended = [pool.apply_async(matrix.cell, (*one, place)) for one in cells]
+        counted = [
+            pool.apply_async(fuzzers.run, (name, place / name, arguments.seed, arguments.items)) for name in names
+        ]
+        if cells:
+            problems = dict(zip(cells, (one.get() for one in ended), strict=True))
+            print(matrix.table(problems))
+            failures += [f"{fault} in {stage}: {problem}" for (fault, stage), problem in problems.items() if problem]
+        if names:
             print(f"\n{'fuzzer':<12}{'items':>7}{'used':>7}{'refused':>9}{'failed':>8}")
-            for name in names:
-                count = fuzzers.run(name, place / name, arguments.seed, arguments.items)
-                print(
-                    f"{name:<12}{count.items:>7}{count.used:>7}{count.refused:>9}{len(count.failures):>8}", flush=True
-                )
-                failures += [f"fuzzer {name}, seed {arguments.seed}: {failure}" for failure in count.failures]
+        for name, one in zip(names, counted, strict=True):
+            count = one.get()
+            print(f"{name:<12}{count.items:>7}{count.used:>7}{count.refused:>9}{len(count.failures):>8}", flush=True)
+            failures += [f"fuzzer {name}, seed {arguments.seed}: {failure}" for failure in count.failures]
     for failure in failures:
         print(f"FAILED {failure}")
     print(f"\n{'nothing broke' if not failures else f'{len(failures)} failures'} in {time.monotonic() - start:.0f} s")

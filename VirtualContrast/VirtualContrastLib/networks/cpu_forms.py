@@ -9,6 +9,7 @@ empty, transposed convolutions of large maps, instance normalization, and 3-D co
 from __future__ import annotations
 
 import copy
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -84,7 +85,7 @@ def _is_plain(conv: nn.Conv2d) -> bool:
     return (conv.stride, conv.dilation, conv.groups, conv.padding_mode) == ((1, 1), (1, 1), 1, "zeros")
 
 
-def _is_winograd(layer: nn.Module) -> bool:
+def _is_winograd(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
     return (
         isinstance(layer, nn.Conv2d)
         and _is_plain(layer)
@@ -198,8 +199,8 @@ class StackedConv3d(nn.Module):
         self.depth = weight.shape[2]
         self.weight = weight.transpose(1, 2).reshape(weight.shape[0], -1, *weight.shape[3:]).contiguous()
         self.bias = None if conv.bias is None else conv.bias.detach()
-        self.step, self.in_plane_stride = conv.stride[0], conv.stride[1:]
-        self.pad, self.in_plane_pad = conv.padding[0], conv.padding[1:]
+        self.step, *self.in_plane_stride = conv.stride
+        self.pad, *self.in_plane_pad = (int(side) for side in conv.padding)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [n, c, k, j, i] to what the convolution gives."""

@@ -200,7 +200,8 @@ def _half(dtype: torch.dtype) -> Callable[[nn.Module, DeviceChoice], Compute]:
     def make(network: nn.Module, choice: DeviceChoice) -> Compute:
         import copy
 
-        half = copy.deepcopy(network).to(dtype=dtype, memory_format=torch.channels_last)
+        half = copy.deepcopy(network).to(dtype)
+        half.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         inner = _within(half, choice)
         return lambda x: inner(x.to(dtype=dtype, memory_format=torch.channels_last)).float()
 
