@@ -1,6 +1,7 @@
 # make demo       set up .venv and run the main job on the phantom study
 # make test       set up .venv and run the fast tests      (make test-slow: the slow ones)
-# make lint       formatting, lint, types, import rules
+# make lint       formatting, lint, spelling, types, import rules, site
+# make docs       the documentation site, into build/docs
 # make screenshots  pictures of the Slicer module on the phantom, into Resources/Screenshots
 # make benchmark  speed and memory of the engine, as ratios, into Testing/benchmarks/results
 # make faults     kills, full disks and other faults at every stage of a run, and fuzzers
@@ -11,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SETUP := $(VENV)/.complete
 STUDY := demo/study/case_900003
 
-.PHONY: help setup demo test test-slow lint benchmark faults screenshots clean
+.PHONY: help setup demo test test-slow lint docs benchmark faults screenshots clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -26,7 +27,7 @@ $(SETUP): pyproject.toml Testing/constraints.txt
 	@$(PYTHON) -m venv $(VENV)
 	@echo "  1/3 torch" && $(PIP) install -q -c Testing/constraints.txt torch
 	@echo "  2/3 VirtualContrast and what it needs" && \
-		$(PIP) install -q -c Testing/constraints.txt -e ".[engine,training,host,dev]"
+		$(PIP) install -q -c Testing/constraints.txt -e ".[engine,training,host,dev,docs]"
 	@echo "  3/3 taking out torchvision" && $(PIP) uninstall -q -y torchvision
 	@touch $@
 
@@ -48,6 +49,10 @@ test-slow: $(SETUP)
 lint: $(SETUP)
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/codespell $$(git ls-files) && \
 		$(BIN)/mypy && $(BIN)/lint-imports
+	@$(MAKE) --no-print-directory docs
+
+docs: $(SETUP)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q && echo "The site is in build/docs"
 
 screenshots: $(SETUP)
 	@bash Testing/host/install_system_libraries.sh
