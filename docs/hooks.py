@@ -20,6 +20,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         text = (ROOT / source).read_text(encoding="utf-8")
         for old, new in LINKS.items():
             text = text.replace(f"]({old})", f"]({new})")
-        text = text.replace("](Testing/", "](https://github.com/VirtualContrast/SlicerVirtualContrast/tree/main/Testing/")
+        text = text.replace("](Testing/", f"]({config.repo_url}/tree/main/Testing/")
         files.append(File.generated(config, name, content=text))
     return files
