@@ -5,24 +5,27 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from VirtualContrastLib.events import ExitCode, InputError
 from VirtualContrastLib.models.package import CARD_NAME, load_package
 
 from ..data.gate_statistics import cases_of, gate_statistics
+from .options import Output, add_training_command
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
+def add_parser(subparsers: Any) -> None:
     """Add the command's arguments."""
-    parser = subparsers.add_parser("gate", help="measure training images for a model's gate", description=__doc__)
+    parser = add_training_command(
+        subparsers, "gate", run, "measure training images for a model's gate", description=__doc__
+    )
     add = parser.add_argument
     add("prepared", type=Path, help="folder of the prepared cases that the model was trained on")
     add("--package", type=Path, required=True, help="folder of the model package whose card gets the statistics")
     add("--where", nargs="+", default=[], metavar="KEY=VALUE[,VALUE]", help="only cases whose case.json says so")
-    parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Measure and write."""
     package = load_package(args.package)
     if any("=" not in entry for entry in args.where):
@@ -34,5 +37,7 @@ def run(args: argparse.Namespace) -> int:
     card = package.card.model_copy(update={"gate": gate})
     text = json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
     (package.folder / CARD_NAME).write_text(text, encoding="utf-8")
-    print(f"{len(folders)} cases measured; limit {gate.limit:g}. Written into {package.folder / CARD_NAME}.")
+    place = package.folder / CARD_NAME
+    text = f"{len(folders)} cases measured; limit {gate.limit:g}. Written into {place}."
+    out.result(text, {"cases": len(folders), "limit": gate.limit, "card": str(place)})
     return ExitCode.DONE

