@@ -276,7 +276,7 @@ def test_contrast_in_the_header_of_a_later_phase_is_read_for_that_phase(tmp_path
 )
 def test_body_part_and_sequence_are_read(tmp_path, tags, words):
     MrSeries(oblique_image(), **tags).write(tmp_path / "s")
-    told = " ".join(load(tmp_path / "s").contrast_warnings)
+    told = " ".join((*(found := load(tmp_path / "s")).refusals, *found.contrast_warnings))
     assert words in told if words else told == ""
 
 

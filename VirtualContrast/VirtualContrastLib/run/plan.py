@@ -283,7 +283,7 @@ def _finder_of(model: ModelCard, events: Events) -> str:
         return model.lesion_finder.finder
     if model.trained_on_phantoms:
         return default_model("segmentation", phantom=True) or THRESHOLD
-    if model.inputs.acquired:
+    if model.inputs.real:
         return THRESHOLD
     events.warn(
         f"No lesions were looked for: nothing that finds them was measured on phases of the model '{model.id}'. Ask "
