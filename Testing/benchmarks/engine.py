@@ -4,7 +4,7 @@
    way (`published_way.py`, a process of its own), same network, same slices, in turns. The published way loses
    precision on the way (8 bit, JPEG); the engine does not.
 2. Growth: seconds a slice from 20 to 640 slices and from 256 x 256 to 1024 x 1024 pixels, and the peak memory.
-3. The whole job on a phantom study, stage by stage, and its peak memory in copies of the input. `--full`: also on the
+3. The whole job on a phantom study, stage by stage, and its peak memory. `--full`: also on the
    study named by `--study`.
 
 Ratios are of processor seconds: other programs on the machine do not change them, and on an idle machine they are those
@@ -162,10 +162,9 @@ def growth(full: bool) -> dict[str, Any]:
     ]:
         volume = breast_like_volume(many, size)
         times = [timed(lambda: synthesizer.synthesize(volume, Events())).processor_s for _ in range(3 if full else 1)]  # noqa: B023
-        copies = peak_memory_mib() * 2**20 / (4 * many * size * size)
-        found[kind].append(
-            {"slices": many, "size": size, "processor_s_a_slice": min(times) / many, "peak_copies": round(copies, 1)}
-        )
+        seconds = min(times) / many
+        peak = round(peak_memory_mib())
+        found[kind].append({"slices": many, "size": size, "processor_s_a_slice": seconds, "peak_mib": peak})
     for kind in ("slices", "pixels"):
         first, last = found[kind][0], found[kind][-1]
         pixels = (last["size"] / first["size"]) ** 2
@@ -174,7 +173,7 @@ def growth(full: bool) -> dict[str, Any]:
 
 
 def whole_job(study: Path | None) -> dict[str, Any]:
-    """Processor seconds a stage of a run, its peak memory in float32 copies of the input; in a process of its own."""
+    """Processor seconds a stage of a run, its peak memory; in a process of its own."""
     set_up_torch()
     from VirtualContrastLib.events import Events
     from VirtualContrastLib.run.pipeline import RunSettings, run
@@ -205,14 +204,13 @@ def whole_job(study: Path | None) -> dict[str, Any]:
         )
         together = time.process_time() - started
         size = result.manifest.inputs[0]["geometry"]["size"]
-    copies = peak_memory_mib() * 2**20 / (4 * float(np.prod(size)))
     return {
         "study": "phantom 900003" if study is None else study.name,
         "size": size,
         "processor_s": {name: round(value, 2) for name, value in seconds.items()},
         "together_processor_s": round(together, 2),
         "peak_mib": round(peak_memory_mib()),
-        "peak_copies": round(copies, 1),
+        "input_mib": round(4 * float(np.prod(size)) / 2**20, 1),
     }
 
 
@@ -327,7 +325,7 @@ def page() -> str:
             f"| {one['date']} | {one['machine']} | {big['ratio']:.2f} ({big['way']}) | "
             f"{big['mean_abs_difference_255']:.2g} | {100 * big['share_of_peak']:.0f} % | "
             f"{small['ratio']:.2f} ({small['way']}) | {one['growth']['slices_ratio']:.2f}, "
-            f"{one['growth']['pixels_ratio']:.2f} | {job['study']}: {stages}; {job['peak_copies']:g} copies |"
+            f"{one['growth']['pixels_ratio']:.2f} | {job['study']}: {stages}; {job['peak_mib']} MiB |"
         )
     return "\n".join(
         [
@@ -341,7 +339,7 @@ def page() -> str:
             "- *of peak*: operations that direct convolutions would take, over what a matrix product reaches here.",
             "  Above 100 % is possible: Winograd's convolutions need fewer.",
             "- *growth*: processor seconds a pixel, 640 slices over 20, and 1024 x 1024 pixels over 256 x 256.",
-            "- *whole job*: processor seconds a stage, and the process's peak memory in float32 copies of the input.",
+            "- *whole job*: processor seconds a stage, and the peak memory of the process with all that it loads.",
             "",
             "| date | machine | published size | differs | of peak | embedded | growth | whole job |",
             "|---|---|---|---|---|---|---|---|",

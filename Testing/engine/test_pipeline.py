@@ -165,7 +165,7 @@ def test_a_patients_name_in_a_file_name_stays_out_of_the_result(study, chosen, m
     result = run(folder / "JANE_DOE.nrrd", tmp_path / "out", chosen, models=models)
     for name in ("manifest.json", "report.html"):
         text = re.sub(r'src="data:[^"]*"', "", (result.folder / name).read_text())
-        assert not re.search(r"jane|doe[^s]", text, re.IGNORECASE)
+        assert not re.search(r"jane|doe[^s]", re.sub(r"[A-Za-z0-9+/=]{60,}", "", text), re.IGNORECASE)
 
 
 def test_the_lesions_file_opens_as_a_slicer_segmentation(done):
