@@ -70,7 +70,7 @@ def _add_preparation(parser: argparse.ArgumentParser) -> None:
     add("--masks", type=Path, help="tumor masks named by case, instead of the cases' own")
     add("--model", help="synthesis model, id or path (default: the catalog's)")
     add("--synthetic", type=Path, help="folder of `virtual-contrast batch` results, instead of --model")
-    add("--scenarios", nargs="+", metavar="NAME", help="such as pre post pre+post+synthetic (default: all six)")
+    add("--scenarios", nargs="+", metavar="NAME", help="such as pre pre+synthetic pre+post+synthetic (default: all)")
     add("--folds", type=count, default=5, metavar="N", help="folds of cases that are not Duke's (default 5)")
     add(
         "--recipe", help=f"nnU-Net recipe for size and length of training (default {_PUBLISHED}; phantoms: {_PHANTOMS})"
