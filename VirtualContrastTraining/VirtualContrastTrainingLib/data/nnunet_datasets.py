@@ -48,8 +48,8 @@ SCENARIOS = {
         Scenario(("pre", "post", "synthetic"), ("pre", "post")),
     )
 }
-"""Data sets 205, 204, 207 and 208 (both of its splits) of SimulatingDCE at e199162, synthetic images alone, and the row of
-Table 3 that has no published split: real pre-contrast with synthetic post-contrast images."""
+"""Data sets 205, 204, 207 and 208 (both of its splits) of SimulatingDCE at e199162, synthetic images alone, and the row
+of Table 3 that has no published split: real pre-contrast with synthetic post-contrast images."""
 
 
 def published_folds() -> list[list[str]]:
