@@ -46,7 +46,7 @@ def events_of(text):
 
 
 def test_a_run_ends_with_0_and_prints_where_everything_is(arguments, place, tmp_path, capfd):
-    extra = ["--real", str(place / "phase_1.nrrd"), "--lesions", str(place / "mask.nrrd"), "--times", "95"]
+    extra = ["--real", str(place / "phase_1.nrrd"), "--lesions", str(place / "mask.nrrd"), "--real-times", "95"]
     assert main([*arguments, *extra]) == 0
     out, err = capfd.readouterr()
     paths = [line.strip() for line in out.splitlines() if line.startswith("  ")]

@@ -53,7 +53,7 @@ def done(study, chosen, models, tmp_path_factory):
     """One complete run with real phases, given lesions and uncertainty."""
     out = tmp_path_factory.mktemp("done") / "out"
     real = [study / f"phase_{n}.nrrd" for n in (1, 2, 3)]
-    settings = replace(chosen, uncertainty=2)
+    settings = replace(chosen, uncertainty=2, real_times_s=(90.0, 220.0, 350.0))
     return run(study / "pre.nrrd", out, settings, real=real, lesions=study / "mask.nrrd", models=models)
 
 

@@ -6,6 +6,12 @@ Only the outermost frames of a program (a command, a case of a batch, a run of t
 
 from __future__ import annotations
 
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from .events import ExitCode, VirtualContrastError
 
 SEE_DEBUG = "run again with --debug to see where it arose"
@@ -29,5 +35,31 @@ def explain(error: BaseException, *, advice: str = SEE_DEBUG) -> tuple[str, Exit
     return f"Unexpected {type(error).__name__} ({_one_line(error)}); {advice}.", ExitCode.FAILED
 
 
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Tell warnings of Python's libraries without the values in them inside the block: they quote patients' headers."""
+
+    def show(message: Warning | str, category: type[Warning], *_place: object) -> None:
+        if not issubclass(category, DeprecationWarning | PendingDeprecationWarning):
+            print(f"{category.__name__}: {without_values(str(message))}", file=sys.stderr)
+
+    before = warnings.showwarning
+    warnings.showwarning = show  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
+
+
+def without_values(text: str) -> str:
+    """A text of somebody else's code without what may be a value of a patient: quoted words, names with ^, numbers.
+
+    Libraries quote the value that they could not use, and the value may be a birth date or a name.
+    """
+    text = re.sub(r"(['\"`]).*?\1", "'...'", text)
+    return re.sub(r"\S*\^\S*|\d[\d./:,-]{5,}", "...", text)
+
+
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:500] or "no details"
+    text = str(error) if isinstance(error, ImportError) else without_values(str(error))
+    return " ".join(text.split())[:500] or "no details"

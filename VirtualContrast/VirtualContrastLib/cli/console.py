@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ..errors import explain
+from ..errors import explain, quiet_libraries, without_values
 from ..events import Events, ExitCode, InputError, Stage
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ def guarded(action: Callable[[Reporter, Events], ExitCode], *, reporter: Reporte
         debug: the traceback of an error follows its sentence.
     """
     events = Events([reporter])
-    with contextlib.redirect_stdout(sys.stderr), cancelling_on_signals(events):
+    with contextlib.redirect_stdout(sys.stderr), cancelling_on_signals(events), quiet_libraries():
         try:
             code = action(reporter, events)
         except BrokenPipeError:  # `... | head` has read enough
@@ -254,7 +254,7 @@ def guarded(action: Callable[[Reporter, Events], ExitCode], *, reporter: Reporte
             with contextlib.suppress(OSError):
                 reporter.error(message, code)
             if debug:
-                traceback.print_exception(error, file=sys.stderr)
+                print(without_values("".join(traceback.format_exception(error))), file=sys.stderr)
         finally:
             reporter.close()
             _drop_unwritable(reporter.out)

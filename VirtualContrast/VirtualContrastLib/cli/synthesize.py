@@ -43,6 +43,9 @@ def _synthesize(arguments: argparse.Namespace, reporter: Reporter, events: Event
     )
     outputs = [str(path) for path in result.outputs]
     reporter.done(_report(result), out=str(result.folder), outputs=outputs, kept=result.kept)
+    if result.incomplete:
+        reporter.error(" ".join(result.incomplete), ExitCode.FAILED)
+        return ExitCode.FAILED
     return ExitCode.DONE
 
 

@@ -32,6 +32,8 @@ MANIFEST = "manifest.json"
 RESEARCH_ONLY = "research only"
 SYNTHESIS, MAMMOGRAM, COMPARISON = "synthesis", "mammogram", "comparison"
 """Kinds of results: phases in time, one recombined mammogram, metrics of volumes that existed."""
+INCOMPLETE = "Incomplete"
+"""Begins the warning of something that was asked for and could not be written, while the rest of the result stays."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +75,11 @@ class Result:
     folder: Path
     manifest: Manifest
     kept: bool = False
+
+    @property
+    def incomplete(self) -> list[str]:
+        """What was asked for and could not be written."""
+        return [warning for warning in self.manifest.warnings if warning.startswith(INCOMPLETE)]
 
     @property
     def outputs(self) -> list[Path]:

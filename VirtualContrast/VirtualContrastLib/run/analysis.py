@@ -290,11 +290,15 @@ def _compare_curves(
         return (), None
     pre = series.study.pre
     known = [phase for phase in series.real if phase.time_s is not None]
+    if not known:
+        return (), None
     curves = tuple(lesion_curves([pre, *known], labels))
+    timed = {phase.index for phase in known}
+    common = [phase for phase in common if phase.index in timed]
     if not common:
         return curves, None
     indices = {phase.index for phase in (*series.input_phases, *common)}
-    real = [phase for phase in series.real if phase.index in indices]
+    real = [phase for phase in known if phase.index in indices]
     synthetic = lesion_curves([series.phases[0], *series.input_phases, *common], labels)
     return curves, agreement(synthetic, lesion_curves([pre, *real], labels))
 

@@ -151,6 +151,8 @@ def _run_case(case: BatchCase, folder: Path, settings: RunSettings, events: Even
         result = run(case.input, folder, settings, real=case.real, lesions=case.lesions, events=own, models=models)
         status = Status.KEPT if result.kept else Status.DONE
         summary = result.manifest.summary
+        if result.incomplete:
+            status, message = Status.FAILED, " ".join(result.incomplete)
     except CancelledError as error:
         status, message = Status.CANCELLED, str(error)
     except VirtualContrastError as error:
@@ -162,7 +164,7 @@ def _run_case(case: BatchCase, folder: Path, settings: RunSettings, events: Even
     seconds = round(time.perf_counter() - start, 3)
     for warning in own.warnings:
         logger.warning("%s", warning)
-    where = case.name if status in (Status.DONE, Status.KEPT) else ""
+    where = case.name if summary or status in (Status.DONE, Status.KEPT) else ""
     return CaseOutcome(case.name, status, seconds, message, where, summary, tuple(own.warnings), unusable)
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..events import InputError
 from ..io.suffixes import DICOM, INPUTS, stem_of, suffix_of
+from ..io.tables import read_rows
 from .settings import case_options
 
 _REAL_COLUMN = re.compile(r"real[1-9][0-9]*")
 _UNSAFE = re.compile(r'[/\\:*?"<>|\x00-\x1f]|^[.\s]|[.\s]$')
+_OURS = {"summary.csv", "summary.json", "batch.log"}
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 
 
@@ -35,7 +36,7 @@ class BatchCase:
 def read_cases(source: str | Path) -> list[BatchCase]:
     """The cases of a table or a folder.
 
-    A table is a CSV file (comma or semicolon) with the columns case, input and optionally real1, real2 ..., lesions,
+    A table is a CSV file (see `io.tables`) with the columns case, input and optionally real1, real2 ..., lesions,
     and the columns of `case_options` (times in seconds, separated by spaces); relative paths start at the table's
     folder. In a folder every volume file is a case, and every subfolder: one holding a volume called `pre` (its
     `phase_1`, `phase_2` ... are the real phases) or a mammogram called `low_energy` (its `recombined` is the real
@@ -58,43 +59,35 @@ def read_cases(source: str | Path) -> list[BatchCase]:
 
 
 def _from_table(path: Path) -> list[BatchCase]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a readable UTF-8 table: {error}.") from error
-    header = text.partition("\n")[0]
-    delimiter = ";" if ";" in header and "," not in header else ","
-    rows = csv.DictReader(text.splitlines(), delimiter=delimiter, strict=True)
-    try:
-        columns = [(name or "").strip() for name in rows.fieldnames or []]
-        rows.fieldnames = columns
-        _check_columns(columns, path)
-        return [_case(row, path, rows.line_num) for row in rows if any((value or "") for value in _cells(row))]
-    except csv.Error as error:
-        raise InputError(f"{path} line {rows.line_num} is not valid CSV: {error}.") from error
+    (_, header), *rows = read_rows(path) or [(1, [])]
+    columns = [_known(name) for name in header]
+    _check_columns(columns, header, path)
+    return [_case(cells, columns, path, line) for line, cells in rows]
 
 
-def _cells(row: dict[str, str]) -> Iterable[str]:
-    return (value for value in row.values() if isinstance(value, str))
+def _known(name: str) -> str:
+    """A column as it is called here, whatever its case, blanks and hyphens; "" for one that is not ours."""
+    plain = re.sub(r"[\s-]+", "_", name.strip().lower())
+    allowed = {"case", "input", "lesions", *case_options()}
+    return plain if plain in allowed or _REAL_COLUMN.fullmatch(plain) else ""
 
 
-def _check_columns(columns: list[str], path: Path) -> None:
+def _check_columns(columns: list[str], header: list[str], path: Path) -> None:
     of_settings = tuple(case_options())
-    allowed = {"case", "input", "lesions", *of_settings}
-    wrong = [name for name in columns if name not in allowed and not _REAL_COLUMN.fullmatch(name)]
-    missing = [name for name in ("case", "input") if name not in columns]
-    if wrong or missing or len(set(columns)) != len(columns):
+    ours = [name for name in columns if name]
+    missing = [name for name in ("case", "input") if name not in ours]
+    if missing or len(set(ours)) != len(ours):
         raise InputError(
-            f"{path} has the columns {', '.join(columns)}; needed are case and input, and allowed are real1, "
-            f"real2 ..., lesions, {', '.join(of_settings)}, each once."
+            f"{path} has the columns {', '.join(header)}; needed are case and input, and allowed are real1, "
+            f"real2 ..., lesions, {', '.join(of_settings)}, each once; columns of other names are not read."
         )
 
 
-def _case(row: dict[str, str], path: Path, line: int) -> BatchCase:
-    values = {key: (value or "").strip() for key, value in row.items() if key is not None}
-    if None in row:
+def _case(cells: list[str], columns: list[str], path: Path, line: int) -> BatchCase:
+    if any(cells[len(columns) :]):
         raise InputError(f"{path} line {line} has more cells than the header; quote cells that hold a comma.")
-    if not values["case"] or not values["input"]:
+    values = {name: cell for name, cell in zip(columns, cells, strict=False) if name}
+    if not values.get("case") or not values.get("input"):
         raise InputError(f"{path} line {line} lacks the case name or the input.")
     reals = sorted((int(key[4:]), value) for key, value in values.items() if _REAL_COLUMN.fullmatch(key) and value)
     if [number for number, _ in reals] != list(range(1, len(reals) + 1)):
@@ -110,7 +103,10 @@ def _case(row: dict[str, str], path: Path, line: int) -> BatchCase:
 
 def _located(value: str, folder: Path) -> str:
     """A path of the table made absolute; a `@N` at its end stays."""
-    return str(folder.absolute() / Path(value).expanduser())
+    try:
+        return str(folder.absolute() / Path(value).expanduser())
+    except RuntimeError as error:  # ~nobody: no such user
+        raise InputError(f"The table names {value}, and there is no such user; write the path out.") from error
 
 
 def _settings(values: Mapping[str, str], path: Path, line: int) -> dict[str, Any]:
@@ -165,6 +161,8 @@ def _stem(path: Path) -> str:
 def _check_names(cases: list[BatchCase], path: Path) -> None:
     seen: set[str] = set()
     for case in cases:
+        if case.name.casefold() in _OURS:
+            raise InputError(f"{path}: the case name {case.name!r} is that of a file of the batch; rename it.")
         if _UNSAFE.search(case.name) or _RESERVED.fullmatch(case.name) or len(case.name) > 100:
             raise InputError(f"{path}: the case name {case.name!r} cannot be a folder name; rename it.")
         if case.name.casefold() in seen:

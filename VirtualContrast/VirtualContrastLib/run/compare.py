@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ..events import Events, InputError, Stage
+from ..io.lesion_mask import read_lesions
 from ..io.volumes import same_geometry
 from ..kinetics.curves import lesion_curves
 from ..metrics.image_pairs import PairMetrics, compare_images
@@ -30,7 +31,6 @@ from ..study import Phase, Source, Study
 from ..synthesis.breast_region import breast_region
 from . import provenance
 from .analysis import LESIONS, Comparison, PhaseResult, Series, compare_with_real
-from .plan import lesion_labels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +69,7 @@ def compare_existing(
     events = events or Events()
     check_target(out, overwrite=overwrite)
     events.progress(Stage.READ, 0, 1)
-    given = _read(synthetic, real, pre, lesions, times_s)
+    given = _read(synthetic, real, pre, lesions, times_s, events)
     events.progress(Stage.COMPARE, 0, 1)
     comparison = _compare(given, events)
     events.progress(Stage.EXPORT, 0, 1)
@@ -95,6 +95,7 @@ def _read(
     pre: str | Path | None,
     lesions: str | Path | None,
     times_s: Sequence[float] | None,
+    events: Events,
 ) -> _Given:
     from ..io.read import read_volume
 
@@ -134,7 +135,10 @@ def _read(
     times = dict(enumerate(times_s, start=1)) if times_s else nominal
     truth = [Phase(n, read(place, f"real_{n}"), times.get(n), synthetic=False) for n, place in enumerate(real, start=1)]
     pre_image = read(pre, "pre") if pre else None
-    mask = lesion_labels(read(lesions, "lesions"), phases[0].image, Path(lesions).name) if lesions else None
+    mask = None
+    if lesions:
+        mask, source = read_lesions(lesions, phases[0].image, events)
+        sources.append(("lesions", mask, source))
     return _Given(phases, truth, pre_image, mask, [n for n in inputs if n <= len(truth)], sources)
 
 

@@ -98,9 +98,9 @@ def _check_after_inputs(times: list[float | None], study: Study, card: ModelCard
 def real_with_times(
     study: Study, planned: Mapping[int, float | None], card: ModelCard, events: Events
 ) -> tuple[Phase, ...]:
-    """The real phases, those of unknown time with the time of the synthetic phase of the same index.
+    """The real phases. One of unknown time has none: a model's time is no measurement, and a curve needs true ones.
 
-    Warns where a time was taken so, and where a model of free times makes a phase for another time than the real one's.
+    Warns of unknown times, and where a model of free times makes a phase for another time than the real one's.
 
     Args:
         study: as read.
@@ -109,7 +109,10 @@ def real_with_times(
         events: hears the warnings.
     """
     if any(phase.time_s is None for phase in study.real) and card.dynamic:
-        events.warn("The times of the real phases are unknown; using the synthetic phases' times.")
+        events.warn(
+            "The times of the real phases are unknown: they are compared image by image, and have no curves and no "
+            "agreement. Give their times with --real-times."
+        )
     timed = []
     for phase in study.real:
         time_s, made_for = phase.time_s, planned.get(phase.index)
@@ -117,5 +120,5 @@ def real_with_times(
             events.warn(
                 f"Phase {phase.index} was made for {made_for:g} s and is compared with the real one of {time_s:g} s."
             )
-        timed.append(dataclasses.replace(phase, time_s=time_s if time_s is not None else made_for))
+        timed.append(phase)
     return tuple(timed)

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import SimpleITK as sitk
 
 from ..events import Events, InputError
 from ..export.dicom.series import check_exportable
+from ..io.lesion_mask import read_lesions
 from ..io.phantom_mark import is_phantom
-from ..io.read import read_study, read_volume
-from ..io.volumes import like, same_geometry
+from ..io.read import read_study
 from ..models.catalog import installed_models, load_catalog, resolve_model
 from ..results.manifest import fingerprint
 from ..study import Phase, Source, Study
@@ -147,33 +146,13 @@ def read_input(
         pixel_spacing_mm=settings.pixel_spacing_mm,
         expected=card.abilities.modality,
         force=settings.force,
+        series=settings.series or (),
         events=events,
     )
     given = None
     if lesions is not None:
-        mask, mask_source = read_volume(lesions, pixel_spacing_mm=settings.pixel_spacing_mm)
-        given = GivenLesions(lesion_labels(mask, study.pre.image, Path(lesions).name), mask_source)
+        given = GivenLesions(*read_lesions(lesions, study.pre.image, events))
     return RunInput(study, given, (source, *real, *([lesions] if lesions else [])))
-
-
-def lesion_labels(mask: sitk.Image, pre: sitk.Image, name: str) -> sitk.Image:
-    """Lesion labels 1..n on the grid of `pre` from a user's mask, in order of its values; 0 is no lesion.
-
-    A mask of one value is one lesion, connected or not. `name` says in messages which file it is.
-
-    Raises:
-        InputError: another geometry, no lesion, or values that are no labels.
-    """
-    difference = same_geometry(mask, pre)
-    if difference:
-        raise InputError(f"The lesion mask {name} does not lie on the input's grid: {difference}")
-    values = sitk.GetArrayFromImage(mask)
-    present = np.unique(values[values != 0])
-    if not len(present):
-        raise InputError(f"The lesion mask {name} is empty; mark at least one voxel.")
-    if len(present) > 100 or not np.array_equal(present, np.round(present)) or present[0] < 0:
-        raise InputError(f"The lesion mask {name} has {len(present)} values; give one value, or one per lesion.")
-    return like(np.searchsorted([0, *present], values).astype(np.uint8), pre)
 
 
 def check_likeness(plan: Plan, events: Events) -> None:

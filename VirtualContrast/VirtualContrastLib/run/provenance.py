@@ -30,6 +30,7 @@ def describe_inputs(
     entries = [describe("pre", study.source, study.pre.image, 0.0)]
     for phase, source in zip(study.real, study.real_sources, strict=True):
         entry = describe(f"real_{phase.index}", source, phase.image, phase.time_s)
+        entry["time_zero"] = study.time_zero if phase.time_s is not None else None
         entries.append(entry | {"model_input": True} if phase.index in read else entry)
     if lesions is not None:
         entries.append(describe("lesions", lesions[1], lesions[0], None))

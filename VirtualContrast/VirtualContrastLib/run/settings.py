@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..events import InputError
+from ..io.tables import seconds_of
 from ..synthesis.device import Device, Precision
 
 FORMATS = {"nrrd": ".nrrd", "nifti": ".nii.gz"}
 AUTO, THRESHOLD, NONE = "auto", "threshold", "none"
 MOST_PASSES = 100
 LARGEST_PIXEL_MM = 10.0
+SHORTEST_SERIES_S, LONGEST_SERIES_S = 15.0, 3600.0
+"""A last phase earlier or later than this was given in another unit."""
 
 _OPTION = "option"
 
@@ -73,7 +76,7 @@ class Option:
         if not parts:
             return None
         if self.many:
-            return tuple(self.kind(part) for part in parts)
+            return tuple(seconds_of(part) if self.unit == "seconds" else self.kind(part) for part in parts)
         return self.kind(text.strip())
 
 
@@ -146,6 +149,24 @@ class RunSettings:
         unit="mm",
     )
     seed: int = _setting(0, "--seed", "seed of the perturbations", kind=int, metavar="N")
+    deidentify: bool = _setting(
+        False,
+        "--deidentify",
+        "write DICOM without the patient: names, ids, dates and UIDs by the basic profile of PS3.15",
+        kind=bool,
+    )
+    keep_dates: bool = _setting(
+        False, "--keep-dates", "with --deidentify, keep the dates and times of the study", kind=bool
+    )
+    series: tuple[str, ...] | None = _setting(
+        None,
+        "--series",
+        "series of the DICOM folders to read, by number as messages list them (default: those that fit together)",
+        many=True,
+        metavar="N",
+        column="series",
+        changes_result=False,
+    )
     resume: bool = _setting(
         False,
         "--resume",
@@ -183,10 +204,10 @@ class RunSettings:
             value = getattr(self, name)
             if option.choices and value not in option.choices:
                 raise InputError(f"There is no {name} {value!r}; use one of {', '.join(option.choices)}.")
-            if option.many and value is not None and not _rises(value):
-                raise InputError(
-                    "Times must be seconds after injection, above 0 and rising, one per post-contrast phase."
-                )
+            if option.unit == "seconds" and value is not None:
+                _check_times(value)
+        if self.seed < 0:
+            raise InputError(f"A seed of {self.seed} is not possible; give a whole number from 0 up.")
         if not 0 <= self.uncertainty <= MOST_PASSES or self.uncertainty == 1:
             raise InputError(f"Uncertainty needs 2 to {MOST_PASSES} perturbed syntheses, or 0 for none.")
         spacing = self.pixel_spacing_mm
@@ -256,6 +277,21 @@ def _told(default: Any) -> str:
     if default is None:
         return ""
     return {True: "on", False: "off"}[default] if isinstance(default, bool) else str(default)
+
+
+def _check_times(times: tuple[float, ...]) -> None:
+    """Raise InputError where times do not rise, or are minutes or milliseconds by their size."""
+    if not _rises(times):
+        raise InputError("Times must be seconds after injection, above 0 and rising, one per post-contrast phase.")
+    shown = " ".join(f"{time:g}" for time in times)
+    if times[-1] < SHORTEST_SERIES_S:
+        raise InputError(
+            f"Times of {shown} s end before contrast reaches a breast; they look like minutes, and must be seconds."
+        )
+    if times[-1] > LONGEST_SERIES_S:
+        raise InputError(
+            f"Times of {shown} s last longer than an hour; they look like milliseconds, and must be seconds."
+        )
 
 
 def _rises(times: tuple[float, ...]) -> bool:

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+<<<<<<< HEAD
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import SimpleITK as sitk
+=======
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+>>>>>>> 6d1257e (Lesion masks of any grid and kind, tables of Excel, de-identified DICOM, implausible times refused, unknown times stay unknown, a failed DICOM object leaves the rest, texts of libraries lose values)
 
-from ..events import Events, Stage
+from ..errors import SEE_LOG, explain
+from ..events import CancelledError, Events, Stage
 from ..export import tables
 from ..export.slicer_segmentation import with_segments
 from ..kinetics.curves import early_phase
 from ..metrics.image_pairs import PairMetrics
-from ..results.manifest import Manifest
+from ..results.manifest import INCOMPLETE, Manifest
 from ..results.writer import ResultWriter
 from .analysis import Analysis, Series
 from .settings import RunSettings
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 PAIR_COLUMNS = tuple(field.name for field in dataclasses.fields(PairMetrics))
 """Columns of comparison.csv."""
@@ -31,6 +44,7 @@ class _Export:
     writer: ResultWriter
     manifest: Manifest
     settings: RunSettings
+    events: Events
 
     @property
     def given(self) -> bool:
@@ -39,6 +53,7 @@ class _Export:
 
 
 def export(found: Analysis, writer: ResultWriter, manifest: Manifest, settings: RunSettings, events: Events) -> None:
+<<<<<<< HEAD
     """Write volumes, tables, figures, report and, where asked for, DICOM; of a mammogram what it has of these.
 
     Volumes are compressed and written by a thread of their own while the rest is made. It is one thread, and no other
@@ -46,6 +61,12 @@ def export(found: Analysis, writer: ResultWriter, manifest: Manifest, settings: 
     """
     task = _Export(found, writer, manifest, settings)
     steps = [_tables, _figures_and_report] if found.series.dynamic else [_tables, _mammogram]
+=======
+    """Write volumes, tables, figures, report and, where asked for, DICOM; of a mammogram what it has of these."""
+    task = _Export(found, writer, manifest, settings, events)
+    dynamic = [_volumes, _lesions, _tables, _figures_and_report]
+    steps = dynamic if found.series.dynamic else [_recombined, _tables, _mammogram]
+>>>>>>> 6d1257e (Lesion masks of any grid and kind, tables of Excel, de-identified DICOM, implausible times refused, unknown times stay unknown, a failed DICOM object leaves the rest, texts of libraries lose values)
     if settings.dicom:
         steps.append(_dicom)
     volumes = [*_volumes(task), *_lesions(task)] if found.series.dynamic else [_recombined(task)]
@@ -62,6 +83,25 @@ def export(found: Analysis, writer: ResultWriter, manifest: Manifest, settings: 
         except BaseException:  # whatever it is: nothing is written any more into a folder that is being removed
             threads.shutdown(cancel_futures=True)
             raise
+
+
+def _without_losing_the_rest(what: str, write: Callable[[], T], place: Path, events: Events) -> T | None:
+    """What `write` gives; None where it fails: what it began at `place` is removed, the rest of the result stays.
+
+    That is told by a warning, and by `INCOMPLETE` in it the command ends with another exit code.
+    """
+    try:
+        return write()
+    except CancelledError:
+        raise
+    except Exception as error:
+        logger.exception("%s could not be written", what)
+        if place.is_dir():
+            shutil.rmtree(place)
+        else:
+            place.unlink(missing_ok=True)
+        events.warn(f"{INCOMPLETE}: {what} could not be written: {explain(error, advice=SEE_LOG)[0]}")
+        return None
 
 
 def phase_entries(series: Series, settings: RunSettings) -> list[dict[str, Any]]:
@@ -187,19 +227,35 @@ def _mammogram(task: _Export) -> None:
 def _dicom(task: _Export) -> None:
     """A series per phase; with lesions also a segmentation and a measurement report."""
     from ..export.content import RunIdentity
+    from ..export.dicom.deidentify import deidentified
     from ..export.dicom.seg_and_sr import write_measurements, write_segmentation
     from ..export.dicom.series import write_dicom_series
 
     found, source = task.found, task.found.series.study.source
     reference = [*source.headers, *_input_phase_headers(found.series)] if source.headers else []
     run = RunIdentity.of(task.manifest)
+    if task.settings.deidentify and reference:
+        reference = deidentified(reference, run, keep_dates=task.settings.keep_dates)
     folder = task.writer.path("dicom")
-    series = write_dicom_series(found.series.synthetic, folder, run, reference=reference)
-    if found.labels is None:
+    series = _without_losing_the_rest(
+        "the DICOM series",
+        lambda: write_dicom_series(found.series.synthetic, folder, run, reference=reference),
+        folder,
+        task.events,
+    )
+    if found.labels is None or series is None:
         return
     early = series[early_phase([found.series.phases[0], *found.series.synthetic]).index]
-    segments = write_segmentation(folder / "lesions_seg.dcm", found.labels, early, run)
-    write_measurements(folder / "lesions_sr.dcm", found.measures, found.curves, found.labels, segments, series, run)
+    labels, seg, sr = found.labels, folder / "lesions_seg.dcm", folder / "lesions_sr.dcm"
+    segments = _without_losing_the_rest(
+        "the DICOM segmentation", lambda: write_segmentation(seg, labels, early, run), seg, task.events
+    )
+    _without_losing_the_rest(
+        "the DICOM report",
+        lambda: write_measurements(sr, found.measures, found.curves, labels, segments, series, run),
+        sr,
+        task.events,
+    )
 
 
 def _input_phase_headers(series: Series) -> list[Any]:

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from ..errors import SEE_LOG, explain
+from ..errors import SEE_LOG, explain, without_values
 from ..events import CancelledError, Events, ExitCode, InputError, Stage
 from ..results.staging import remove_partial
 from ..run.model_cache import ModelCache
@@ -122,7 +122,7 @@ class CommandLoop:
             end: protocol.Message = self._synthesize(command)
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the boundary of the worker
             if not isinstance(error, InputError | CancelledError):
-                traceback.print_exception(error, file=sys.stderr)
+                print(without_values("".join(traceback.format_exception(error))), file=sys.stderr)
                 self.models = ModelCache()  # a device that failed may be in any state
             sentence, code = explain(error, advice=SEE_LOG)
             end = protocol.Failed(command.number, sentence, int(code))

@@ -13,6 +13,7 @@ from typing import IO
 from xml.etree import ElementTree
 
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.io.tables import read_rows
 
 CASE_PATTERN = re.compile(r"Breast_MRI_\d{3}")
 _BOX_COLUMNS = ("start row", "end row", "start column", "end column", "start slice", "end slice")
@@ -53,8 +54,7 @@ def table_rows(path: Path) -> Iterator[list[str]]:
         if path.suffix.lower() == ".xlsx":
             yield from _workbook_rows(path)
         else:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                yield from csv.reader(file)
+            yield from (cells for _, cells in read_rows(path))
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, IndexError, ValueError) as error:
         raise InputError(f"The table {path.name} cannot be read as .xlsx or .csv ({type(error).__name__}).") from error
     except (zipfile.BadZipFile, ElementTree.ParseError) as error:

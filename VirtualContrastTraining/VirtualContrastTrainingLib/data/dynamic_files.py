@@ -11,23 +11,30 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import SimpleITK as sitk
-from VirtualContrastLib.events import InputError
+from VirtualContrastLib.events import Events, InputError
+from VirtualContrastLib.io.dicom.clocks import unwrapped
 from VirtualContrastLib.io.dicom.headers import is_dicom
+from VirtualContrastLib.io.lesion_mask import read_lesions
 from VirtualContrastLib.io.loaded import Loaded
 from VirtualContrastLib.io.read import load, time_after
 from VirtualContrastLib.io.suffixes import stem_of, suffix_of
-from VirtualContrastLib.io.volumes import quiet_itk, same_geometry
+from VirtualContrastLib.io.tables import seconds_of
+from VirtualContrastLib.io.volumes import quiet_itk
+from VirtualContrastLib.io.zero_level import without_values_below_zero
+from VirtualContrastLib.run.settings import LONGEST_SERIES_S, SHORTEST_SERIES_S
 
 from .duke_tables import table_rows
 from .dynamic_series import DynamicPhase, DynamicSeries, check_one_grid, read_dicom_dynamic
 from .prepared import PreparedCase, dynamic_case, files_below
 
 _MASK = re.compile(r"(^|[^a-z])(mask|seg|segmentation|lesions?|label|roi|tumou?r)([^a-z]|$)", re.I)
+_DERIVED = re.compile(r"[^a-z](sub\d*|subtr[a-z]*|mip|mpr)$", re.I)
 _PRE = re.compile(r"(^|[^a-z])(pre|native?)([^a-z]|$)", re.I)
 
 
@@ -41,6 +48,7 @@ class DynamicFolder:
     pattern: str = "*"
     times_s: tuple[float, ...] | None = None
     lesions: Path | None = None
+    labels_expected: bool = False
     kind: str = "dynamic"
 
     def files(self) -> list[Path]:
@@ -55,7 +63,8 @@ class DynamicFolder:
     def read(self) -> PreparedCase:
         """Volumes, labels and description; raises InputError where the case cannot be used."""
         files = [path for path in self.files() if suffix_of(path) and path.match(self.pattern)]
-        images = [path for path in files if not _MASK.search(stem_of(path))]
+        derived = [path for path in files if _DERIVED.search(stem_of(path))]
+        images = [path for path in files if not _MASK.search(stem_of(path)) and path not in derived]
         masks = [path for path in files if _MASK.search(stem_of(path))]
         if images:
             series = read_volume_files(images, self.times_s, self.case)
@@ -66,8 +75,13 @@ class DynamicFolder:
         if len(masks) > 1 and self.lesions is None:
             raise InputError(f"{self.case} holds {len(masks)} label files; keep one, or give --lesions FOLDER.")
         mask = self.lesions or (masks[0] if masks else None)
-        labels = _labels(mask, series.phases[0].image, self.case)
-        return dynamic_case(series, labels, "segmentation" if mask else "none")
+        series, cleaned = _cleaned(series, self.case)
+        labels, told = _labels(mask, series.phases[0].image, self.case)
+        if mask is None and self.labels_expected:
+            told = ["it has no label file in the folder of lesions"]
+        left_out = [f"{path.name} was left out: a subtraction or projection by its name" for path in derived]
+        warnings = [*left_out, *series.notes, *cleaned, *told]
+        return dynamic_case(series, labels, "segmentation" if mask else "none", warnings=warnings)
 
 
 def find_dynamic_folders(
@@ -91,22 +105,37 @@ def find_dynamic_folders(
             given = (times or {}).get(case)
             found.append(
                 DynamicFolder(
-                    case, place, subject.name, pattern, tuple(given) if given is not None else None, labels.get(case)
+                    case,
+                    place,
+                    subject.name,
+                    pattern,
+                    tuple(given) if given is not None else None,
+                    labels.get(case),
+                    lesions is not None,
                 )
             )
     if not found:
         raise InputError(f"{root} holds no folder; give the folder that holds one folder a subject.")
+    unknown = sorted(set(times or {}) - {one.case for one in found})
+    if unknown:
+        raise InputError(f"The table of times names {unknown[0]}, and {root} holds no such case.")
     return found
 
 
 def read_times(path: Path) -> dict[str, list[float]]:
     """Times of a table (.csv, .xlsx) without header: case, then seconds of its phases, the first 0."""
     times = {}
-    for row in table_rows(path):
+    for number, row in enumerate(table_rows(path), start=1):
         try:
-            values = [float(cell) for cell in row[1:] if cell.strip()]
-        except ValueError:
-            continue  # a header
+            values = [seconds_of(part) for cell in row[1:] for part in cell.split()]
+        except ValueError as error:
+            if not times and number == 1:
+                continue  # a header
+            raise InputError(f"{path.name} row {number}: the times must be seconds or mm:ss.") from error
+        if values and values[-1] < SHORTEST_SERIES_S:
+            raise InputError(f"{path.name} row {number}: the times end after {values[-1]:g} s; give seconds.")
+        if values and values[-1] > LONGEST_SERIES_S:
+            raise InputError(f"{path.name} row {number}: the times last over an hour; give seconds.")
         if row and row[0].strip() and values:
             times[row[0].strip()] = values
     if not times:
@@ -177,8 +206,10 @@ def _sidecar_times(paths: Sequence[Path]) -> tuple[dict[Path, float] | None, str
     contents = [_sidecar(path) for path in paths]
     for field, to_seconds in (("AcquisitionTime", _clock_s), ("TriggerTime", _milliseconds), ("ContentTime", _clock_s)):
         values = [to_seconds(content.get(field)) for content in contents]
-        if None not in values and len(set(values)) == len(values):
-            return {p: v for p, v in zip(paths, values, strict=True) if v is not None}, f"sidecar {field}"
+        known = [value for value in values if value is not None]
+        if len(known) == len(paths) and len(set(known)) == len(paths):
+            run_on = unwrapped(known) if to_seconds is _clock_s else known
+            return dict(zip(paths, run_on, strict=True)), f"sidecar {field}"
     return None, ""
 
 
@@ -209,17 +240,35 @@ def _by_name(path: Path) -> tuple:
     return not _PRE.search(stem_of(path)), [int(part) if part.isdigit() else part for part in parts]
 
 
-def _labels(path: Path | None, pre: sitk.Image, name: str) -> sitk.Image:
-    """Lesion labels on the grid of `pre`, uint8; all 0 without a file."""
+def _cleaned(series: DynamicSeries, name: str) -> tuple[DynamicSeries, list[str]]:
+    """The series without padding below the zero level, as a run reads it, and what there is to say of it.
+
+    Raises InputError where a phase has voxels that are no numbers: training would stop on them.
+    """
+    phases, told = [], []
+    for number, phase in enumerate(series.phases):
+        values = sitk.GetArrayViewFromImage(phase.image)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise InputError(
+                f"{name}: phase {number} holds voxels that are NaN or infinite; repair or mask them first."
+            )
+        image, count = without_values_below_zero(phase.image)
+        if count:
+            told.append(f"phase {number} has {count} voxels below its zero level, which were set to it")
+        phases.append(replace(phase, image=image))
+    return replace(series, phases=tuple(phases)), told
+
+
+def _labels(path: Path | None, pre: sitk.Image, name: str) -> tuple[sitk.Image, list[str]]:
+    """Lesion labels 1..n on the grid of `pre`, uint8, and what there is to say of them; all 0 without a file."""
+    empty = sitk.Image(pre.GetSize(), sitk.sitkUInt8)
+    empty.CopyInformation(pre)
     if path is None:
-        empty = sitk.Image(pre.GetSize(), sitk.sitkUInt8)
-        empty.CopyInformation(pre)
-        return empty
-    labels = load(path).image
-    difference = same_geometry(pre, labels)
-    if difference:
-        raise InputError(f"{name}: the labels {path.name} do not lie on the voxels of its images. {difference}")
-    values = sitk.GetArrayViewFromImage(labels)
-    if values.min() < 0 or values.max() > 255:
-        raise InputError(f"{name}: the labels {path.name} are not whole numbers from 0 to 255.")
-    return sitk.Cast(labels, sitk.sitkUInt8)
+        return empty, []
+    events = Events()
+    try:
+        if not sitk.GetArrayViewFromImage(load(path).image).any():
+            return empty, [f"its label file {path.name} marks no voxel"]
+        return read_lesions(path, pre, events)[0], events.warnings
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
