@@ -20,8 +20,12 @@ OTHER = {
     "times_s": (60.0, 120.5),
     "format": "nifti",
     "dicom": True,
+    "deidentify": True,
+    "keep_dates": True,
+    "series": ("801.2", "3"),
     "pixel_spacing_mm": 0.5,
     "seed": 7,
+    "force": True,
     "resume": True,
     "overwrite": True,
     "real_times_s": (75.0,),
@@ -79,6 +83,7 @@ def test_an_unknown_setting_is_named():
 def test_what_changes_the_numbers_is_in_the_fingerprint_and_nothing_else():
     """Weights count by their hash and the times of real phases with the inputs, so their settings do not."""
     decide = {"precision", "uncertainty", "times_s", "format", "dicom", "pixel_spacing_mm", "seed"}
+    decide |= {"deidentify", "keep_dates"}
     assert set(RunSettings().deciding()) == decide
     assert set(options()) - set(RunSettings().recorded()) == {"resume", "overwrite", "real_times_s"}
 
@@ -95,6 +100,7 @@ def test_the_columns_of_a_table_are_settings_that_each_case_may_have():
     assert {column: name for column, (name, _) in case_options().items()} == {
         "times": "times_s",
         "real_times": "real_times_s",
+        "series": "series",
     }
     parse = options()["times_s"].parse
     assert (parse("60 120.5"), parse("60;120.5"), parse(" ")) == ((60.0, 120.5), (60.0, 120.5), None)

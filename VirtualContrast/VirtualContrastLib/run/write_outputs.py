@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-<<<<<<< HEAD
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, NamedTuple
-
-import SimpleITK as sitk
-=======
 import logging
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
->>>>>>> 6d1257e (Lesion masks of any grid and kind, tables of Excel, de-identified DICOM, implausible times refused, unknown times stay unknown, a failed DICOM object leaves the rest, texts of libraries lose values)
+from typing import Any, NamedTuple, TypeVar
+
+import SimpleITK as sitk
 
 from ..errors import SEE_LOG, explain
 from ..events import CancelledError, Events, Stage
@@ -53,20 +48,13 @@ class _Export:
 
 
 def export(found: Analysis, writer: ResultWriter, manifest: Manifest, settings: RunSettings, events: Events) -> None:
-<<<<<<< HEAD
     """Write volumes, tables, figures, report and, where asked for, DICOM; of a mammogram what it has of these.
 
     Volumes are compressed and written by a thread of their own while the rest is made. It is one thread, and no other
     writes a volume: two failures at once in the toolkit's NRRD library (a full disk) end the process.
     """
-    task = _Export(found, writer, manifest, settings)
-    steps = [_tables, _figures_and_report] if found.series.dynamic else [_tables, _mammogram]
-=======
-    """Write volumes, tables, figures, report and, where asked for, DICOM; of a mammogram what it has of these."""
     task = _Export(found, writer, manifest, settings, events)
-    dynamic = [_volumes, _lesions, _tables, _figures_and_report]
-    steps = dynamic if found.series.dynamic else [_recombined, _tables, _mammogram]
->>>>>>> 6d1257e (Lesion masks of any grid and kind, tables of Excel, de-identified DICOM, implausible times refused, unknown times stay unknown, a failed DICOM object leaves the rest, texts of libraries lose values)
+    steps = [_tables, _figures_and_report] if found.series.dynamic else [_tables, _mammogram]
     if settings.dicom:
         steps.append(_dicom)
     volumes = [*_volumes(task), *_lesions(task)] if found.series.dynamic else [_recombined(task)]
