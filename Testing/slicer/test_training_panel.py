@@ -219,7 +219,7 @@ def test_several_processes_that_stopped_are_no_failure(host, panel, out):
     launcher = ENDLESS.replace("stop_if_asked()", "if (out / 'stop').exists(): break")
     launcher += """
 (out / "stop").unlink()
-print("error: Stopped; go on with --resume.\\nerror: One of the 2 processes failed.", file=sys.stderr)
+print("Error: Stopped; go on with --resume.\\nError: One of the 2 processes failed.", file=sys.stderr)
 sys.exit(1)
 """
     begin(host, panel, launcher, until=lambda: panel.view.run.progress)

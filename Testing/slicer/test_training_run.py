@@ -75,5 +75,5 @@ def test_a_folder_without_cases_is_one_sentence_of_the_librarys(host, panel, tmp
     panel.ui.startButton.click()
     wait(host, panel)
     assert panel.ui.statusLabel.text.startswith(f"{tmp_path / 'train'} holds no prepared cases")
-    assert "error:" in panel.training.process.log_text()
+    assert "Error:" in panel.training.process.log_text()
     assert panel.ui.startButton.enabled

@@ -34,7 +34,7 @@ def checkpoint():
 def stop_if_asked():
     if (out / "stop").exists():
         (out / "stop").unlink()
-        print("error: Stopped; the checkpoint is kept, go on from it with --resume.", file=sys.stderr)
+        print("Error: Stopped; the checkpoint is kept, go on from it with --resume.", file=sys.stderr)
         sys.exit(3)
 """
 
@@ -81,8 +81,8 @@ os.kill(os.getpid(), signal.SIGSEGV)
 
 FAILING = """
 print("Epoch 1/2 with a bar\\rEpoch 2/2")
-print("error: The folder x holds no prepared cases; make some.", file=sys.stderr)
-print("error: One of the 2 training processes failed.", file=sys.stderr)
+print("Error: The folder x holds no prepared cases; make some.", file=sys.stderr)
+print("Error: One of the 2 training processes failed.", file=sys.stderr)
 sys.exit(2)
 """
 

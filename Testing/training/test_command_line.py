@@ -1,10 +1,12 @@
 """Every wrong use of the training program ends with one sentence and exit code 2, and nothing half made."""
 
 import json
+import signal
 
 import pytest
 import torch
 from VirtualContrastTrainingLib.cli import build_parser, main
+from VirtualContrastTrainingLib.commands import train as train_command
 from VirtualContrastTrainingLib.systems.recipes import recipes_dir
 
 RECIPE = "phantom-joint-p1-p3"
@@ -92,6 +94,20 @@ def test_errors_are_json_where_asked_for_and_debug_shows_the_place(capsys):
     for argv in (["--debug", "train", "nothing", "-o", "x"], ["train", "nothing", "-o", "x", "--debug"]):
         assert main(argv) == 2
         assert "Traceback" in capsys.readouterr().err
+
+
+def test_signals_are_left_to_the_training_and_an_interrupt_ends_with_3(monkeypatch, tmp_path, capsys):
+    seen = []
+
+    def training(*arguments, **options):
+        seen.extend(signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM))
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(train_command, "train", training)
+    assert main(["train", RECIPE, "-o", str(tmp_path / "run")]) == 3
+    assert seen == [signal.default_int_handler, signal.SIG_DFL]
+    assert signal.getsignal(signal.SIGTERM) == before and "Traceback" not in capsys.readouterr().err
 
 
 def test_every_command_has_the_common_options_and_both_spellings_of_the_output(capsys):

@@ -150,7 +150,7 @@ def test_a_killed_process_ends_the_run_with_one_sentence_and_the_run_resumes(cas
         end(process)
     assert process.returncode == 1, output
     sentence = output.strip().splitlines()[-1]
-    assert sentence.startswith("error: One of the 2 training processes failed or was killed")
+    assert sentence.startswith("Error: One of the 2 training processes failed or was killed")
     assert "--resume" in sentence
     epoch = torch.load(last, weights_only=True)["position"]["epoch"]
     again = started(cases, tmp_path, "--devices", "2", "--resume", "--set", f"schedule.constant_epochs={epoch + 1}")

@@ -164,7 +164,7 @@ def test_two_processes_stop_after_the_same_step_and_go_on(changes, tmp_path):
     (tmp_path / STOP).touch()
     _, errors = run.communicate(timeout=60)
     assert run.returncode != 0
-    assert errors.count("error: Stopped; the checkpoint") == 2
+    assert errors.count("Error: Stopped; the checkpoint") == 2
     assert not (tmp_path / STOP).exists()
     place = checkpoint_of(tmp_path)["position"]
     assert 1 <= place["epoch"] < 8

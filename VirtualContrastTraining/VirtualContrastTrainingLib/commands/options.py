@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +60,7 @@ def add_training_command(
     """
 
     def action(arguments: argparse.Namespace, reporter: Reporter, events: Events) -> ExitCode:
-        with quietly(isinstance(reporter, QuietReporter)):
+        with quietly(isinstance(reporter, QuietReporter)), _signals_as_usual():
             return run(arguments, Output(reporter))
 
     return add_command(subparsers, name, action, help, description=description or help)
@@ -110,3 +113,22 @@ def _whole(text: str, least: int) -> int:
     if value < least or value >= 2**32:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least {least}")
     return value
+
+
+@contextmanager
+def _signals_as_usual() -> Iterator[None]:
+    """Let Ctrl-C interrupt and a terminate signal end the process, or do what a training makes of it.
+
+    The engine's runs ask their events whether to stop; trainings do not, and Lightning, which ends one at a step with a
+    checkpoint, leaves a signal alone that already has a handler.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

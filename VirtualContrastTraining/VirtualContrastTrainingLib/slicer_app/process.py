@@ -20,7 +20,7 @@ from VirtualContrastLib.worker.protocol import LineSplitter
 from .child import child_processes
 
 LOG_LINES = 5000
-_ERROR = "error: "
+_ERROR = "Error: "
 _CHILD = "VirtualContrastTrainingLib.slicer_app.child"
 
 
