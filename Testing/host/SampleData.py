@@ -3,7 +3,7 @@
 Nothing is downloaded: a source whose URI is neither a ``file:`` URI nor a local path raises.
 """
 
-# ruff: noqa: N803 (these are Slicer's names)
+# ruff: noqa: N803, N806 (these are Slicer's names)
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,9 @@ class SampleDataSource:
         thumbnailFileName: str | None = None,
         loadFileTypes: Any = None,
         loadFileProperties: dict | None = None,
+        loadFileType: Any = None,
     ) -> None:
+        loadFileTypes = loadFileTypes or loadFileType
         self.sampleName, self.sampleDescription = sampleName, sampleDescription or sampleName
         self.customDownloader, self.thumbnailFileName = customDownloader, thumbnailFileName
         self.uris = [uris] if isinstance(uris, str) else uris
@@ -89,7 +91,7 @@ class SampleDataLogic:
         source = SampleDataSource(
             sampleName=sampleName, uris=uris, fileNames=fileNames, nodeNames=nodeNames, checksums=checksums,
             loadFiles=loadFiles, customDownloader=customDownloader, thumbnailFileName=thumbnailFileName,
-            loadFileTypes=loadFileTypes or loadFileType, loadFileProperties=loadFileProperties,
+            loadFileTypes=loadFileTypes, loadFileType=loadFileType, loadFileProperties=loadFileProperties,
         )  # fmt: skip
         if not SampleDataLogic.isSampleDataSourceRegistered(category, source):
             slicer.modules.sampleDataSources.setdefault(category, []).append(source)

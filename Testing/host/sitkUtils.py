@@ -26,17 +26,17 @@ def PullVolumeFromSlicer(nodeObjectOrName: Any) -> sitk.Image:
 
 
 def PushVolumeToSlicer(
-    sitkImage: sitk.Image,
+    sitkimage: sitk.Image,
     targetNode: Any = None,
     name: str | None = None,
     className: str = "vtkMRMLScalarVolumeNode",
 ) -> Any:
     """Put an image into ``targetNode`` or into a new node; returns the node."""
     node = targetNode or slicer.mrmlScene.AddNewNodeByClass(className, name or "SimpleITK")
-    slicer.util.updateVolumeFromArray(node, sitk.GetArrayFromImage(sitkImage))
-    node.SetSpacing(sitkImage.GetSpacing())
-    node.SetOrigin((_RAS_TO_LPS @ np.array(sitkImage.GetOrigin())).tolist())
-    directions = _RAS_TO_LPS @ np.array(sitkImage.GetDirection()).reshape(3, 3)
+    slicer.util.updateVolumeFromArray(node, sitk.GetArrayFromImage(sitkimage))
+    node.SetSpacing(sitkimage.GetSpacing())
+    node.SetOrigin((_RAS_TO_LPS @ np.array(sitkimage.GetOrigin())).tolist())
+    directions = _RAS_TO_LPS @ np.array(sitkimage.GetDirection()).reshape(3, 3)
     node.SetIJKToRASDirections(*directions.ravel().tolist())
     if targetNode is None:
         node.CreateDefaultDisplayNodes()

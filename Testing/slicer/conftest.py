@@ -2,9 +2,11 @@
 
 Fixtures: ``host`` (the application, one a session) and, for every test, an empty scene before and after, no exception
 in a slot, no error message of VTK or MRML. A test that provokes errors says ``@pytest.mark.slicer_errors``.
+With ``SLICER_SOURCE`` (see slicer_host/real_files.py) Slicer's own Python files take the place of the stand-ins.
 ``volume`` is one for tests of the host; ``module``, ``panel`` and ``out`` are those of the module VirtualContrast.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -28,6 +30,14 @@ class _SkippedModule(pytest.Module):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slicer_errors: errors in slots or messages of VTK are expected")
+    config.addinivalue_line("markers", "stand_in: about a stand-in of the host; SLICER_SOURCE has the real file")
+
+
+def pytest_collection_modifyitems(items):
+    if os.environ.get("SLICER_SOURCE"):
+        for item in items:
+            if item.get_closest_marker("stand_in"):
+                item.add_marker(pytest.mark.skip(reason="about the host's own file, and Slicer's is in its place"))
 
 
 def pytest_pycollect_makemodule(module_path, parent):

@@ -141,7 +141,7 @@ def open_module(host):
     widget = host.load_module(MODULE).widgetRepresentation().self()
     widget.panel._timer.setInterval(20)
     yield widget
-    if slicer.app.moduleManager().isLoaded("VirtualContrastTraining"):
+    if slicer.app.moduleManager().module("VirtualContrastTraining") is not None:
         host.unload_module("VirtualContrastTraining")
 
 

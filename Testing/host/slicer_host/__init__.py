@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import requirements
+from . import event_loop, real_files, requirements
 
 __all__ = ["Host", "boot", "prepare", "requirements"]
 
@@ -37,6 +37,7 @@ def prepare() -> None:
     import slicer
 
     slicer.__path__.append(str(FOLDER / "slicer_modules"))
+    real = real_files.put_in_front()
     import qt  # noqa: F401  changes the PySide6 classes before any widget exists
 
     from . import widgets
@@ -44,6 +45,8 @@ def prepare() -> None:
     for name, stand_in in widgets.make_all().items():
         if not name.startswith("ctk"):
             setattr(slicer, name, stand_in)
+    if real is not None:
+        real_files.name_other_widgets(real)
 
 
 def _import_slicer() -> None:
@@ -159,13 +162,10 @@ class Host:
         self.process_events()
 
     def process_events(self, seconds: float = 0.0) -> None:
-        """Let the event loop run, at least once."""
-        end = time.monotonic() + seconds
-        while True:
-            self.app.processEvents()
-            if time.monotonic() >= end:
-                return
-            time.sleep(0.002)
+        """Let the event loop run, at least once; it keeps Python's lock, also while it idles, as Slicer's does."""
+        self.app.processEvents()
+        if seconds > 0:
+            event_loop.run(seconds)
 
     @staticmethod
     def patience(seconds: float) -> float:

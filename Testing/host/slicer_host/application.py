@@ -9,6 +9,8 @@ from typing import Any
 import slicer
 from PySide6 import QtCore, QtWidgets
 
+from .dicom_database import DicomDatabase
+from .event_loop import process_events
 from .io_manager import CoreIOManager
 from .layout_manager import LayoutManager
 from .modules import MainWindow, Module, ModuleManager
@@ -40,10 +42,14 @@ class SlicerApplication(QtWidgets.QApplication):
         self._items = SubjectHierarchyItems(slicer.mrmlScene)
         self._io, self._modules = CoreIOManager(self._booted.logics), ModuleManager()
         for name, logic in self._booted.logics.items():
-            self._modules.add(Module(name, logic))
+            self._modules.add_module(Module(name, logic))
+        slicer.dicomDatabase = DicomDatabase()
         if main_window:
             self._main_window = MainWindow()
             self._layout_manager = LayoutManager(self.applicationLogic())
+
+    def processEvents(self) -> None:
+        process_events()
 
     def mrmlScene(self) -> Any:
         return slicer.mrmlScene
@@ -61,6 +67,9 @@ class SlicerApplication(QtWidgets.QApplication):
         return self._io
 
     ioManager = coreIOManager
+
+    def dicomDatabase(self) -> DicomDatabase:
+        return slicer.dicomDatabase
 
     def layoutManager(self) -> LayoutManager | None:
         return self._layout_manager

@@ -39,14 +39,11 @@ class CoreIOManager:
     def __init__(self, logics: dict[str, Any]) -> None:
         self._logics = logics
 
-    def fileType(self, path: str | Path) -> str:
+    def fileType(self, path: str) -> str:
         return next((kind for suffix, kind in FILE_TYPES if str(path).lower().endswith(suffix)), "NoFile")
 
     def fileWriterFileType(self, _node: Any) -> str:
         return "NodeFile"
-
-    def registerIO(self, *_: Any) -> None:
-        pass
 
     def loadNodes(self, file_type: str, properties: dict, nodes: vtk.vtkCollection, _messages: Any = None) -> bool:
         """Load one file; the loaded node is appended to ``nodes``. False where the real reader fails."""

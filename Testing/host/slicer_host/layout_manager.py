@@ -24,30 +24,71 @@ class _Controller:
 
 
 class ViewWidget:
-    """What sliceWidget(), threeDWidget() and plotWidget() return."""
+    """A view below the bar that controls it; what the layout manager's widgets have in common."""
 
     def __init__(self, view: View) -> None:
-        self.view, self._controller = view, _Controller()
+        self._view, self._controller = view, _Controller()
 
-    def __getattr__(self, name: str) -> Any:
-        """sliceView(), threeDView(), plotView(); ...Controller(); and the node, as on the view itself."""
-        if name in ("sliceView", "threeDView", "plotView", "viewWidget"):
-            return lambda: self.view
-        if name in ("sliceController", "threeDController", "plotController", "controllerWidget"):
-            return lambda: self._controller
-        if name in ("mrmlSliceNode", "mrmlViewNode", "mrmlPlotViewNode"):
-            return getattr(self.view, name)
-        raise AttributeError(f"the host's view widget has no {name}")
+    def viewWidget(self) -> View:
+        return self._view
+
+    def controllerWidget(self) -> _Controller:
+        return self._controller
+
+    def mrmlAbstractViewNode(self) -> Any:
+        return self._view.node
+
+
+class SliceWidget(ViewWidget):
+    """qMRMLSliceWidget."""
+
+    def sliceView(self) -> SliceView:
+        return self._view
+
+    def sliceController(self) -> _Controller:
+        return self._controller
+
+    def mrmlSliceNode(self) -> Any:
+        return self._view.mrmlSliceNode()
 
     def sliceLogic(self) -> Any:
-        return self.view.logic
+        return self._view.logic
 
     def mrmlSliceCompositeNode(self) -> Any:
-        return self.view.logic.GetSliceCompositeNode()
+        return self._view.logic.GetSliceCompositeNode()
 
     def fitSliceToBackground(self) -> None:
-        self.view.logic.FitSliceToBackground()
-        self.view.logic.SnapSliceOffsetToIJK()
+        self._view.logic.FitSliceToBackground()
+        self._view.logic.SnapSliceOffsetToIJK()
+
+
+class ThreeDWidget(ViewWidget):
+    """qMRMLThreeDWidget."""
+
+    def threeDView(self) -> ThreeDView:
+        return self._view
+
+    def threeDController(self) -> _Controller:
+        return self._controller
+
+    def mrmlViewNode(self) -> Any:
+        return self._view.mrmlViewNode()
+
+
+class PlotWidget(ViewWidget):
+    """qMRMLPlotWidget."""
+
+    def plotView(self) -> PlotView:
+        return self._view
+
+    def plotController(self) -> _Controller:
+        return self._controller
+
+    def mrmlPlotViewNode(self) -> Any:
+        return self._view.node
+
+
+WIDGET_CLASSES = {SliceView: SliceWidget, ThreeDView: ThreeDWidget, PlotView: PlotWidget}
 
 
 class LayoutManager(QtCore.QObject):
@@ -74,9 +115,9 @@ class LayoutManager(QtCore.QObject):
         nodes = self._logic.GetViewNodes()
         for node in [nodes.GetItemAsObject(index) for index in range(nodes.GetNumberOfItems())]:
             known = self._widgets.get(node.GetID())
-            if node.GetClassName() in VIEW_CLASSES and (known is None or known.view.node is not node):
+            if node.GetClassName() in VIEW_CLASSES and (known is None or known.mrmlAbstractViewNode() is not node):
                 view = VIEW_CLASSES[node.GetClassName()](node, self._application_logic)
-                self._widgets[node.GetID()] = ViewWidget(view)
+                self._widgets[node.GetID()] = WIDGET_CLASSES[type(view)](view)
         if self._arrangement != self.layout:
             self._arrangement = self.layout
             self.layoutChanged.emit(self.layout)
@@ -98,13 +139,13 @@ class LayoutManager(QtCore.QObject):
         return self._application_logic.GetSliceLogics()
 
     def _of_class(self, view_class: type) -> list[ViewWidget]:
-        return [widget for widget in self._widgets.values() if isinstance(widget.view, view_class)]
+        return [widget for widget in self._widgets.values() if isinstance(widget.viewWidget(), view_class)]
 
     def sliceViewNames(self) -> tuple[str, ...]:
-        return tuple(widget.view.node.GetLayoutName() for widget in self._of_class(SliceView))
+        return tuple(widget.mrmlAbstractViewNode().GetLayoutName() for widget in self._of_class(SliceView))
 
     def sliceWidget(self, name: str) -> ViewWidget | None:
-        return next((w for w in self._of_class(SliceView) if w.view.node.GetLayoutName() == name), None)
+        return next((w for w in self._of_class(SliceView) if w.mrmlAbstractViewNode().GetLayoutName() == name), None)
 
     threeDViewCount = property(lambda self: len(self._of_class(ThreeDView)))
     plotViewCount = property(lambda self: len(self._of_class(PlotView)))
@@ -121,7 +162,7 @@ class LayoutManager(QtCore.QObject):
     def _pick(self, view_class: type, which: int | str) -> ViewWidget | None:
         found = self._of_class(view_class)
         if isinstance(which, str):
-            return next((widget for widget in found if widget.view.node.GetLayoutName() == which), None)
+            return next((widget for widget in found if widget.mrmlAbstractViewNode().GetLayoutName() == which), None)
         return found[which] if which < len(found) else None
 
     def resetSliceViews(self) -> None:
@@ -130,7 +171,7 @@ class LayoutManager(QtCore.QObject):
 
     def resetThreeDViews(self) -> None:
         for widget in self._of_class(ThreeDView):
-            widget.view.resetFocalPoint()
+            widget.viewWidget().resetFocalPoint()
 
     # -- for tests and screenshots
     def grab_layout(self, width: int, height: int) -> QtGui.QImage:
@@ -163,18 +204,15 @@ class LayoutManager(QtCore.QObject):
                 self._draw(painter, child, part)
 
     def _draw_view(self, painter: QtGui.QPainter, element: ElementTree.Element, area: QtCore.QRect) -> None:
-        tag = element.get("singletontag")
-        widget = next(
-            (w for w in self._widgets.values()
-             if (w.view.node.GetLayoutName(), w.view.node.GetClassName()) == (tag, element.get("class"))),
-            None,
-        )  # fmt: skip
+        tag, kind = element.get("singletontag"), element.get("class")
+        nodes = {w: w.mrmlAbstractViewNode() for w in self._widgets.values()}
+        widget = next((w for w, n in nodes.items() if (n.GetLayoutName(), n.GetClassName()) == (tag, kind)), None)
         if widget is None:
             return
-        node, bar = widget.view.node, QtCore.QRect(area.x(), area.y(), area.width(), HEADER)
+        node, bar = widget.mrmlAbstractViewNode(), QtCore.QRect(area.x(), area.y(), area.width(), HEADER)
         color = node.GetLayoutColor() if hasattr(node, "GetLayoutColor") else (0.5, 0.5, 0.5)
         painter.fillRect(bar, QtGui.QColor.fromRgbF(*color))
         painter.setPen(QtCore.Qt.black)
         painter.drawText(bar.adjusted(6, 0, 0, 0), QtCore.Qt.AlignVCenter, node.GetLayoutLabel() or tag)
-        widget.view.resize(area.width(), area.height() - HEADER)
-        painter.drawImage(area.x(), area.y() + HEADER, widget.view.grab())
+        widget.viewWidget().resize(area.width(), area.height() - HEADER)
+        painter.drawImage(area.x(), area.y() + HEADER, widget.viewWidget().grab())

@@ -99,18 +99,18 @@ class ModuleManager(QtCore.QObject):
     def modulesNames(self) -> tuple[str, ...]:
         return tuple(self._modules)
 
-    def isLoaded(self, name: str) -> bool:
+    def _is_loaded(self, name: str) -> bool:
         return name in self._modules
 
     def factoryManager(self) -> Any:
         return types.SimpleNamespace(
             loadedModuleNames=self.modulesNames,
             registeredModuleNames=self.modulesNames,
-            isLoaded=self.isLoaded,
-            isRegistered=self.isLoaded,
+            isLoaded=self._is_loaded,
+            isRegistered=self._is_loaded,
         )
 
-    def add(self, module: Module) -> None:
+    def add_module(self, module: Module) -> None:
         self._modules[module.name] = module
         setattr(slicer.modules, module.name.lower(), module)
         setattr(slicer.moduleNames, module.name, module.name)
@@ -126,7 +126,7 @@ class ModuleManager(QtCore.QObject):
         specification.loader.exec_module(sys.modules[name])
         module = Module(name, path=str(path.resolve()))
         setattr(slicer.modules, name + "Instance", getattr(sys.modules[name], name)(module))
-        self.add(module)
+        self.add_module(module)
         return module
 
     def unload_scripted(self, name: str) -> None:

@@ -6,14 +6,20 @@ which only PySide6 would accept fails:
 
 * a Q_PROPERTY is an attribute (``button.enabled = True``, ``label.text``), and wins over the getter of the same name;
 * ``widget.name`` is the objectName; a string list comes back as a tuple;
-* ``sender.connect("signal(types)", function)`` and ``disconnect``; a slot gets at most the arguments it declares;
+* what is assigned to a property is converted as PythonQt does (anything to a string or a truth value, no string to a
+  number), and string lists are lists or tuples of anything, never other iterables;
+* constructors take no keywords, and enumerators equal and print as their numbers;
+* ``sender.connect("signal(types)", function)`` and ``disconnect``; a slot gets at most the arguments it declares, and
+  a connection keeps no sender alive: an object without a parent goes with its last Python name;
 * assigning an unknown attribute to a Qt object raises AttributeError (Python subclasses may have new ones);
 * an exception in a slot, timer or VTK observer is printed and never raised: it is collected in ``slot_errors``,
   which a test asserts to be empty.
 """
 
 import ctypes
+import enum
 import inspect
+import numbers
 import re
 import sys
 import threading
@@ -22,21 +28,41 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import shiboken6
 from PySide6 import QtCore, QtGui, QtWidgets
 
 QT_MODULES = (QtCore, QtGui, QtWidgets)
 slot_errors: list[BaseException] = []
 _busy = threading.local()  # .reading: properties being read, .loading: QUiLoader at work
-_connections: dict[
-    int, list[tuple[str, Any, Callable, Any]]
-] = {}  # C++ address -> (signal, receiver, slot, signal object)
+_connections: dict[int, list[tuple[str, Any, Callable]]] = {}  # C++ address -> (signal, receiver, slot)
 
 
 def qt_classes() -> list[type]:
     """All QObject classes of the three Qt modules (``dir``, because PySide6 creates its classes on first use)."""
     found = [getattr(module, name) for module in QT_MODULES for name in dir(module)]
     return [cls for cls in found if isinstance(cls, type) and issubclass(cls, QtCore.QObject)]
+
+
+def _refusal(name: str, wanted: str, value: Any) -> str:
+    return f"Property '{name}' of type '{wanted}' does not accept an object of type {type(value).__name__} ({value!r})"
+
+
+def converted(name: str, value: Any, wanted: str) -> Any:
+    """``value`` as PythonQt hands it to a property of the C++ type ``wanted``; AttributeError where it refuses."""
+    if wanted == "QString":
+        return str(value)
+    if wanted == "bool":
+        return bool(value)
+    if wanted in ("int", "double"):
+        if not isinstance(value, numbers.Real | np.bool_):
+            raise AttributeError(_refusal(name, wanted, value))
+        return int(value) if wanted == "int" else float(value)
+    if wanted == "QStringList":
+        if not isinstance(value, list | tuple):
+            raise AttributeError(_refusal(name, wanted, value))
+        return [str(element) for element in value]
+    return value
 
 
 class QtProperty:
@@ -69,13 +95,8 @@ class QtProperty:
         if not declared.isWritable():
             raise AttributeError(f"Property '{self.name}' of {type(instance).__name__} object is not writable")
         wanted = declared.typeName()
-        refused = value is None and wanted in ("QString", "bool", "int", "double")
-        if isinstance(value, tuple) and wanted == "QStringList":
-            value = list(value)
-        if refused or not QtCore.QObject.setProperty(instance, self.name, value):
-            raise AttributeError(
-                f"Property '{self.name}' of type '{wanted}' does not accept an object of type {type(value).__name__}"
-            )
+        if not QtCore.QObject.setProperty(instance, self.name, converted(self.name, value, wanted)):
+            raise AttributeError(_refusal(self.name, wanted, value))
 
 
 def _install_properties() -> None:
@@ -88,7 +109,55 @@ def _install_properties() -> None:
             if inherited or name == "singleShot" or isinstance(cls.__dict__.get(name), QtProperty):
                 continue
             setattr(cls, name, QtProperty(name, cls.__dict__.get(name) or getattr(cls, name, None)))
+            _convert_argument(cls, "set" + name[0].upper() + name[1:], meta.property(index).typeName())
     QtCore.QObject.name = QtProperty("objectName")
+
+
+def _convert_argument(cls: type, setter: str, wanted: str) -> None:
+    """A setter converts as its property does. (QWidget.setVisible... keep their own where the class has none.)"""
+    original = cls.__dict__.get(setter)
+    if original is None or wanted not in ("QString", "bool", "int", "double"):
+        return
+
+    def converting(self: Any, value: Any) -> Any:
+        return original.__get__(self, cls)(converted(setter, value, wanted))
+
+    setattr(cls, setter, converting)
+
+
+def _install_string_lists() -> None:
+    """Methods that take or give a QStringList."""
+    takers = (
+        (QtWidgets.QComboBox, "addItems", 0), (QtWidgets.QComboBox, "insertItems", 1),
+        (QtWidgets.QListWidget, "addItems", 0), (QtWidgets.QTableWidget, "setHorizontalHeaderLabels", 0),
+        (QtWidgets.QTableWidget, "setVerticalHeaderLabels", 0), (QtCore.QProcess, "setArguments", 0),
+        (QtCore.QProcess, "start", 1),
+    )  # fmt: skip
+    for cls, name, place in takers:
+        setattr(cls, name, _taking_strings(cls, name, place))
+    detached = QtCore.QProcess.startDetached
+    QtCore.QProcess.startDetached = staticmethod(
+        lambda program, arguments=(), *rest: detached(program, _strings("startDetached", arguments), *rest)
+    )
+    arguments = QtCore.QProcess.arguments
+    QtCore.QProcess.arguments = lambda self: tuple(arguments(self))
+
+
+def _strings(method: str, value: Any) -> list[str]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"Called {method}(QStringList) with wrong arguments: ({value!r},)")
+    return [str(element) for element in value]
+
+
+def _taking_strings(cls: type, name: str, place: int) -> Callable:
+    original = getattr(cls, name)
+
+    def method(self: Any, *args: Any) -> Any:
+        if len(args) > place:
+            args = (*args[:place], _strings(name, args[place]), *args[place + 1 :])
+        return original(self, *args)
+
+    return method
 
 
 # ---- signals ------------------------------------------------------------------------------------------------------
@@ -96,7 +165,7 @@ def _install_properties() -> None:
 
 def normalized(signature: str) -> str:
     """``signature`` as Qt's meta-object spells it (no ``const``, ``&`` or blanks)."""
-    return bytes(QtCore.QMetaObject.normalizedSignature(signature)).decode()
+    return QtCore.QMetaObject.normalizedSignature(signature).data().decode()
 
 
 def find_signal(sender: QtCore.QObject, signature: str) -> tuple[Any, int]:
@@ -149,7 +218,7 @@ def connect(sender: QtCore.QObject, signature: str, receiver: Any, slot_name: st
     if address not in _connections:
         _connections[address] = []
         sender.destroyed.connect(lambda: _connections.pop(address, None))
-    _connections[address].append((normalized(signature), receiver, slot, signal))
+    _connections[address].append((normalized(signature), receiver, slot))
     return True
 
 
@@ -160,7 +229,7 @@ def disconnect(sender: QtCore.QObject, signature: str, receiver: Any = None, slo
     existing = _connections.get(shiboken6.getCppPointer(sender)[0], [])
     wanted = [c for c in existing if c[0] == normalized(signature) and (receiver is None or c[1] == receiver)]
     for connection in wanted:
-        connection[3].disconnect(connection[2])
+        find_signal(sender, signature)[0].disconnect(connection[2])
         existing.remove(connection)
     return bool(wanted)
 
@@ -209,7 +278,7 @@ def _install_strict_attributes() -> None:
             static.fset(self, value)
         elif isinstance(static, QtProperty | property):
             original_set(self, name, value)
-        elif name.encode() in [bytes(known) for known in self.dynamicPropertyNames()]:
+        elif name.encode() in [known.data() for known in self.dynamicPropertyNames()]:
             self.setProperty(name, value)
         elif static is None:
             raise AttributeError(f"'{name}' does not exist on {cls.__name__} and a C++ object takes no new attributes")
@@ -246,6 +315,63 @@ def _install_names() -> None:
         setattr(QtWidgets.QFileDialog, name, staticmethod(lambda *a, _f=original, **k: _f(*a, **k)[0]))
 
 
+# ---- what PySide6 allows and PythonQt does not ----------------------------------------------------------------------
+
+
+def _install_refusals() -> None:
+    for cls in {*qt_classes(), *_value_classes()}:
+        if "__init__" in cls.__dict__:
+            cls.__init__ = _without_keywords(cls)
+    value = QtCore.QSettings.value
+
+    def without_type(self: Any, *args: Any) -> Any:
+        return value(self, *args)
+
+    QtCore.QSettings.value = without_type
+
+    def no_bytes(self: Any) -> bytes:
+        raise TypeError("cannot convert 'QByteArray' object to bytes")
+
+    def no_length(self: Any) -> int:
+        raise TypeError("object of type 'QByteArray' has no len()")
+
+    QtCore.QByteArray.__bytes__, QtCore.QByteArray.__len__ = no_bytes, no_length
+    for name in ("__enter__", "__exit__"):
+        delattr(QtCore.QSignalBlocker, name)
+
+
+def _value_classes() -> list[type]:
+    """Classes of Qt without signals that panels make: items, icons, keys..."""
+    names = ("QTableWidgetItem", "QIcon", "QPixmap", "QKeySequence", "QColor", "QUrl", "QByteArray")
+    return [getattr(module, name) for name in names for module in QT_MODULES if hasattr(module, name)]
+
+
+def _without_keywords(cls: type) -> Callable:
+    original = cls.__init__
+
+    def init(self: Any, *args: Any, **keywords: Any) -> None:
+        if keywords:
+            raise ValueError(f"Called {cls.__name__} with keyword arguments, but called slot does not support them")
+        original(self, *args)
+
+    return init
+
+
+def _install_enumerators() -> None:
+    """Enumerators equal and print as their numbers."""
+    for owner in {*qt_classes(), *_value_classes(), QtCore.Qt, QtWidgets.QSizePolicy, QtGui.QFont, QtGui.QPalette}:
+        for kind in vars(owner).values():
+            if isinstance(kind, type) and issubclass(kind, enum.Enum):
+                kind.__eq__ = _same_number
+                kind.__hash__ = lambda self: hash(self.value)
+                kind.__repr__ = kind.__str__ = lambda self: str(self.value)
+                kind.__format__ = lambda self, spec: format(self.value, spec)
+
+
+def _same_number(self: Any, other: Any) -> bool:
+    return self.value == (other.value if isinstance(other, enum.Enum) else other)
+
+
 def install() -> None:
     """Change the PySide6 classes; once in a process."""
     if hasattr(QtCore.QObject, "name"):
@@ -254,4 +380,7 @@ def install() -> None:
     _install_connect()
     _install_strict_attributes()
     _install_names()
+    _install_string_lists()
+    _install_refusals()
+    _install_enumerators()
     sys.excepthook = _collect_errors

@@ -37,7 +37,7 @@ class QUiLoader(QtUiTools.QUiLoader):
         """
         self._created: list[QtWidgets.QWidget] = []
         self._unknown: list[str] = []
-        root = ElementTree.fromstring(bytes(device.readAll()))
+        root = ElementTree.fromstring(device.readAll().data())
         wanted = [
             [connection.findtext(part, "") for part in ("sender", "signal", "receiver", "slot")]
             for connection in root.findall("connections/connection")

@@ -53,38 +53,13 @@ class View:
         self._window.SetSize(*size)
         self._window.AddRenderer(self.renderer)
         self.overlay = self.renderer
-        self._corners = vtk.vtkCornerAnnotation()
-        self._corners.SetMaximumFontSize(14)
 
-    def _start_managers(self, factory_class: Any, managers: tuple[str, ...]) -> None:
-        self._interactor = vtk.vtkRenderWindowInteractor()
-        self._interactor.SetRenderWindow(self._window)
-        self._interactor.SetInteractorStyle(vtk.vtkInteractorStyleUser())
-        self._managers, factory = slicer.vtkMRMLDisplayableManagerGroup(), factory_class.GetInstance()
-        for name in managers:
-            if not factory.IsDisplayableManagerRegistered(name):
-                factory.RegisterDisplayableManager(name)
-        self._managers.SetRenderer(self.overlay)
-        self._managers.Initialize(factory, self.overlay)
-        self._managers.SetMRMLDisplayableNode(self.node)
-        self.overlay.AddViewProp(self._corners)
-
-    # -- the names of qMRMLSliceView, qMRMLThreeDView and ctkVTKAbstractView
     def renderWindow(self) -> vtk.vtkRenderWindow:
         return self._window
 
-    def cornerAnnotation(self) -> vtk.vtkCornerAnnotation:
-        return self._corners
-
-    def displayableManagerByClassName(self, name: str) -> Any:
-        return self._managers.GetDisplayableManagerByClassName(name)
-
-    def forceRender(self) -> None:
+    def _render(self) -> None:
         self._prepare()
         self._window.Render()
-
-    def scheduleRender(self) -> None:
-        """Rendering happens when a picture is taken."""
 
     def _prepare(self) -> None:
         pass
@@ -96,7 +71,7 @@ class View:
 
     def pixels(self) -> np.ndarray:
         """The picture, uint8 [row from the top, column, RGB]."""
-        self.forceRender()
+        self._render()
         capture = vtk.vtkWindowToImageFilter()
         capture.SetInput(self._window)
         capture.ReadFrontBufferOff()
@@ -118,7 +93,41 @@ class View:
             raise OSError(f"cannot write {path}")
 
 
-class SliceView(View):
+class RenderView(View):
+    """What slice and 3-D views have in common: displayable managers and texts in the corners."""
+
+    def __init__(self, node: Any, size: tuple[int, int] = (500, 400)) -> None:
+        super().__init__(node, size)
+        self._corners = vtk.vtkCornerAnnotation()
+        self._corners.SetMaximumFontSize(14)
+
+    def _start_managers(self, factory_class: Any, managers: tuple[str, ...]) -> None:
+        self._interactor = vtk.vtkRenderWindowInteractor()
+        self._interactor.SetRenderWindow(self._window)
+        self._interactor.SetInteractorStyle(vtk.vtkInteractorStyleUser())
+        self._managers, factory = slicer.vtkMRMLDisplayableManagerGroup(), factory_class.GetInstance()
+        for name in managers:
+            if not factory.IsDisplayableManagerRegistered(name):
+                factory.RegisterDisplayableManager(name)
+        self._managers.SetRenderer(self.overlay)
+        self._managers.Initialize(factory, self.overlay)
+        self._managers.SetMRMLDisplayableNode(self.node)
+        self.overlay.AddViewProp(self._corners)
+
+    def cornerAnnotation(self) -> vtk.vtkCornerAnnotation:
+        return self._corners
+
+    def displayableManagerByClassName(self, name: str) -> Any:
+        return self._managers.GetDisplayableManagerByClassName(name)
+
+    def forceRender(self) -> None:
+        self._render()
+
+    def scheduleRender(self) -> None:
+        """Rendering happens when a picture is taken."""
+
+
+class SliceView(RenderView):
     """A slice through the scene: image in layer 0, displayable managers above it (one layer would hide the image)."""
 
     def __init__(self, node: Any, application_logic: Any) -> None:
@@ -157,7 +166,7 @@ class SliceView(View):
         return self.node
 
 
-class ThreeDView(View):
+class ThreeDView(RenderView):
     """A 3-D view: volume rendering, models, closed surfaces of segmentations."""
 
     def __init__(self, node: Any, application_logic: Any) -> None:
@@ -211,9 +220,6 @@ class PlotView(View):
         self.renderer = self.overlay = self._context.GetRenderer()
         self._window.AddRenderer(self.renderer)
         self.renderer.SetBackground(1, 1, 1)
-
-    def mrmlPlotViewNode(self) -> Any:
-        return self.node
 
     def fitToContent(self) -> None:
         """The axes always fit what is drawn."""

@@ -1,14 +1,16 @@
 """Stand-in for ``slicer.i18n``: translation in the context of the calling module."""
 
+# ruff: noqa: N803 (these are Slicer's names)
+
 import inspect
 from pathlib import Path
 
 import slicer
 
 
-def getContext(source_file: str) -> str:
+def getContext(sourceFile: str) -> str:
     """The translation context of a source file: its name without suffix (the folder's name for __init__.py)."""
-    path = Path(source_file)
+    path = Path(sourceFile)
     return path.parent.name if path.stem == "__init__" else path.stem
 
 

@@ -135,7 +135,9 @@ def _report(code: int, asked: list[str], log: Any, completed: Any) -> None:
         completed(code)
 
 
-def pip_uninstall(requirements: Any, blocking: bool = True) -> None:
+def pip_uninstall(
+    requirements: Any, blocking: bool = True, logCallback: Any = None, completedCallback: Any = None
+) -> None:
     """Pretend that the packages are gone."""
     host.missing |= {requirement.name for requirement in _as_list(requirements)}
 

@@ -1,6 +1,6 @@
 """What all stand-in widgets have: property values, and the scene."""
 
-# ruff: noqa: N801, N816 (these are Slicer's names)
+# ruff: noqa: N801 (these are Slicer's names)
 
 from typing import Any, ClassVar
 
@@ -59,4 +59,8 @@ class qMRMLWidget(StandIn):
         pass
 
 
-qSlicerWidget = qMRMLWidget
+class qSlicerWidget(StandIn):
+    """A widget that hears of the scene."""
+
+    def setMRMLScene(self, scene: Any) -> None:
+        self._emit("mrmlSceneChanged(vtkMRMLScene*)", scene)

@@ -2,7 +2,6 @@
 
 # ruff: noqa: N801, N815 (these are Slicer's names)
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 from PySide6 import QtCore, QtGui, QtWidgets
@@ -10,7 +9,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from .base import StandIn, qMRMLWidget
 
 
-class _Number(qMRMLWidget):
+class _Number(StandIn):
     """A value with range, decimals and unit, shown in a spin box (and a slider)."""
 
     defaults: ClassVar[dict[str, Any]] = {
@@ -40,9 +39,6 @@ class _Number(qMRMLWidget):
     def _span(self) -> float:
         return self.maximum - self.minimum
 
-    def setRange(self, minimum: float, maximum: float) -> None:
-        self.minimum, self.maximum = minimum, maximum
-
     def _write(self, name: str, value: Any) -> None:
         if name == "value":
             value = min(max(round(value, self.decimals), self.minimum), self.maximum)
@@ -64,6 +60,10 @@ class _Number(qMRMLWidget):
 
 class ctkSliderWidget(_Number):
     """Slider and spin box."""
+
+
+class qMRMLSliderWidget(ctkSliderWidget, qMRMLWidget):
+    """The same with the scene's units."""
 
 
 class ctkDoubleSpinBox(_Number):
@@ -90,42 +90,57 @@ class ctkRangeWidget(StandIn):
             self._emit("valuesChanged(double,double)", self.minimumValue, self.maximumValue)
 
 
-class _Path(StandIn):
-    """A line to type a path and a browse button (which opens nothing here)."""
+class ctkPathLineEdit(StandIn):
+    """A path to type, with its history, and a browse button (which opens nothing here).
 
-    _path_property, _path_signal = "currentPath", "currentPathChanged(QString)"
+    As in CTK it tells of every key stroke and never of an emptied text, and a set path is written even where it is the
+    same, which moves the cursor to the end.
+    """
+
+    defaults: ClassVar[dict[str, Any]] = {"showBrowseButton": True, "showHistoryButton": True}
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        self._edit, browse = QtWidgets.QLineEdit(self), QtWidgets.QToolButton(self)
+        self._combo, browse = QtWidgets.QComboBox(self), QtWidgets.QToolButton(self)
+        self._combo.setEditable(True)
+        self._combo.setSizePolicy(QtWidgets.QSizePolicy.Expanding, QtWidgets.QSizePolicy.Fixed)
         browse.setText("...")
-        layout.addWidget(self._edit)
+        layout.addWidget(self._combo)
         layout.addWidget(browse)
-        self._edit.editingFinished.connect(lambda: self._write(self._path_property, self._edit.text))
+        self._valid = False
+        self._combo.lineEdit().textChanged.connect(self._text_changed)
 
-    def _changed(self, name: str, value: Any) -> None:
-        if name == self._path_property:
-            self._edit.setText(value)
-            self._emit(self._path_signal, value)
-            if "validInputChanged(bool)" in self._host_signals:
-                self._emit("validInputChanged(bool)", Path(value).exists())
-
-
-class ctkPathLineEdit(_Path):
-    """A path and its history."""
-
-    defaults: ClassVar[dict[str, Any]] = {"showBrowseButton": True, "showHistoryButton": True}
+    def comboBox(self) -> QtWidgets.QComboBox:
+        return self._combo
 
     def addCurrentPathToHistory(self) -> None:
         pass
 
+    def _read(self, name: str, python_type: type) -> Any:
+        return self._combo.lineEdit().text if name == "currentPath" else super()._read(name, python_type)
 
-class ctkDirectoryButton(_Path):
-    """A directory."""
+    def _write(self, name: str, value: Any) -> None:
+        if name == "currentPath":
+            self._combo.lineEdit().setText(value)
+        else:
+            super()._write(name, value)
 
-    _path_property, _path_signal = "directory", "directoryChanged(QString)"
+    def _text_changed(self, text: str) -> None:
+        was_valid, self._valid = self._valid, bool(text)
+        if self._valid:
+            self._emit("currentPathChanged(QString)", text)
+        if self._valid != was_valid:
+            self._emit("validInputChanged(bool)", self._valid)
+
+
+class ctkDirectoryButton(StandIn):
+    """A directory; the button opens no dialog here."""
+
+    def _changed(self, name: str, value: Any) -> None:
+        if name == "directory":
+            self._emit("directoryChanged(QString)", value)
 
 
 class _Collapsible(StandIn):

@@ -41,6 +41,7 @@ class qMRMLNodeComboBox(qMRMLWidget):
                 scene.NodeRemovedEvent,
                 scene.EndCloseEvent,
                 scene.EndBatchProcessEvent,
+                scene.EndImportEvent,
             )
             self._observers = [(scene, scene.AddObserver(event, self._refresh)) for event in events]
         self._refresh()
@@ -152,6 +153,16 @@ class qMRMLCheckableNodeComboBox(qMRMLNodeComboBox):
 
     defaults: ClassVar[dict[str, Any]] = {**qMRMLNodeComboBox.defaults, "addEnabled": False, "noneEnabled": False}
     _ticked: tuple[str, ...] = ()
+    _stale = False
+
+    def _refresh(self, *event: Any) -> None:
+        """Ticks of a closed scene are gone, and Slicer's widget tells so when the next scene brings rows."""
+        super()._refresh()
+        if event[1:] == ("EndCloseEvent",):
+            self._stale, self._ticked = bool(self._ticked), ()
+        elif self._stale and self._nodes and event:
+            self._stale = False
+            self._emit("checkedNodesChanged()")
 
     def checkedNodes(self) -> tuple:
         return tuple(node for node in self._nodes if node.GetID() in self._ticked)

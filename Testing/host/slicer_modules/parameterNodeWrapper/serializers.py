@@ -1,11 +1,12 @@
 """How a typed value is kept in a vtkMRMLScriptedModuleNode; the texts are those of Slicer, so scenes are the same.
 
-Types: int, float, str, bool, pathlib.Path, Enum, MRML nodes, list[T], Optional[T], Union[A, B]. Slicer knows more
+Types: int, float, str, bool, pathlib.Path, Enum, MRML nodes, list[T], A | B, A | None. Slicer knows more
 (tuple, dict, parameterPack, FloatRange); here these raise.
 """
 
 import enum
 import pathlib
+import types
 import typing
 from typing import Any
 
@@ -31,7 +32,7 @@ def make_serializer(annotated: Any) -> "Serializer":
 
 
 def _serializer_of(plain: Any) -> "Serializer":
-    if typing.get_origin(plain) is typing.Union:  # Slicer 5.12 does not know ``A | None`` either
+    if typing.get_origin(plain) in (typing.Union, types.UnionType):
         return UnionSerializer([make_serializer(option) for option in typing.get_args(plain)])
     if typing.get_origin(plain) is list:
         return ListSerializer(make_serializer(typing.get_args(plain)[0]))
@@ -155,7 +156,7 @@ class NoneSerializer(Serializer):
 
 
 class UnionSerializer(Serializer):
-    """One of several types, each under ``name_<index of the type>``."""
+    """One of several types, each under ``name.<index of the type>``."""
 
     def __init__(self, options: list[Serializer]) -> None:
         super().__init__(object)
@@ -166,7 +167,7 @@ class UnionSerializer(Serializer):
         return None if optional else self.options[0].default()
 
     def _present(self, node: Any, name: str) -> list[int]:
-        return [i for i, option in enumerate(self.options) if option.is_in(node, f"{name}_{i}")]
+        return [i for i, option in enumerate(self.options) if option.is_in(node, f"{name}.{i}")]
 
     def is_in(self, node: Any, name: str) -> bool:
         return bool(self._present(node, name))
@@ -179,15 +180,15 @@ class UnionSerializer(Serializer):
         for validator in chosen.validators:
             validator.validate(value)
         self.remove(node, name)
-        chosen.write(node, f"{name}_{fitting[0]}", value)
+        chosen.write(node, f"{name}.{fitting[0]}", value)
 
     def read(self, node: Any, name: str) -> Any:
         index = self._present(node, name)[0]
-        return self.options[index].read(node, f"{name}_{index}")
+        return self.options[index].read(node, f"{name}.{index}")
 
     def remove(self, node: Any, name: str) -> None:
         for index, option in enumerate(self.options):
-            option.remove(node, f"{name}_{index}")
+            option.remove(node, f"{name}.{index}")
 
 
 class ObservedList(list):
@@ -222,17 +223,17 @@ for _name in (
 
 
 class ListSerializer(Serializer):
-    """``name_len`` and one value each under ``name_<index>``."""
+    """``name.len`` and one value each under ``name.<index>``."""
 
     def __init__(self, element: Serializer) -> None:
         super().__init__(list)
         self.element, self.validators = element, []
 
     def _length(self, node: Any, name: str) -> int:
-        return int(node.GetParameter(f"{name}_len") or 0)
+        return int(node.GetParameter(f"{name}.len") or 0)
 
     def is_in(self, node: Any, name: str) -> bool:
-        return bool(node.HasParameter(f"{name}_len"))
+        return bool(node.HasParameter(f"{name}.len"))
 
     def write(self, node: Any, name: str, value: Any) -> None:
         for item in value:
@@ -240,11 +241,11 @@ class ListSerializer(Serializer):
                 validator.validate(item)
         self.remove(node, name)
         for index, item in enumerate(value):
-            self.element.write(node, f"{name}_{index}", item)
-        node.SetParameter(f"{name}_len", str(len(value)))
+            self.element.write(node, f"{name}.{index}", item)
+        node.SetParameter(f"{name}.len", str(len(value)))
 
     def read(self, node: Any, name: str) -> ObservedList:
-        values = [self.element.read(node, f"{name}_{index}") for index in range(self._length(node, name))]
+        values = [self.element.read(node, f"{name}.{index}") for index in range(self._length(node, name))]
         return ObservedList(values)._watch(lambda items: self._save(node, name, items))
 
     def _save(self, node: Any, name: str, items: list) -> None:
@@ -253,5 +254,5 @@ class ListSerializer(Serializer):
 
     def remove(self, node: Any, name: str) -> None:
         for index in range(self._length(node, name)):
-            self.element.remove(node, f"{name}_{index}")
-        node.UnsetParameter(f"{name}_len")
+            self.element.remove(node, f"{name}.{index}")
+        node.UnsetParameter(f"{name}.len")
