@@ -9,13 +9,13 @@ import tomllib
 import pytest
 import slicer
 import slicer.packaging
-from module_samples import MODULE, REPOSITORY
+from module_samples import MODULE, REPOSITORY, add_pre
 from VirtualContrastLib.slicer_app.run import install
 from VirtualContrastTrainingLib.slicer_app import packages
 
 SLICER_HAS = {"numpy", "scipy", "SimpleITK", "vtk", "slicer", "qt", "ctk", "SampleData", "PyTorchUtils"} | {
-    "VirtualContrastLib"
-}
+    "PIL", "packaging", "VirtualContrastLib"
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -65,6 +65,56 @@ def test_a_failed_installation_is_one_sentence(questions, missing):
     slicer.packaging.host.outcome = "fail"
     with pytest.raises(install.NotInstalledError, match=r"exit code 1\); check the network"):
         install.ensure_packages()
+
+
+@pytest.mark.parametrize("error", [ImportError("no light_the_torch"), OSError("DLL load failed")])
+def test_a_torch_that_does_not_load_is_one_sentence(questions, monkeypatch, error):
+    import PyTorchUtils
+
+    def fail(*_args, **_keywords):
+        raise error
+
+    monkeypatch.setattr(PyTorchUtils.PyTorchUtilsLogic, "installTorch", fail)
+    slicer.packaging.host.missing.add("torch")
+    with pytest.raises(install.NotInstalledError, match=f"did not succeed .{error}."):
+        install.ensure_packages()
+    assert not install.under_way()
+
+
+def test_a_part_that_could_not_be_installed_is_missed_and_asked_for_again(questions, monkeypatch):
+    """Slicer only logs it, and the requirement that needs it counts as installed."""
+    monkeypatch.setattr(install, "_whole", set())
+    slicer.packaging.host.missing.add("acvl-utils")  # nnU-Net's
+    assert install.missing_packages() == ["acvl-utils"]
+    install.ensure_packages()
+    ((call),) = slicer.packaging.host.calls
+    assert [text.partition(">")[0].partition("<")[0].partition("=")[0] for text in call["requirements"]] == [
+        "acvl-utils"
+    ]
+    assert install.missing_packages() == []
+
+
+def test_apply_waits_while_packages_are_installed(questions, panel, monkeypatch):
+    """The event loop goes on meanwhile, and a second click would ask and install again."""
+    import PyTorchUtils
+
+    slicer.packaging.host.missing.add("torch")
+    panel.enter()
+    panel.ui.inputSelector.setCurrentNode(add_pre())
+    seen = []
+
+    def install_torch(*_args, **_keywords):
+        slicer.app.processEvents()
+        seen.append((panel.ui.applyButton.enabled, panel.ui.applyButton.toolTip))
+        with pytest.raises(install.NotInstalledError, match="wait"):
+            install.ensure_packages()
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr(PyTorchUtils.PyTorchUtilsLogic, "installTorch", install_torch)
+    panel.ui.applyButton.click()
+    assert seen == [(False, "Packages are being installed.")]
+    assert panel.ui.applyButton.enabled
+    assert "did not succeed (enough)" in panel.ui.statusLabel.text
 
 
 def test_without_the_pytorch_extension_the_user_is_told_to_install_it(questions, monkeypatch):

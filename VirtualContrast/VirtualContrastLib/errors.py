@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from . import installation
 from .events import ExitCode, VirtualContrastError
 
 SEE_DEBUG = "run again with --debug to see where it arose"
@@ -29,7 +30,7 @@ def explain(error: BaseException, *, advice: str = SEE_DEBUG) -> tuple[str, Exit
         return "Cancelled.", ExitCode.CANCELLED
     if isinstance(error, ImportError):
         text = f"The Python package {error.name or 'that is needed'} is missing or damaged ({_one_line(error)})"
-        return f"{text}; install it with: pip install 'virtual-contrast[engine]'.", ExitCode.FAILED
+        return f"{text}; install what is missing with: {installation.advice()}", ExitCode.FAILED
     if isinstance(error, MemoryError):
         return "The memory of this machine ran out; close other programs or crop the volume.", ExitCode.FAILED
     return f"Unexpected {type(error).__name__} ({_one_line(error)}); {advice}.", ExitCode.FAILED

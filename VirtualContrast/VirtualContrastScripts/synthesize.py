@@ -2,6 +2,7 @@
 
     Slicer --no-splash --no-main-window --python-script synthesize.py -- INPUT -o OUT [options]
     PythonSlicer synthesize.py INPUT -o OUT [options]
+    PythonSlicer synthesize.py --install      installs the packages that a run needs, into Slicer's Python
 
 `--` keeps Slicer from taking the options for its own. Another command of `virtual-contrast` (batch, compare,
 models, info) may stand before its arguments. Without an explicit end Slicer would stay open after the script.
@@ -23,6 +24,7 @@ def run(arguments: Sequence[str]) -> int:
     if library not in sys.path:
         sys.path.insert(0, library)
     try:
+        from VirtualContrastLib import installation
         from VirtualContrastLib.cli.main import main
     except ImportError as error:
         name = error.name or "VirtualContrastLib"
@@ -31,6 +33,8 @@ def run(arguments: Sequence[str]) -> int:
     rest = list(arguments)
     if rest[:1] == ["--"]:
         rest = rest[1:]
+    if rest == ["--install"]:
+        return installation.install()
     return main(rest if rest[:1] and rest[0] in COMMANDS else ["synthesize", *rest])
 
 

@@ -6,14 +6,20 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+from VirtualContrastLib import installation
 from VirtualContrastLib.cli.console import run_program
 from VirtualContrastLib.cli.options import EXIT_CODES, Parser
+from VirtualContrastLib.errors import explain
 from VirtualContrastLib.torch_threads import set_up_torch
 
 from . import __version__
 
-_COMMANDS = (
+# Not requirements.txt: Slicer puts the resources of all modules into one folder.
+REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements-training.txt"
+installation.needs(REQUIREMENTS)
+COMMANDS = (
     "phantom",
     "prepare",
     "train",
@@ -35,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="virtual-contrast-training", description=__doc__, epilog=EXIT_CODES)
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in _COMMANDS:
+    for name in COMMANDS:
         importlib.import_module(f"{__package__}.commands.{name}").add_parser(subparsers)
     return parser
 
@@ -46,4 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     if given[:1] == ["--debug"]:  # its older place, before the command
         given = [*given[1:], "--debug"]
-    return run_program(build_parser(), given)
+    try:
+        parser = build_parser()
+    except ImportError as error:  # the commands import what Slicer does not ship
+        sentence, code = explain(error)
+        print(f"Error: {sentence}", file=sys.stderr)
+        return int(code)
+    return run_program(parser, given)

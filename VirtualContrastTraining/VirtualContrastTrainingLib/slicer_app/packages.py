@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from slicer.i18n import tr as _
 from VirtualContrastLib.slicer_app.run.install import REQUIREMENTS, Needs
 
-# Not requirements.txt: Slicer puts the resources of all modules into one folder.
-TRAINING_REQUIREMENTS = Path(__file__).resolve().parents[2] / "Resources" / "requirements-training.txt"
+from ..cli import REQUIREMENTS as TRAINING_REQUIREMENTS
+
 TRAINING = Needs((REQUIREMENTS, TRAINING_REQUIREMENTS), "VirtualContrastTraining", lambda: _("Start"))
