@@ -34,7 +34,10 @@ class VirtualContrast(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = _("Virtual Contrast")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Quantification")]
-        parent.dependencies = ["Volumes", "Sequences", "Segmentations", "SubjectHierarchy"]
+        parent.dependencies = [
+            "Colors", "Markups", "Plots", "Segmentations", "Sequences", "SubjectHierarchy", "Tables", "Texts",
+            "VolumeRendering", "Volumes",
+        ]  # fmt: skip
         parent.contributors = ["VirtualContrast contributors"]
         parent.helpText = _(
             "Synthesizes the post-contrast phases of a breast MRI from its pre-contrast volume, finds lesions and "

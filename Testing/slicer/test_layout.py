@@ -68,6 +68,15 @@ def test_the_slice_views_are_linked(shown):
         assert manager().sliceWidget(tag).mrmlSliceNode().GetSliceOffset() == pytest.approx(17.0)
 
 
+def test_a_volume_chosen_in_one_linked_view_stays_in_that_view(shown):
+    """As the view's own controller chooses it."""
+    logic = manager().sliceWidget(layout.PRE).sliceLogic()
+    logic.StartSliceCompositeNodeInteraction(logic.GetSliceCompositeNode().BackgroundVolumeFlag)
+    logic.GetSliceCompositeNode().SetBackgroundVolumeID(shown.phases[2].volume)
+    logic.EndSliceCompositeNodeInteraction()
+    assert backgrounds() == [shown.phases[2].volume, shown.phases[0].volume, shown.phases[0].subtraction]
+
+
 def test_a_phase_brings_its_subtraction_and_moves_the_sequence(shown):
     layout.set_phase(shown, 2)
     assert backgrounds() == [shown.pre, shown.phases[2].volume, shown.phases[2].subtraction]
@@ -110,10 +119,11 @@ def test_flicker_without_real_phases_does_not_start_and_a_removed_result_ends_it
 
 
 def test_a_lesion_comes_into_all_views_and_its_curve_is_shown(shown):
-    row = shown.lesion(2)
+    row, red = shown.lesion(2), manager().sliceWidget("Red").mrmlSliceNode().GetSliceOffset()
     layout.jump_to_lesion(shown, 2)
-    for tag in (*layout.SLICE_VIEWS, "Red"):
+    for tag in layout.SLICE_VIEWS:
         assert manager().sliceWidget(tag).mrmlSliceNode().GetSliceOffset() == pytest.approx(row.centroid_ras[2])
+    assert manager().sliceWidget("Red").mrmlSliceNode().GetSliceOffset() == pytest.approx(red)
     camera = manager().threeDWidget(layout.VIEW_3D).threeDView().cameraNode()
     assert camera.GetFocalPoint() == pytest.approx(row.centroid_ras)
     plot = slicer.mrmlScene.GetSingletonNode(layout.PLOT, "vtkMRMLPlotViewNode")

@@ -313,7 +313,7 @@ def test_the_event_loop_stays_free_while_a_large_volume_goes_in_and_cancel_while
 
 
 @pytest.mark.slow
-def test_two_slicers_in_the_same_second_with_one_temporary_folder_never_mix_two_patients(tmp_path):
+def test_two_slicers_in_the_same_second_with_one_output_folder_never_mix_two_patients(tmp_path):
     rounds, values = 20, (100, 200)
     script = str(Path(__file__).with_name("two_slicers.py"))
     both = [
@@ -328,7 +328,7 @@ def test_two_slicers_in_the_same_second_with_one_temporary_folder_never_mix_two_
     for value, process in zip(values, both, strict=True):
         told, errors = process.communicate(timeout=300)
         assert told.splitlines() == [f"{value + 1} {value + 2} {value + 3}"] * rounds, errors
-    made = list((tmp_path / "VirtualContrast").iterdir())
+    made = list((tmp_path / "out").iterdir())
     assert len(made) == 2 * rounds
     assert {folder.stat().st_mode & 0o777 for folder in made} == {0o700}
 
@@ -338,6 +338,24 @@ def test_a_result_folder_is_made_when_its_name_is_chosen_and_for_the_user_alone(
     assert one != other
     assert one.is_dir() and other.is_dir()
     assert one.stat().st_mode & 0o777 == 0o700
+
+
+def test_results_without_a_chosen_place_are_private_and_end_with_the_application(tmp_path):
+    script = (
+        f"import sys; sys.path[:0] = [{str(TESTING / 'host')!r}, {str(MODULE.parent)!r}]\n"
+        "import slicer_host; slicer_host.boot(main_window=False)\n"
+        "import slicer; from VirtualContrastLib.slicer_app.run import synthesis_run\n"
+        f"slicer.app.temporaryPath = {str(tmp_path)!r}\n"
+        "one, other = synthesis_run._new_folder(None), synthesis_run._new_folder(None)\n"
+        "(one / 'phase.nrrd').touch()\n"
+        "print(oct(one.stat().st_mode), oct(one.parent.stat().st_mode), one.parent == other.parent, one.parent)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    one, parent, together, place = done.stdout.split()
+    assert (one, parent, together) == ("0o40700", "0o40700", "True")
+    assert Path(place).parent == tmp_path
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_result_of_another_run_is_not_loaded(host, tmp_path):

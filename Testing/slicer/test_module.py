@@ -10,6 +10,7 @@ import slicer
 import slicer.packaging
 from module_samples import MODULE, add_pre, add_real, add_volume, apply, instant, misbehave, run_samples
 from VirtualContrastLib.slicer_app import sample_data
+from VirtualContrastLib.slicer_app.run.parameters import output_folder
 
 
 def test_the_panel_opens_with_the_banner_and_explains_what_to_do(panel):
@@ -81,6 +82,48 @@ def test_ticking_real_volumes_and_typing_a_model_folder_reach_the_parameters(hos
     assert panel.ui.modelComboBox.currentText == "My own"
     panel.ui.modelComboBox.currentIndex = 0
     assert panel.parameters.model == "tiny"
+
+
+def keys(editor, *strokes):
+    """Type into a path editor."""
+    from PySide6.QtTest import QTest
+
+    for stroke in strokes:
+        if isinstance(stroke, str):
+            QTest.keyClicks(editor.comboBox().lineEdit(), stroke)
+        else:
+            QTest.keyClick(editor.comboBox().lineEdit(), stroke)
+
+
+def test_a_folder_can_be_typed_anywhere_in_the_text_and_cleared(host, panel, tmp_path):
+    editor, line = panel.ui.outputPath, panel.ui.outputPath.comboBox().lineEdit()
+    line.setText(str(tmp_path / "abcdef"))
+    line.setCursorPosition(len(str(tmp_path)) + 3)
+    keys(editor, "XY")
+    assert line.text == str(tmp_path / "abXYcdef")
+    assert panel.parameters.outputFolder == tmp_path / "abXYcdef"
+    line.clear()
+    keys(editor, "./out")
+    assert line.text == "./out"
+    assert panel.parameters.outputFolder == Path("out")
+    line.setText("~/out")
+    assert panel.parameters.outputFolder == Path.home() / "out"
+    assert line.text == "~/out"
+    for _ in "~/out":
+        keys(editor, qt.Qt.Key_Backspace)
+    assert panel.parameters.outputFolder == Path()
+    assert output_folder(panel.parameters) is None
+    panel.ui.uncertaintySpinBox.value = 3
+    assert line.text == ""
+    panel.parameters.outputFolder = tmp_path
+    assert line.text == str(tmp_path)
+
+
+def test_the_panel_is_no_wider_than_slicers_own(panel):
+    """Its minimum is that of Slicer's dock, which has no horizontal scroll bar."""
+    for name in ("inputButton", "computeButton", "advancedButton", "resultButton", "readingButton"):
+        getattr(panel.ui, name).collapsed = False
+    assert panel.widget.minimumSizeHint.width() <= 400
 
 
 def test_every_control_can_be_reached_by_keyboard(panel):

@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+import qt
 import slicer
 from module_samples import HANGING, PATIENT, add_pre, add_real, apply, instant, misbehave, scene_ids
 
@@ -84,6 +85,18 @@ def test_closing_the_scene_during_a_run_cancels_it_and_adds_nothing(host, panel,
     assert list(out.iterdir()) == []
     panel.ui.inputSelector.setCurrentNode(add_pre())
     assert panel.ui.applyButton.enabled
+
+
+def test_the_ticked_real_phases_come_back_with_a_scene(host, panel, out, tmp_path):
+    for number in (1, 2, 3):
+        panel.ui.realSelector.setCheckState(add_real(number), qt.Qt.Checked)
+    slicer.util.saveScene(str(tmp_path / "ticked.mrb"))
+    slicer.mrmlScene.Clear(0)
+    assert panel.parameters.realVolumes == []
+    slicer.util.loadScene(str(tmp_path / "ticked.mrb"))
+    assert [node.GetName() for node in panel.parameters.realVolumes] == ["Real 1", "Real 2", "Real 3"]
+    assert len(panel.ui.realSelector.checkedNodes()) == 3
+    assert "Real 3" in panel.ui.realLabel.text
 
 
 def test_closing_the_scene_with_a_result_leaves_a_panel_that_works(host, panel, out):

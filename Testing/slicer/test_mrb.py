@@ -13,7 +13,7 @@ from host_samples import HOST_FOLDER
 from module_samples import MODULE
 from result_samples import each
 from VirtualContrastLib.slicer_app.scene import nodes, result, tables
-from VirtualContrastLib.slicer_app.views import layout, lesion_table
+from VirtualContrastLib.slicer_app.views import layout, layouts, lesion_table
 
 
 @pytest.fixture(scope="module")
@@ -155,13 +155,15 @@ def in_a_fresh_process(extension, *scenes):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_a_saved_scene_opens_with_views_without_the_extension_and_an_older_one_with_it(loaded, tmp_path):
+def test_a_saved_scene_opens_with_views_without_the_extension_and_an_older_one_with_it(loaded, tmp_path, monkeypatch):
     layout.show(loaded)
     node = slicer.app.layoutManager().layoutLogic().GetLayoutNode()
     slicer.util.saveScene(str(tmp_path / "scene.mrb"))
     assert slicer.app.layoutManager().layout == layout.LAYOUT_ID
-    node.SetSaveWithScene(True)  # as before the layout was kept out
-    slicer.util.saveScene(str(tmp_path / "old.mrb"))
+    with monkeypatch.context() as before:
+        before.setattr(layouts, "_own", set())  # the layout was not kept out of scenes then
+        node.Modified()
+        slicer.util.saveScene(str(tmp_path / "old.mrb"))
     ((number, length, views),) = in_a_fresh_process("without", tmp_path / "scene.mrb")
     assert number == slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
     assert length > 0

@@ -1,14 +1,16 @@
 """Blinded reading in the panel: a radiologist's keys in, answers out."""
 
 import json
+import time
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import slicer
 from reading_samples import log_of, open_panel, press, shown_labels, start, wait_for_image, write_volumes
+from VirtualContrastLib.reader_study.images import load_case
 from VirtualContrastLib.reader_study.study_list import ReadingCase, write_list
-from VirtualContrastLib.slicer_app.reader import views
+from VirtualContrastLib.slicer_app.reader import views, widget
 
 
 @pytest.fixture
@@ -61,6 +63,29 @@ def test_a_session_is_read_with_the_keyboard_alone(host, panel, volumes):
     assert [(a.bpe, a.lesion, a.guess, a.confidence) for a in said] == [
         ("c", True, "synthetic", 3), ("d", False, "real", None), ("b", False, "synthetic", None),
     ]  # fmt: skip
+
+
+def test_images_are_read_ahead_while_slicers_event_loop_keeps_pythons_lock(host, panel, volumes, monkeypatch):
+    """Between two slots of Slicer's loop no Python thread moves: the panel has to wait for its own."""
+    read = []
+
+    def slow(case, kept):
+        end = time.thread_time() + 0.3  # of computing in Python, which the lock stops
+        while time.thread_time() < end:
+            pass
+        read.append(case)
+        return load_case(case, kept)
+
+    monkeypatch.setattr(widget, "load_case", slow)
+    start(host, panel, volumes)
+    for _ in range(20):  # of half a second in C++, which is 0.1 s for a thread that nobody waits for
+        if len(read) == 2:
+            break
+        host.process_events(0.5)
+    assert len(read) == 2
+    press(panel, "C N S Return")
+    host.process_events(0.5)
+    assert panel.reading.session.is_shown
 
 
 def test_volumes_are_shown_in_three_planes_beside_their_pre_contrast_volume_and_linked(host, panel, volumes):

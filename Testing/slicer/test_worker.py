@@ -2,10 +2,13 @@
 
 import contextlib
 import os
+import subprocess
+import sys
 import time
 
 import psutil
 import pytest
+from host_samples import HOST_FOLDER
 from module_samples import CRASHING, HANGING, LEAVING, PATIENT, run_samples, worker_command
 from VirtualContrastLib.events import Stage
 from VirtualContrastLib.results.manifest import load_result
@@ -52,6 +55,41 @@ def make_worker(host):
 @pytest.fixture
 def study(tmp_path):
     return run_samples.write_study(tmp_path / "study")
+
+
+STARTLESS = f"""
+import sys
+sys.path[:0] = [{str(HOST_FOLDER)!r}, *{sys.path!r}]
+import slicer_host
+host = slicer_host.boot(main_window=False)
+from pathlib import Path
+from VirtualContrastLib.run.settings import RunSettings
+from VirtualContrastLib.slicer_app.run.engine_process import EngineProcess
+from VirtualContrastLib.worker.protocol import RunRequest
+from VirtualContrastTrainingLib.slicer_app.process import Process
+
+class Listener:
+    def failed(self, sentence):
+        print("worker:", sentence)
+
+worker = EngineProcess(["/no/such/program"])
+worker.run(RunRequest(Path("pre.nrrd"), Path("no_out"), RunSettings()), Listener())
+host.wait_until(lambda: not worker.busy)
+process = Process(lambda code, sentence: print("training:", code, sentence))
+process.command = ["/no/such/program"]
+process.start([])
+host.wait_until(lambda: not process.busy)
+host.process_events(0.1)
+"""
+
+
+def test_where_python_cannot_be_started_both_panels_say_so_and_slicer_lives():
+    """The QProcess goes inside its own signal; in a process of its own, because that may be a crash."""
+    done = subprocess.run([sys.executable, "-c", STARTLESS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    worker, training = done.stdout.splitlines()
+    assert worker.startswith("worker: Python for the computation could not be started")
+    assert training.startswith("training: 1 Python for the training could not be started")
 
 
 def request_for(study, out, **settings):

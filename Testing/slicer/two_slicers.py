@@ -67,7 +67,7 @@ def main():
     volume = add_volume(np.full((4, 16, 16), value, np.int16))
     for number in range(rounds):
         meet(shared, name, number)
-        loaded = synthesis.process(volume)
+        loaded = synthesis.process(volume, output_folder=shared / "out")
         phases = [slicer.mrmlScene.GetNodeByID(phase.volume) for phase in loaded.phases]
         print(*(int(slicer.util.arrayFromVolume(phase).mean()) for phase in phases), flush=True)
     synthesis.shutdown()

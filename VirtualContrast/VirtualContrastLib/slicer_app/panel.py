@@ -15,12 +15,13 @@ from slicer.i18n import tr as _
 from ..events import VirtualContrastError
 from ..worker.estimate import told_time
 from ..worker.protocol import DeviceAnswer
+from . import path_edit
 from .observers import Observers
 from .reader.widget import ReadingPanel
-from .run import install
+from .run import dicom_source, install
 from .run.log_window import LogWindow
 from .run.model_choice import ModelChoice
-from .run.parameters import chosen_real_phases, run_settings, why_not
+from .run.parameters import chosen_real_phases, output_folder, run_settings, why_not
 from .run.synthesis_run import Callbacks
 from .run.transfer import is_phantom
 from .views.result_panel import ResultPanel
@@ -99,6 +100,7 @@ class Panel:
     def _connect(self) -> None:
         ui, scene = self.ui, slicer.mrmlScene
         self._observers.add(scene, scene.StartCloseEvent, self._on_scene_closes)
+        self._observers.add(scene, scene.StartImportEvent, self._on_scene_loads)
         self._observers.add(scene, scene.EndCloseEvent, self._on_scene_changed)
         self._observers.add(scene, scene.EndImportEvent, self._on_scene_changed)
         ui.applyButton.connect("clicked(bool)", self._on_apply)
@@ -106,13 +108,17 @@ class Panel:
         ui.freeButton.connect("clicked(bool)", self._on_free)
         ui.logButton.connect("clicked(bool)", self._on_log)
         ui.realSelector.connect("checkedNodesChanged()", self._on_real_volumes)
-        ui.outputPath.connect("currentPathChanged(QString)", self._on_output_path)
+        path_edit.on_change(ui.outputPath, self._on_output_path)
 
     def _on_scene_closes(self, caller: Any, event: Any) -> None:
         self._use(None)
         self.reading.stop()
         self.results.clear()
         self.logic.synthesis.cancel()
+
+    def _on_scene_loads(self, caller: Any, event: Any) -> None:
+        """The list of real phases then tells of ticks that nobody made."""
+        self._use(None)
 
     def _on_scene_changed(self, caller: Any, event: Any) -> None:
         if self._is_entered():
@@ -143,7 +149,7 @@ class Panel:
 
     def _on_output_path(self, text: str) -> None:
         if not self._updating and self.parameters is not None:
-            self.parameters.outputFolder = Path(text)
+            self.parameters.outputFolder = path_edit.path_of(text)
 
     def _update(self, caller: Any = None, event: Any = None) -> None:
         """Bring everything on the panel in line with the parameters and the state of the run."""
@@ -156,10 +162,12 @@ class Panel:
         if self.parameters is None:
             return
         self._models.show(self.parameters.model, phantom=is_phantom(self.parameters.inputVolume))
+        volume = self.parameters.inputVolume
+        self.ui.dicomLabel.visible = self.parameters.dicom and volume is not None
+        self.ui.dicomLabel.text = dicom_source.explanation(volume) if volume is not None else ""
         self._updating = True
         self._show_real()
-        folder = self.parameters.outputFolder
-        self.ui.outputPath.currentPath = "" if folder == Path() else str(folder)
+        path_edit.show(self.ui.outputPath, self.parameters.outputFolder)
         self._updating = False
         worker.idle_s = 60.0 * self.parameters.idleMinutes
         self._show_device()
@@ -193,7 +201,9 @@ class Panel:
         if self.logic.synthesis.busy:
             return _("A run is under way.")
         if self.parameters is None:
-            return _("The scene is being closed.")
+            return _("The scene is being closed or loaded.")
+        if install.under_way():
+            return _("Packages are being installed.")
         answer = self._devices.get(self.parameters.device.value)
         if answer is not None and not answer.usable:
             return answer.reason
@@ -230,7 +240,6 @@ class Panel:
         if self._missing and not self._install():
             return
         parameters, self._warnings, self._started_s = self.parameters, [], time.monotonic()
-        folder = parameters.outputFolder
         callbacks = Callbacks(
             self._on_progress, self._warnings.append, self._on_done, self._on_failed, self._on_stopped
         )
@@ -240,7 +249,7 @@ class Panel:
                 run_settings(parameters),
                 callbacks,
                 real=chosen_real_phases(parameters),
-                output_folder=None if folder == Path() else folder,
+                output_folder=output_folder(parameters),
             )
         except VirtualContrastError as error:
             self._tell(str(error), error=True)
@@ -249,10 +258,11 @@ class Panel:
     def _install(self) -> bool:
         """Install what is missing, after asking; tells why not. True where a run can start now."""
         try:
-            install.ensure_packages()
+            install.ensure_packages(begins=self._update)
         except install.NotInstalledError as error:
             self._tell(str(error), error=True)
         self._refresh_packages()
+        self._update()
         return not self._missing and self.parameters is not None  # the installation lets events through
 
     def _on_cancel(self) -> None:

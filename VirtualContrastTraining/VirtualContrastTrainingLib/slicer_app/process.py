@@ -14,7 +14,7 @@ import qt
 import VirtualContrastLib
 from slicer.i18n import tr as _
 from VirtualContrastLib.events import ExitCode
-from VirtualContrastLib.slicer_app.run.engine_process import kill_tree, python_program
+from VirtualContrastLib.slicer_app.run.engine_process import kill_tree, let_go, python_program
 from VirtualContrastLib.worker.protocol import LineSplitter
 
 from .child import child_processes
@@ -85,7 +85,7 @@ class Process:
             _kill_tree(self._pid)
             process.kill()
             process.waitForFinished(1000)
-        process.deleteLater()
+        let_go(process)
 
     # ---- what it says ----------------------------------------------------------------------------------------------
 
@@ -136,7 +136,7 @@ class Process:
 
     def _forget(self) -> None:
         process, self._process = self._process, None
-        process.deleteLater()
+        let_go(process)
 
 
 def _kill_tree(pid: int) -> None:

@@ -13,6 +13,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 from VirtualContrastLib.events import ExitCode, VirtualContrastError
+from VirtualContrastLib.slicer_app import path_edit
 from VirtualContrastLib.slicer_app.observers import Observers
 from VirtualContrastLib.slicer_app.run import install
 from VirtualContrastLib.slicer_app.run.log_window import LogWindow
@@ -85,10 +86,9 @@ class Panel:
         self._observers.add(scene, scene.EndCloseEvent, self._on_scene_changed)
         self._observers.add(scene, scene.EndImportEvent, self._on_scene_changed)
         ui.recipeComboBox.connect("currentIndexChanged(int)", self._on_recipe)
-        ui.recipePath.connect("currentPathChanged(QString)", self._on_recipe)
-        ui.outputPath.connect("currentPathChanged(QString)", self._on_output)
-        for name in ("trainPath", "validationPath"):
-            getattr(ui, name).connect("currentPathChanged(QString)", self._update)
+        for editor, answer in ((ui.recipePath, self._on_recipe), (ui.outputPath, self._on_output),
+                               (ui.trainPath, self._update), (ui.validationPath, self._update)):  # fmt: skip
+            path_edit.on_change(editor, answer)
         ui.smokeCheckBox.connect("toggled(bool)", self._update)
         ui.changesLineEdit.connect("textChanged(QString)", self._update)
         ui.startButton.connect("clicked(bool)", self._on_start)
@@ -135,7 +135,7 @@ class Panel:
 
     def _update(self, _changed: Any = None) -> None:
         """Bring the buttons in line with what is chosen and what is going on."""
-        ui, busy = self.ui, self.training.busy
+        ui, busy = self.ui, self.training.busy or install.under_way()
         reason = choices.why_not_start(ui, self.recipe, self.view.run, busy=busy)
         ui.startButton.enabled = not reason
         ui.startButton.toolTip = reason or _("Train, then write the model package into the output folder.")
@@ -185,10 +185,11 @@ class Panel:
         if not self.missing:
             return True
         try:
-            install.ensure_packages(packages.TRAINING)
+            install.ensure_packages(packages.TRAINING, begins=self._update)
         except install.NotInstalledError as error:
             self._tell(str(error), error=True)
         self._refresh_packages()
+        self._update()
         return not self.missing and not self.training.busy  # the installation lets events through
 
     def _on_phantoms(self) -> None:

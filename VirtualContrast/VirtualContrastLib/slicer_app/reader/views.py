@@ -168,5 +168,5 @@ def _show(widget: Any, volume: Any, plane: str, *, along_slices: bool, volumetri
         middle[0] = (bounds[0] + 3 * bounds[1]) / 4  # through the right breast, not the breastbone
     view.JumpSliceByOffsetting(*middle)
     widget.sliceLogic().SnapSliceOffsetToIJK()
-    composite.SetLinkedControl(along_slices)
-    composite.SetHotLinkedControl(along_slices)
+    if along_slices:
+        display.link_places(composite)

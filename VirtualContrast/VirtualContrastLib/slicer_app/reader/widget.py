@@ -6,7 +6,7 @@ It tells a reader nothing that could give an image away: no case, file or node n
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, Optional
 
@@ -26,7 +26,7 @@ from .questions import Questions
 from .views import ReadingViews
 
 ERROR_STYLE = "color: #b00020; font-weight: bold;"
-POLL_MS = 20
+POLL_MS, WAIT_S = 20, 0.015
 _WORK = ("vtkMRMLVolumeNode", "vtkMRMLSegmentationNode", "vtkMRMLMarkupsNode", "vtkMRMLSequenceNode")
 """A scene with none of these is closed without asking."""
 
@@ -45,7 +45,7 @@ class ReadingPanel:
         self._ahead: dict[ReadingCase, Future[CaseImages]] = {}
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MS)
-        self._timer.connect("timeout()", self._show_when_loaded)
+        self._timer.connect("timeout()", self._poll)
         self._shortcuts: list[Any] = []
         ui = self.ui
         ui.startButton.connect("clicked(bool)", self._on_start)
@@ -149,14 +149,22 @@ class ReadingPanel:
             case: self._ahead.get(case) or self._executor.submit(load_case, case, self._kept) for case in coming
         }
         self._update()
-        self._show_when_loaded()
+        self._timer.start()
+        self._poll()
 
-    def _show_when_loaded(self) -> None:
+    def _poll(self) -> None:
+        """Show the present image as soon as it is read.
+
+        An idle Slicer holds Python's lock, and so stops the thread that reads: waiting here lets it go on.
+        """
+        wait(self._ahead.values(), WAIT_S)
         session = self.session
-        if session is None or not self._ahead[session.current].done():
-            self._timer.start()
-            return
-        self._timer.stop()
+        if session is not None and not session.is_shown and self._ahead[session.current].done():
+            self._show(session)
+        if all(future.done() for future in self._ahead.values()):
+            self._timer.stop()
+
+    def _show(self, session: Session) -> None:
         try:
             images = self._ahead.pop(session.current).result()
         except VirtualContrastError:  # its sentence names the file

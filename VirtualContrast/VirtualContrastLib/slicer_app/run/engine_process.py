@@ -239,7 +239,7 @@ class EngineProcess:
         if self._process is process:
             self._process, self._child = None, None
             self._device_callbacks.clear()
-            process.deleteLater()
+            let_go(process)
 
     def _kill(self) -> None:
         """Kill the process and everything it started."""
@@ -251,6 +251,15 @@ class EngineProcess:
 
     def _note(self, line: str) -> None:
         self._log.append(line)
+
+
+def let_go(process: Any) -> None:
+    """Delete a QProcess that has ended, when its signals are through.
+
+    Without a parent it would be gone with its last Python name, and this is called from its own signals: that crashes.
+    """
+    process.setParent(qt.QCoreApplication.instance())
+    process.deleteLater()
 
 
 def kill_tree(pid: int, leads_group: bool) -> None:

@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import Default, WithinRange, parameterNodeWrapper
 
 from ...run.settings import MOST_PASSES, RunSettings
+from ..path_edit import UNSET
 from . import model_list
 from .transfer import RealPhases, is_phantom, problem_with, real_phases
 
@@ -59,7 +60,7 @@ class VirtualContrastParameters:
     uncertaintyPasses: Annotated[int, WithinRange(0, MOST_PASSES), Default(0)]
     device: Device = Device.AUTO
     dicom: bool = False
-    outputFolder: Path = Path()
+    outputFolder: Path = UNSET
     idleMinutes: Annotated[int, WithinRange(1, 240), Default(10)]
 
 
@@ -82,6 +83,11 @@ def run_settings(parameters: VirtualContrastParameters) -> RunSettings:
     return model_list.with_real_times(settings, chosen_real_phases(parameters).times_s, phantom=phantom)
 
 
+def output_folder(parameters: VirtualContrastParameters) -> Path | None:
+    """Where result folders are made; None for Slicer's temporary folder."""
+    return None if parameters.outputFolder == UNSET else parameters.outputFolder
+
+
 def why_not(parameters: VirtualContrastParameters) -> str:
     """Why a run cannot start with these parameters, in one sentence; "" where it can."""
     node = parameters.inputVolume
@@ -102,8 +108,8 @@ def why_not(parameters: VirtualContrastParameters) -> str:
         return _("The model {name} is not installed; select another or import it.").format(name=name or _("(none)"))
     if problem := _why_not_model(parameters, model):
         return problem
-    folder = parameters.outputFolder
-    if folder != Path() and not folder.is_dir():
+    folder = output_folder(parameters)
+    if folder is not None and not folder.is_dir():
         return _("The output folder does not exist; choose another under Advanced.")
     return ""
 

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from ...events import CancelledError, InputError, Stage, VirtualContrastError
 from ...run.settings import RunSettings
 from ...worker.estimate import Estimate, told_time
 from ...worker.protocol import Done, RunRequest
-from . import install, model_list
+from . import dicom_source, install, model_list, temporary
 from .engine_process import EngineProcess
 from .transfer import RealPhases, is_phantom, write_nrrd
 
@@ -140,10 +140,9 @@ class SynthesisRunner:
         settings = model_list.with_real_times(settings, real.times_s, phantom=phantom)
         out = _new_folder(output_folder)
         folder = Path(tempfile.mkdtemp(prefix="VirtualContrast_", dir=slicer.app.temporaryPath))
-        files = [folder / "pre.nrrd", *(folder / f"real_{n}.nrrd" for n in range(1, len(real.nodes) + 1))]
-        nodes = [input_volume, *real.nodes]
-        request = RunRequest(files[0], out, settings, files[1:])
-        steps = _write_all(nodes, files)
+        places = [folder / "pre", *(folder / f"real_{n}" for n in range(1, len(real.nodes) + 1))]
+        request = RunRequest(places[0], out, settings, places[1:])
+        steps = _hand_over_all([input_volume, *real.nodes], places, callbacks.warning)
         model = model_list.find_model(settings.model, phantom=phantom)
         by_slices = model is None or model.abilities.by_slices
         self._job = _Job(input_volume.GetID(), list(real.nodes), folder, request, callbacks, steps, by_slices)
@@ -194,9 +193,10 @@ class SynthesisRunner:
                 job.callbacks.progress(1.0 - LOADING_SHARE * (1.0 - fraction), _("Loading the result"))
 
     def _steps_done(self, job: _Job, value: Any) -> None:
-        """The volumes are handed over, or the result is loaded and is `value`."""
+        """The volumes are handed over as the paths `value`, or the result is loaded and is `value`."""
         folder = job.loading
         if folder is None:
+            job.request = replace(job.request, source=value[0], real=value[1:])
             self.worker.run(job.request, self)
         else:
             self._end(lambda: job.callbacks.done(value, folder))
@@ -267,11 +267,37 @@ class SynthesisRunner:
         tell()
 
 
-def _write_all(nodes: list[Any], files: list[Path]) -> Generator[float, None, None]:
-    """Write every node to its file; yields the fraction of all after each piece."""
-    for number, (node, path) in enumerate(zip(nodes, files, strict=True)):
-        for fraction in write_nrrd(node, path):
-            yield (number + fraction) / len(nodes)
+def _hand_over_all(
+    volumes: list[Any], places: list[Path], warn: Callable[[str], None]
+) -> Generator[float, None, list[Path]]:
+    """Hand every volume over at its place; yields the fraction of all after each piece and returns their paths."""
+    paths = []
+    for number, (volume, place) in enumerate(zip(volumes, places, strict=True)):
+        steps = _hand_over(volume, place, warn)
+        try:
+            while True:
+                yield (number + next(steps)) / len(volumes)
+        except StopIteration as end:
+            paths.append(end.value)
+    return paths
+
+
+def _hand_over(volume: Any, place: Path, warn: Callable[[str], None]) -> Generator[float, None, Path]:
+    """The folder `place` with the DICOM files of a volume, or an NRRD file with its voxels where it has none."""
+    files = dicom_source.files_of(volume)
+    if files:
+        steps = dicom_source.hand_over(volume, files, place)
+        try:
+            while True:
+                next(steps)
+                yield 0.0
+        except StopIteration as end:
+            if end.value:
+                return place
+        warn(_("The volume was changed since it was loaded, so that its DICOM header no longer counts."))
+    path = place.with_suffix(".nrrd")
+    yield from write_nrrd(volume, path)
+    return path
 
 
 def _new_folder(parent: Path | None) -> Path:
@@ -279,14 +305,15 @@ def _new_folder(parent: Path | None) -> Path:
 
     Making it is what reserves its name: another Slicer may ask for one in the same second.
     """
-    parent = parent or Path(slicer.app.temporaryPath) / "VirtualContrast"
+    place = parent or Path(slicer.app.temporaryPath)
     try:
-        parent.mkdir(parents=True, exist_ok=True)
+        place = parent or temporary.folder()
+        place.mkdir(parents=True, exist_ok=True)
         stem = f"VirtualContrast_{datetime.datetime.now():%Y%m%d_%H%M%S}_"
-        return Path(tempfile.mkdtemp(prefix=stem, dir=parent))
+        return Path(tempfile.mkdtemp(prefix=stem, dir=place))
     except OSError as error:
         text = _("No result folder can be made in {folder} ({reason}); choose another one.")
-        raise InputError(text.format(folder=parent, reason=error.strerror)) from error
+        raise InputError(text.format(folder=place, reason=error.strerror)) from error
 
 
 def _stage_text(stage: Stage, done: int, total: int, perturbations: int, *, by_slices: bool) -> str:

@@ -94,6 +94,13 @@ def mark_sides(slice_node: Any, *, on: bool = True) -> None:
     slice_node.SetRulerType(slice_node.RulerTypeThin if on else slice_node.RulerTypeNone)
 
 
+def link_places(composite: Any) -> None:
+    """Link a slice view with the others of its group: place and zoom, never which volumes they show."""
+    composite.SetInteractionFlagsModifier(0)
+    composite.SetLinkedControl(True)
+    composite.SetHotLinkedControl(True)
+
+
 def add_type_colors(name: str) -> Any:
     """A color table node that names the curve types; no enhancement is transparent."""
     colors = _color_table(name, len(CurveType))

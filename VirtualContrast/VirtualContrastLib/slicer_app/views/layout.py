@@ -207,13 +207,13 @@ def _fit(widget: Any, pre: Any, *, mammogram: bool) -> None:
     widget.mrmlSliceNode().SetSliceVisible(False)
     display.mark_sides(widget.mrmlSliceNode(), on=not mammogram)
     widget.sliceLogic().FitSliceToBackground()
-    composite.SetLinkedControl(True)
-    composite.SetHotLinkedControl(True)
+    display.link_places(composite)
 
 
 def _jump_slices(point_ras: tuple[float, float, float]) -> None:
-    """Bring a point into every slice view; a view that shows it already keeps its frame."""
-    for slice_node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+    """Bring a point into our slice views; one that shows it already keeps its frame. Those of others are theirs."""
+    found = (slicer.mrmlScene.GetSingletonNode(tag, "vtkMRMLSliceNode") for tag in SLICE_VIEWS)
+    for slice_node in filter(None, found):
         slice_node.JumpSliceByOffsetting(*point_ras)
         if not _in_view(slice_node, point_ras):
             slice_node.JumpSliceByCentering(*point_ras)
