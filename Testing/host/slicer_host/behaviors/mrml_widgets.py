@@ -4,6 +4,7 @@
 
 from typing import Any, ClassVar
 
+import shiboken6
 import slicer
 import vtk
 from PySide6 import QtCore, QtGui, QtWidgets
@@ -31,10 +32,14 @@ class qMRMLNodeComboBox(qMRMLWidget):
         layout.addWidget(self._combo)
         self._combo.activated.connect(self._activated)
 
-    def _scene_changed(self) -> None:
+    def _stop_observing(self) -> None:
         for observed, tag in self._observers:
             observed.RemoveObserver(tag)
-        scene, self._observers = self._scene, []
+        self._observers = []
+
+    def _scene_changed(self) -> None:
+        self._stop_observing()
+        scene = self._scene
         if scene is not None:
             events = (
                 scene.NodeAddedEvent,
@@ -56,6 +61,9 @@ class qMRMLNodeComboBox(qMRMLWidget):
         return all(has[name] is not None and value in (None, has[name]) for name, value in required)
 
     def _refresh(self, *_: Any) -> None:
+        if not shiboken6.isValid(self):  # deleted with its panel: Slicer's widget observes no more
+            self._stop_observing()
+            return
         if self._scene is not None and self._scene.IsBatchProcessing():
             return
         found = []
@@ -158,6 +166,8 @@ class qMRMLCheckableNodeComboBox(qMRMLNodeComboBox):
     def _refresh(self, *event: Any) -> None:
         """Ticks of a closed scene are gone, and Slicer's widget tells so when the next scene brings rows."""
         super()._refresh()
+        if not shiboken6.isValid(self):
+            return
         if event[1:] == ("EndCloseEvent",):
             self._stale, self._ticked = bool(self._ticked), ()
         elif self._stale and self._nodes and event:
@@ -212,6 +222,8 @@ class qMRMLSegmentsTableView(qMRMLWidget):
         return self._segmentation
 
     def _fill(self, *_: Any) -> None:
+        if not shiboken6.isValid(self):
+            return
         selected, blocker = self.selectedSegmentIDs(), QtCore.QSignalBlocker(self._table.selectionModel())
         self._table.setRowCount(0)
         segmentation = self._segmentation.GetSegmentation() if self._segmentation else None
@@ -261,6 +273,8 @@ class qMRMLTableView(qMRMLWidget):
         return self._node
 
     def _fill(self, *_: Any) -> None:
+        if not shiboken6.isValid(self):
+            return
         model, node = QtGui.QStandardItemModel(self), self._node
         columns = range(node.GetNumberOfColumns() if node else 0)
         model.setHorizontalHeaderLabels([node.GetColumnName(column) for column in columns])
