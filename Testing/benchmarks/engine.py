@@ -99,7 +99,8 @@ def synthesis(package: Any, slices: int, rounds: int, folder: Path, *, full: boo
     from VirtualContrastLib.synthesis.synthesizer import Synthesizer
 
     folder.mkdir()
-    volume = breast_like_volume(slices, SIZE)
+    # On pixels of the model's own size, so that its network gets all 512 x 512 of them.
+    volume = breast_like_volume(slices, SIZE, package.card.in_plane.trained_mm)
     write_pictures(volume, folder)
     if not full:
         backends._OPENVINO_SECONDS = float("inf")
@@ -236,8 +237,11 @@ def _threads() -> int:
     return int(torch.get_num_threads())
 
 
-def breast_like_volume(slices: int, size: int) -> Any:
-    """Two bright half discs on a noisy background as an image of `slices` slices; values as a scanner gives them."""
+def breast_like_volume(slices: int, size: int, pixel_mm: float | None = None) -> Any:
+    """Two bright half discs on a noisy background as an image of `slices` slices; values as a scanner gives them.
+
+    `pixel_mm` None makes them 320 mm wide.
+    """
     import SimpleITK as sitk
 
     rng = np.random.default_rng(1)
@@ -245,7 +249,8 @@ def breast_like_volume(slices: int, size: int) -> Any:
     body = ((np.abs(x - 0.5) - 0.25) ** 2 + (y - 0.6) ** 2 < 0.04) | (y > 0.6)
     array = np.abs(rng.normal(0, 10, (slices, size, size)) + 300 * body).astype(np.float32)
     image = sitk.GetImageFromArray(array)
-    image.SetSpacing((320 / size, 320 / size, 3.0))
+    pixel_mm = pixel_mm or 320 / size
+    image.SetSpacing((pixel_mm, pixel_mm, 3.0))
     return image
 
 
