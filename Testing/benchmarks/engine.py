@@ -100,7 +100,8 @@ def synthesis(package: Any, slices: int, rounds: int, folder: Path, *, full: boo
 
     folder.mkdir()
     # On pixels of the model's own size, so that its network gets all 512 x 512 of them.
-    volume = breast_like_volume(slices, SIZE, package.card.in_plane.trained_mm)
+    trained_mm = package.card.in_plane.trained_mm
+    volume = breast_like_volume(slices, SIZE, trained_mm[0] if trained_mm else None)
     write_pictures(volume, folder)
     if not full:
         backends._OPENVINO_SECONDS = float("inf")
