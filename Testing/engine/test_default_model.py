@@ -81,6 +81,29 @@ def test_a_real_study_without_a_model_for_patients_is_refused_although_one_of_ph
         assert not is_phantom(tmp_path / missing)
 
 
+def test_the_threshold_works_by_the_settings_that_the_card_states(tmp_path):
+    from types import SimpleNamespace
+
+    from VirtualContrastLib.run import analysis, pipeline
+    from VirtualContrastLib.study import Phase
+
+    measured = LesionFinder(
+        finder="threshold", settings={"pe_percent": 25}, sensitivity=0.5, false_positives=0.1, definition="x", data="y"
+    )
+    rule = pipeline._measured_rule(SimpleNamespace(card=SimpleNamespace(lesion_finder=measured)))
+    assert (
+        rule.pe_percent == 25
+        and pipeline._measured_rule(SimpleNamespace(card=SimpleNamespace(lesion_finder=None))) is None
+    )
+    pre = np.full((3, 40, 40), 100, np.float32)
+    post = pre.copy()
+    post[:, 15:25, 15:25] = 140
+    images = [sitk.GetImageFromArray(array) for array in (pre, post)]
+    series = SimpleNamespace(pre=images[0], phases=[Phase(0, images[0], 0.0, False), Phase(1, images[1], 150.0, True)])
+    found = [sitk.GetArrayFromImage(analysis.find_lesions(series, None, Events(), by)).max() for by in (None, rule)]
+    assert found == [0, 1]
+
+
 def finder(tmp_path, **card):
     model = tiny_package(tmp_path / "model", **card).card
     events = Events()

@@ -21,7 +21,7 @@ from ..kinetics.maps import kinetic_maps
 from ..lesions.confidence import Evidence, LesionConfidence, lesion_confidence
 from ..lesions.measurement import LesionMeasures, measure_lesions
 from ..lesions.subtraction import subtract
-from ..lesions.threshold import segment_by_threshold, tissue_mask
+from ..lesions.threshold import ThresholdSettings, segment_by_threshold, tissue_mask
 from ..metrics.image_pairs import PairMetrics, compare_images
 from ..study import Phase, Study
 from ..synthesis.breast_region import breast_region, find_breasts
@@ -194,10 +194,15 @@ def phase_results(
     )
 
 
-def find_lesions(series: Series, net: LesionNet | None, events: Events) -> sitk.Image:
-    """Lesion labels of the series by `net`; where it is None by threshold on the early phase of the curves."""
+def find_lesions(
+    series: Series, net: LesionNet | None, events: Events, rule: ThresholdSettings | None = None
+) -> sitk.Image:
+    """Lesion labels of the series by `net`; where it is None by threshold on the early phase of the curves.
+
+    `rule`: settings of the threshold that were measured for the model's phases, None for its own.
+    """
     if net is None:
-        return segment_by_threshold(series.pre, early_phase(series.phases).image, events=events)
+        return segment_by_threshold(series.pre, early_phase(series.phases).image, rule, events)
     near_breast = find_breasts(series.study.pre.image).weight() > 0
     return net.segment({phase.index: phase.image for phase in series.phases}, events, near_breast)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..events import Events, InputError, Stage
 from ..lesions.confidence import Evidence
+from ..lesions.threshold import ThresholdSettings
 from ..results.manifest import MAMMOGRAM, MANIFEST, SYNTHESIS, Manifest, Result, load_result, now_utc, verify_result
 from ..results.staging import recover
 from ..results.writer import ResultWriter, check_target
@@ -154,6 +155,12 @@ def _evidence(plan: Plan, synthesis: Synthesis) -> Evidence | None:
     return Evidence(synthesis.bands, synthesis.probability, calibration)
 
 
+def _measured_rule(plan: Plan) -> ThresholdSettings | None:
+    """The threshold's settings that the card states for its phases; None where it states none."""
+    finder = plan.card.lesion_finder
+    return ThresholdSettings(**finder.settings) if finder is not None and finder.settings else None
+
+
 def _analyze(plan: Plan, series: Series, models: ModelCache, clock: _Clock) -> Analysis:
     """Segment, kinetics, compare; for an image without time only the last."""
     kinetics = _analyze_series(plan, series, models, clock) if series.dynamic else None
@@ -176,7 +183,7 @@ def _analyze_series(plan: Plan, series: Series, models: ModelCache, clock: _Cloc
         else:
             package = plan.lesion_package
             net = models.lesion_net(package, plan.settings.device) if package else None
-            labels = analysis.find_lesions(series, net, events)
+            labels = analysis.find_lesions(series, net, events, _measured_rule(plan))
     with clock(Stage.KINETICS):
         return analysis.analyze_kinetics(series, labels, events)
 
