@@ -95,9 +95,9 @@ def test_the_threshold_works_by_the_settings_that_the_card_states(tmp_path):
         rule.pe_percent == 25
         and pipeline._measured_rule(SimpleNamespace(card=SimpleNamespace(lesion_finder=None))) is None
     )
-    pre = np.full((3, 40, 40), 100, np.float32)
+    pre = np.full((12, 40, 40), 100, np.float32)
     post = pre.copy()
-    post[:, 15:25, 15:25] = 140
+    post[2:10, 15:23, 15:23] = 140
     images = [sitk.GetImageFromArray(array) for array in (pre, post)]
     series = SimpleNamespace(pre=images[0], phases=[Phase(0, images[0], 0.0, False), Phase(1, images[1], 150.0, True)])
     found = [sitk.GetArrayFromImage(analysis.find_lesions(series, None, Events(), by)).max() for by in (None, rule)]
