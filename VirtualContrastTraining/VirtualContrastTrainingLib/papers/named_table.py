@@ -79,7 +79,7 @@ class MeasuredRows:
         return [self.heading, *parts, "cases"]
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> Sequence[Row]:
         """Of the CSV file."""
         rows = []
         for label, found in self.results.items():
