@@ -69,12 +69,12 @@ def download(entry: CatalogEntry, events: Events, *, policy: Policy | None = Non
         raise InputError(
             f"The model '{entry.id}' has no SHA-256 in the catalog, so it is not downloaded. {entry.manual_import}"
         )
-    archive = cache_dir() / "downloads" / f"{entry.id}-{entry.sha256[:12]}.zip"
-    if not (archive.is_file() and sha256_of(archive) == entry.sha256):
+    archive = cache_dir() / "downloads" / f"{entry.id}-{sha256[:12]}.zip"
+    if not (archive.is_file() and sha256_of(archive) == sha256):
         wanted = Wanted(entry.id, tuple(entry.urls), entry.size_bytes, lambda path: _sha256_problem(path, sha256))
         fetch_from_mirrors(wanted, archive, events, policy)
     package = _install(entry, archive)
-    shutil.rmtree(cache_dir() / "packages" / entry.sha256, ignore_errors=True)
+    shutil.rmtree(cache_dir() / "packages" / sha256, ignore_errors=True)
     archive.unlink()  # the zip has done its work
     return package
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -142,7 +143,7 @@ def _moments(studies: Sequence[Numbers]) -> tuple[Numbers, Numbers]:
     return np.average(everything, axis=0, weights=weights), covariance
 
 
-def _rounded(values: Numbers) -> list[float]:
+def _rounded(values: NDArray[np.floating[Any]]) -> list[float]:
     return [round(float(value), 5) for value in values]
 
 

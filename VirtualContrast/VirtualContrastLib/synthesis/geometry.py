@@ -35,7 +35,7 @@ class AxialView:
     as_stored: bool = False
 
     @classmethod
-    def of(cls, image: sitk.Image) -> Self:
+    def of(cls, image: sitk.Image | sitk.ImageFileReader) -> Self:
         """The view of an image, from its direction cosines: the axes nearest to left, posterior, superior."""
         direction = np.reshape(image.GetDirection(), (3, 3))  # [world axis L, P, S; index axis i, j, k]
         world = range(3)

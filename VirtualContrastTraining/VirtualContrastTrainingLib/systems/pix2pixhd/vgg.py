@@ -33,7 +33,19 @@ _DEEP = {19: 4, 16: 3}  # convolutions of 256 and of 512 channels before the nex
 def vgg_features(layers_with_weights: int = 19) -> nn.Sequential:
     """VGG19 or VGG16 up to relu5_1: torchvision's `vgg19().features[:30]`, `vgg16().features[:26]`."""
     deep = _DEEP[layers_with_weights]
-    widths = (64, 64, "pool", 128, 128, "pool", *(256,) * deep, "pool", *(512,) * deep, "pool", 512)
+    widths: tuple[int | str, ...] = (
+        64,
+        64,
+        "pool",
+        128,
+        128,
+        "pool",
+        *(256,) * deep,
+        "pool",
+        *(512,) * deep,
+        "pool",
+        512,
+    )
     layers: list[nn.Module] = []
     channels = 3
     for width in widths:
