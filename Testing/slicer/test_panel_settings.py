@@ -16,6 +16,9 @@ NOT_OFFERED = {
     "seed": "one seed for all makes runs repeatable",
     "resume": "a run of the panel has a new folder",
     "overwrite": "a run of the panel has a new folder",
+    "precision": "the device chooses what was measured to be as good",
+    "deidentify": "the panel's DICOM objects go to the patient of the input, in the same database",
+    "keep_dates": "it belongs to de-identification",
 }
 OFFERED = {
     "model": ("model", "some-model"),
@@ -30,7 +33,8 @@ OFFERED = {
 def parameters(**changes):
     """Stands for the parameter node: everything at its default but `changes`."""
     defaults = {"model": "", "lesions": panel.Lesions.AUTO, "device": panel.Device.AUTO, "uncertaintyPasses": 0}
-    return SimpleNamespace(**defaults | {"dicom": False, "realVolumes": [], "realSequence": None} | changes)
+    volumes = {"inputVolume": None, "realVolumes": [], "realSequence": None}
+    return SimpleNamespace(**defaults | {"dicom": False} | volumes | changes)
 
 
 def test_every_setting_is_offered_or_it_is_said_why_not():
