@@ -6,7 +6,6 @@ import dataclasses
 import logging
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -50,8 +49,7 @@ class _Export:
 def export(found: Analysis, writer: ResultWriter, manifest: Manifest, settings: RunSettings, events: Events) -> None:
     """Write volumes, tables, figures, report and, where asked for, DICOM; of a mammogram what it has of these.
 
-    Volumes are compressed and written by a thread of their own while the rest is made. It is one thread, and no other
-    writes a volume: two failures at once in the toolkit's NRRD library (a full disk) end the process.
+    One after the other: a volume cannot be written by another thread while the figures hold a view of its voxels.
     """
     task = _Export(found, writer, manifest, settings, events)
     steps = [_tables, _figures_and_report] if found.series.dynamic else [_tables, _mammogram]
@@ -59,18 +57,12 @@ def export(found: Analysis, writer: ResultWriter, manifest: Manifest, settings: 
         steps.append(_dicom)
     volumes = [*_volumes(task), *_lesions(task)] if found.series.dynamic else [_recombined(task)]
     total = len(steps) + len(volumes)
-    with ThreadPoolExecutor(1, thread_name_prefix="export") as threads:
-        written = [threads.submit(writer.image, v.image, v.name, synthetic=v.synthetic) for v in volumes]
-        try:
-            for number, step in enumerate(steps):
-                events.progress(Stage.EXPORT, number, total)
-                step(task)
-            for number, volume in enumerate(written, start=len(steps)):
-                events.progress(Stage.EXPORT, number, total)
-                volume.result()
-        except BaseException:  # whatever it is: nothing is written any more into a folder that is being removed
-            threads.shutdown(cancel_futures=True)
-            raise
+    for number, volume in enumerate(volumes):
+        events.progress(Stage.EXPORT, number, total)
+        writer.image(volume.image, volume.name, synthetic=volume.synthetic)
+    for number, step in enumerate(steps, start=len(volumes)):
+        events.progress(Stage.EXPORT, number, total)
+        step(task)
 
 
 def _without_losing_the_rest(what: str, write: Callable[[], T], place: Path, events: Events) -> T | None:
