@@ -20,6 +20,7 @@ NOT_OFFERED = {
     "deidentify": "the panel's DICOM objects go to the patient of the input, in the same database",
     "keep_dates": "it belongs to de-identification",
     "series": "a volume of the scene is read already",
+    "force": "a volume that the gate refuses is not synthesized from the panel",
 }
 OFFERED = {
     "model": ("model", "some-model"),
