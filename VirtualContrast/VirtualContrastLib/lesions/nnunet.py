@@ -246,7 +246,7 @@ def _tile_predictor_class() -> Any:
 
         def predict_sliding_window_return_logits(self, input_image: torch.Tensor) -> Any:
             """As nnU-Net's; on a CPU by the same network in faster forms, made of the weights of each fold."""
-            whole = self.network
+            whole = self.network  # type: ignore[has-type]  # nnU-Net has no types
             if self.device.type == "cpu":
                 self.network = in_cpu_forms(whole)
             try:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from ..events import Events, InputError, Stage
 from ..lesions.confidence import Evidence
@@ -158,7 +158,9 @@ def _evidence(plan: Plan, synthesis: Synthesis) -> Evidence | None:
 def _measured_rule(plan: Plan) -> ThresholdSettings | None:
     """The threshold's settings that the card states for its phases; None where it states none."""
     finder = plan.card.lesion_finder
-    return ThresholdSettings(**finder.settings) if finder is not None and finder.settings else None
+    return (
+        ThresholdSettings(**cast(dict[str, Any], finder.settings)) if finder is not None and finder.settings else None
+    )
 
 
 def _analyze(plan: Plan, series: Series, models: ModelCache, clock: _Clock) -> Analysis:

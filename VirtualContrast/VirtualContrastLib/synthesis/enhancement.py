@@ -8,7 +8,7 @@ in every detail, and outside the breasts nothing is changed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import SimpleITK as sitk
@@ -66,7 +66,8 @@ class EnhancementSynthesizer:
             raise InputError(f"The model '{card.id}' does not predict enhancement; choose another model.")
         network = package.load_network()
         if members is not None:
-            network.members = nn.ModuleList(network.members[member] for member in members)
+            trained = cast(nn.ModuleList, network.members)
+            network.members = nn.ModuleList(trained[member] for member in members)
         self.card = card
         self._base_width = options.base_width
         self._calibration = card.calibration
@@ -97,7 +98,7 @@ class EnhancementSynthesizer:
         # The scale of the breasts alone, as in training: heart, liver and arms have other intensities.
         inside = stored[breasts.mask()]
         scale = self._recipe.fit(inside if inside.any() else stored)["scale"]
-        work = self._work(stored / np.float32(scale), pre, shown_in)
+        work = self._work(np.asarray(stored / np.float32(scale), np.float32), pre, shown_in)
         change = np.zeros((4, len(PHASES), *stored.shape), np.float32)
         if work.todo.size == 0:
             events.warn("No slice shows breast tissue; the synthetic phases are copies of the pre-contrast volume.")

@@ -124,7 +124,7 @@ def find_dynamic_folders(
 
 def read_times(path: Path) -> dict[str, list[float]]:
     """Times of a table (.csv, .xlsx) without header: case, then seconds of its phases, the first 0."""
-    times = {}
+    times: dict[str, list[float]] = {}
     for number, row in enumerate(table_rows(path), start=1):
         try:
             values = [seconds_of(part) for cell in row[1:] for part in cell.split()]

@@ -50,8 +50,9 @@ def read_dicom_dynamic(
     """
     name = name or folder.name
     series = [one for one in find_series(folder) if one.header.modality == "MR"]
+    notes: list[str] = []
     if belongs:
-        chosen, notes = [one for one in series if belongs(one)], []
+        chosen = [one for one in series if belongs(one)]
     else:
         chosen, notes = choose_series(series, name)
     found = examination(chosen, name, notes) if chosen else None
