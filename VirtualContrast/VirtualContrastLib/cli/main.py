@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..torch_threads import set_up_torch
-from . import batch, compare, info, models, synthesize
+from . import batch, compare, info, models, send, synthesize
 from .console import run_program
 from .options import EXIT_CODES, Parser
 
@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="virtual-contrast", description=DESCRIPTION, epilog=EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (synthesize, batch, compare, models, info):
+    for command in (synthesize, batch, compare, models, info, send):
         command.add(commands)
     return parser
 
