@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .run.api import SynthesizedStudy, synthesize
     from .run.settings import RunSettings
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "CancelledError",
     "InputError",
