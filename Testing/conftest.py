@@ -20,6 +20,15 @@ class Folder(type(Path())):
         return Folder(found)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Models and weights of this machine's user decide no test."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("VIRTUALCONTRAST_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+    patch.undo()
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real and reference images; the test skips where it, or the set that it asks for, is missing."""

@@ -144,7 +144,6 @@ def test_a_checkpoint_of_nvidias_layout_is_imported_from_a_file_and_from_a_zip(t
         (["show", "nothing"], "nothing"),
         (["download", "nothing"], "nothing"),
         (["download", "phantom-joint-p1-p3"], "part of the software"),
-        (["download", "medigan-00023-pix2pixhd"], "SHA-256"),
         (["remove", "nothing"], "nothing"),
         (["import", "/no/such/file.pth"], "does not exist"),
     ],

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from VirtualContrastLib import files
 from VirtualContrastLib.events import CancelledError, InputError
 from VirtualContrastLib.io import volumes
 from VirtualContrastLib.results import manifest as result
@@ -208,7 +209,7 @@ def test_a_damaged_or_foreign_manifest_is_refused(tmp_path, content):
 def test_a_manifest_that_points_outside_its_folder_is_refused(tmp_path):
     written = write_result(tmp_path / "out")
     bad = dataclasses.replace(written.manifest, outputs={"../secret": "0" * 64})
-    result.write_json(tmp_path / "out" / "manifest.json", dataclasses.asdict(bad))
+    files.write_json(tmp_path / "out" / "manifest.json", dataclasses.asdict(bad))
     with pytest.raises(InputError, match="outside"):
         load_result(tmp_path / "out")
 
@@ -346,8 +347,8 @@ def test_a_run_killed_while_it_swaps_leaves_the_old_or_the_new_result_and_the_ne
 
 def test_json_is_replaced_whole_or_not_at_all(tmp_path):
     path = tmp_path / "x.json"
-    result.write_json(path, {"a": 1})
+    files.write_json(path, {"a": 1})
     with pytest.raises(ValueError):
-        result.write_json(path, {"a": float("nan")})
+        files.write_json(path, {"a": float("nan")})
     assert json.loads(path.read_text()) == {"a": 1}
     assert leftovers(tmp_path) == ["x.json"]

@@ -10,7 +10,10 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODULES = ("VirtualContrast", "VirtualContrastTraining")
-LISTS = {"MODULE_PYTHON_SCRIPTS": ("**/*.py",), "MODULE_PYTHON_RESOURCES": ("Resources/**/*", "*Lib/**/*.js")}
+LISTS = {
+    "MODULE_PYTHON_SCRIPTS": ("**/*.py",),
+    "MODULE_PYTHON_RESOURCES": ("Resources/**/*", "*Lib/**/*.js", "*Lib/py.typed"),
+}
 """Name of a list, and the patterns of its files."""
 
 

@@ -23,7 +23,6 @@ def test_a_property_is_a_value_and_not_a_method(host):
     ("widget", "name", "value"),
     [
         ("QPushButton", "tooltip", "no such property"),
-        ("QPushButton", "text", None),
         ("QPushButton", "clicked", "overwrites a signal"),
         ("ctkSliderWidget", "max", 3),
         ("ctkSliderWidget", "value", "three"),

@@ -191,9 +191,10 @@ def test_loading_the_module_imports_no_third_party_package():
 
 
 def test_every_package_that_the_library_imports_is_slicers_required_or_optional():
-    """Optional: rich (terminal only); its import is caught."""
+    """Optional: rich (terminal only), OpenVINO, ONNX Runtime and pynetdicom; their imports are caught."""
     required = {requirement.name for requirement in slicer.packaging.load_requirements(install.REQUIREMENTS)}
-    assert_imports_only(MODULE.parent / "VirtualContrastLib", imported(required) | {"rich"})
+    optional = {"rich", "openvino", "onnxruntime", "pynetdicom"}
+    assert_imports_only(MODULE.parent / "VirtualContrastLib", imported(required) | optional)
 
 
 def test_every_package_that_the_training_library_imports_is_slicers_required_or_optional():

@@ -105,12 +105,12 @@ def test_stages_follow_each_other_on_one_axis(tmp_path):
 
 def test_the_command_line_means_what_was_chosen(tmp_path):
     folder = 'data "of" mine, umlaut ä'
-    start = Start("phantom-joint-p1-p3", folder, "b", precision="32-true", devices=2, changes="seed=3 id='a b'")
+    start = Start("phantom-joint-p1-p3", folder, "b", precision="32-true", devices=2, changes="seed=3 title='a b'")
     line = start.arguments(tmp_path, resume=False)
     assert line[:4] == ["train", "phantom-joint-p1-p3", "--output", str(tmp_path)]
     changes = [line[n + 1] for n, part in enumerate(line) if part == "--set"]
     recipe = load_recipe("phantom-joint-p1-p3", changes)
-    assert (recipe.data.train, recipe.data.validation, recipe.seed, recipe.id) == (folder, "b", 3, "a b")
+    assert (recipe.data.train, recipe.data.validation, recipe.seed, recipe.title) == (folder, "b", 3, "a b")
     assert line[-4:] == ["--devices", "2", "--precision", "32-true"]
 
 

@@ -11,7 +11,7 @@ from VirtualContrastTrainingLib.systems.pix2pixhd.losses import (
     step_losses,
     temporal_l1,
 )
-from VirtualContrastTrainingLib.systems.pix2pixhd.vgg import vgg19_features
+from VirtualContrastTrainingLib.systems.pix2pixhd.vgg import vgg_features
 
 
 def test_lsgan_is_summed_over_scales_and_looks_at_the_last_map_only():
@@ -87,7 +87,7 @@ def test_lesion_pixels_count_as_often_as_told():
 
 
 def test_the_vgg_stack_has_the_layers_of_the_published_slices():
-    features = vgg19_features()
+    features = vgg_features()
     assert len(features) == 30
     assert [type(features[i - 1]) for i in (2, 7, 12, 21, 30)] == [nn.ReLU] * 5
     assert [features[i].out_channels for i in (0, 5, 10, 19, 28)] == [64, 128, 256, 512, 512]

@@ -179,8 +179,8 @@ def test_missing_times_and_lesions_are_said(tmp_path, capsys):
 
 
 def test_result_folders_of_a_batch_with_real_phases_are_read(tmp_path, capsys):
+    from VirtualContrastLib import files
     from VirtualContrastLib.export.tables import write_curves_csv
-    from VirtualContrastLib.results import manifest as layout
 
     made = partial(pair, TYPES["III"], TYPES["II"])
     for name in ("a", "b"):
@@ -191,7 +191,7 @@ def test_result_folders_of_a_batch_with_real_phases_are_read(tmp_path, capsys):
         fields = dict.fromkeys(("run_id", "created_utc", "fingerprint"), "x")
         fields |= {"kind": "synthesis", "settings": {}, "device": {}, "versions": {}, "timing_s": {}, "summary": {}}
         fields |= {"inputs": [], "models": [], "phases": [], "warnings": [], "arbitrary_units": False}
-        layout.write_json(folder / "manifest.json", {**fields, "schema_version": 1})
+        files.write_json(folder / "manifest.json", {**fields, "schema_version": 1})
     direct = kinetic_report([made()])["per_lesion"][0]
     result = run(capsys, tmp_path / "results")
     assert result["lesions"] == 2 and result["data"] == "result folders given"

@@ -160,13 +160,15 @@ def test_a_run_asked_to_end_says_how_to_go_on(changes, unbroken, tmp_path, monke
 
     recipe = recipe_of(changes)
     # A shell starts what it runs in the background with SIGINT ignored, and Lightning leaves it ignored.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {asked: signal.signal(asked, handler) for asked, handler in usual.items()}
     try:
         with monkeypatch.context() as patch, pytest.raises(CancelledError, match="--resume"):
             patch.setattr(Pix2PixHDTrainer, "training_step", asking)
             train(recipe, tmp_path)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for asked, handler in before.items():
+            signal.signal(asked, handler)
     # A polite request still gets a checkpoint of the very step; an interrupt keeps the one before.
     assert checkpoint_of(tmp_path)["position"] == {"epoch": 1, "batch": 5 if number == signal.SIGTERM else 3}
     train(recipe, tmp_path, RunOptions(resume=True))
