@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from VirtualContrastLib.events import Events, InputError
+from VirtualContrastLib.models.card import InPlane
 from VirtualContrastLib.models.import_checkpoint import import_nnunet, import_pix2pixhd, infer_generator_config
 from VirtualContrastLib.models.package import load_package
 from VirtualContrastLib.networks.pix2pixhd import build_generator, meta_shapes
@@ -81,7 +82,10 @@ def test_a_single_phase_checkpoint_becomes_a_package_of_the_published_recipe(tmp
 
 def test_a_joint_checkpoint_has_its_phases_in_bgr_order(tmp_path):
     checkpoint(tmp_path / "n.pth")
-    card = imported(tmp_path / "n.pth", tmp_path / "out", layout="joint", spacing_mm=0.7).card
+    in_plane = InPlane(policy="resample", spacing_mm=0.7)
+    card = imported(tmp_path / "n.pth", tmp_path / "out", layout="joint", in_plane=in_plane).card
+        tmp_path / "n.pth", tmp_path / "out", layout="joint", in_plane=InPlane(policy="resample", spacing_mm=0.7)
+    ).card
     assert card.outputs.channel_phases == [3, 2, 1]
     assert card.outputs.times_s == [131.0, 262.0, 393.0]
     assert (card.in_plane.policy, card.in_plane.spacing_mm) == ("resample", 0.7)

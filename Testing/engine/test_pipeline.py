@@ -48,12 +48,15 @@ def chosen(model):
     return RunSettings(model=str(model), segmentation="threshold", device="cpu")
 
 
+REAL_TIMES_S = (90.0, 220.0, 350.0)
+
+
 @pytest.fixture(scope="module")
 def done(study, chosen, models, tmp_path_factory):
     """One complete run with real phases, given lesions and uncertainty."""
     out = tmp_path_factory.mktemp("done") / "out"
     real = [study / f"phase_{n}.nrrd" for n in (1, 2, 3)]
-    settings = replace(chosen, uncertainty=2, real_times_s=(90.0, 220.0, 350.0))
+    settings = replace(chosen, uncertainty=2, real_times_s=REAL_TIMES_S)
     return run(study / "pre.nrrd", out, settings, real=real, lesions=study / "mask.nrrd", models=models)
 
 
@@ -179,7 +182,7 @@ def test_the_lesions_file_opens_as_a_slicer_segmentation(done):
 
 def test_two_runs_give_byte_identical_volumes_and_tables(done, study, chosen, tmp_path):
     real = [study / f"phase_{n}.nrrd" for n in (1, 2, 3)]
-    settings = replace(chosen, uncertainty=2)
+    settings = replace(chosen, uncertainty=2, real_times_s=REAL_TIMES_S)
     again = run(study / "pre.nrrd", tmp_path / "out", settings, real=real, lesions=study / "mask.nrrd")
     differing = {name for name, digest in done.manifest.outputs.items() if again.manifest.outputs[name] != digest}
     assert differing <= {"report.html"}  # which tells run id and time
@@ -188,7 +191,7 @@ def test_two_runs_give_byte_identical_volumes_and_tables(done, study, chosen, tm
 
 def test_resume_keeps_a_whole_result_of_the_same_job(done, study, chosen, models):
     real = [study / f"phase_{n}.nrrd" for n in (1, 2, 3)]
-    settings = replace(chosen, uncertainty=2, resume=True)
+    settings = replace(chosen, uncertainty=2, resume=True, real_times_s=REAL_TIMES_S)
     before = (done.folder / "manifest.json").stat().st_mtime_ns
     kept = run(study / "pre.nrrd", done.folder, settings, real=real, lesions=study / "mask.nrrd", models=models)
     assert kept.kept

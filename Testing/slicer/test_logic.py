@@ -188,7 +188,7 @@ def test_times_of_real_phases_are_those_of_the_phases_only_for_a_model_of_fixed_
     assert (fixed.times_s, fixed.real_times_s) == (times, None)
     free = model_list.with_real_times(RunSettings(model=later), times)
     assert (free.times_s, free.real_times_s) == (None, times)
-    chosen = RunSettings(model=model, times_s=(1.0, 2.0, 3.0))
+    chosen = RunSettings(model=model, times_s=(60.0, 120.0, 180.0))
     assert model_list.with_real_times(chosen, times) == chosen
 
 
