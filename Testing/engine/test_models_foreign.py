@@ -84,8 +84,6 @@ def test_a_joint_checkpoint_has_its_phases_in_bgr_order(tmp_path):
     checkpoint(tmp_path / "n.pth")
     in_plane = InPlane(policy="resample", spacing_mm=0.7)
     card = imported(tmp_path / "n.pth", tmp_path / "out", layout="joint", in_plane=in_plane).card
-        tmp_path / "n.pth", tmp_path / "out", layout="joint", in_plane=InPlane(policy="resample", spacing_mm=0.7)
-    ).card
     assert card.outputs.channel_phases == [3, 2, 1]
     assert card.outputs.times_s == [131.0, 262.0, 393.0]
     assert (card.in_plane.policy, card.in_plane.spacing_mm) == ("resample", 0.7)
