@@ -51,6 +51,7 @@ def test_a_first_user_needs_three_clicks(host, panel, out):
     assert panel.results.report == folder / "report.html"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["first", "second"])
 def test_the_event_loop_stays_free_from_apply_to_the_shown_result(host, panel, out, run):
     """With the real engine, lesions and a comparison included: computing, loading the nodes, drawing the views.
