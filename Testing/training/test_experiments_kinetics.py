@@ -70,11 +70,12 @@ def test_results_of_a_real_batch_give_the_curves_of_their_volumes(tmp_path, caps
     small = PhantomSettings(
         size_kji=(8, 48, 64), spacing_kji_mm=(15.0, 4.0, 4.0), lesion_count_weights=(0, 0, 1), lesion_radius_mm=(10, 14)
     )
-    rows = ["case,input,real1,real2,real3,lesions"]
+    rows = ["case,input,real1,real2,real3,lesions,real_times"]
     case = tmp_path / "truth" / "case_1"
     write_phantom(make_phantom(1, small), case)
     names = ("pre", "phase_1", "phase_2", "phase_3", "lesions")
-    rows.append(",".join([case.name, *(str(case / f"{name}.nrrd") for name in names)]))
+    times = " ".join(f"{time_s:g}" for time_s in small.phase_times_s)
+    rows.append(",".join([case.name, *(str(case / f"{name}.nrrd") for name in names), times]))
     (tmp_path / "batch.csv").write_text("\n".join(rows) + "\n")
     model = random_model(tmp_path / "model", small.phase_times_s)
     words = ["batch", tmp_path / "batch.csv", "-o", tmp_path / "results", "--model", model, "--device", "cpu"]

@@ -73,10 +73,10 @@ class LesionNet:
         """Instance labels 1..n, largest first, on the grid of the pre-contrast volume; 0 elsewhere.
 
         `phases` maps the phase index to its volume. A voxel is lesion where the probability of not being
-        background reaches the threshold. Tiles that do not meet `region` [k, j, i] are not computed; outside of it
-        lesions may be cut off. Raises InputError where a phase is missing, geometries differ or a 3-D network gets a
-        single slice, VirtualContrastError where the network gives values that are not numbers, CancelledError when the
-        user asked to stop.
+        background reaches the threshold. Only `region` [k, j, i] is looked at; lesions end at its border. Raises
+        InputError where a phase is missing, geometries differ or a 3-D network gets a single slice,
+        VirtualContrastError where the network gives values that are not numbers, CancelledError when the user asked to
+        stop.
         """
         events = events or Events()
         reference = phases[0]
@@ -206,8 +206,8 @@ def _tile_predictor_class() -> Any:
         ) -> NDArray[np.float32]:
             """Probability [k, j, i] of not being background, for channels [c, k, j, i].
 
-            In `region` [k, j, i] it is what the whole volume would give; tiles that do not meet it are left out, and
-            where no tile was it is 0.
+            In `region` [k, j, i] it is what the whole volume would give, outside of it 0: tiles that do not meet the
+            region are left out, so that a voxel beside it has a part of its tiles only, which can pass any threshold.
             """
             self._events, self._done = events, 0
             threads = torch.get_num_threads()
@@ -224,7 +224,8 @@ def _tile_predictor_class() -> Any:
                 )
             finally:
                 torch.set_num_threads(threads)
-            return probabilities.max(axis=0) if self.label_manager.has_regions else 1.0 - probabilities[0]
+            found = probabilities.max(axis=0) if self.label_manager.has_regions else 1.0 - probabilities[0]
+            return found if region is None else np.where(region, found, np.zeros((), found.dtype))
 
         def _on_tiles(
             self, region: NDArray[np.bool_], shape: tuple[int, ...], properties: Mapping[str, Any]

@@ -10,11 +10,10 @@ from VirtualContrastLib.events import ExitCode, InputError
 
 from ..systems.recipes import load_recipe
 from ..systems.registry import packaging_of
-from ..training.packaging import export_checkpoint
+from ..training.packaging import LEVELS, export_checkpoint
 from .options import Output, add_output, add_training_command
 
 _RECIPE = "recipe.yaml"
-_LEVELS = 3  # RUN/checkpoints/last.ckpt, and RUN/warm_up/checkpoints/last.ckpt
 
 
 def add_parser(subparsers: Any) -> None:
@@ -41,7 +40,7 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
 
 def _recipe_of(checkpoint: Path) -> Path:
     """The recipe in the nearest folder above a checkpoint; raises InputError where there is none."""
-    for folder in checkpoint.resolve().parents[:_LEVELS]:
+    for folder in checkpoint.resolve().parents[:LEVELS]:
         if (folder / _RECIPE).is_file():
             return folder / _RECIPE
     raise InputError(f"There is no {_RECIPE} of the run above {checkpoint}; name the recipe with --recipe.")

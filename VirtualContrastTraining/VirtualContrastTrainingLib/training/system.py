@@ -74,7 +74,7 @@ class System:
             InputError: the card of the model would be refused, or `output` does not suit; see `train_and_export`.
         """
         from .base import train_and_export
-        from .packaging import make_card
+        from .packaging import make_card, record_pixels
 
         packaging = self.package_of()
         with tempfile.TemporaryDirectory() as folder:
@@ -83,6 +83,7 @@ class System:
             if packaging is not None:
                 make_card(packaging, recipe)  # a card that cannot be right is refused before the training, not after
             _check_writable(output)
+            record_pixels(recipe, output)
             if self.train is not None:
                 package: Path = part(self.train)(recipe, output, options)
                 return package
