@@ -48,7 +48,6 @@ def test_volumes_of_other_modules_are_freed_while_the_panel_is_open(host, panel,
     assert deaths.alive == set()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["remove", "close"])
 def test_a_result_frees_its_volumes_and_segments(host, panel, out, deaths, how):
     panel.ui.inputSelector.setCurrentNode(add_pre())

@@ -63,6 +63,7 @@ class qMRMLNodeComboBox(qMRMLWidget):
     def _refresh(self, *_: Any) -> None:
         if not shiboken6.isValid(self):  # deleted with its panel: Slicer's widget observes no more
             self._stop_observing()
+            self._node, self._nodes = None, []  # the real widget keeps no node alive
             return
         if self._scene is not None and self._scene.IsBatchProcessing():
             return
