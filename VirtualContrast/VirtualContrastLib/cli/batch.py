@@ -8,7 +8,7 @@ from typing import Any
 from ..events import Events, ExitCode
 from ..run.settings import case_options
 from .console import Reporter
-from .options import add_command, add_output, add_settings, settings_of
+from .options import add_command, add_output, add_scheduler, add_settings, settings_of
 
 
 def add(commands: Any) -> None:
@@ -25,6 +25,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("source", metavar="TABLE|FOLDER", help="CSV table, or folder of cases")
     add_output(parser, "folder of the result folders")
+    add_scheduler(parser.add_argument, "cases")
     add_settings(parser, without=("real_times_s",))  # real phases, and so their times, are each case's own
 
 
@@ -33,7 +34,8 @@ def _batch(arguments: argparse.Namespace, reporter: Reporter, events: Events) ->
     from ..run.batch import SUMMARY_CSV, SUMMARY_JSON, Status, run_batch
     from ..run.batch_cases import read_cases
 
-    outcome = run_batch(read_cases(arguments.source), arguments.out, settings, events=events, listener=reporter)
+    cases, scheduler = read_cases(arguments.source), arguments.scheduler
+    outcome = run_batch(cases, arguments.out, settings, events=events, listener=reporter, scheduler=scheduler)
     counts = {status.value: outcome.count(status) for status in Status}
     tables = [f"{arguments.out}/{name}" for name in (SUMMARY_CSV, SUMMARY_JSON)]
     ended = ", ".join(f"{number} {status}" for status, number in counts.items() if number)

@@ -50,6 +50,16 @@ def add_output(parser: argparse.ArgumentParser, help: str, *, required: bool = T
     parser.add_argument("-o", "--out", metavar="OUT", required=required, help=help)
 
 
+def add_scheduler(add: Callable[..., Any], what: str) -> None:
+    """Add `--scheduler` through a parser's or group's `add_argument`; `what` are the parts that go to the workers."""
+    add(
+        "--scheduler",
+        metavar="ADDRESS|FILE",
+        help=f"spread the {what} over the workers of this Dask scheduler (tcp://HOST:8786 or the JSON file it writes); "
+        "all machines must see the same files",
+    )
+
+
 def add_settings(parser: argparse.ArgumentParser, *, without: tuple[str, ...] = ()) -> None:
     """Add the options of a run, as `RunSettings` declares them; `without` are fields that a command has not."""
     for name, option in options().items():

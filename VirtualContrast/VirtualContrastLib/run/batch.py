@@ -1,14 +1,18 @@
-"""Many cases in one process: weights loaded once, one result folder a case, a failing case harms no other."""
+"""Many cases, here or on the workers of a cluster: weights loaded once, a result folder a case, and a case that fails
+harms no other.
+"""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
 import enum
+import functools
 import io
 import logging
+import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +21,8 @@ from ..errors import explain
 from ..events import CancelledError, Events, ExitCode, InputError, VirtualContrastError
 from ..files import as_text, write_json, write_text
 from .batch_cases import BatchCase
-from .batch_log import logging_to
+from .batch_log import BATCH_LOG, logging_to
+from .cluster import LostError, spread
 from .model_cache import ModelCache
 from .pipeline import RunSettings, run
 from .provenance import Redactor
@@ -77,7 +82,7 @@ class BatchListener(Protocol):
     """Hears of cases as they start and end."""
 
     def case_started(self, case: str, number: int, total: int) -> None:
-        """Case `number` (from 1) of `total` begins."""
+        """Case `number` (from 1) of `total` begins here; of cases on a cluster only the end is heard of."""
 
     def case_ended(self, outcome: CaseOutcome) -> None:
         """A case ended, well or not."""
@@ -91,6 +96,7 @@ def run_batch(
     events: Events | None = None,
     models: ModelCache | None = None,
     listener: BatchListener | None = None,
+    scheduler: str | None = None,
 ) -> BatchOutcome:
     """Run every case into `out/<case>` and write `summary.csv` and `summary.json` there after each one, and a log.
 
@@ -99,29 +105,101 @@ def run_batch(
     there but differs or was changed fails, unless `settings.overwrite` allows to make it anew. Cancelling
     ends the case in hand and records the rest as not run.
 
+    With `scheduler`, the address of a Dask scheduler, the cases run on its workers, which must see the same files at
+    the same paths. A worker that dies loses the case in its hand, and another one runs it. Results that are whole are
+    then kept always, because a worker may have made one and died before it could say so.
+
     Raises:
-        InputError: `out` is a file, cannot be written, or is not empty without `resume` or `overwrite`.
+        InputError: `out` is a file, cannot be written, or is not empty without `resume` or `overwrite`; or no
+            scheduler answers.
     """
     out = Path(out).expanduser().absolute()
     events = events or Events()
-    models = models or ModelCache()
     _prepare(out, settings)
-    outcomes: list[CaseOutcome] = []
+    outcomes: dict[int, CaseOutcome] = {}
     with logging_to(out, _redactor(cases, out)):
-        for number, case in enumerate(cases, start=1):
-            if outcomes and outcomes[-1].status in (Status.CANCELLED, Status.NOT_RUN):
-                outcomes.append(CaseOutcome(case.name, Status.NOT_RUN))
+        if scheduler:
+            ended = _on_workers(scheduler, cases, out, settings, events)
+        else:
+            ended = _here(cases, out, settings, events, models or ModelCache(), listener)
+        for number, outcome in ended:
+            outcomes[number] = outcome
+            if outcome.status is Status.NOT_RUN:
                 continue
+            logger.info("case %d: %s in %.1f s", number, outcome.status.value, outcome.seconds)
             if listener:
-                listener.case_started(case.name, number, len(cases))
-            logger.info("case %d of %d starts", number, len(cases))
-            outcomes.append(_run_case(case, out / case.name, settings, events, models))
-            logger.info("case %d: %s in %.1f s", number, outcomes[-1].status.value, outcomes[-1].seconds)
-            if listener:
-                listener.case_ended(outcomes[-1])
-            _write_summary(out, outcomes, len(cases))
-    _write_summary(out, outcomes, len(cases))
-    return BatchOutcome(tuple(outcomes))
+                listener.case_ended(outcome)
+            _write_summary(out, _in_order(outcomes), len(cases))
+    _write_summary(out, _in_order(outcomes), len(cases))
+    return BatchOutcome(_in_order(outcomes))
+
+
+def _in_order(outcomes: dict[int, CaseOutcome]) -> tuple[CaseOutcome, ...]:
+    return tuple(outcomes[number] for number in sorted(outcomes))
+
+
+def _here(
+    cases: Sequence[BatchCase],
+    out: Path,
+    settings: RunSettings,
+    events: Events,
+    models: ModelCache,
+    listener: BatchListener | None,
+) -> Iterator[tuple[int, CaseOutcome]]:
+    """Number (from 1) and outcome of one case after the other, in this process."""
+    cancelled = False
+    for number, case in enumerate(cases, start=1):
+        if cancelled:
+            yield number, CaseOutcome(case.name, Status.NOT_RUN)
+            continue
+        if listener:
+            listener.case_started(case.name, number, len(cases))
+        logger.info("case %d of %d starts", number, len(cases))
+        outcome = _run_case(case, out / case.name, settings, events, models)
+        cancelled = outcome.status is Status.CANCELLED
+        yield number, outcome
+
+
+def _on_workers(
+    scheduler: str, cases: Sequence[BatchCase], out: Path, settings: RunSettings, events: Events
+) -> Iterator[tuple[int, CaseOutcome]]:
+    """As `_here`, on the workers of a Dask cluster, in the order in which cases end."""
+    model, segmentation = _absolute(settings.model), _absolute(settings.segmentation)
+    settings = dataclasses.replace(settings, model=model, segmentation=segmentation, resume=True)
+    left = dict(enumerate(cases, start=1))
+    try:
+        for index, ended in spread(scheduler, functools.partial(_run_on_worker, out, settings), cases, events):
+            case = left.pop(index + 1)
+            if isinstance(ended, LostError):
+                ended = CaseOutcome(case.name, Status.FAILED, message=str(ended))
+            own = events.with_own_warnings()
+            for warning in ended.warnings:
+                own.warn(warning)
+            yield index + 1, ended
+    except CancelledError:
+        for number, case in left.items():
+            yield number, CaseOutcome(case.name, Status.NOT_RUN)
+
+
+def _absolute(model: str) -> str:
+    """A model as a worker finds it: the path of a package made absolute, an id as it is."""
+    from ..models.catalog import installed_models
+
+    path = Path(model).expanduser()
+    return str(path.absolute()) if model and model not in installed_models() and path.exists() else model
+
+
+@functools.cache
+def _resident_models() -> ModelCache:
+    """The weights that a worker keeps as long as it lives."""
+    return ModelCache()
+
+
+def _run_on_worker(out: Path, settings: RunSettings, case: BatchCase) -> CaseOutcome:
+    if not (out / BATCH_LOG).is_file():  # it would write where nobody looks
+        message = f"The worker on {platform.node()} does not see the output folder; name one that all machines share."
+        return CaseOutcome(case.name, Status.FAILED, message=message)
+    return _run_case(case, out / case.name, settings, Events(), _resident_models())
 
 
 def _redactor(cases: Sequence[BatchCase], out: Path) -> Redactor:

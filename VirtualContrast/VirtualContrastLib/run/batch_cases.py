@@ -45,7 +45,7 @@ def read_cases(source: str | Path) -> list[BatchCase]:
     Raises:
         InputError: nothing to do, a wrong column, or a case name that is missing, double or no folder name.
     """
-    path = Path(source).expanduser()
+    path = Path(source).expanduser().absolute()
     if path.is_dir():
         cases = _from_folder(path)
     elif path.is_file():

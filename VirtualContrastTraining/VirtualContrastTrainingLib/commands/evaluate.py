@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from VirtualContrastLib.cli.options import add_scheduler
 from VirtualContrastLib.events import ExitCode, InputError
 
 from ..metrics.as_published import PROTOCOLS
@@ -38,6 +39,7 @@ def add_parser(subparsers: Any) -> None:
     add("--device", default="cpu", help="device for LPIPS and feature networks, as torch names it (default cpu)")
     add("--bootstrap", type=count, default=1000, metavar="N", help="bootstrap samples of patients (default 1000)")
     add("--seed", type=whole, default=0, help="seed of the bootstrap and of the phantoms (default 0)")
+    add_scheduler(add, "pairs")
     add_output(add, "folder for metrics.json, metrics.csv, slices.csv, report.html, metrics.png")
 
 
@@ -118,6 +120,8 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
     if args.table == "list":
         out.result(listing(), {"tables": listing().splitlines()})
         return ExitCode.DONE
+    if args.scheduler is not None and (args.table is not None or args.real is None):
+        raise InputError("--scheduler spreads the pairs of --real and --synthetic, and nothing else.")
     if args.table is not None:
         values, failures = write_output(_table_request(args))
         code = out.left_out(failures)
@@ -131,6 +135,7 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
         _networks(args),
         radiomics=args.radiomics_groups if args.radiomics else (),
         output=args.output,
+        scheduler=args.scheduler,
     )
     if args.real is not None:
         return _evaluate(request, out)

@@ -10,13 +10,12 @@ from typing import Any
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.metrics.measure import definitions
 
-from . import as_published
 from .bootstrap import PatientSums, Summary
-from .loaded_pair import LoadedPair, load_pair
 from .lpips import Lpips
+from .measured_pair import MeasuredPair, Settings, measure
 from .measures import IMAGE
 from .pairs import Pair
-from .slice_metrics import SliceMetrics, Values
+from .slice_metrics import Values
 
 METRICS = tuple(measure.name for measure in IMAGE)
 DEFINITIONS = definitions(IMAGE) | {
@@ -35,18 +34,6 @@ DEFINITIONS = definitions(IMAGE) | {
 AS_PUBLISHED_MEANING = (
     "artifacts of the published scripts (8-bit wrap-around, binarized LPIPS), for comparison with the papers only"
 )
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What to compare: the published protocol to repeat, and `subtraction` None, "signed" or "clipped"
-    (post minus pre).
-    """
-
-    protocol: str = "files"
-    subtraction: str | None = None
-    repeats: int = 1000
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -135,24 +122,38 @@ class Evaluation:
 
     def add(self, pair: Pair) -> None:
         """Read one pair, add all its slices; raises InputError where its images do not match."""
-        number, self._seen = self._seen, self._seen + 1
-        loaded = load_pair(pair, self.settings.subtraction)
-        if not loaded.as_in_files:
-            scaled = as_published.PROTOCOLS[self.settings.protocol].scale_volumes
-            self._note("as_published", as_published.SCALED_TO_EIGHT_BIT if scaled else as_published.NOT_EIGHT_BIT)
-        self._measure(pair.patient, number, loaded)
-        self._pairs += 1
-        self._patients.add(pair.patient)
-        self._ranges = (min(self._ranges[0], loaded.data_range), max(self._ranges[1], loaded.data_range))
+        self.take(pair, measure(pair, self.settings, self.lpips, self.lpips_missing))
 
     def try_add(self, pair: Pair) -> bool:
         """Like `add`, but a pair that cannot be measured goes to `failures`; True where it was added."""
         try:
             self.add(pair)
         except InputError as error:
-            self.failures.append(Failure(self._seen - 1, _without_names(str(error), pair), str(error)))
+            self.leave_out(pair, str(error))
             return False
         return True
+
+    def take(self, pair: Pair, measured: MeasuredPair) -> None:
+        """Add what was measured of a pair, here or elsewhere."""
+        number, self._seen = self._seen, self._seen + 1
+        for name, sentence in measured.notes:
+            self._note(name, sentence)
+        for k, values in enumerate(measured.slices):
+            self._accumulate(pair.patient, values)
+            if self.rows is not None:
+                named = {f"{group}.{metric}": value for (group, metric), value in values.items()}
+                self.rows({"pair": number, "slice": k, **named})
+        if measured.volume is not None:
+            self._accumulate(pair.patient, measured.volume)
+        self._slices += len(measured.slices)
+        self._pairs += 1
+        self._patients.add(pair.patient)
+        self._ranges = (min(self._ranges[0], measured.data_range), max(self._ranges[1], measured.data_range))
+
+    def leave_out(self, pair: Pair, sentence: str) -> None:
+        """Count a pair that could not be measured, with the sentence why."""
+        self.failures.append(Failure(self._seen, _without_names(sentence, pair), sentence))
+        self._seen += 1
 
     def report(self) -> EvaluationReport:
         """What was found; raises InputError where no pair could be measured."""
@@ -175,19 +176,6 @@ class Evaluation:
             patients=len(self._patients),
             failed=tuple(self.failures),
         )
-
-    def _measure(self, patient: str, number: int, loaded: LoadedPair) -> None:
-        protocol = as_published.PROTOCOLS[self.settings.protocol]
-        metrics = SliceMetrics(protocol, self.settings.subtraction, self.lpips, self.lpips_missing, self._note)
-        for k in range(len(loaded.real)):
-            values = metrics.of_slice(loaded, k)
-            self._accumulate(patient, values)
-            self._slices += 1
-            if self.rows is not None:
-                named = {f"{group}.{metric}": value for (group, metric), value in values.items()}
-                self.rows({"pair": number, "slice": k, **named})
-        if loaded.is_volume:
-            self._accumulate(patient, metrics.of_volume(loaded))
 
     def _accumulate(self, patient: str, values: Values) -> None:
         for key, value in values.items():

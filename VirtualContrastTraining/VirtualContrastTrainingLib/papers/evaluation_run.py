@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from VirtualContrastLib.events import InputError
+from VirtualContrastLib.run.cluster import LostError, spread
+
 from ..console import progress
 from ..metrics.as_published import PROTOCOLS
 from ..metrics.distributions import Preparation, image_distances
 from ..metrics.evaluation import METRICS, Evaluation, EvaluationReport, Settings
+from ..metrics.lpips import Lpips
+from ..metrics.measured_pair import MeasuredPair, measure
+from ..metrics.pairs import Pair
 from ..metrics.radiomics_distance import lesion_distance
 from .inputs import Images, Networks
 from .phantom_cohort import data_given
@@ -30,6 +38,7 @@ class EvaluationRequest:
         radiomics: feature groups of the lesions' radiomics distance, () for none.
         output: folder for the files, None for none.
         data: where the images come from, None to say that they were given.
+        scheduler: of a Dask cluster whose workers measure the pairs, None to measure them here.
     """
 
     images: Images
@@ -38,6 +47,7 @@ class EvaluationRequest:
     radiomics: Sequence[str] = ()
     output: Path | None = None
     data: str | None = None
+    scheduler: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,10 @@ def evaluate(request: EvaluationRequest) -> Evaluated:
     networks = request.networks.features()
     with _rows(request.output) as rows:
         evaluation = Evaluation(request.settings, lpips, missing, rows)
-        usable = [pair for pair in progress(pairs, len(pairs), "evaluating") if evaluation.try_add(pair)]
+        if request.scheduler is None:
+            usable = [pair for pair in progress(pairs, len(pairs), "evaluating") if evaluation.try_add(pair)]
+        else:
+            usable = _add_from_workers(evaluation, pairs, request.scheduler, request.networks)
     report = evaluation.report()
     data = request.data or data_given(pair.real.parent for pair in pairs)
     values: dict[str, Any] = {"data": data, **report.as_json()}
@@ -71,6 +84,46 @@ def evaluate(request: EvaluationRequest) -> Evaluated:
     if request.output is not None:
         write_evaluation(report, values, request.output)
     return Evaluated(report, values)
+
+
+def _add_from_workers(evaluation: Evaluation, pairs: Sequence[Pair], scheduler: str, networks: Networks) -> list[Pair]:
+    """Add what the workers of a cluster measured, in the order of the pairs, so that sums are those of one machine."""
+    pairs = [_absolute(pair) for pair in pairs]
+    usable: list[Pair] = []
+    waiting: dict[int, MeasuredPair | InputError | LostError] = {}
+    call = functools.partial(_measure_on_worker, networks.alexnet, networks.device, evaluation.settings)
+    due = 0
+    for number, measured in progress(spread(scheduler, call, pairs), len(pairs), "evaluating"):
+        waiting[number] = measured
+        while due in waiting:
+            pair, found = pairs[due], waiting.pop(due)
+            if isinstance(found, MeasuredPair):
+                evaluation.take(pair, found)
+                usable.append(pair)
+            else:
+                evaluation.leave_out(pair, str(found))
+            due += 1
+    return usable
+
+
+def _absolute(pair: Pair) -> Pair:
+    """The pair as a worker finds it, which has another working folder."""
+    paths: dict[str, Any] = {name: path.absolute() for name, path in vars(pair).items() if isinstance(path, Path)}
+    return dataclasses.replace(pair, **paths)
+
+
+@functools.cache
+def _resident_lpips(alexnet: Path | None, device: str) -> tuple[Lpips | None, str]:
+    """The network that a worker keeps as long as it lives."""
+    return Networks(alexnet, device=device).lpips()
+
+
+def _measure_on_worker(alexnet: Path | None, device: str, settings: Settings, pair: Pair) -> MeasuredPair | InputError:
+    lpips, missing = _resident_lpips(alexnet, device)
+    try:
+        return measure(pair, settings, lpips, missing)
+    except InputError as error:
+        return error
 
 
 @contextmanager

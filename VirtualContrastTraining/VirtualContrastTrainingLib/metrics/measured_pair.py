@@ -1,0 +1,69 @@
+"""The metrics of one pair of images, as plain values that can be computed anywhere and added up elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import as_published
+from .loaded_pair import load_pair
+from .lpips import Lpips
+from .pairs import Pair
+from .slice_metrics import SliceMetrics, Values
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to compare: the published protocol to repeat, and `subtraction` None, "signed" or "clipped"
+    (post minus pre).
+    """
+
+    protocol: str = "files"
+    subtraction: str | None = None
+    repeats: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class MeasuredPair:
+    """What one pair measures.
+
+    Attributes:
+        slices: values of each slice.
+        volume: values of the volume as a whole, None for an image.
+        notes: metric and sentence, why some of it is missing.
+        data_range: that the metrics are relative to.
+    """
+
+    slices: tuple[Values, ...]
+    volume: Values | None
+    notes: tuple[tuple[str, str], ...]
+    data_range: float
+
+
+def measure(pair: Pair, settings: Settings, lpips: Lpips | None = None, lpips_missing: str = "") -> MeasuredPair:
+    """Read and measure one pair.
+
+    Args:
+        pair: its files.
+        settings: what to compare.
+        lpips: the network of LPIPS, None where it is missing.
+        lpips_missing: why.
+
+    Raises:
+        InputError: a file cannot be read, or the images do not match.
+    """
+    loaded = load_pair(pair, settings.subtraction)
+    protocol = as_published.PROTOCOLS[settings.protocol]
+    notes: list[tuple[str, str]] = []
+    if not loaded.as_in_files:
+        scaled = as_published.SCALED_TO_EIGHT_BIT if protocol.scale_volumes else as_published.NOT_EIGHT_BIT
+        notes.append(("as_published", scaled))
+
+    def note(name: str, sentence: str) -> None:
+        if (name, sentence) not in notes:
+            notes.append((name, sentence))
+
+    metrics = SliceMetrics(protocol, settings.subtraction, lpips, lpips_missing, note)
+    slices = tuple(metrics.of_slice(loaded, k) for k in range(len(loaded.real)))
+    volume = metrics.of_volume(loaded) if loaded.is_volume else None
+    return MeasuredPair(slices, volume, tuple(notes), loaded.data_range)
