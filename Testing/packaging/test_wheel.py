@@ -6,6 +6,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -22,11 +23,17 @@ def wheel(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def installed(wheel, tmp_path_factory):
-    """A function that runs a module of the installed wheel; third-party packages are those of the tests."""
+def site(wheel, tmp_path_factory):
+    """A folder with the installed wheel alone."""
     site = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(site), str(wheel)]
     subprocess.run(command, check=True, capture_output=True)
+    return site
+
+
+@pytest.fixture(scope="module")
+def installed(site):
+    """A function that runs a module of the installed wheel; third-party packages are those of the tests."""
     environment = {**os.environ, "PYTHONPATH": str(site)}
 
     def run(*arguments):
@@ -61,3 +68,26 @@ def test_installed_models_and_recipes_are_found(installed):
 def test_installed_models_verify(installed, wheel):
     done = installed("VirtualContrastLib", "models", "verify", "phantom-joint-p1-p3")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("program", "extras", "missing"),
+    [("VirtualContrastLib", "engine", "pydantic"), ("VirtualContrastTrainingLib", "engine,training", "torch")],
+)
+def test_without_the_packages_of_a_run_it_says_what_is_missing_and_how_to_get_it(
+    program, extras, missing, site, tmp_path
+):
+    """A Python with the wheel and what it always needs, and nothing of its extras."""
+    own = Path(numpy.__file__).parents[1]
+    for path in [*own.glob("numpy*"), *own.glob("scipy*"), *own.glob("[sS]imple[iI][tT][kK]*")]:
+        (tmp_path / path.name).symlink_to(path)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(tmp_path)])}
+    arguments = ["info"] if program == "VirtualContrastLib" else ["train", "--list"]
+    command = [sys.executable, "-S", "-m", program, *arguments]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=site, env=environment)
+    told = done.stdout + done.stderr
+    assert missing in told
+    assert f"-m pip install 'virtual-contrast[{extras}]'" in told
+    if arguments == ["info"]:
+        assert done.returncode == 0, done.stderr
+        assert "  numpy " in told and "  pydicom\n" in told

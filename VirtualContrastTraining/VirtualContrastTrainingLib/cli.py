@@ -18,7 +18,7 @@ from . import __version__
 
 # Not requirements.txt: Slicer puts the resources of all modules into one folder.
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements-training.txt"
-installation.needs(REQUIREMENTS)
+installation.needs("training", REQUIREMENTS)
 COMMANDS = (
     "phantom",
     "prepare",

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 from typing import Any
 
+from .. import installation
 from ..events import Events, ExitCode, InputError
 from .console import Reporter
 from .options import add_command
@@ -13,10 +14,26 @@ from .options import add_command
 
 def add(commands: Any) -> None:
     """Add `info`."""
-    add_command(commands, "info", _info, "devices after a real computation, packages, models, disk")
+    add_command(commands, "info", _info, "devices after a real computation, packages, models, disk; what is missing")
 
 
 def _info(arguments: argparse.Namespace, reporter: Reporter, events: Events) -> ExitCode:
+    missing = installation.missing()
+    return _tell_missing(missing, reporter) if missing else _tell_all(reporter)
+
+
+def _tell_missing(missing: list[str], reporter: Reporter) -> ExitCode:
+    """What there is to say where packages are missing that the rest would need."""
+    from ..run.provenance import versions
+
+    advice = installation.advice()
+    lines = ["Missing packages", *(f"  {name}" for name in missing), f"Install them with: {advice}"]
+    lines += ["Versions", *(f"  {name} {version}" for name, version in versions().items())]
+    reporter.done("\n".join(lines), missing=missing, install=advice, versions=versions())
+    return ExitCode.DONE
+
+
+def _tell_all(reporter: Reporter) -> ExitCode:
     from ..files import free_bytes
     from ..models.catalog import downloaded_models_dir, known_models
     from ..run.preflight import available_memory
@@ -34,6 +51,7 @@ def _info(arguments: argparse.Namespace, reporter: Reporter, events: Events) -> 
     ]
     reporter.done(
         "\n".join(lines),
+        missing=[],
         devices=devices,
         versions=versions(),
         models=[dataclasses.asdict(model) for model in models],
