@@ -31,7 +31,7 @@ class VirtualContrastTraining(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = _("Virtual Contrast Training")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Quantification")]
-        parent.dependencies = ["VirtualContrast"]
+        parent.dependencies = ["Plots", "Tables", "VirtualContrast"]
         parent.contributors = ["VirtualContrast contributors"]
         parent.helpText = _(
             "Trains the models that Virtual Contrast runs: choose a recipe, the folders with training and validation "

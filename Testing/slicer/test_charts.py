@@ -124,7 +124,7 @@ def test_the_table_lists_lesions_and_a_selection_jumps(loaded):
 
     widget, seen = qt.QTableWidget(), []
     table = lesion_table.LesionTable(widget, loaded, seen.append)
-    assert (widget.rowCount, widget.columnCount) == (2, 6)
+    assert (widget.rowCount, widget.columnCount) == (2, 9)
     assert widget.item(0, 0).text() == "Lesion 1"
     assert widget.item(0, 2).text() == "II (plateau)"
     widget.selectRow(1)

@@ -15,7 +15,7 @@ from result_samples import each
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.run import write_outputs
 from VirtualContrastLib.run.pipeline import RunSettings, run
-from VirtualContrastLib.slicer_app.scene import nodes, segments, tables
+from VirtualContrastLib.slicer_app.scene import nodes, remeasure, segments, tables
 from VirtualContrastLib.slicer_app.scene import result as scene
 from VirtualContrastLib.slicer_app.views import display
 
@@ -460,3 +460,19 @@ def test_editing_a_later_result_keeps_the_acquired_point(later):
     assert rows[2][2] == pytest.approx(voxels(result.phases[0].volume)[mask].mean(), rel=1e-4)
     real_table = nodes.node(result.tables["curves_real"])
     assert tables.column(real_table, "time_s")[:3] == [0, 80, 220]
+
+
+def test_what_a_calibrated_model_says_of_a_lesion_is_told_until_its_outline_changes(folder, pre, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "calibrated")
+    lines = ["lesion,synthetic,grade,false_positive_rate,probability,time_s,pe_low_percent,pe_high_percent,coverage"]
+    lines += ["1,true,likely enhancing,0.08,0.9,90,50,90,0.9", "1,true,likely enhancing,0.08,0.9,220,50,90,0.9"]
+    lines += ["2,true,uncertain: consider real contrast,,0.4,90,10,90,0.9"]
+    (copy / "confidence.csv").write_text("\n".join(lines) + "\n")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["outputs"]["confidence.csv"] = "0" * 64
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    loaded = scene.load_result(copy, pre)
+    told = "likely enhancing (8 % of lesions so graded on unseen patients did not)"
+    assert [row.confidence for row in loaded.lesions] == [told, "uncertain: consider real contrast"]
+    remeasure.measure_again(loaded)
+    assert [row.confidence for row in loaded.lesions] == ["", ""]

@@ -52,9 +52,14 @@ class LesionConfidence:
     @property
     def sentence(self) -> str:
         """The grade and what it was worth on patients that the model had not seen."""
-        if self.grade != LIKELY or self.false_positive_rate is None:
-            return self.grade
-        return f"{self.grade} ({100 * self.false_positive_rate:.0f} % of lesions so graded on unseen patients did not)"
+        return grade_sentence(self.grade, self.false_positive_rate)
+
+
+def grade_sentence(grade: str, false_positive_rate: float | None) -> str:
+    """A grade with its error rate on patients that the model had not seen, where it is known."""
+    if grade != LIKELY or false_positive_rate is None:
+        return grade
+    return f"{grade} ({100 * false_positive_rate:.0f} % of lesions so graded on unseen patients did not)"
 
 
 def lesion_confidence(

@@ -21,7 +21,7 @@ from .reader.widget import ReadingPanel
 from .run import dicom_source, install
 from .run.log_window import LogWindow
 from .run.model_choice import ModelChoice
-from .run.parameters import chosen_real_phases, output_folder, run_settings, why_not
+from .run.parameters import chosen_real_phases, makes_any_time, output_folder, run_settings, why_not
 from .run.synthesis_run import Callbacks
 from .run.transfer import is_phantom
 from .views.result_panel import ResultPanel
@@ -162,6 +162,7 @@ class Panel:
         if self.parameters is None:
             return
         self._models.show(self.parameters.model, phantom=is_phantom(self.parameters.inputVolume))
+        self.ui.timesLabel.visible = self.ui.timesEdit.visible = makes_any_time(self.parameters)
         volume = self.parameters.inputVolume
         self.ui.dicomLabel.visible = self.parameters.dicom and volume is not None
         self.ui.dicomLabel.text = dicom_source.explanation(volume) if volume is not None else ""

@@ -153,6 +153,8 @@ class EngineProcess:
         self.state_changed()
 
     def _on_output(self) -> None:
+        if self._process is None:
+            return  # a signal that was on its way when the process was let go
         for line in self._splitter.feed(bytes(self._process.readAllStandardOutput().data())):
             message = decode(line)
             if message is None:
@@ -161,6 +163,8 @@ class EngineProcess:
                 self._heard(message)
 
     def _on_errors(self) -> None:
+        if self._process is None:
+            return
         for line in self._errors.feed(bytes(self._process.readAllStandardError().data())):
             self._note(line)
 

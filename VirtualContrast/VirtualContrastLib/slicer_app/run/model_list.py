@@ -99,15 +99,15 @@ def default_id(*, phantom: bool = False) -> str:
 def with_real_times(settings: RunSettings, times_s: tuple[float, ...] | None, *, phantom: bool = False) -> RunSettings:
     """The settings with the seconds after injection of the real phases, unless times were chosen already.
 
-    A model of fixed times writes them beside its phases too; one of free times makes its phases for them, or for its
-    own, as the engine decides.
+    A model of fixed times writes them beside its phases too; one of free times makes its phases for the times that were
+    chosen, for those of the real phases, or for its own, as the engine decides.
     """
-    if times_s is None or settings.times_s is not None or settings.real_times_s is not None:
+    if times_s is None or settings.real_times_s is not None:
         return settings
     entry = find_model(settings.model, phantom=phantom)
     if entry is not None and entry.abilities.free_times:
         return replace(settings, real_times_s=times_s)
-    return replace(settings, times_s=times_s)
+    return settings if settings.times_s is not None else replace(settings, times_s=times_s)
 
 
 def _read_whole(folder: Path, name: str) -> ModelEntry | None:

@@ -8,7 +8,8 @@ from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSequenceNode
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import Default, WithinRange, parameterNodeWrapper
 
-from ...run.settings import MOST_PASSES, RunSettings
+from ...events import InputError
+from ...run.settings import MOST_PASSES, RunSettings, options
 from ..path_edit import UNSET
 from . import model_list
 from .transfer import RealPhases, is_phantom, problem_with, real_phases
@@ -48,8 +49,10 @@ class VirtualContrastParameters:
     """Parameters of the module.
 
     model: id of an installed model or path of a package folder, "" for the catalog's default. uncertaintyPasses:
-    perturbed syntheses behind the uncertainty maps, 0 for none. outputFolder: where result folders are made, "."
-    (unset) for Slicer's temporary folder. idleMinutes: how long the worker keeps the weights in memory.
+    perturbed syntheses behind the uncertainty maps, 0 for none. times: seconds after injection to make, "" for the
+    model's own; only models of free times are asked. force: synthesize also what the gate would refuse. outputFolder:
+    where result folders are made, "." (unset) for Slicer's temporary folder. idleMinutes: how long the worker keeps
+    the weights in memory.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -58,7 +61,9 @@ class VirtualContrastParameters:
     model: str = ""
     lesions: Lesions = Lesions.AUTO
     uncertaintyPasses: Annotated[int, WithinRange(0, MOST_PASSES), Default(0)]
+    times: str = ""
     device: Device = Device.AUTO
+    force: bool = False
     dicom: bool = False
     outputFolder: Path = UNSET
     idleMinutes: Annotated[int, WithinRange(1, 240), Default(10)]
@@ -78,9 +83,32 @@ def run_settings(parameters: VirtualContrastParameters) -> RunSettings:
         device=parameters.device.value,
         uncertainty=parameters.uncertaintyPasses,
         dicom=parameters.dicom,
+        force=parameters.force,
+        times_s=chosen_times(parameters),
     )
     phantom = is_phantom(parameters.inputVolume)
     return model_list.with_real_times(settings, chosen_real_phases(parameters).times_s, phantom=phantom)
+
+
+def makes_any_time(parameters: VirtualContrastParameters) -> bool:
+    """The chosen model makes its phases for any seconds after injection."""
+    model = model_list.find_model(parameters.model, phantom=is_phantom(parameters.inputVolume))
+    return model is not None and model.abilities.free_times
+
+
+def chosen_times(parameters: VirtualContrastParameters) -> tuple[float, ...] | None:
+    """Seconds after injection that the user asks for; None where none are given or the model has its own.
+
+    Raises:
+        InputError: the text holds something else than numbers.
+    """
+    if not parameters.times.strip() or not makes_any_time(parameters):
+        return None
+    try:
+        times: tuple[float, ...] = options()["times_s"].parse(parameters.times.replace(",", " "))
+    except ValueError as error:
+        raise InputError(_("The times must be numbers, as in: 90 220 350.")) from error
+    return times
 
 
 def output_folder(parameters: VirtualContrastParameters) -> Path | None:
@@ -108,6 +136,10 @@ def why_not(parameters: VirtualContrastParameters) -> str:
         return _("The model {name} is not installed; select another or import it.").format(name=name or _("(none)"))
     if problem := _why_not_model(parameters, model):
         return problem
+    try:
+        run_settings(parameters)
+    except InputError as error:
+        return str(error)
     folder = output_folder(parameters)
     if folder is not None and not folder.is_dir():
         return _("The output folder does not exist; choose another under Advanced.")

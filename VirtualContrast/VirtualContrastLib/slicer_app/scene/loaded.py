@@ -12,6 +12,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from ...lesions.confidence import grade_sentence
 from ...results.manifest import SYNTHESIS, input_phase_times
 from . import nodes
 from .tables import column
@@ -32,8 +33,10 @@ ALL_LESIONS = "all"
 class LesionRow:
     """One lesion as the panel lists it. `unit` of lengths is mm, or px for pictures; volumes are mm3 or pixels.
 
-    `centroid_ras` is in the scene's millimeters. `peak_pe_percent` and `curve_type` belong to the mean curve;
-    they are None and "" where there is no curve.
+    `centroid_ras` is in the scene's millimeters, `extents` are those to the left, posterior and superior.
+    `peak_pe_percent` and `curve_type` belong to the mean curve; they are None and "" where there is no curve;
+    `worst_type` is that of its most enhancing spot. `confidence` is the sentence of a calibrated model, "" where there
+    is none or the lesion's outline was changed.
     """
 
     label: int
@@ -46,6 +49,12 @@ class LesionRow:
     curve_type: str
     peak_pe_percent: float | None
     unit: str = "mm"
+    extents: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    early_pe_percent: float | None = None
+    ser: float | None = None
+    ftv: float | None = None
+    worst_type: str = ""
+    confidence: str = ""
 
 
 @dataclass(frozen=True)
@@ -234,6 +243,15 @@ def of_run(run_node: Any) -> LoadedResult:
     return found
 
 
+def lesion_confidences(loaded: LoadedResult) -> dict[int, str]:
+    """What a calibrated model says of each lesion, by label; {} where it says nothing, or of outlines since changed."""
+    table = nodes.node(loaded.tables.get("confidence", ""))
+    if table is None or table.GetNumberOfRows() == 0 or table.GetAttribute(nodes.OUTDATED):
+        return {}
+    told = zip(*(column(table, name) for name in ("lesion", "grade", "false_positive_rate")), strict=True)
+    return {int(label): grade_sentence(grade, rate if rate == rate else None) for label, grade, rate in told}
+
+
 def lesion_rows(loaded: LoadedResult) -> list[LesionRow]:
     """The lesions as the lesion table of the scene has them now."""
     table = nodes.node(loaded.tables.get("lesions", ""))
@@ -245,12 +263,15 @@ def lesion_rows(loaded: LoadedResult) -> list[LesionRow]:
     place = nodes.node(loaded.pre)
     names = (
         "lesion", f"centroid_left_{unit}", f"centroid_posterior_{unit}", f"centroid_superior_{unit}", volume_name,
-        f"longest_diameter_{unit}", "side", "curve_type", "curve_peak_pe_percent",
+        f"longest_diameter_{unit}", "side", "curve_type", "curve_peak_pe_percent", f"diameter_left_right_{unit}",
+        f"diameter_anterior_posterior_{unit}", f"diameter_superior_inferior_{unit}", "early_pe_percent", "ser",
+        volume_name.replace("volume", "ftv"), "hot_spot_curve_type",
     )  # fmt: skip
-    rows = []
-    for label, left, posterior, superior, volume, diameter, side, kind, peak in zip(
+    rows, confidences = [], lesion_confidences(loaded)
+    for label, left, posterior, superior, volume, diameter, side, kind, peak, *more in zip(
         *(column(table, name) for name in names), strict=True
     ):
+        wide, deep, high, early, ser, ftv, worst = more
         segment_id, name = segments.get(int(label), ("", f"Lesion {int(label)}"))
         point = (-float(left), -float(posterior), float(superior))
         rows.append(
@@ -263,11 +284,22 @@ def lesion_rows(loaded: LoadedResult) -> list[LesionRow]:
                 longest_diameter=float(diameter),
                 side=str(side),
                 curve_type=str(kind) if kind == kind else "",
-                peak_pe_percent=float(peak) if peak == peak else None,
+                peak_pe_percent=_known(peak),
                 unit=unit,
+                extents=(float(wide), float(deep), float(high)),
+                early_pe_percent=_known(early),
+                ser=_known(ser),
+                ftv=_known(ftv),
+                worst_type=str(worst) if worst == worst else "",
+                confidence=confidences.get(int(label), ""),
             )
         )
     return rows
+
+
+def _known(value: float) -> float | None:
+    """A cell of a table; None where it is empty."""
+    return float(value) if value == value else None
 
 
 def _segments(segmentation: Any) -> dict[int, tuple[str, str]]:

@@ -18,7 +18,7 @@ from . import loaded, nodes, segments, tables
 from .nodes import Steps
 from .sequence import add_sequence
 
-TABLES = ("lesions", "curves", "curves_real", "comparison", "agreement")
+TABLES = ("lesions", "curves", "curves_real", "comparison", "agreement", "confidence")
 
 
 @dataclass

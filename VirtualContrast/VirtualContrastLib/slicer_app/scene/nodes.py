@@ -23,7 +23,9 @@ RUN_ID = PREFIX + "RunId"
 ROLE = PREFIX + "Role"
 KEY = PREFIX + "Key"
 CAPTION = PREFIX + "Caption"
-"""Node attributes. Role and key say what a node is in its result; the caption is shown in the views."""
+OUTDATED = PREFIX + "Outdated"
+"""Node attributes. Role and key say what a node is in its result; the caption is shown in the views; an outdated
+table tells of outlines that were changed since."""
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SCALAR_VOLUME = "vtkMRMLScalarVolumeNode"

@@ -20,15 +20,13 @@ from . import loaded as result_nodes
 from . import nodes, segments, tables
 from .loaded import LoadedResult
 
-_OUTDATED = nodes.PREFIX + "Outdated"
-
 
 def measure_again(loaded: LoadedResult) -> None:
     """Measure all segments of a result again; tables, charts and `loaded` follow, emptied segments leave them.
 
     A segment that a user added becomes a lesion with the next free number. Nothing happens where the segmentation, a
     phase or the pre-contrast volume was deleted, or an acquired phase that the model read is not in the scene. Tables
-    that compare with real phases keep the run's numbers and are renamed to say so.
+    that compare with real phases, and that of the model's confidence, keep the run's numbers and are renamed.
     """
     segmentation, pre = nodes.node(loaded.segmentation), nodes.node(loaded.pre)
     volumes = [nodes.node(phase.volume) for phase in (*loaded.input_phases, *loaded.phases)]
@@ -127,8 +125,8 @@ def _write_tables(
             table = nodes.node(loaded.tables.get(name, ""))
             if table is not None:
                 tables.fill_from_csv(table, file)
-    for name in ("comparison", "agreement"):
+    for name in ("comparison", "agreement", "confidence"):
         table = nodes.node(loaded.tables.get(name, ""))
-        if table is not None and not table.GetAttribute(_OUTDATED):
-            table.SetAttribute(_OUTDATED, "1")
+        if table is not None and not table.GetAttribute(nodes.OUTDATED):
+            table.SetAttribute(nodes.OUTDATED, "1")
             table.SetName(_("{name} (before editing)").format(name=table.GetName()))

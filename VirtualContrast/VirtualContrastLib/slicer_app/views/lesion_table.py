@@ -16,16 +16,22 @@ __all__ = ["LesionTable", "recompute"]
 
 
 def headers(unit: str) -> list[str]:
-    """Column headers where lengths are in `unit`; PE is the peak of the mean curve, size the longest diameter."""
+    """Column headers where lengths are in `unit`.
+
+    PE is the peak of the mean curve, size the longest diameter, worst the curve of the most enhancing spot.
+    """
     volume = _("Volume (cm³)") if unit == "mm" else _("Area (px)")
-    return [_("Lesion"), _("Side"), _("Curve"), _("PE (%)"), _("Size ({unit})").format(unit=unit), volume]
+    size = _("Size ({unit})").format(unit=unit)
+    return [_("Lesion"), _("Side"), _("Curve"), _("Worst"), _("PE (%)"), _("SER"), size, volume, _("Confidence")]
 
 
 def cells(row: LesionRow) -> list[str]:
     """The texts of one lesion."""
     volume = f"{row.volume / 1000.0:.2f}" if row.unit == "mm" else f"{row.volume:.0f}"
     peak = "" if row.peak_pe_percent is None else f"{row.peak_pe_percent:.0f}"
-    return [row.name, row.side, row.curve_type.removeprefix("type "), peak, f"{row.longest_diameter:.1f}", volume]
+    curve, worst = (kind.removeprefix("type ") for kind in (row.curve_type, row.worst_type))
+    ser = "" if row.ser is None else f"{row.ser:.2f}"
+    return [row.name, row.side, curve, worst, peak, ser, f"{row.longest_diameter:.1f}", volume, row.confidence]
 
 
 class LesionTable:
