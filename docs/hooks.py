@@ -7,7 +7,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {"architecture.md": "ARCHITECTURE.md", "contributing.md": "CONTRIBUTING.md", "changes.md": "CHANGELOG.md"}
-PAGES["security.md"] = "SECURITY.md"
+PAGES |= {"security.md": "SECURITY.md", "third-party.md": "THIRD_PARTY.md"}
 LINKS = {"CONTRIBUTING.md": "contributing.md", "ARCHITECTURE.md": "architecture.md", "SECURITY.md": "security.md"}
 LINKS["CHANGELOG.md"] = "changes.md"
 
