@@ -12,7 +12,7 @@ PAGES = sorted(
         REPOSITORY / "VirtualContrastTraining" / "README.md",
     ]
 )
-_BLOCK = re.compile(r"^```([a-z]*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(r"^ *```([a-z]*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 _PROGRAMS = {
     "virtual-contrast": "virtual-contrast",
     "VirtualContrastLib": "virtual-contrast",
