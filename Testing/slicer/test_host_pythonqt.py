@@ -70,10 +70,11 @@ def test_a_connection_keeps_neither_sender_alive_nor_its_slot_from_being_called(
 
 def test_threads_stand_still_while_the_event_loop_idles(host):
     """As in Slicer, whose loop keeps Python's lock."""
-    longest_s, end = [0.0], threading.Event()
+    longest_s, begun, end = [0.0], threading.Event(), threading.Event()
 
     def watch():
         last = time.monotonic()
+        begun.set()
         while not end.is_set():
             longest_s[0] = max(longest_s[0], time.monotonic() - last)
             last = time.monotonic()
@@ -81,6 +82,7 @@ def test_threads_stand_still_while_the_event_loop_idles(host):
 
     thread = threading.Thread(target=watch)
     thread.start()
+    begun.wait()
     try:
         host.process_events(0.4)
     finally:
