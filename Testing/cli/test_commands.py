@@ -56,6 +56,23 @@ def test_a_batch_of_nothing_ends_with_2(tmp_path, capfd):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("row", "out", "words"),
+    [
+        ("a,~nobody-of-this-name/x.nrrd", "out", "no such user"),
+        ("summary.csv,{place}/pre.nrrd", "out", "summary.csv"),
+        ("a,{place}/pre.nrrd", "o" * 300, "too long"),
+    ],
+)
+def test_a_batch_that_cannot_be_meant_ends_with_2_before_anything_is_made(place, tmp_path, capfd, row, out, words):
+    (tmp_path / "cases.csv").write_text("case,input\n" + row.format(place=place) + "\n")
+    model = ["--model", str(place / "model"), "--segmentation", "threshold"]
+    assert main(["batch", str(tmp_path / "cases.csv"), "-o", str(tmp_path / out), *model]) == 2
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("Error")]
+    assert words in line
+    assert [path.name for path in tmp_path.iterdir()] == ["cases.csv"]
+
+
 def test_compare_of_two_volumes_gives_their_metrics(place, tmp_path, capsys):
     synthetic = sitk.ReadImage(str(place / "phase_1.nrrd")) + 5.0
     sitk.WriteImage(synthetic, str(tmp_path / "synthetic.nrrd"))

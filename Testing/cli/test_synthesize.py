@@ -104,6 +104,10 @@ def test_resume_and_overwrite_on_an_existing_result(arguments, tmp_path, capfd, 
         (["--segmentation", "{place}/model"], "segmentation"),
         (["--device", "tpu"], "tpu"),
         (["--nonsense"], "--nonsense"),
+        (["--seed", "-1", "--uncertainty", "2"], "seed"),
+        (["-o", "{place}/" + "x" * 300], "too long"),
+        (["-o", "{place}/" + "x" * 240], "too long"),
+        (["--lesions", "x" * 300], "too long"),
     ],
 )
 def test_bad_arguments_and_input_end_with_2_and_one_sentence(arguments, place, tmp_path, capfd, change, words):
@@ -113,6 +117,13 @@ def test_bad_arguments_and_input_end_with_2_and_one_sentence(arguments, place, t
     lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("Error")]
     assert len(lines) == 1
     assert words in lines[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", "x" * 300])
+def test_an_input_of_no_or_too_long_a_name_is_refused(arguments, tmp_path, capfd, name):
+    assert main([arguments[0], name, *arguments[2:]]) == 2
+    assert len([line for line in capfd.readouterr().err.splitlines() if line.startswith("Error")]) == 1
     assert list(tmp_path.iterdir()) == []
 
 

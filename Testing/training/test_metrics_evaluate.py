@@ -360,3 +360,22 @@ def test_every_number_has_a_definition_with_its_range(tmp_path, capsys):
         for metric in found[column]:
             said = found["definitions"][prefix + metric]
             assert any(word in said for word in ("0 and up", "higher is", " to ", "dB")), said
+
+
+@pytest.mark.parametrize("radiomics", [(), ("--radiomics",)])
+def test_an_evaluation_that_fails_leaves_nothing(tmp_path, radiomics):
+    """No pair that fits, and (without masks) no lesions for the last measure: the pairs' rows are there by then."""
+    shape = (24, 24) if radiomics else (20, 24)
+    paths = [
+        save_png(tmp_path / "a.png", random_pixels(1, (24, 24))),
+        save_png(tmp_path / "b.png", random_pixels(2, shape)),
+    ]
+    out = tmp_path / "made" / "out"
+    with pytest.raises(InputError):
+        call("evaluate", "--real", paths[0], "--synthetic", paths[1], "-o", out, *radiomics)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
+    out.mkdir(parents=True)
+    (out / "slices.csv").write_text("of before")
+    with pytest.raises(InputError):
+        call("evaluate", "--real", paths[0], "--synthetic", paths[1], "-o", out, *radiomics)
+    assert [(path.name, path.read_text()) for path in out.iterdir()] == [("slices.csv", "of before")]

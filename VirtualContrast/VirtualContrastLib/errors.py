@@ -6,6 +6,7 @@ Only the outermost frames of a program (a command, a case of a batch, a run of t
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 import warnings
@@ -33,6 +34,8 @@ def explain(error: BaseException, *, advice: str = SEE_DEBUG) -> tuple[str, Exit
         return f"{text}; install what is missing with: {installation.advice()}", ExitCode.FAILED
     if isinstance(error, MemoryError):
         return "The memory of this machine ran out; close other programs or crop the volume.", ExitCode.FAILED
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"The path {_shortened(error.filename)} is too long for this disk; shorten its names.", ExitCode.UNUSABLE
     return f"Unexpected {type(error).__name__} ({_one_line(error)}); {advice}.", ExitCode.FAILED
 
 
@@ -59,6 +62,11 @@ def without_values(text: str) -> str:
     """
     text = re.sub(r"(['\"`]).*?\1", "'...'", text)
     return re.sub(r"\S*\^\S*|\d[\d./:,-]{5,}", "...", text)
+
+
+def _shortened(path: object) -> str:
+    text = str(path)
+    return text if len(text) <= 80 else f"{text[:50]}...{text[-20:]}"
 
 
 def _one_line(error: BaseException) -> str:

@@ -6,18 +6,20 @@ import csv
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.files import atomic_file
 from VirtualContrastLib.run.cluster import LostError, spread
 
 from ..console import progress
 from ..metrics.as_published import PROTOCOLS
 from ..metrics.distributions import Preparation, image_distances
 from ..metrics.evaluation import METRICS, Evaluation, EvaluationReport, Settings
+from ..metrics.feature_networks import FeatureNetwork
 from ..metrics.lpips import Lpips
 from ..metrics.measured_pair import MeasuredPair, measure
 from ..metrics.pairs import Pair
@@ -69,9 +71,20 @@ def evaluate(request: EvaluationRequest) -> Evaluated:
             usable = [pair for pair in progress(pairs, len(pairs), "evaluating") if evaluation.try_add(pair)]
         else:
             usable = _add_from_workers(evaluation, pairs, request.scheduler, request.networks)
-    report = evaluation.report()
+        report = evaluation.report()
+        distances = _distances(request, usable, networks)
     data = request.data or data_given(pair.real.parent for pair in pairs)
-    values: dict[str, Any] = {"data": data, **report.as_json()}
+    values: dict[str, Any] = {"data": data, **report.as_json(), **distances}
+    if request.output is not None:
+        write_evaluation(report, values, request.output)
+    return Evaluated(report, values)
+
+
+def _distances(
+    request: EvaluationRequest, usable: Sequence[Pair], networks: Mapping[str, FeatureNetwork]
+) -> dict[str, Any]:
+    """Distances between the sets of images, where asked for."""
+    values: dict[str, Any] = {}
     if networks:
         # Resized and normalized as published where a paper's protocol is repeated.
         protocol, seed = PROTOCOLS[request.settings.protocol], request.settings.seed
@@ -81,9 +94,7 @@ def evaluate(request: EvaluationRequest) -> Evaluated:
         }
     if request.radiomics:
         values["radiomics"] = lesion_distance(usable, request.radiomics)
-    if request.output is not None:
-        write_evaluation(report, values, request.output)
-    return Evaluated(report, values)
+    return values
 
 
 def _add_from_workers(evaluation: Evaluation, pairs: Sequence[Pair], scheduler: str, networks: Networks) -> list[Pair]:
@@ -128,14 +139,24 @@ def _measure_on_worker(alexnet: Path | None, device: str, settings: Settings, pa
 
 @contextmanager
 def _rows(folder: Path | None) -> Iterator[Callable[[Mapping[str, Any]], None] | None]:
-    """A writer of slices.csv; it names no file, as file names may carry patient ids."""
+    """A writer of slices.csv; it names no file, as file names may carry patient ids.
+
+    Where the block raises, neither the file nor a folder that was made for it stays.
+    """
     if folder is None:
         yield None
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
     groups = ("true", "as_published", "true_in_lesion", "true_in_breast")
     columns = ["pair", "slice", *(f"{group}.{metric}" for group in groups for metric in METRICS)]
-    with (folder / "slices.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        yield writer.writerow
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_file(folder / "slices.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            yield writer.writerow
+    except BaseException:
+        with suppress(OSError):
+            for place in made:
+                place.rmdir()
+        raise
