@@ -52,7 +52,13 @@ class Listener(Protocol):
     """Receives what a run reports; a progress bar, a JSON-lines writer, a GUI or a list in a test."""
 
     def progress(self, stage: Stage, done: int, total: int) -> None:
-        """`done` of `total` steps of `stage` are finished."""
+        """Hear of progress.
+
+        Args:
+            stage: The stage of the run.
+            done: Its finished steps.
+            total: All its steps.
+        """
 
     def warning(self, message: str) -> None:
         """One sentence that the user should read although the run goes on."""
@@ -70,7 +76,16 @@ class Events:
     _cancel: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def progress(self, stage: Stage, done: int, total: int) -> None:
-        """Report progress; raises CancelledError when `cancel` was called, so that every loop can be left."""
+        """Report progress to all listeners; every loop that reports can be left here.
+
+        Args:
+            stage: The stage of the run.
+            done: Its finished steps.
+            total: All its steps.
+
+        Raises:
+            CancelledError: `cancel` was called.
+        """
         self.check_cancelled()
         for listener in self.listeners:
             listener.progress(stage, done, total)

@@ -54,6 +54,9 @@ def atomic_file(path: Path, *, suffix: str = "", flush: bool = True) -> Iterator
         path: its folder must exist.
         suffix: end of the name to write to, for writers that tell the format by it.
         flush: False for what is written many times a minute; the promise then holds only while the system runs.
+
+    Yields:
+        The path to write to.
     """
     _sweep(path)
     partial = _beside(path)

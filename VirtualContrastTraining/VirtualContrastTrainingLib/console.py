@@ -12,7 +12,16 @@ _QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
 
 
 def progress(items: Iterable[T], total: int, title: str) -> Iterator[T]:
-    """Yield `items`, with a progress bar on a terminal, and nothing elsewhere or within `quietly`."""
+    """Show a progress bar on a terminal, and nothing elsewhere or within `quietly`.
+
+    Args:
+        items: What to go through.
+        total: The number of items.
+        title: Stands before the bar.
+
+    Yields:
+        The items.
+    """
     from rich.console import Console
     from rich.progress import track
 

@@ -82,10 +82,18 @@ class Agreement:
 
 
 def agreement(synthetic: list[LesionCurve], real: list[LesionCurve], *, seed: int = 0) -> Agreement:
-    """Compare curves of the same lesions, matched by label; `seed` makes the bootstrap repeatable.
+    """Compare curves of the same lesions phase by phase, whatever their times.
 
-    Curves are compared phase by phase, whatever their times; `largest_time_difference_s` tells how far these
-    are apart. Raises ValueError where the labels or the numbers of phases differ.
+    Args:
+        synthetic: Curves of the synthetic phases, one per lesion.
+        real: Curves of the acquired phases of the same lesions, in the same order; they are matched by label.
+        seed: Of the bootstrap, so that its intervals are repeatable.
+
+    Returns:
+        The agreement; `largest_time_difference_s` says how far the times of the compared phases are apart.
+
+    Raises:
+        ValueError: The labels or the numbers of phases differ, or there is no lesion.
     """
     by_label = {curve.label: curve for curve in real}
     if [curve.label for curve in synthetic] != list(by_label) or not synthetic:

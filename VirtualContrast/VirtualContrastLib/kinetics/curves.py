@@ -73,11 +73,20 @@ def lesion_curves(
     uncertainty: Sequence[sitk.Image] | None = None,
     rules: CurveRules | None = None,
 ) -> list[LesionCurve]:
-    """One curve per positive label, in order of the labels.
+    """Signal and enhancement curves of every lesion, with their parameters.
 
-    `phases` holds the pre-contrast phase and the post-contrast phases in order, all with known times;
-    `uncertainty` one map of standard deviations per post-contrast phase. Raises InputError where times are
-    unknown or do not rise, or where geometries differ.
+    Args:
+        phases: The pre-contrast phase and the post-contrast phases, all with known times.
+        labels: Lesion labels on the grid of the phases; 0 is background.
+        uncertainty: One map of standard deviations per post-contrast phase, in the phases' units, or none.
+        rules: Times and tolerances by which curves are classified; None for the defaults.
+
+    Returns:
+        One curve per positive label, in ascending order of the labels.
+
+    Raises:
+        InputError: Times are unknown or do not rise, or geometries differ.
+        ValueError: There are not as many uncertainty maps as post-contrast phases.
     """
     phases = sorted(phases, key=lambda phase: phase.index)
     times = check_times([phase.time_s for phase in phases])

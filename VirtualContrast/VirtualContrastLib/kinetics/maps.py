@@ -14,12 +14,20 @@ from .parameters import CurveRules, check_times, curve_parameters, percent_enhan
 
 
 def kinetic_maps(phases: Sequence[Phase], mask: sitk.Image, rules: CurveRules | None = None) -> dict[str, sitk.Image]:
-    """Maps on the grid of `mask`, worked out where `mask` is not zero.
+    """Voxel-wise kinetic parameters inside a mask.
 
-    Keys: `pe_phase_N` (percent enhancement), `ser`, `wash_in` and `wash_out` (% per minute), `time_to_peak`
-    (s) as float32, and `curve_type` (the numbers of CurveType) as uint8. Voxels outside the mask, and those
-    where a value is not defined, hold 0. Raises InputError where times are unknown or do not rise, or where
-    geometries differ.
+    Args:
+        phases: The pre-contrast phase and the post-contrast phases, all with known times.
+        mask: Voxels that are not 0 are computed; its grid is the one of the maps.
+        rules: Times and tolerances by which curves are classified; None for the defaults.
+
+    Returns:
+        Maps by name: `pe_phase_N` (percent enhancement), `ser`, `wash_in` and `wash_out` (% per minute), `time_to_peak`
+        (s) as float32, and `curve_type` (the numbers of CurveType) as uint8. Voxels outside the mask, and those where a
+        value is not defined, hold 0.
+
+    Raises:
+        InputError: Times are unknown or do not rise, or geometries differ.
     """
     phases = sorted(phases, key=lambda phase: phase.index)
     times = check_times([phase.time_s for phase in phases])

@@ -128,10 +128,16 @@ def early_and_late(times_s: ArrayLike, rules: CurveRules | None = None) -> tuple
 
 
 def signal_enhancement_ratio(signals: ArrayLike, times_s: ArrayLike, rules: CurveRules | None = None) -> Array:
-    """SER = (S_early - S0) / (S_late - S0), without unit, shaped as the leading axes.
+    """SER = (S_early - S0) / (S_late - S0).
 
-    NaN where the late enhancement is within 1 % of the baseline, where the baseline is not positive, or where
-    there is no phase after the early one.
+    Args:
+        signals: Signals shaped (..., T), the pre-contrast phase first.
+        times_s: The T times after injection, in seconds; that of the pre-contrast phase is 0.
+        rules: Which phases are the early and the late one; None for the defaults.
+
+    Returns:
+        SER, without unit, shaped as the leading axes. NaN where the late enhancement is within 1 % of the baseline,
+        where the baseline is not positive, or where there is no phase after the early one.
     """
     values = np.asarray(signals, dtype=np.float64)
     early, late = early_and_late(times_s, rules)
@@ -144,9 +150,15 @@ def signal_enhancement_ratio(signals: ArrayLike, times_s: ArrayLike, rules: Curv
 
 
 def enhancement_area(pe_percent: ArrayLike, times_s: ArrayLike, until_s: float | None = None) -> Array:
-    """Area under PE from injection to `until_s` (default the last phase) by the trapezoid rule, in % * min.
+    """Area under the percent enhancement (PE) from injection, by the trapezoid rule.
 
-    PE is interpolated linearly at `until_s`; NaN where the series ends before it.
+    Args:
+        pe_percent: PE shaped (..., T), in percent.
+        times_s: The T times after injection, in seconds.
+        until_s: End of the area in seconds, where PE is interpolated linearly; None for the last phase.
+
+    Returns:
+        The area in % * min, shaped as the leading axes; NaN where the series ends before `until_s`.
     """
     times = np.asarray(times_s, dtype=np.float64)
     pe = np.asarray(pe_percent, dtype=np.float64)
@@ -160,7 +172,16 @@ def enhancement_area(pe_percent: ArrayLike, times_s: ArrayLike, until_s: float |
 
 
 def early_maximum(signals: ArrayLike, times_s: ArrayLike, rules: CurveRules | None = None) -> NDArray[np.intp]:
-    """Index of the highest signal among the phases within `early_limit_s`; 1 where no phase is that early."""
+    """Index of the highest signal among the early post-contrast phases.
+
+    Args:
+        signals: Signals shaped (..., T), the pre-contrast phase first.
+        times_s: The T times after injection, in seconds.
+        rules: Phases up to its `early_limit_s` are early; None for the defaults.
+
+    Returns:
+        The index on the last axis, shaped as the leading axes; 1 where no phase is early.
+    """
     rules = rules or CurveRules()
     values = np.asarray(signals, dtype=np.float64)
     count = max(1, int((np.asarray(times_s)[1:] <= rules.early_limit_s).sum()))
@@ -168,18 +189,35 @@ def early_maximum(signals: ArrayLike, times_s: ArrayLike, rules: CurveRules | No
 
 
 def late_change(signals: ArrayLike, times_s: ArrayLike, rules: CurveRules | None = None) -> Array:
-    """100 (S_last - S_early maximum) / S_early maximum, in percent; NaN where that maximum is not > 0."""
+    """Change from the early maximum to the last phase, 100 (S_last - S_early maximum) / S_early maximum.
+
+    Args:
+        signals: Signals shaped (..., T), the pre-contrast phase first.
+        times_s: The T times after injection, in seconds.
+        rules: Up to when a phase is early; None for the defaults.
+
+    Returns:
+        The change in percent, shaped as the leading axes; NaN where the early maximum is not positive.
+    """
     values = np.asarray(signals, dtype=np.float64)
     early = _at(values, early_maximum(values, times_s, rules))
     return 100.0 * (values[..., -1] - early) / np.where(early > 0, early, np.nan)
 
 
 def curve_type(signals: ArrayLike, times_s: ArrayLike, rules: CurveRules | None = None) -> NDArray[np.uint8]:
-    """CurveType per curve, uint8, shaped as the leading axes.
+    """Curve type by the change from the early maximum to the last phase.
 
-    The late signal above the early maximum by more than `plateau_percent` is persistent (type I), below it by
-    more than that washout (III), in between plateau (II). UNASSESSED where the last phase is not later than
-    `early_limit_s`, is the only post-contrast phase, or a value is not finite.
+    A late signal above the early maximum by more than `plateau_percent` is persistent (type I), below it by more than
+    that washout (III), in between plateau (II).
+
+    Args:
+        signals: Signals shaped (..., T), the pre-contrast phase first.
+        times_s: The T times after injection, in seconds.
+        rules: The limits; None for the defaults.
+
+    Returns:
+        CurveType per curve, uint8, shaped as the leading axes. UNASSESSED where the last phase is not later than
+        `early_limit_s` or is the only post-contrast phase, or where a value is not finite.
     """
     rules = rules or CurveRules()
     values = np.asarray(signals, dtype=np.float64)
@@ -198,7 +236,20 @@ def curve_type(signals: ArrayLike, times_s: ArrayLike, rules: CurveRules | None 
 def curve_parameters(
     signals: ArrayLike, times_s: Sequence[float | None] | Array, rules: CurveRules | None = None
 ) -> CurveParameters:
-    """All parameters of curves shaped (..., T); raises InputError where the times cannot be used."""
+    """All parameters of curves.
+
+    Args:
+        signals: Signals shaped (..., T), the pre-contrast phase first.
+        times_s: The T times after injection, in seconds.
+        rules: Times and tolerances by which curves are classified; None for the defaults.
+
+    Returns:
+        The parameters, each shaped as the leading axes of `signals`.
+
+    Raises:
+        InputError: A time is unknown, or the times do not rise.
+        ValueError: There are not as many times as signals.
+    """
     rules = rules or CurveRules()
     times = check_times(list(times_s))
     values = np.asarray(signals, dtype=np.float64)

@@ -72,6 +72,9 @@ def lesion_confidence(
         pre: the pre-contrast volume, in the units of the bands.
         times_s: seconds after injection of the synthetic phases.
         evidence: of the model that made them.
+
+    Returns:
+        One grade with its bands and probability per lesion.
     """
     instances, before = sitk.GetArrayViewFromImage(labels), to_array(pre)
     bands = [(to_array(low), to_array(high)) for low, high in evidence.bands]

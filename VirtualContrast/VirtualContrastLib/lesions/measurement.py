@@ -65,10 +65,19 @@ class LesionMeasures:
 def measure_lesions(
     labels: sitk.Image, phases: Sequence[Phase] = (), *, has_geometry: bool = True
 ) -> list[LesionMeasures]:
-    """Measures of every positive label, in order of the labels.
+    """Size of every lesion and, with phases, its enhancement.
 
-    `phases` holds the pre-contrast phase and post-contrast phases with known times; without them only size is
-    measured. Raises InputError where times are unknown or do not rise, or where geometries differ.
+    Args:
+        labels: Lesion labels; 0 is background.
+        phases: The pre-contrast phase and post-contrast phases with known times, on the grid of the labels; without
+            them only size is measured.
+        has_geometry: Whether the voxel spacing is in millimeters; where not, sizes are in pixels.
+
+    Returns:
+        Measures of every positive label, in ascending order of the labels.
+
+    Raises:
+        InputError: Times are unknown or do not rise, or geometries differ.
     """
     array = sitk.GetArrayFromImage(labels)
     phases = sorted(phases, key=lambda phase: phase.index)

@@ -70,13 +70,20 @@ class LesionNet:
         events: Events | None = None,
         region: NDArray[np.bool_] | None = None,
     ) -> sitk.Image:
-        """Instance labels 1..n, largest first, on the grid of the pre-contrast volume; 0 elsewhere.
+        """Segment lesions: voxels where the probability of not being background reaches the threshold.
 
-        `phases` maps the phase index to its volume. A voxel is lesion where the probability of not being
-        background reaches the threshold. Only `region` [k, j, i] is looked at; lesions end at its border. Raises
-        InputError where a phase is missing, geometries differ or a 3-D network gets a single slice,
-        VirtualContrastError where the network gives values that are not numbers, CancelledError when the user asked to
-        stop.
+        Args:
+            phases: Volumes by phase index; 0 is the pre-contrast volume, whose grid is the one of the result.
+            events: Where progress goes, and what says that the user wants to stop.
+            region: Voxels [k, j, i] to look at, None for all; lesions end at its border.
+
+        Returns:
+            Instance labels 1..n, largest first, on the grid of the pre-contrast volume; 0 elsewhere.
+
+        Raises:
+            InputError: A phase is missing, geometries differ or a 3-D network gets a single slice.
+            VirtualContrastError: The network gives values that are not numbers.
+            CancelledError: The user asked to stop.
         """
         events = events or Events()
         reference = phases[0]

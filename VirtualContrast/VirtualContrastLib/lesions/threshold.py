@@ -53,12 +53,23 @@ class ThresholdSettings:
 def segment_by_threshold(
     pre: sitk.Image, post: sitk.Image, settings: ThresholdSettings | None = None, events: Events | None = None
 ) -> sitk.Image:
-    """Instance labels 1..n of enhancing lesions in the breasts, largest first; 0 elsewhere.
+    """Segment lesions in the breasts by their percent enhancement.
 
-    `post` is an early post-contrast phase. The labels lie on the grid of `pre` and are uint8, or uint16 where
-    there are more than 255. No lesion is a valid answer: all labels are then 0. Raises InputError where the
-    geometries differ. Limits: necrotic centers are left out, a vessel touching a lesion becomes part of it,
-    and long thin non-mass enhancement is taken for a vessel.
+    Limits: necrotic centers are left out, a vessel touching a lesion becomes part of it, and long thin non-mass
+    enhancement is taken for a vessel.
+
+    Args:
+        pre: Pre-contrast volume.
+        post: An early post-contrast phase on the same grid.
+        settings: The thresholds; None for the defaults.
+        events: Where progress goes, and what says that the user wants to stop.
+
+    Returns:
+        Instance labels 1..n, largest first, on the grid of `pre`, uint8, or uint16 where there are more than 255; 0
+        elsewhere. No lesion is a valid answer: all labels are then 0.
+
+    Raises:
+        InputError: The geometries differ.
     """
     settings = settings or ThresholdSettings()
     difference = same_geometry(post, pre)
@@ -77,14 +88,32 @@ def segment_by_threshold(
 def enhancing_mask(
     baseline: NDArray[np.float32], signal: NDArray[np.float32], region: Mask, settings: ThresholdSettings
 ) -> Mask:
-    """Voxels [k, j, i] above the background threshold of `region` whose PE reaches `pe_percent`."""
+    """Voxels above the background threshold whose percent enhancement reaches `pe_percent`.
+
+    Args:
+        baseline: Pre-contrast signal [k, j, i].
+        signal: Post-contrast signal [k, j, i], in the same units.
+        region: Voxels [k, j, i] from which the background threshold is taken.
+        settings: The thresholds.
+
+    Returns:
+        The mask [k, j, i].
+    """
     return tissue_mask(baseline, region, settings) & (signal >= (1 + settings.pe_percent / 100) * baseline)
 
 
 def tissue_mask(baseline: NDArray[np.float32], region: Mask, settings: ThresholdSettings | None = None) -> Mask:
-    """Voxels [k, j, i], also outside `region`, whose signal before contrast is above the background threshold.
+    """Voxels whose signal before contrast is above the background threshold, also outside `region`.
 
     Below it, in suppressed fat and air, noise alone makes any percentage.
+
+    Args:
+        baseline: Pre-contrast signal [k, j, i].
+        region: Voxels [k, j, i] from which the threshold is taken.
+        settings: The percentile and its fraction; None for the defaults.
+
+    Returns:
+        The mask [k, j, i], empty where the region is empty.
     """
     settings = settings or ThresholdSettings()
     if not region.any():
@@ -96,9 +125,16 @@ def tissue_mask(baseline: NDArray[np.float32], region: Mask, settings: Threshold
 def instance_labels(
     mask: Mask, reference: sitk.Image, *, minimum_volume_mm3: float, connectivity: int = 26
 ) -> sitk.Image:
-    """Connected parts of `mask` [k, j, i] as labels 1..n, largest first, on the grid of `reference`.
+    """Connected parts of a mask as labels 1..n, largest first.
 
-    Parts below the minimum volume are dropped. The labels are uint8, or uint16 where there are more than 255.
+    Args:
+        mask: Voxels [k, j, i].
+        reference: Image whose grid the labels get.
+        minimum_volume_mm3: Smaller parts are dropped.
+        connectivity: 26 or 6 neighbors.
+
+    Returns:
+        The labels, uint8, or uint16 where there are more than 255.
     """
     parts, _ = ndimage.label(mask, _structure(connectivity))
     counts = np.bincount(parts.ravel())
@@ -113,11 +149,19 @@ def instance_labels(
 def without_vessels(
     mask: Mask, spacing_kji: tuple[float, ...], maximum_elongation: float, connectivity: int = 26
 ) -> Mask:
-    """`mask` [k, j, i] without its thin long parts.
+    """The mask without its thin long parts.
 
-    A connected part whose `elongation` is too great is opened with a ball of 2.5 mm radius, which cuts
-    vessels off a lesion that they touch; what is left of it and still too long, or all of it where it is
-    thinner, is dropped.
+    A connected part whose `elongation` is too great is opened with a ball of 2.5 mm radius, which cuts vessels off a
+    lesion that they touch; what is left of it and still too long, or all of it where it is thinner, is dropped.
+
+    Args:
+        mask: Voxels [k, j, i].
+        spacing_kji: Voxel spacing in mm, slowest axis first.
+        maximum_elongation: Longest over shortest extent that a lesion may have.
+        connectivity: 26 or 6 neighbors.
+
+    Returns:
+        The mask [k, j, i] of what is left.
     """
     parts, _ = ndimage.label(mask, _structure(connectivity))
     kept = np.zeros_like(mask)

@@ -68,12 +68,20 @@ def compare_images(
     phase: int,
     compared: str = "synthetic",
 ) -> list[PairMetrics]:
-    """Metrics of `image` against `real` over the whole image and over each region ([k, j, i], True inside).
+    """Metrics of an image against the real one, over the whole image and over regions. Values are taken as float64.
 
-    Empty regions are left out. Both images must have the same size; values are taken as float64.
+    Args:
+        image: The image to assess.
+        real: The acquired image, of the same size.
+        regions: Masks [k, j, i] by name, True inside; empty ones are left out.
+        phase: Index of the phase, for the rows.
+        compared: What `image` is: "synthetic" or the name of a baseline.
+
+    Returns:
+        One row for the whole image and one per region.
 
     Raises:
-        ValueError: sizes differ, a value is not finite, or the real image is constant (no data range).
+        ValueError: Sizes differ, a value is not finite, or the real image is constant (no data range).
     """
     ours = sitk.GetArrayFromImage(image).astype(np.float64)
     truth = sitk.GetArrayFromImage(real).astype(np.float64)

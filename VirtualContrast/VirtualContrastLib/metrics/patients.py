@@ -39,7 +39,19 @@ class PatientTruth:
 
     @classmethod
     def of(cls, pre: Array, post: Array, box: NDArray[np.bool_]) -> PatientTruth:
-        """Slices of the same shape, in the same units; raises InputError where `pre` shows no tissue."""
+        """What the metrics need to know of the acquired slices of a patient.
+
+        Args:
+            pre: Pre-contrast slice.
+            post: Post-contrast slice of the same shape, in the same units.
+            box: Pixels of the lesion's box, of the same shape.
+
+        Returns:
+            The slices in float64 with tissue mask and scale.
+
+        Raises:
+            InputError: `pre` shows no tissue.
+        """
         return cls(np.asarray(pre, np.float64), np.asarray(post, np.float64), box, tissue_of(pre), scale_of(pre))
 
     @property

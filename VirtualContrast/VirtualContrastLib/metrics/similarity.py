@@ -86,8 +86,18 @@ class Similarity:
 
 
 def ssim_3d(real: np.ndarray, synthetic: np.ndarray, data_range: float) -> float:
-    """SSIM of two volumes [k, j, i] with an 11^3 Gaussian window in voxels; raises ValueError below 11
-    voxels on a side.
+    """SSIM of two volumes with an 11^3 Gaussian window in voxels.
+
+    Args:
+        real: Acquired volume [k, j, i].
+        synthetic: Synthetic volume of the same shape.
+        data_range: Range of the values, in their units.
+
+    Returns:
+        The mean over all voxels, at most 1.
+
+    Raises:
+        ValueError: A side has fewer than 11 voxels.
     """
     from skimage.metrics import structural_similarity
 

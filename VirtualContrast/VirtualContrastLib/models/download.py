@@ -57,11 +57,22 @@ class Wanted:
 
 
 def download(entry: CatalogEntry, events: Events, *, policy: Policy | None = None) -> ModelPackage:
-    """Fetch, check and unpack the package of `entry` into the user's cache, and return it.
+    """Fetch, check and unpack the package of a catalog entry into the user's cache.
 
-    Every mirror gets `policy.attempts` tries with doubling waits; a broken transfer goes on where it ended.
-    Raises InputError where the entry has no SHA-256 or the package is not what it should be,
-    VirtualContrastError where no mirror delivers, CancelledError between two chunks.
+    Every mirror gets `policy.attempts` tries with doubling waits; a broken transfer continues where it ended.
+
+    Args:
+        entry: The entry.
+        events: Gets the progress in bytes; asked between chunks whether the user wants to stop.
+        policy: Attempts, waits and limits; None for the defaults.
+
+    Returns:
+        The installed package.
+
+    Raises:
+        InputError: The entry has no SHA-256 or the package is not what it should be.
+        VirtualContrastError: No mirror delivers.
+        CancelledError: The user asked to stop.
     """
     policy = policy or Policy()
     sha256 = entry.sha256
@@ -92,7 +103,19 @@ def _install(entry: CatalogEntry, archive: Path) -> ModelPackage:
 
 
 def fetch_from_mirrors(wanted: Wanted, archive: Path, events: Events, policy: Policy) -> None:
-    """Bring the bytes of `wanted` to `archive` from the first mirror that delivers them right."""
+    """Download an archive from the first mirror that delivers the right bytes.
+
+    Args:
+        wanted: Name, mirrors, hash and size.
+        archive: Where the file goes; a part of it that is there is continued.
+        events: Gets the progress in bytes; asked between chunks whether the user wants to stop.
+        policy: Attempts, waits and limits.
+
+    Raises:
+        InputError: The disk has too little room.
+        VirtualContrastError: No mirror delivers.
+        CancelledError: The user asked to stop.
+    """
     archive.parent.mkdir(parents=True, exist_ok=True)
     free = free_bytes(archive.parent)
     if wanted.size_bytes is not None and free < 2 * wanted.size_bytes:

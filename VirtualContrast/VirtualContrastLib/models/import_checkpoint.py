@@ -47,13 +47,28 @@ def import_pix2pixhd(
 ) -> ModelPackage:
     """Convert a generator checkpoint of NVIDIA's layout (`*_net_G.pth`, or a zip with one) into a package.
 
-    The recipe is the published one: the volume's minimum to maximum as 8 bit, the same slice in every input
-    channel. `layout` "single": every output channel is phase 1 (they are averaged); "joint": channels are
-    phases n, ..., 2, 1, because the published preparation wrote its pictures in BGR order and the network
-    read them as RGB. `config` are options of `build_generator`; without it they are read off the tensors.
-    `times_s` defaults to steps of 131 s, the median of the Duke data; `in_plane` tells the pixels that the network was
-    trained on, else those of the volume are taken as they are. Raises InputError where the file is unsafe, unreadable
-    or does not fit.
+    The intensity mapping is the published one: the volume's minimum to maximum as 8 bit, the same slice in every input
+    channel.
+
+    Args:
+        pth: The checkpoint.
+        out_dir: Folder of the new package.
+        model_id: Id of the model.
+        title: Title of the model.
+        layout: "single": every output channel is phase 1 (they are averaged); "joint": channels are phases n, ..., 2,
+            1, because the published preparation wrote its pictures in BGR order and the network read them as RGB.
+        config: Options of `build_generator`; None infers them from the tensors.
+        times_s: Seconds after injection of the phases; None for steps of 131 s, the median of the Duke data.
+        in_plane: Pixels that the network was trained on; None takes those of the volume as they are.
+        license: License of the weights.
+        citation: What to cite.
+        events: Where warnings go.
+
+    Returns:
+        The package.
+
+    Raises:
+        InputError: The file is unsafe, unreadable or does not fit.
     """
     pth = Path(pth)
     state = without_module_prefix(load_tensors(pth), pth, events)
@@ -128,13 +143,28 @@ def import_nnunet(
     license: str = "unknown; ask the authors of the checkpoint",
     citation: str = "Isensee et al., nnU-Net, Nature Methods 18, 203-211 (2021).",
 ) -> ModelPackage:
-    """Convert an nnU-Net results folder into a package.
+    """Convert an nnU-Net results folder into a package. Weights are stored as `fold_{n}.<key>`.
 
-    The folder holds plans.json, dataset.json and fold_N/checkpoint_final.pth, as nnUNetv2_train leaves it.
-    `channels`: what each input channel is, in nnU-Net's order: pre, phase_N or subtraction_N. `options` go to
-    `LesionNet` (probability_threshold, minimum_volume_mm3, mirroring, tile_step_size). `folds` defaults to
-    all that are there; several are an ensemble. Weights are stored as `fold_{n}.<key>`. Raises InputError
-    where a file is missing, unsafe or does not fit the others.
+    Args:
+        folder: The folder with plans.json, dataset.json and fold_N/checkpoint_final.pth, as nnUNetv2_train leaves it.
+        out_dir: Folder of the new package.
+        model_id: Id of the model.
+        title: Title of the model.
+        channels: What each input channel is, in nnU-Net's order: pre, phase_N or subtraction_N.
+        options: For `LesionNet`: probability_threshold, minimum_volume_mm3, mirroring, tile_step_size.
+        folds: Folds to take, several are an ensemble; None for all that are there.
+        checkpoint: File name of the checkpoints.
+        trained_on_phantoms: Whether the training images were simulated.
+        training: What the card says of the training.
+        metrics: What the card says of the results.
+        license: License of the weights.
+        citation: What to cite.
+
+    Returns:
+        The package.
+
+    Raises:
+        InputError: A file is missing, unsafe or does not fit the others.
     """
     folder = Path(folder)
     files = {name: _read(folder / name) for name in (PLANS_NAME, DATASET_NAME)}

@@ -28,6 +28,9 @@ def import_onnx(
             fields where they are known.
         license: terms of use.
 
+    Returns:
+        The package.
+
     Raises:
         InputError: the file cannot be run, has other inputs or outputs, or the description does not fit it.
     """

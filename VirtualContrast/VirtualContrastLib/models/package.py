@@ -199,11 +199,20 @@ def save_package(
     model_card_md: str,
     extra_files: Mapping[str, str | bytes] | None = None,
 ) -> ModelPackage:
-    """Write a package and return it; its card carries the SHA-256 of all files written.
+    """Write a package atomically; its card carries the SHA-256 of all files written.
 
-    `extra_files` maps file names to contents (LICENSE defaults to the card's license). The folder appears
-    whole or not at all; a package of that place is replaced, any other non-empty folder is refused with
-    InputError.
+    Args:
+        folder: Its folder; a package that stands there is replaced.
+        card: The card, without hashes.
+        state_dict: Weights by name.
+        model_card_md: The model card as Markdown.
+        extra_files: Contents of further files by name; LICENSE defaults to the card's license.
+
+    Returns:
+        The package.
+
+    Raises:
+        InputError: The folder holds something else than a package.
     """
     from safetensors.torch import save_file
 

@@ -42,6 +42,9 @@ def download_published(entry: CatalogEntry, events: Events, *, policy: Policy | 
         events: gets progress, and as a warning the SHA-256 that was pinned at the first use.
         policy: how to fetch.
 
+    Returns:
+        The installed package.
+
     Raises:
         InputError: the record offers other bytes than those pinned, or the file is no such checkpoint.
         VirtualContrastError: no record delivers it.

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
 
 def without_module_prefix(state: dict[str, Tensor], pth: Path, events: Events | None) -> dict[str, Tensor]:
-    """The state with the prefix `module.` of a DataParallel wrapper removed, which is told in a warning."""
+    """The state without the prefix `module.` of a DataParallel wrapper.
+
+    Args:
+        state: Weights by name.
+        pth: Their file, for the message.
+        events: Gets a warning where a prefix was removed.
+
+    Returns:
+        The weights; as given where one of them has no such prefix.
+    """
     if not all(key.startswith("module.") for key in state):
         return state
     if events is not None:

@@ -41,9 +41,16 @@ def opened_zip(archive: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def check_unpacked_size(archive: Path, size: int, folder: Path) -> None:
-    """Raise InputError where `size` bytes are too many for a package, for its archive, or for the disk of `folder`.
+    """Check the size to which a zip unpacks. A zip states the sizes of its files, and zipfile gives no more bytes than
+    stated.
 
-    A zip tells the sizes of its files, and zipfile gives no more bytes than it told.
+    Args:
+        archive: The zip.
+        size: Bytes of its files, unpacked.
+        folder: An existing folder on the disk to which it would be unpacked.
+
+    Raises:
+        InputError: They are too many for a package, for such an archive, or for the disk.
     """
     most = min(MAX_UNPACKED_BYTES, archive.stat().st_size * _LARGEST_RATIO + _ALWAYS_BYTES)
     if size > most:

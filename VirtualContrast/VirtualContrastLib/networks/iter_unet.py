@@ -95,22 +95,50 @@ class IterUNet(Backbone):
                 self.add_module(f"time_projection{level}", nn.Linear(TIME_CHANNELS, features[level]))
 
     def step(self, pre: Tensor, post: Tensor, t: Tensor, state: State | None) -> tuple[Tensor, State]:
-        """One step: the next volume and the new ConvLSTM state. `t` [batch] is what `step_times` gives."""
+        """One step: the next volume from the last one.
+
+        Args:
+            pre: Pre-contrast volume [batch, 1, k, j, i].
+            post: The last post-contrast volume, of the same shape.
+            t: Scaled time of the step [batch], as `step_times` gives it.
+            state: Hidden and cell state of the ConvLSTM; None for zero.
+
+        Returns:
+            The next volume [batch, 1, k, j, i] and the new state.
+        """
         state = self.conv_lstm(self.conv_0(torch.cat([pre, post], dim=1)), state)
         return post + self.change(state[0], self._projected(t)), state
 
     def forward(self, pre: Tensor, first: Tensor, times_s: Tensor) -> Tensor:
-        """Recursive inference from the first post-contrast phase: series [batch, phase, k, j, i] at `times_s`.
+        """Recursive inference from the first post-contrast phase.
 
-        `times_s` is [batch, phase]; any number of phases. Raises ValueError where a side is too short.
+        Args:
+            pre: Pre-contrast volume [batch, 1, k, j, i].
+            first: First post-contrast phase, of the same shape.
+            times_s: Times after injection in seconds [batch, phase]; any number of phases.
+
+        Returns:
+            The series [batch, phase, k, j, i] at `times_s`.
+
+        Raises:
+            ValueError: A side is too short for the network's levels.
         """
         check_sides(pre.shape[2:])
         return self._recursive(pre, first, self.step_times(times_s), None)
 
     def teacher_forced(self, pre: Tensor, real: Tensor, times_s: Tensor) -> tuple[Tensor, State]:
-        """Warm-up mode: step n starts from the real phase `real[:, n]` [batch, phase, k, j, i], not from an output.
+        """Warm-up mode: step n starts from the real phase n, not from an output.
 
-        Returns the series of the next phases, [batch, phase, k, j, i], and the state after the last step.
+        Args:
+            pre: Pre-contrast volume [batch, 1, k, j, i].
+            real: Acquired phases [batch, phase, k, j, i].
+            times_s: Times after injection in seconds [batch, phase].
+
+        Returns:
+            The series of the next phases [batch, phase, k, j, i], and the state after the last step.
+
+        Raises:
+            ValueError: There is no phase to make, or a side is too short.
         """
         check_sides(pre.shape[2:])
         times, state, outputs = self.step_times(times_s), None, []
@@ -124,9 +152,17 @@ class IterUNet(Backbone):
     def optimization(self, pre: Tensor, real: Tensor, times_s: Tensor, *, carry_state: bool = True) -> Tensor:
         """Second training stage: n teacher-forced steps, then n - 1 recursive ones from the FIRST output.
 
-        The recursive steps make the second and later phases again; with `carry_state` they go on from the ConvLSTM
-        state of the last teacher-forced step, as the published code does, else from zero. Returns
-        [batch, 2 n - 1, k, j, i]: the phases of `times_s` in order, then all but the first of them once more.
+        The recursive steps make the second and later phases again.
+
+        Args:
+            pre: Pre-contrast volume [batch, 1, k, j, i].
+            real: Acquired phases [batch, phase, k, j, i].
+            times_s: Times after injection in seconds [batch, phase].
+            carry_state: Whether the recursive steps continue from the ConvLSTM state of the last teacher-forced step,
+                as the published code does; otherwise they start from zero.
+
+        Returns:
+            [batch, 2 n - 1, k, j, i]: the phases of `times_s` in order, then all but the first of them once more.
         """
         forced, state = self.teacher_forced(pre, real, times_s)
         if times_s.shape[1] == 1:
@@ -168,7 +204,19 @@ class SingleTimePointUNets(nn.Module):
         self.networks = nn.ModuleDict({f"phase_{n}": UNet3D(features) for n in range(time_points)})
 
     def forward(self, pre: Tensor, first: Tensor, times_s: Tensor) -> Tensor:
-        """Series [batch, phase, k, j, i]; `times_s` [batch, phase] must have an entry for each network."""
+        """Each network makes its own phase.
+
+        Args:
+            pre: Pre-contrast volume [batch, 1, k, j, i].
+            first: First post-contrast phase, of the same shape.
+            times_s: Times [batch, phase], an entry for each network; their values are not used.
+
+        Returns:
+            The series [batch, phase, k, j, i].
+
+        Raises:
+            ValueError: The number of times is not the number of networks.
+        """
         if times_s.shape[1] != len(self.networks):
             raise ValueError(f"there are {len(self.networks)} single-time-point networks, not {times_s.shape[1]}.")
         return torch.cat([network(pre, first) for network in self.networks.values()], dim=1)

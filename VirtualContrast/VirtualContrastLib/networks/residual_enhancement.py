@@ -42,7 +42,16 @@ def build_residual_enhancement(config: Mapping[str, Any] | ResidualEnhancementOp
 
 
 def quantile(heads: Tensor, phase: int, level: float) -> Tensor:
-    """Enhancement [batch, row, column] over q at one of QUANTILES, of phase 0 (early) or 1 (late)."""
+    """One quantile of the enhancement that the network predicts.
+
+    Args:
+        heads: Output of the network [batch, head, row, column].
+        phase: 0 (early) or 1 (late).
+        level: One of QUANTILES.
+
+    Returns:
+        Enhancement over q [batch, row, column].
+    """
     return heads[:, phase * _PER_PHASE + QUANTILES.index(level)]
 
 

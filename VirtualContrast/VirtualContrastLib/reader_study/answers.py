@@ -126,7 +126,19 @@ class Log:
 
 
 def path_of(folder: Path, reader: str, session: int) -> Path:
-    """The file of a reader's session; InputError where the reader's code or the session's number cannot be used."""
+    """The file of a reader's session.
+
+    Args:
+        folder: Folder of all answers of the study.
+        reader: Code of the reader.
+        session: Number of the session, from 1.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: The code or the number cannot be used.
+    """
     if not _READER.fullmatch(reader) or reader.lower() == REFERENCE:
         raise InputError("The reader code must be 1 to 20 letters, digits or '-' (a code such as R1, not a name).")
     if session < 1:

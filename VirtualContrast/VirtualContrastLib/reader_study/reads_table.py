@@ -21,18 +21,26 @@ GUESSES = ("reader", "case", "condition", "truth", "lesion")
 
 
 def write_reads(reading_list: ReadingList, folder: str | Path, out: str | Path) -> tuple[Path, Path]:
-    """Join the answers in `folder` with the list; writes reads.csv and guesses.csv into `out` and returns both.
+    """Join the answers with the list into reads.csv and guesses.csv. This ends the blinding.
 
-    This ends the blinding. reads.csv has a row for each read: truth and BPE as given, `score` the confidence (1..5) of
-    the answer on the lesion, seconds and place (mm to the patient's left, back and head). A condition that a reader
-    reads again (a third session) becomes "real, read 2". Where the list has BPE grades they stand under the reader
-    "reference", so that every reader's kappa with them comes out (and one of the reference with itself).
+    reads.csv has one row per read: truth and BPE as given, `score` the confidence (1..5) of the answer on the lesion,
+    seconds and place (mm to the patient's left, back and head). A condition that a reader reads again (a third session)
+    becomes "real, read 2". Where the list has BPE grades they stand under the reader "reference", so that every
+    reader's kappa with them is computed (and one of the reference with itself).
 
-    guesses.csv asks the same command how well readers tell synthetic from real: its truth is "is synthetic", its
+    guesses.csv puts to the same command how well readers tell synthetic from real: its truth is "is synthetic", its
     lesion is "was called synthetic", so sensitivity is the share of synthetic images that were recognized.
 
+    Args:
+        reading_list: The list of the study.
+        folder: The answers of all readers.
+        out: Folder of the two tables.
+
+    Returns:
+        The paths of reads.csv and guesses.csv.
+
     Raises:
-        InputError: no answers, answers to another list, a damaged file, or a place that cannot be written to.
+        InputError: There are no answers or answers to another list, a file is damaged, or `out` cannot be written to.
     """
     folder, out = Path(folder).expanduser().absolute(), Path(out).expanduser().absolute()
     logs = answers.load_all(folder)

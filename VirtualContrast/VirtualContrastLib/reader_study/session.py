@@ -22,13 +22,31 @@ WASHOUT_DAYS = 28
 
 
 def seed_of(reading_list: ReadingList, reader: str, session: int = 0) -> int:
-    """The seed of a reader's session (0: of what holds for all sessions of the reader), 64 bits."""
+    """The seed of a reader's session.
+
+    Args:
+        reading_list: The list of the study.
+        reader: Code of the reader.
+        session: Number of the session; 0 for what holds for all sessions of the reader.
+
+    Returns:
+        64 bits.
+    """
     text = f"{reading_list.digest}|{reader}|{session}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
 def draw(reading_list: ReadingList, reader: str, session: int) -> list[int]:
-    """Rows of the list that a reader reads in a session, in random order."""
+    """Draw what a reader reads in a session.
+
+    Args:
+        reading_list: The list of the study.
+        reader: Code of the reader.
+        session: Number of the session, from 1.
+
+    Returns:
+        Rows of the list in random order.
+    """
     rows_of: dict[str, list[int]] = {}
     for row, one in enumerate(reading_list.cases):
         rows_of.setdefault(one.case, []).append(row)
@@ -116,9 +134,16 @@ class Session:
     ) -> None:
         """Save the answer on the present image and go to the next one.
 
+        Args:
+            bpe: Background parenchymal enhancement: minimal, mild, moderate or marked.
+            lesion: Whether there is a lesion.
+            guess: Whether the image is taken for real or synthetic.
+            confidence: Of the answer on the lesion, 1 to 5.
+            location_lps_mm: Place of the lesion in mm to the patient's left, back and head.
+
         Raises:
-            ValueError: the image was not shown, or the answer cannot be.
-            InputError: the disk does not take it; the session stays at this image.
+            ValueError: The image was not shown, or the answer is not one of those allowed.
+            InputError: The answer could not be written to the disk; the session stays at this image.
         """
         if self._shown_s is None:
             raise ValueError("the present image was not shown")
@@ -149,13 +174,24 @@ def open_session(
     now: Callable[[], datetime.datetime] = now_utc,
     clock_s: Callable[[], float] = time.monotonic,
 ) -> Session:
-    """Begin a reader's session, or go on with it where it stopped (then with the washout and rules it began with).
+    """Begin a reader's session, or continue it where it stopped, then with the washout and rules it began with.
 
-    `folder` holds the answers of all readers of the study.
+    Args:
+        reading_list: The list of the study.
+        folder: Folder with the answers of all readers.
+        reader: Code of the reader.
+        session: Number of the session, from 1.
+        washout_days: Least number of days since the reader's last session.
+        allow_back: Whether the reader may return to the image before.
+        now: The present time, with its zone.
+        clock_s: A clock for reading times, in seconds.
+
+    Returns:
+        The session.
 
     Raises:
-        InputError: no such folder, a code that cannot be used, another list than the session began with, a finished
-            session, an earlier session unread or unfinished, or fewer than `washout_days` since the reader's last one.
+        InputError: There is no such folder, a code cannot be used, the session began with another list or is finished,
+            an earlier session is unread or unfinished, or fewer than `washout_days` passed since the reader's last one.
     """
     folder = Path(folder).expanduser().absolute()
     if not folder.is_dir():

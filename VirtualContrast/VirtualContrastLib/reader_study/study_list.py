@@ -140,13 +140,25 @@ def make_list(
 ) -> list[ReadingCase]:
     """The cases of a study from result folders and the real images that belong to them, in the same order.
 
-    `kind` is one of KINDS (recombined: mammograms, which have no `phase`), `phase` counts from 1; `real` are images of
-    the same kind; `beside`, `truth` and `bpe` run parallel where given. Phases in the units of the images beside are
-    shown on their gray scale. Case codes are C001 ... in an order shuffled by `seed`, so that they tell nothing.
+    Phases in the units of the images beside are shown on their gray scale. Case codes are C001 ... in shuffled order,
+    so that they reveal nothing.
+
+    Args:
+        results: Result folders.
+        real: Real images of the same kind.
+        kind: One of KINDS.
+        phase: Index of the phase, from 1; recombined mammograms have none.
+        beside: Images to show beside, one per result, or none.
+        truth: Whether there is a lesion, one per result; None where unknown.
+        bpe: Grade of background parenchymal enhancement, one per result; None where unknown.
+        seed: Shuffles the codes.
+
+    Returns:
+        The cases, synthetic and real.
 
     Raises:
-        InputError: another number of real images than of results, an image missing in a result, or a real image that
-            does not lie on the voxels of its synthetic one.
+        InputError: There are not as many real images as results, an image is missing in a result, or a real image does
+            not lie on the voxels of its synthetic one.
     """
     given = {"real images": real, "images to show beside": beside, "truths": truth, "BPE grades": bpe}
     for what, values in given.items():

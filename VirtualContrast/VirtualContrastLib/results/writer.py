@@ -78,7 +78,16 @@ class ResultWriter:
         return path
 
     def image(self, image: sitk.Image, name: str, *, synthetic: bool = True) -> Path:
-        """Write a volume as output `name`, whole and compressed; `synthetic` marks its header."""
+        """Write a volume, compressed.
+
+        Args:
+            image: The volume.
+            name: File name of the output.
+            synthetic: Whether its header says that it is synthetic.
+
+        Returns:
+            The file.
+        """
         from ..io import volumes
 
         path = self.path(name)

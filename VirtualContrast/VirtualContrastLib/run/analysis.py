@@ -186,7 +186,16 @@ class Analysis:
 def phase_results(
     synthetic: Sequence[Phase], pre: sitk.Image, uncertainty: Sequence[sitk.Image] | None
 ) -> tuple[PhaseResult, ...]:
-    """The synthetic phases with their signed subtraction from `pre` and, where given, one uncertainty map each."""
+    """The synthetic phases with their signed subtractions.
+
+    Args:
+        synthetic: Synthetic phases in order.
+        pre: Pre-contrast volume on their grid.
+        uncertainty: One map of standard deviations per phase, in the phases' units, or none.
+
+    Returns:
+        One object per phase.
+    """
     maps: Sequence[sitk.Image | None] = uncertainty or [None] * len(synthetic)
     return tuple(
         PhaseResult(phase, subtract(phase.image, pre), deviation)
@@ -197,9 +206,16 @@ def phase_results(
 def find_lesions(
     series: Series, net: LesionNet | None, events: Events, rule: ThresholdSettings | None = None
 ) -> sitk.Image:
-    """Lesion labels of the series by `net`; where it is None by threshold on the early phase of the curves.
+    """Lesion labels of the series.
 
-    `rule`: settings of the threshold that were measured for the model's phases, None for its own.
+    Args:
+        series: All phases of the study.
+        net: The segmentation network; None segments by threshold on the early phase of the curves.
+        events: Where progress goes, and what says that the user wants to stop.
+        rule: Threshold settings measured for the model's phases; None for the defaults.
+
+    Returns:
+        Instance labels 1..n on the grid of the pre-contrast volume; 0 elsewhere.
     """
     if net is None:
         return segment_by_threshold(series.pre, early_phase(series.phases).image, rule, events)
@@ -208,7 +224,16 @@ def find_lesions(
 
 
 def analyze_kinetics(series: Series, labels: sitk.Image | None, events: Events) -> Kinetics:
-    """Breast region, measures and curves of the lesions, voxel maps of the breast's tissue and of the lesions."""
+    """Breast region, measures and curves of the lesions, voxel maps of the breast's tissue and of the lesions.
+
+    Args:
+        series: All phases of the study.
+        labels: Lesion labels on its grid; None where lesions were not looked for.
+        events: Where progress goes, and what says that the user wants to stop.
+
+    Returns:
+        The region, the maps and one object per lesion.
+    """
     original = series.study.pre.image
     region = breast_region(original, events)
     mapped = region & tissue_mask(to_array(series.pre), region)
@@ -258,6 +283,9 @@ def compare_with_real(
         region: the breasts, [k, j, i], or None.
         labels: lesion instances, or None.
         events: hears warnings and carries the wish to cancel.
+
+    Returns:
+        Metrics, one row per phase and region, and the agreement of the curves where there are any.
     """
     regions = {} if region is None else {BREAST: region}
     if labels is not None:

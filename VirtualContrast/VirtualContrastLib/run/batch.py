@@ -82,7 +82,13 @@ class BatchListener(Protocol):
     """Hears of cases as they start and end."""
 
     def case_started(self, case: str, number: int, total: int) -> None:
-        """Case `number` (from 1) of `total` begins here; of cases on a cluster only the end is heard of."""
+        """A case starts on this machine. Cases on a cluster report their end only.
+
+        Args:
+            case: Its name.
+            number: Its number, from 1.
+            total: The number of cases.
+        """
 
     def case_ended(self, outcome: CaseOutcome) -> None:
         """A case ended, well or not."""
@@ -100,18 +106,28 @@ def run_batch(
 ) -> BatchOutcome:
     """Run every case into `out/<case>` and write `summary.csv` and `summary.json` there after each one, and a log.
 
-    A case that fails is recorded with its sentence and the next one starts. With `settings.resume` a case
-    whose result folder is whole and was made from the same input, weights and settings is kept; one that is
-    there but differs or was changed fails, unless `settings.overwrite` allows to make it anew. Cancelling
-    ends the case in hand and records the rest as not run.
+    A case that fails is recorded with its sentence and the next one starts. With `settings.resume` a case whose result
+    folder is whole and was made from the same input, weights and settings is kept; one that is there but differs or was
+    changed fails, unless `settings.overwrite` allows replacing it. Canceling ends the current case and records the rest
+    as not run.
 
-    With `scheduler`, the address of a Dask scheduler, the cases run on its workers, which must see the same files at
-    the same paths. A worker that dies loses the case in its hand, and another one runs it. Results that are whole are
-    then kept always, because a worker may have made one and died before it could say so.
+    Args:
+        cases: Names and inputs of the cases.
+        out: Folder that gets one result folder per case.
+        settings: Of every case; a case may have its own values on top.
+        events: Where progress and warnings go, and what says that the user wants to stop.
+        models: Models that are loaded already.
+        listener: Is told when a case starts and ends.
+        scheduler: Address of a Dask scheduler. The cases then run on its workers, which must see the same files at the
+            same paths. When a worker dies, another one runs its case. Whole results are then always kept, because a
+            worker may have finished one and died before it could report it.
+
+    Returns:
+        How each case ended.
 
     Raises:
-        InputError: `out` is a file, cannot be written, or is not empty without `resume` or `overwrite`; or no
-            scheduler answers.
+        InputError: `out` is a file, cannot be written, or is not empty without `resume` or `overwrite`; or no scheduler
+            answers.
     """
     out = Path(out).expanduser().absolute()
     events = events or Events()

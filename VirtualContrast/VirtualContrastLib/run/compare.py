@@ -56,14 +56,24 @@ def compare_existing(
     overwrite: bool = False,
     events: Events | None = None,
 ) -> tuple[Result, list[PairMetrics]]:
-    """Compare synthetic with real phases 1, 2, ... into comparison.csv; with `pre` and lesions also curves.
+    """Compare synthetic with real phases 1, 2, ... into comparison.csv; with a pre-contrast volume and lesions also
+    curves.
 
-    `synthetic` is a result folder of ours or one volume, then phase 1. `lesions` defaults to those of the
-    result folder. `times_s` are seconds after injection of the real phases, by default those of the
-    synthetic ones.
+    Args:
+        synthetic: A result folder of ours, or one volume, which is then phase 1.
+        real: Files, folders or series of the real phases, in order.
+        out: Folder of the new result.
+        pre: Pre-contrast volume.
+        lesions: Lesion labels; by default those of the result folder.
+        times_s: Seconds after injection of the real phases; by default those of the synthetic ones.
+        overwrite: Whether a result that stands at `out` may be replaced.
+        events: Where progress and warnings go, and what says that the user wants to stop.
+
+    Returns:
+        The result and its metrics, one row per phase and region.
 
     Raises:
-        InputError: something cannot be read, has another geometry, or times are missing for curves.
+        InputError: Something cannot be read, has another geometry, or times are missing for curves.
     """
     out = Path(out).expanduser().absolute()
     events = events or Events()

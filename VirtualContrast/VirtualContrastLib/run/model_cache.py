@@ -55,7 +55,16 @@ class ModelCache:
         return dataclasses.replace(self._devices[wanted], precision=precision)
 
     def synthesizer(self, package: ModelPackage, device: str, precision: str = "auto") -> StudySynthesizer:
-        """The synthesis model of `package`, of any architecture, with its weights on `device`."""
+        """The synthesis model of a package, of any architecture, with its weights on the device.
+
+        Args:
+            package: The model package.
+            device: "auto", "cpu" or the name of a GPU.
+            precision: "auto", or a precision by name.
+
+        Returns:
+            The model, loaded now or before.
+        """
         from ..synthesis.study_synthesizer import study_synthesizer
 
         choice = self.device(device, precision)

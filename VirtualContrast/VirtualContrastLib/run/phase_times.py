@@ -15,9 +15,16 @@ if TYPE_CHECKING:
 
 
 def times_for_reading(settings: RunSettings, card: ModelCard, real_count: int) -> tuple[float, ...] | None:
-    """Seconds after injection that the user gave for the `real_count` real phases; None for those of their files.
+    """Times that the user gave for the real phases; a model of fixed times shares its `times_s` with as many real
+    phases.
 
-    A model of fixed times shares its `times_s` with as many real phases.
+    Args:
+        settings: Settings of the run.
+        card: Card of the synthesis model.
+        real_count: The number of real phases.
+
+    Returns:
+        Seconds after injection; None for the times in the files.
     """
     if settings.real_times_s is not None:
         return settings.real_times_s
@@ -26,10 +33,18 @@ def times_for_reading(settings: RunSettings, card: ModelCard, real_count: int) -
 
 
 def with_input_times(study: Study, card: ModelCard, events: Events) -> Study:
-    """The study with a known time for every real phase that the model reads; the model's own where none is told.
+    """The study with a known time for every real phase that the model reads.
+
+    Args:
+        study: The study as read.
+        card: Card of the synthesis model.
+        events: Gets a warning where the model's own time stands in for an unknown one.
+
+    Returns:
+        The study; a time that its files do not give is the one of the model's training.
 
     Raises:
-        InputError: such a phase is missing, or nobody knows its time.
+        InputError: Such a phase is missing, or its time is unknown.
     """
     present = {phase.index: phase for phase in study.real}
     own = dict(zip(card.inputs.real, card.inputs.times_s, strict=False))
@@ -52,13 +67,21 @@ def with_input_times(study: Study, card: ModelCard, events: Events) -> Study:
 
 
 def planned_times(study: Study, card: ModelCard, settings: RunSettings) -> list[float | None]:
-    """Seconds after injection of the images that the model will make, in order; [None] for one without time.
+    """Times of the images that the model will make.
 
-    The user's; else, for a model of free times that reads no real phase, those of the real phases where all are
-    known; else the model's own.
+    The user's times; without them, for a model of free times that reads no real phase, those of the real phases where
+    all are known; otherwise the model's own.
+
+    Args:
+        study: The study with its real phases.
+        card: Card of the synthesis model.
+        settings: Settings of the run.
+
+    Returns:
+        Seconds after injection, in order; [None] for an image without time, such as a mammogram.
 
     Raises:
-        InputError: the user's times do not fit the model or its real phases.
+        InputError: The user's times do not fit the model or its real phases.
     """
     if card.outputs is None:
         if settings.times_s or settings.real_times_s:
@@ -107,6 +130,9 @@ def real_with_times(
         planned: seconds after injection of the images to make, by index.
         card: of the synthesis model.
         events: hears the warnings.
+
+    Returns:
+        The real phases in order.
     """
     if any(phase.time_s is None for phase in study.real) and card.dynamic:
         events.warn(

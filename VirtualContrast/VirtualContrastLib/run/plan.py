@@ -138,7 +138,22 @@ def read_input(
     card: ModelCard,
     events: Events,
 ) -> RunInput:
-    """Read everything that goes in, checked for what the model of `card` reads; raises InputError."""
+    """Read all input of a run, checked for what the model reads.
+
+    Args:
+        source: File, folder or DICOM series of the pre-contrast volume.
+        real: Files, folders or series of real phases, in order.
+        lesions: File of lesion labels, or None.
+        settings: Settings of the run.
+        card: Card of the synthesis model.
+        events: Where progress and warnings go, and what says that the user wants to stop.
+
+    Returns:
+        The study, the lesions and the places they came from.
+
+    Raises:
+        InputError: Something cannot be read or is not what the model reads.
+    """
     study = read_study(
         source,
         real,
@@ -169,7 +184,20 @@ def check_likeness(plan: Plan, events: Events) -> None:
 
 
 def make_plan(given: RunInput, settings: RunSettings, synthesis: ModelPackage, events: Events) -> Plan:
-    """Settle times and segmentation of a run; raises InputError where something cannot be done as asked."""
+    """Settle times and segmentation of a run before anything is computed.
+
+    Args:
+        given: What was read.
+        settings: Settings of the run.
+        synthesis: Package of the synthesis model.
+        events: Where warnings go.
+
+    Returns:
+        The plan, with the fingerprint of the result.
+
+    Raises:
+        InputError: Something cannot be done as asked.
+    """
     card = synthesis.card
     _check_possible(given, settings, card)
     study = phase_times.with_input_times(given.study, card, events)
@@ -223,17 +251,20 @@ def _check_possible(given: RunInput, settings: RunSettings, card: ModelCard) -> 
 def choose_segmentation(
     wanted: str, study: Study, model: ModelCard, phase_count: int, events: Events
 ) -> tuple[str, ModelPackage | None]:
-    """What finds the lesions: "threshold" or "none", or the id of a lesion model and its package.
+    """Choose what finds the lesions.
 
     Args:
         wanted: "auto", "threshold", "none", or id or path of a lesion model.
-        study: the pre-contrast volume decides whether a 3-D network can be used.
-        model: card of the synthesis model, which decides what phases there will be.
-        phase_count: number of images that it will make.
-        events: hears where the threshold takes the place of a network.
+        study: The pre-contrast volume decides whether a 3-D network can be used.
+        model: Card of the synthesis model, which decides what phases there will be.
+        phase_count: The number of images that it will make.
+        events: Gets a warning where the threshold takes the place of a network.
+
+    Returns:
+        "threshold" or "none" without a package, or the id of a lesion model and its package.
 
     Raises:
-        InputError: the model named is unknown, or reads a phase that the run does not have.
+        InputError: The model named is unknown, or reads a phase that the run does not have.
     """
     if wanted in (THRESHOLD, NONE):
         return wanted, None

@@ -21,8 +21,17 @@ _FIGURES_AND_REPORT = 20 * _MIB
 def needed_disk_bytes(image: sitk.Image, phases: int, *, uncertainty: bool, dicom: bool) -> int:
     """Bytes a result takes at most: all volumes as if compression gained nothing.
 
-    Per phase the phase, its subtraction and a percent enhancement map (float32), an uncertainty map and a
-    16-bit DICOM series where asked for; besides four float32 maps, two label volumes, and figures.
+    Per phase the phase, its subtraction and a percent enhancement map (float32), an uncertainty map and a 16-bit DICOM
+    series where asked for; besides four float32 maps, two label volumes, and figures.
+
+    Args:
+        image: The pre-contrast volume.
+        phases: The number of synthetic phases.
+        uncertainty: Whether uncertainty maps are written.
+        dicom: Whether DICOM series are written.
+
+    Returns:
+        Bytes on disk.
     """
     voxels = image.GetNumberOfPixels()
     per_phase = 3 * 4 + (4 if uncertainty else 0) + (2 if dicom else 0)
@@ -30,13 +39,33 @@ def needed_disk_bytes(image: sitk.Image, phases: int, *, uncertainty: bool, dico
 
 
 def needed_memory_bytes(image: sitk.Image, phases: int, *, uncertainty: bool) -> int:
-    """Bytes of volumes held at once; weights and the network's own working memory come on top."""
+    """Bytes of volumes held at once; weights and the network's own working memory come on top.
+
+    Args:
+        image: The pre-contrast volume.
+        phases: The number of synthetic phases.
+        uncertainty: Whether uncertainty maps are made.
+
+    Returns:
+        Bytes of memory.
+    """
     copies = _WORKING_COPIES + phases * (_COPIES_PER_PHASE + (1 if uncertainty else 0))
     return 4 * image.GetNumberOfPixels() * copies
 
 
 def check_room(out: Path, image: sitk.Image, phases: int, *, uncertainty: bool, dicom: bool) -> None:
-    """Raise InputError with the numbers when the disk of `out` or the memory cannot hold the run."""
+    """Check that disk and memory can hold the run.
+
+    Args:
+        out: The result folder, whose parent exists.
+        image: The pre-contrast volume.
+        phases: The number of synthetic phases.
+        uncertainty: Whether uncertainty maps are made.
+        dicom: Whether DICOM series are written.
+
+    Raises:
+        InputError: They cannot; the sentence holds the numbers.
+    """
     disk = needed_disk_bytes(image, phases, uncertainty=uncertainty, dicom=dicom)
     free = free_bytes(out.parent)
     if disk > free:

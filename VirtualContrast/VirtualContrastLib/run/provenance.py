@@ -25,7 +25,13 @@ def describe_inputs(
 ) -> list[dict[str, Any]]:
     """Role, hash, format, modality, geometry and time of every image that went in.
 
-    Real phases whose index is in `read` were read by the model; they carry "model_input": true.
+    Args:
+        study: The study.
+        lesions: Lesion labels that were given, with their source, or None.
+        read: Indices of the real phases that the model read; they carry "model_input": true.
+
+    Returns:
+        One entry of the manifest per image, the pre-contrast volume first.
     """
     entries = [describe("pre", study.source, study.pre.image, 0.0)]
     for phase, source in zip(study.real, study.real_sources, strict=True):
@@ -86,13 +92,32 @@ class Redactor:
 
 
 def without_names(messages: Iterable[str], sources: Iterable[Source], places: Iterable[str | Path]) -> list[str]:
-    """The messages with the user's paths and file names, which may hold a patient's name, replaced."""
+    """Messages without the user's paths and file names, which may hold a patient's name.
+
+    Args:
+        messages: The messages.
+        sources: Their files' names are replaced.
+        places: Further paths to replace.
+
+    Returns:
+        The messages in order.
+    """
     redact = Redactor([*(file for source in sources for file in source.files), *places])
     return [redact(message) for message in messages]
 
 
 def describe(role: str, source: Source, image: sitk.Image, time_s: float | None) -> dict[str, Any]:
-    """The manifest's entry for one image that went in."""
+    """The manifest's entry for one image that went in.
+
+    Args:
+        role: "pre", "real_N" or "lesions".
+        source: The files it was read from.
+        image: The image.
+        time_s: Seconds after injection; None where it has none.
+
+    Returns:
+        The entry, ready for JSON.
+    """
     return {
         "role": role,
         "sha256": source.sha256,

@@ -50,6 +50,13 @@ def export(found: Analysis, writer: ResultWriter, manifest: Manifest, settings: 
     """Write volumes, tables, figures, report and, where asked for, DICOM; of a mammogram what it has of these.
 
     One after the other: a volume cannot be written by another thread while the figures hold a view of its voxels.
+
+    Args:
+        found: What the run computed.
+        writer: Writer of the result folder.
+        manifest: The manifest, for the report.
+        settings: Settings of the run.
+        events: Where progress and warnings go, and what says that the user wants to stop.
     """
     task = _Export(found, writer, manifest, settings, events)
     steps = [_tables, _figures_and_report] if found.series.dynamic else [_tables, _mammogram]

@@ -78,7 +78,13 @@ class BreastRegion:
 def with_change(pre: Float32, change: Float32, weight: Float32) -> Float32:
     """Pre-contrast values plus the predicted change where there is breast: identity outside, with a soft edge.
 
-    All three have the shape [k, j, i], or what broadcasts to it; `weight` as `BreastRegion.weight` gives it.
+    Args:
+        pre: Pre-contrast volume [k, j, i].
+        change: Predicted change in its units, of the same shape or one that broadcasts to it.
+        weight: 0 to 1, as `BreastRegion.weight` gives it, of such a shape too.
+
+    Returns:
+        The changed volume [k, j, i].
     """
     return pre + weight * change
 

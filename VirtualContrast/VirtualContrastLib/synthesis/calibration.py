@@ -40,9 +40,16 @@ class Enhancement:
 
 
 def enhancement(heads: Tensor, phase: int, calibration: Calibration | None) -> Enhancement:
-    """Enhancement of `phase` (0 early, 1 late) from the network's `heads` [slice, channel, row, column].
+    """Enhancement of a phase, to show and in bounds.
 
-    Without a calibration the careful prediction is shown as it is, between the network's own quantiles.
+    Args:
+        heads: Output of the network [slice, channel, row, column].
+        phase: 0 (early) or 1 (late).
+        calibration: Measured on cases outside the training; without it the careful prediction is shown as it is,
+            between the network's own quantiles.
+
+    Returns:
+        The enhancement over q, each part [slice, row, column].
     """
     median = quantile(heads, phase, MEDIAN)
     factor = calibration.bands[phase].factor if calibration else 1.0
@@ -55,13 +62,31 @@ def enhancement(heads: Tensor, phase: int, calibration: Calibration | None) -> E
 
 
 def lower_bound(heads: Tensor, phase: int, factor: float) -> Tensor:
-    """Lower bound of the enhancement [slice, row, column] by the conformal `factor`; its mean over a lesion counts."""
+    """Lower conformal bound of the enhancement; its mean over a lesion counts.
+
+    Args:
+        heads: Output of the network [slice, channel, row, column].
+        phase: 0 (early) or 1 (late).
+        factor: Conformal factor by which the network's own band is stretched.
+
+    Returns:
+        The bound over q [slice, row, column].
+    """
     median = quantile(heads, phase, MEDIAN)
     return median - factor * (median - quantile(heads, phase, LOW)).clamp(min=0)
 
 
 def shown(heads: Tensor, phase: int, display: Display) -> Tensor:
-    """Enhancement to show [slice, row, column]."""
+    """Enhancement to show.
+
+    Args:
+        heads: Output of the network [slice, channel, row, column].
+        phase: 0 (early) or 1 (late).
+        display: Calibrated weights of background, hint and lesion.
+
+    Returns:
+        The enhancement over q [slice, row, column].
+    """
     probability = enhancing_probability(heads, phase)
     hint = torch.minimum(display.hint * probability, quantile(heads, phase, _PLAUSIBLE).clamp(min=0))
     quiet = display.background * quantile(heads, phase, _QUIET) + hint
@@ -90,6 +115,16 @@ def conformal_factor(scores: Sequence[float], coverage: float) -> float:
 
 
 def needed_factor(real: float, low: float, median: float, high: float) -> float:
-    """The factor by which a band from `low` to `high` about `median` has to be stretched to reach `real`."""
+    """The factor by which a band about the median has to be stretched to reach the real value.
+
+    Args:
+        real: Measured value.
+        low: Lower end of the band.
+        median: Median of the band.
+        high: Upper end of the band.
+
+    Returns:
+        The factor, without unit, at least 0.
+    """
     distance = high - median if real >= median else median - low
     return abs(real - median) / max(distance, 1e-6)

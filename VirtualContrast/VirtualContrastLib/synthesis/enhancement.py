@@ -79,15 +79,37 @@ class EnhancementSynthesizer:
     def synthesize_study(
         self, study: Study, events: Events, *, times_s: Sequence[float] | None, perturbations: int, seed: int
     ) -> Synthesis:
-        """As `StudySynthesizer`; the network tells its own uncertainty, so that nothing is perturbed or drawn."""
+        """As `StudySynthesizer`; the network predicts its own uncertainty, so that nothing is perturbed or drawn.
+
+        Args:
+            study: The study, of which the pre-contrast volume is read.
+            events: Where progress and warnings go, and what says that the user wants to stop.
+            times_s: Not used; the times are those of the model.
+            perturbations: Above 0 adds uncertainty maps.
+            seed: Not used.
+
+        Returns:
+            Early and late phase.
+        """
         return self.synthesize(study.pre.image, events, uncertainty=perturbations > 0)
 
     def synthesize(self, pre: sitk.Image, events: Events, *, uncertainty: bool = False) -> Synthesis:
-        """Early and late phase of `pre`, a 3-D scalar image, in its units, with the bands of their lesions' means.
+        """Early and late phase with the bands of their lesions' means.
 
-        A model that was not calibrated shows its careful prediction as it is, and tells no bands.
-        `uncertainty` adds maps of the standard deviation that a normal error of those bands would have. Raises
-        InputError for a constant volume, CancelledError, VirtualContrastError.
+        A model that was not calibrated shows its careful prediction as it is, and has no bands.
+
+        Args:
+            pre: Pre-contrast volume, a 3-D scalar image.
+            events: Where progress and warnings go, and what says that the user wants to stop.
+            uncertainty: Adds maps of the standard deviation that a normal error of those bands would have.
+
+        Returns:
+            The phases in the units and on the grid of `pre`.
+
+        Raises:
+            InputError: The volume is constant.
+            CancelledError: The user asked to stop.
+            VirtualContrastError: The network gives values that are not finite.
         """
         columns_mm, rows_mm, _ = pre.GetSpacing()
         if told := spacing_warning(self._in_plane, (rows_mm, columns_mm)):

@@ -83,7 +83,13 @@ class Verdict:
 def judge(pre: sitk.Image, gate: GateStatistics, region: BreastRegion | None = None) -> Verdict:
     """The verdict on a pre-contrast volume: its median window against the training windows and each known wrong kind.
 
-    `region` is that of `find_breasts`, where it is at hand. A volume without a window of tissue is infinitely unlike.
+    Args:
+        pre: Pre-contrast volume.
+        gate: Statistics of the training windows.
+        region: That of `find_breasts`; None computes it.
+
+    Returns:
+        The verdict; a volume without a window of tissue is infinitely unlike.
     """
     region = region or find_breasts(pre)
     refused_above = REFUSED_ABOVE.get(region.kind, REFUSED_ABOVE_WHOLE)
@@ -106,14 +112,17 @@ def judge(pre: sitk.Image, gate: GateStatistics, region: BreastRegion | None = N
 def fit(
     studies: Sequence[Numbers], *, kept: float, data: str, wrong: Mapping[str, Sequence[Numbers]] | None = None
 ) -> GateStatistics:
-    """Statistics of the windows' numbers [window, feature] of each training study; every study weighs the same.
+    """Statistics of the windows' numbers of each training study; every study weighs the same.
 
     Args:
-        studies: of the training studies.
-        kept: share of them that each limit lets pass.
-        data: what was measured, for the card.
-        wrong: of studies of known wrong kinds, by what they are ("a post-contrast image"). The direction to each is
-            Fisher's linear discriminant.
+        studies: Numbers [window, feature] of each training study.
+        kept: Share of the training studies that each limit lets pass.
+        data: What was measured, for the card.
+        wrong: Numbers of studies of known wrong kinds, by what they are ("a post-contrast image"). The direction to
+            each is Fisher's linear discriminant.
+
+    Returns:
+        The statistics with their limits.
     """
     mean, covariance = _moments(studies)
     precision = np.linalg.inv(covariance)

@@ -59,7 +59,16 @@ class AxialView:
 
 
 def resampled_size(size: tuple[int, int], spacing_mm: tuple[float, float], target_mm: float) -> tuple[int, int]:
-    """Rows and columns that cover the same field of view at about `target_mm`, at least one each."""
+    """Rows and columns that cover the same field of view at about the wanted pixel size.
+
+    Args:
+        size: Rows and columns.
+        spacing_mm: Pixel spacing along rows and columns, in mm.
+        target_mm: Wanted pixel size in mm.
+
+    Returns:
+        Rows and columns, at least one each.
+    """
     rows, columns = (max(1, round(n * mm / target_mm)) for n, mm in zip(size, spacing_mm, strict=True))
     return rows, columns
 
@@ -79,11 +88,18 @@ def resize_in_plane(slices: NDArray[np.float32], size: tuple[int, int]) -> NDArr
 
 
 def pad_to_multiple(x: Tensor, multiple: int, mode: str) -> tuple[Tensor, tuple[slice, slice]]:
-    """Pad [n, c, row, column] on all sides to multiples of `multiple`, and return where the picture lies.
+    """Pad pictures on all sides to multiples of the network's step.
 
-    Each side gets at least 2 * multiple pixels, below which the networks' own padding fails. `mode` "reflect"
-    falls back to repeating the edge where the picture is smaller than the padding; "constant" pads with -1,
-    the network's black.
+    Each side gets at least 2 * multiple pixels, below which the networks' own padding fails.
+
+    Args:
+        x: Pictures [n, c, row, column].
+        multiple: The step in pixels.
+        mode: "reflect", which repeats the edge where the picture is smaller than the padding, or "constant", which pads
+            with -1, the network's black.
+
+    Returns:
+        The padded pictures, and the slices of rows and columns where the picture lies in them.
     """
     pads, window = [], []
     for side in x.shape[-2:]:

@@ -125,11 +125,21 @@ class MammogramSynthesizer:
         self._device = choice.device
 
     def synthesize(self, low_energy: sitk.Image, events: Events, *, batch: int = 64) -> sitk.Image:
-        """The recombined image of a low-energy mammogram, float32, in gray values of the training data's.
+        """The recombined image of a low-energy mammogram.
 
-        `low_energy` has size 1 along k. The result has exactly its geometry; outside the breast's bounding box it is
-        the low end of the target window. Raises InputError, CancelledError, and VirtualContrastError where the network
-        gives no finite numbers.
+        Args:
+            low_energy: Low-energy image, of size 1 along k.
+            events: Where progress and warnings go, and what says that the user wants to stop.
+            batch: Windows that go through the network at once.
+
+        Returns:
+            The image on exactly the input's grid, float32, in gray values of the training data's; outside the breast's
+            bounding box it is the low end of the target window.
+
+        Raises:
+            InputError: The gray values are not those of a low-energy mammogram, or no breast is found.
+            CancelledError: The user asked to stop.
+            VirtualContrastError: The network gives values that are not finite.
         """
         import torch
 

@@ -45,7 +45,16 @@ class NetworkGrid:
 
     @classmethod
     def of(cls, in_plane: InPlane, native: Size, spacing_mm: tuple[float, float]) -> Self:
-        """The grid of a card's `in_plane` for slices of size `native` with pixels of `spacing_mm` (rows, columns)."""
+        """The grid on which a network sees the slices of a volume.
+
+        Args:
+            in_plane: The card's policy and pixel size.
+            native: Rows and columns of the volume's slices.
+            spacing_mm: Pixel spacing along rows and columns, in mm.
+
+        Returns:
+            The grid.
+        """
         target = None
         if in_plane.policy != "native" and in_plane.spacing_mm is not None:
             target = resampled_size(native, spacing_mm, in_plane.spacing_mm)

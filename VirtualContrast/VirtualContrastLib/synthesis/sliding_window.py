@@ -20,14 +20,25 @@ def slide(
     batch: int = 64,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Mean over all windows that cover a pixel of what `network` makes of them.
+    """Mean over all windows that cover a pixel of what the network makes of them.
 
-    `image` is [channel, row, column]; returns [output channel, row, column] of the same size, on the same device.
-    Windows of side `window` start every `stride` pixels; the image is first grown at its far sides by repeating its
-    edge, so that the windows end with it. Batches of at most `batch` windows [n, channel, window, window] are cut out
-    as a strided view and added back by `fold`, so that memory grows with the batch and the image, not with the number
-    of windows. `progress(done, total)` is called after each batch. Raises ValueError for a stride that is not between 1
-    and the window, or for a batch below 1.
+    The image is first grown at its far sides by repeating its edge, so that the windows end with it. Batches of windows
+    are cut out as a strided view and added back by `fold`, so that memory grows with the batch and the image, not with
+    the number of windows.
+
+    Args:
+        network: Maps windows [n, channel, window, window] to [n, output channel, window, window].
+        image: The image [channel, row, column].
+        window: Side of a window in pixels.
+        stride: Pixels from one window to the next.
+        batch: Most windows that go through the network at once.
+        progress: Called with windows done and in total after each batch.
+
+    Returns:
+        [output channel, row, column] of the image's size, on its device.
+
+    Raises:
+        ValueError: The stride is not between 1 and the window, or the batch is below 1.
     """
     if not 1 <= stride <= window or batch < 1:
         raise ValueError(f"stride {stride} must be between 1 and the window {window}, and batch {batch} at least 1")

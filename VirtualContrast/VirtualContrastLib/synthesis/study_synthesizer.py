@@ -28,12 +28,24 @@ class StudySynthesizer(Protocol):
     def synthesize_study(
         self, study: Study, events: Events, *, times_s: Sequence[float] | None, perturbations: int, seed: int
     ) -> Synthesis:
-        """Make the images that `study` lacks, on exactly its grid, float32.
+        """Make the images that the study lacks; the first of them has index `card.first_phase`.
 
-        The first of them has index `card.first_phase`. `times_s` are the seconds after injection at which a model of
-        free times makes them, None for its own; others leave them unread. `perturbations` passes over changed input
-        give uncertainty where the model can be perturbed; `seed` draws the changes. Raises InputError,
-        CancelledError, VirtualContrastError.
+        Args:
+            study: The study.
+            events: Where progress and warnings go, and what says that the user wants to stop.
+            times_s: Seconds after injection at which a model of free times makes them, None for its own; other models
+                do not read them.
+            perturbations: Passes over changed input that give uncertainty where the model can be perturbed: 0, or 2 and
+                more.
+            seed: Draws the changes.
+
+        Returns:
+            The images on exactly the study's grid, float32.
+
+        Raises:
+            InputError: The study cannot be used.
+            CancelledError: The user asked to stop.
+            VirtualContrastError: The network gives values that are not finite.
         """
 
 

@@ -190,12 +190,21 @@ class Synthesizer(SliceWise):
         self.network = SliceNetwork(generator, device_choice, self._in_plane, self._outputs.channel_phases)
 
     def synthesize(self, pre: sitk.Image, events: Events, *, perturbations: int = 0, seed: int = 0) -> Synthesis:
-        """Make all phases of `pre`, a 3-D scalar image.
+        """Make all phases of a volume. On one machine's CPU the same input gives the same bytes.
 
-        `perturbations` (0, or 2 and more) passes over changed input give `uncertainty`; `seed` draws the
-        changes. Progress counts slices times passes; cancel is heard between batches. On one machine's CPU
-        the same input gives the same bytes. Raises InputError for a constant volume, CancelledError,
-        VirtualContrastError.
+        Args:
+            pre: Pre-contrast volume, a 3-D scalar image.
+            events: Gets the progress, in slices times passes; asked between batches whether the user wants to stop.
+            perturbations: Passes over changed input that give `uncertainty`: 0, or 2 and more.
+            seed: Draws the changes.
+
+        Returns:
+            The phases on exactly the grid of `pre`.
+
+        Raises:
+            InputError: The volume is constant.
+            CancelledError: The user asked to stop.
+            VirtualContrastError: The network gives values that are not finite.
         """
         return self._synthesize(pre, events, self.network, self._outputs.times_s, perturbations, seed)
 

@@ -38,10 +38,24 @@ class TimeConditionedSynthesizer(SliceWise):
         perturbations: int = 0,
         seed: int = 0,
     ) -> Synthesis:
-        """Phases of `pre` at `times_s`: seconds after injection, above 0 and increasing; by default the card's.
+        """Make phases at any times. All times together cost one pass over the slices.
 
-        All times together cost one pass over the slices. Times outside those of the training give a warning. Everything
-        else is as in `Synthesizer.synthesize`. Raises InputError, CancelledError, VirtualContrastError.
+        Times outside those of the training give a warning. Everything else is as in `Synthesizer.synthesize`.
+
+        Args:
+            pre: Pre-contrast volume, a 3-D scalar image.
+            events: Gets progress and warnings; asked between batches whether the user wants to stop.
+            times_s: Seconds after injection, above 0 and increasing; None for the card's.
+            perturbations: Passes over changed input that give `uncertainty`: 0, or 2 and more.
+            seed: Draws the changes.
+
+        Returns:
+            The phases on exactly the grid of `pre`.
+
+        Raises:
+            InputError: The volume is constant, or the times are not above 0 and increasing.
+            CancelledError: The user asked to stop.
+            VirtualContrastError: The network gives values that are not finite.
         """
         times = self._checked_times(times_s, events)
         phases = range(1, len(times) + 1)

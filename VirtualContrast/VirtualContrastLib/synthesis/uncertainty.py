@@ -52,7 +52,16 @@ class Perturbation:
 
 
 def draw_perturbations(count: int, seed: int, noise_sd: float) -> list[Perturbation]:
-    """`count` perturbations: flips alternate, factors are uniform in 1 +- SCALE_JITTER."""
+    """Draw the changes of the input: flips alternate, factors are uniform in 1 +- SCALE_JITTER.
+
+    Args:
+        count: The number of passes.
+        seed: Of the factors and of the noise.
+        noise_sd: Standard deviation of the noise, in the network's units.
+
+    Returns:
+        One perturbation per pass.
+    """
     rng = np.random.default_rng(seed)
     factors = rng.uniform(1.0 - SCALE_JITTER, 1.0 + SCALE_JITTER, count)
     return [Perturbation(n, seed, n % 2 == 1, float(factor), noise_sd) for n, factor in enumerate(factors)]

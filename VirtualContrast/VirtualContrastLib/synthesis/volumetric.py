@@ -63,11 +63,23 @@ class VolumetricSynthesizer:
     def synthesize(
         self, pre: sitk.Image, first: sitk.Image, events: Events, *, times_s: Sequence[float] | None = None
     ) -> Synthesis:
-        """Phases at `times_s` (seconds after injection, increasing; default: those of the model), in input units.
+        """Make the later phases of a study from its pre-contrast volume and its first post-contrast phase.
 
-        `pre` and `first` (the first post-contrast phase) are 3-D scalar images of one geometry, which the result has
-        exactly. The result's `phases` are phase 2, 3, ... of the study. Windows without tissue keep `first`. Progress
-        counts windows; cancel is heard between them. Raises InputError, CancelledError, VirtualContrastError.
+        Windows without tissue keep the first phase.
+
+        Args:
+            pre: Pre-contrast volume, a 3-D scalar image.
+            first: First post-contrast phase on the same grid.
+            events: Gets the progress, in windows, and warnings; asked between windows whether the user wants to stop.
+            times_s: Seconds after injection, increasing; None for those of the model.
+
+        Returns:
+            Phase 2, 3, ... of the study on exactly the input's grid, in its units.
+
+        Raises:
+            InputError: The geometries differ, or the times cannot be used.
+            CancelledError: The user asked to stop.
+            VirtualContrastError: The network gives values that are not finite.
         """
         if difference := same_geometry(pre, first):
             raise InputError(f"The pre-contrast and the first post-contrast volume do not fit: {difference}")
@@ -140,9 +152,15 @@ class VolumetricSynthesizer:
 
 
 def sliding_windows(shape: Sequence[int], window: Sequence[int], overlap: float) -> Iterator[Window]:
-    """Windows that cover a volume of `shape` [k, j, i], none of whose sides is shorter than the window's.
+    """Windows that cover a volume; the last window of an axis ends with the volume.
 
-    Neighbors share at least `overlap` of a side; the last window of an axis ends with the volume.
+    Args:
+        shape: Shape [k, j, i] of the volume, no side shorter than the window's.
+        window: Shape [k, j, i] of a window.
+        overlap: Part of a side that neighbors share at least, 0 to below 1.
+
+    Yields:
+        The slices [k, j, i] of each window.
     """
     starts = []
     for side, n in zip(shape, window, strict=True):
