@@ -5,8 +5,10 @@ import pytest
 import result_samples
 import slicer
 from result_samples import each
+from skimage.color import deltaE_ciede2000, rgb2lab
+from VirtualContrastLib.export.content import LESION_COLORS
 from VirtualContrastLib.slicer_app.scene import nodes, result, segments, tables
-from VirtualContrastLib.slicer_app.views import charts, lesion_table
+from VirtualContrastLib.slicer_app.views import charts, display, layout, layouts, lesion_table
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +61,52 @@ def test_charts_say_that_they_are_synthetic_and_name_their_axes(loaded):
         chart = nodes.node(loaded.charts[key])
         assert "SYNTHETIC" in chart.GetTitle()
         assert "research only" in chart.GetTitle()
-        assert chart.GetXAxisTitle() == "Time after injection (s)"
+        assert chart.GetXAxisTitle() == "Time after injection (min)"
         assert chart.GetYAxisTitle() == "Percent enhancement (%)"
     assert "type II (plateau)" in nodes.node(loaded.charts["lesion_1"]).GetTitle()
+
+
+def test_the_legend_covers_no_curve_and_the_curves_fill_the_rest(loaded):
+    """Seen in the picture: what the legend changes was white or grid, and lies to the right."""
+    chart, view = nodes.node(loaded.charts["all"]), plot_view()
+    view.node.SetPlotChartNodeID(chart.GetID())
+    view.resize(600, 450)
+    pictures = []
+    for visible in (True, False):
+        chart.SetLegendVisibility(visible)
+        pictures.append(view.pixels().astype(int))
+    drawn, plain = pictures
+    rows, columns = np.nonzero((drawn != plain).any(axis=2))
+    below = plain[rows.min() : rows.max(), columns.min() : columns.max()]
+    assert np.ptp(below, axis=2).max() < 40
+    assert columns.min() > 0.65 * plain.shape[1]
+    colored = np.nonzero(np.ptp(plain, axis=2) > 60)
+    assert np.ptp(colored[0]) > 0.65 * plain.shape[0]
+    assert np.ptp(colored[1]) > 0.55 * plain.shape[1]
+
+
+def plot_view():
+    """The chart view of the layout."""
+    layouts.use(layout.LAYOUT_ID, layout.LAYOUTS)
+    manager = slicer.app.layoutManager()
+    widgets = map(manager.plotWidget, range(manager.plotViewCount))
+    return next(w.plotView() for w in widgets if w.mrmlPlotViewNode().GetLayoutName() == layout.PLOT)
+
+
+def test_times_are_in_minutes(loaded):
+    series = nodes.node(loaded.charts["lesion_1"]).GetNthPlotSeriesNode(0)
+    minutes = tables.column(series.GetTableNode(), series.GetXColumnName())
+    np.testing.assert_allclose(minutes, [0.0, *(time_s / 60 for time_s in result_samples.TIMES_S)], rtol=1e-6)
+
+
+def test_outlines_have_other_colors_than_curve_types_and_each_other():
+    """CIEDE2000 of scikit-image; 10 is told apart at a glance."""
+    lesions = rgb2lab(np.array([LESION_COLORS]) / 255)[0]
+    types = rgb2lab(np.array([list(display.TYPE_COLORS.values())]))[0]
+    apart = deltaE_ciede2000(lesions[:, None], types[None])
+    assert apart.min() > 20
+    among = deltaE_ciede2000(lesions[:, None], lesions[None]) + 100 * np.eye(len(lesions))
+    assert among.min() > 15
 
 
 def test_curves_have_the_color_of_their_segment(loaded):

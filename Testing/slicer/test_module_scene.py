@@ -19,9 +19,12 @@ def test_two_runs_in_a_row_use_one_process_and_the_scene_keeps_both_results(host
     assert len(list(out.iterdir())) == 2
     panel.ui.removeButton.click()
     assert panel.results.loaded.run_id == first.run_id
+    inputs = [panel.ui.inputButton, panel.ui.realButton, panel.ui.computeButton, panel.ui.advancedButton]
+    assert all(button.collapsed for button in inputs)
     panel.ui.removeButton.click()
     assert panel.results.loaded is None
     assert not panel.ui.resultButton.enabled
+    assert not panel.ui.inputButton.collapsed
 
 
 def test_selecting_a_lesion_overlay_and_edited_segment_are_followed(host, panel, out, monkeypatch):

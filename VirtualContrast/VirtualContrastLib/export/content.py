@@ -141,6 +141,16 @@ def _x_extent_mm(image: sitk.Image) -> tuple[float, float]:
     return min(corners), max(corners)
 
 
+LESION_COLORS = ((0, 204, 204), (204, 0, 153), (0, 204, 0), (160, 133, 242), (242, 73, 115), (46, 153, 99))
+"""RGB, 0..255, of lesion 1, 2, ...: in views, figures and reports; apart from each other, gray, and blue, yellow and
+vermilion, the colors of the curve types, so that an outline is not taken for what it surrounds."""
+
+
+def lesion_color(label: int) -> tuple[int, int, int]:
+    """The color of a lesion, RGB 0..255; they repeat after the sixth."""
+    return LESION_COLORS[(label - 1) % len(LESION_COLORS)]
+
+
 TYPE_NAMES = {
     CurveType.NO_ENHANCEMENT: "no enhancement",
     CurveType.PERSISTENT: "type I (persistent)",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import SimpleITK as sitk
 
-COLORS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (213, 94, 0), (204, 121, 167), (0, 114, 178))
-"""Okabe and Ito's palette without black and yellow, apart for the color-blind; as in the figures."""
+from .content import lesion_color
 
 _TERMINOLOGY = (
     "Segmentation category and type - 3D Slicer General Anatomy list"
@@ -28,7 +27,7 @@ def with_segments(labels: sitk.Image) -> sitk.Image:
     for number, label in enumerate(sorted(statistics.GetLabels())):
         box = statistics.GetBoundingBox(label)
         extent = (bound for axis in range(3) for bound in (box[axis], box[axis] + box[axis + 3] - 1))
-        color = (value / 255 for value in COLORS[(label - 1) % len(COLORS)])
+        color = (value / 255 for value in lesion_color(label))
         fields |= {
             f"Segment{number}_ID": f"Lesion_{label}",
             f"Segment{number}_Name": f"Lesion {label}",

@@ -12,9 +12,6 @@ import SimpleITK as sitk
 
 from ..content import LABEL
 
-# Okabe and Ito's colors, which people with any color vision tell apart; without black and the pale yellow.
-COLORS = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2")
-
 # Slice axis of the acquisition -> orientation of (columns, rows, slices) and the plane's name.
 PLANES = {"S": ("LPS", "axial"), "P": ("LIP", "coronal"), "L": ("PIR", "sagittal")}
 OPPOSITE = {"L": "R", "P": "A", "S": "I", "R": "L", "A": "P", "I": "S"}

@@ -10,8 +10,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ...study import Phase
+from ..content import lesion_color
 from .display import (
-    COLORS,
     WIDTH_INCHES,
     View,
     common_window,
@@ -79,8 +79,8 @@ def _whole_slice(axis: Any, slices: Slices, label: int) -> None:
 
 
 def color_of(label: int) -> str:
-    """The color of a lesion in all figures."""
-    return COLORS[(label - 1) % len(COLORS)]
+    """The color of a lesion in all figures, `#rrggbb`."""
+    return "#{:02X}{:02X}{:02X}".format(*lesion_color(label))
 
 
 class _Projection:

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from ...kinetics.curves import LesionCurve
 from ...study import Phase
 from ..content import LABEL, TYPE_NAMES
-from ..figures.display import COLORS, OPPOSITE, View, acquisition_view, common_window, subtraction_window
+from ..figures.display import OPPOSITE, View, acquisition_view, common_window, subtraction_window
+from ..figures.overview import color_of
 from ..figures.run_figures import FigureInput
 
 MAX_PIXELS = 256
@@ -197,7 +198,7 @@ def _lesions(given: FigureInput, labels: NDArray[Any]) -> list[dict[str, Any]]:
         found.append(
             {
                 "label": label,
-                "color": COLORS[(label - 1) % len(COLORS)],
+                "color": color_of(label),
                 "slice": best,
                 "row": round(float(index[1][in_slice].mean())),
                 "column": round(float(index[2][in_slice].mean())),

@@ -207,22 +207,20 @@ class Loader:
         return np.asarray(sitk.GetArrayViewFromImage(labels) > 0)
 
     def _show_subtraction(self, volumes: Sequence[Any], phases: display.Window, lesions: np.ndarray) -> Steps[None]:
-        colors = display.add_diverging_colors(self._name(_("colors of signed subtraction")))
-        self._adopt(colors, loaded.COLORS, "diverging", synthetic=False)
         highs = []
         for volume in volumes:
             yield
             highs.append(display.subtraction_high(volume, phases, lesions))
         for volume in volumes:
             yield
-            display.show_subtraction(volume, max(highs))
+            display.set_window(volume, (0.0, max(highs)))
 
     def _maps(self, names: Sequence[str]) -> Steps[None]:
         heat = display.add_heat_colors(self._name(_("colors of maps")))
         yield
         volumes = yield from self._per_phase("uncertainty", loaded.UNCERTAINTY, _("uncertainty (1 SD)"))
         for volume in volumes:
-            yield from self._show_map(volume, heat, _("Uncertainty (1 SD)"))
+            yield from self._show_map(volume, heat, display.map_title("uncertainty"))
         suffix = self._entries()[0][2].partition(".")[2]
         for name in names:
             file = f"maps/{name}.{suffix}"
@@ -233,7 +231,7 @@ class Loader:
             else:
                 volume = yield from self._volume(file, name)
                 self._adopt(volume, loaded.MAP, name, caption=name)
-                yield from self._show_map(volume, heat, name)
+                yield from self._show_map(volume, heat, display.map_title(name))
         # After the volumes, so that a deleted folder loses them first: a legend without its colors is an error.
         self._adopt(heat, loaded.COLORS, "heat", synthetic=False)
 
@@ -252,7 +250,7 @@ class Loader:
         self._adopt(volume, loaded.MAP, "curve_type", caption=what)
         self._adopt(colors, loaded.COLORS, "curve_type", synthetic=False)
         yield
-        display.add_legend(volume, _("Curve type"), named=True)
+        display.add_legend(volume, display.map_title("curve_type"), named=True)
         yield
 
     def _tables(self) -> Steps[None]:

@@ -12,7 +12,8 @@ import slicer
 import vtk
 from vtk.util import numpy_support
 
-from ...export.slicer_segmentation import COLORS, with_segments
+from ...export.content import lesion_color
+from ...export.slicer_segmentation import with_segments
 from . import nodes
 
 LABEL_TAG = nodes.PREFIX + "Label"
@@ -138,5 +139,5 @@ def color_of(segmentation: Any, label: int) -> tuple[float, float, float]:
             if its_label == label:
                 red, green, blue = segmentation.GetSegmentation().GetSegment(segment_id).GetColor()
                 return red, green, blue
-    red, green, blue = (value / 255 for value in COLORS[(label - 1) % len(COLORS)])
-    return red, green, blue
+    red, green, blue = lesion_color(label)
+    return red / 255, green / 255, blue / 255

@@ -15,7 +15,9 @@ from ..scene import loaded as result_nodes
 from ..scene import nodes, segments, tables
 from ..scene.loaded import ALL_LESIONS, CHART, POINTS, SERIES, LoadedResult
 
-TIME, PE, UPPER, LOWER = "time_s", "pe_percent", "pe_plus_1_sd_percent", "pe_minus_1_sd_percent"
+TIME, PE, UPPER, LOWER = "time_min", "pe_percent", "pe_plus_1_sd_percent", "pe_minus_1_sd_percent"
+LEGEND_SHARE = 0.4
+"""Of the curves' width, to the right of them: there the legend covers nothing, however many lesions there are."""
 _REAL_COLOR = (0.25, 0.25, 0.25)
 Color = tuple[float, float, float]
 
@@ -98,7 +100,7 @@ class _Charts:
         """The mean curve and, where there is an uncertainty, thin lines one standard deviation above and below."""
         name = self._name(label)
         upper, lower = curve.pe_percent + curve.sd_percent, curve.pe_percent - curve.sd_percent
-        columns = {TIME: curve.times_s, PE: curve.pe_percent, UPPER: upper, LOWER: lower}
+        columns = {TIME: curve.times_s / 60, PE: curve.pe_percent, UPPER: upper, LOWER: lower}
         points = self._points(f"lesion_{label}", columns, synthetic=True)
         color = segments.color_of(nodes.node(self.loaded.segmentation), label)
         mean = self._series(f"lesion_{label}_mean", _("{lesion}, synthetic").format(lesion=name), points, PE, color)
@@ -112,7 +114,7 @@ class _Charts:
 
     def _acquired_series(self, label: int, curve: Curve) -> Any:
         """The real points of a synthetic curve, as squares on it."""
-        columns = {TIME: curve.times_s[curve.acquired], PE: curve.pe_percent[curve.acquired]}
+        columns = {TIME: curve.times_s[curve.acquired] / 60, PE: curve.pe_percent[curve.acquired]}
         points = self._points(f"lesion_{label}_acquired", columns, synthetic=False)
         name = _("{lesion}, acquired and read by the model").format(lesion=self._name(label))
         color = segments.color_of(nodes.node(self.loaded.segmentation), label)
@@ -123,7 +125,7 @@ class _Charts:
         return series
 
     def _real_series(self, label: int, curve: Curve) -> Any:
-        columns = {TIME: curve.times_s, PE: curve.pe_percent}
+        columns = {TIME: curve.times_s / 60, PE: curve.pe_percent}
         points = self._points(f"lesion_{label}_real", columns, synthetic=False)
         name = _("{lesion}, real").format(lesion=self._name(label))
         color = segments.color_of(nodes.node(self.loaded.segmentation), label)
@@ -158,13 +160,13 @@ class _Charts:
     def _chart(self, key: str, title: str, series: Sequence[Any]) -> None:
         chart = self._node("vtkMRMLPlotChartNode", CHART, key, _("curves of {key}"), synthetic=True)
         chart.SetTitle(title)
-        chart.SetXAxisTitle(_("Time after injection (s)"))
+        chart.SetXAxisTitle(_("Time after injection (min)"))
         chart.SetYAxisTitle(_("Percent enhancement (%)"))
         chart.SetTitleFontSize(14)
         chart.SetAxisTitleFontSize(13)
         chart.SetAxisLabelFontSize(12)
-        chart.SetLegendFontSize(12)
-        _leave_room_for_legend(chart, series)
+        chart.SetLegendFontSize(11)
+        _set_ranges(chart, series)
         wanted = [one.GetID() for one in series]
         if _series_ids(chart) != wanted:
             chart.RemoveAllPlotSeriesNodeIDs()
@@ -181,18 +183,17 @@ class _Charts:
         return node
 
 
-def _leave_room_for_legend(chart: Any, series: Sequence[Any]) -> None:
-    """Axes that end beyond the curves: the legend stands in the upper right corner and must not cover them."""
+def _set_ranges(chart: Any, series: Sequence[Any]) -> None:
+    """Axes around the curves, and to their right the room for the legend, which stands in the upper right corner."""
     times, values = [0.0], [0.0]
     for one in series:
         times += tables.column(one.GetTableNode(), one.GetXColumnName())
         values += tables.column(one.GetTableNode(), one.GetYColumnName())
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    room = 0.09 * (high - low) * (len(series) + 1)
     chart.SetXAxisRangeAuto(False)
-    chart.SetXAxisRange(0.0, 1.04 * float(np.nanmax(times)))
+    chart.SetXAxisRange(0.0, (1.0 + LEGEND_SHARE) * float(np.nanmax(times)))
     chart.SetYAxisRangeAuto(False)
-    chart.SetYAxisRange(low - 0.05 * (high - low), high + max(room, 1.0))
+    chart.SetYAxisRange(low - 0.05 * (high - low), high + max(0.08 * (high - low), 1.0))
 
 
 def _series_ids(chart: Any) -> list[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from ...export.content import TYPE_NAMES
 from ...export.figures import display as figures
@@ -22,11 +22,6 @@ TYPE_COLORS = {
     CurveType.WASHOUT: (0.835, 0.369, 0.0),
     CurveType.UNASSESSED: (0.6, 0.6, 0.6),
 }
-# Value from -1 to 1 and color: losses blue, gains orange to white, none black, so that the breast stays dark.
-_DIVERGING = (
-    (-1.0, (0.55, 0.80, 1.0)), (-0.5, (0.10, 0.35, 0.85)), (0.0, (0.0, 0.0, 0.0)), (0.5, (0.85, 0.40, 0.05)),
-    (1.0, (1.0, 0.90, 0.65)),
-)  # fmt: skip
 # Lightness rises evenly from dark blue to pale yellow.
 _HEAT = (
     (0.0, (0.05, 0.03, 0.20)), (0.25, (0.35, 0.08, 0.45)), (0.5, (0.72, 0.22, 0.40)), (0.75, (0.96, 0.52, 0.25)),
@@ -61,12 +56,15 @@ def subtraction_high(subtraction: Any, phases: Window, lesions: np.ndarray) -> f
     return figures.subtraction_window(sample(subtraction), _thin(lesions), phases)[1]
 
 
-def show_subtraction(volume: Any, high: float, diverging: Any = None) -> None:
-    """Show a signed subtraction in gray from 0 to `high`, or from -high to high with a diverging color table."""
-    display = volume.GetDisplayNode()
-    color = diverging.GetID() if diverging is not None else "vtkMRMLColorTableNodeGrey"
-    display.SetAndObserveColorNodeID(color)
-    set_window(volume, (-high if diverging is not None else 0.0, high))
+def map_title(key: str) -> str:
+    """What a map shows and its unit, as list and legend name it; `key` is that of the result, "pe_phase_1" ..."""
+    if key.startswith("pe_phase_"):
+        return _("PE, phase {number} (%)").format(number=key.removeprefix("pe_phase_"))
+    titles = {
+        "curve_type": _("Curve type"), "wash_in": _("Wash-in (%/min)"), "wash_out": _("Wash-out (%/min)"),
+        "ser": _("SER (ratio)"), "time_to_peak": _("Time to peak (s)"), "uncertainty": _("Uncertainty, 1 SD (signal)"),
+    }  # fmt: skip
+    return titles.get(key, key)
 
 
 def show_map(volume: Any, colors: Any) -> None:
@@ -110,14 +108,14 @@ def add_type_colors(name: str) -> Any:
     return colors
 
 
-def add_diverging_colors(name: str) -> Any:
-    """A color table node for signed values: blue below zero, black at zero, orange above."""
-    return _ramp(name, _DIVERGING)
-
-
 def add_heat_colors(name: str) -> Any:
     """A color table node of evenly rising lightness for positive values."""
-    return _ramp(name, _HEAT)
+    colors = _color_table(name, 256)
+    places = np.linspace(0.0, 1.0, 256)
+    channels = [np.interp(places, [a[0] for a in _HEAT], [a[1][c] for a in _HEAT]) for c in range(3)]
+    for number, (place, red, green, blue) in enumerate(zip(places, *channels, strict=True)):
+        colors.SetColor(number, f"{place:.3f}", float(red), float(green), float(blue), 1.0)
+    return colors
 
 
 def _color_table(name: str, count: int) -> Any:
@@ -125,15 +123,6 @@ def _color_table(name: str, count: int) -> Any:
     colors.SetTypeToUser()
     colors.HideFromEditorsOff()
     colors.SetNumberOfColors(count)
-    return colors
-
-
-def _ramp(name: str, anchors: Sequence[tuple[float, tuple[float, float, float]]], count: int = 256) -> Any:
-    colors = _color_table(name, count)
-    places = np.linspace(anchors[0][0], anchors[-1][0], count)
-    channels = [np.interp(places, [a[0] for a in anchors], [a[1][c] for a in anchors]) for c in range(3)]
-    for number, (place, red, green, blue) in enumerate(zip(places, *channels, strict=True)):
-        colors.SetColor(number, f"{place:.3f}", float(red), float(green), float(blue), 1.0)
     return colors
 
 

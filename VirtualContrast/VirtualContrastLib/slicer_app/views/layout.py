@@ -162,14 +162,6 @@ def set_overlay(loaded: LoadedResult, name: str = "", opacity: float = 0.6) -> N
         display.renew_legend(nodes.node(over))
 
 
-def set_subtraction_colors(loaded: LoadedResult, *, diverging: bool) -> None:
-    """Show the signed subtractions in gray from zero up, or with losses in blue and gains in orange."""
-    colors = nodes.node(loaded.colors.get("diverging", "")) if diverging else None
-    for volume in filter(None, (nodes.node(phase.subtraction) for phase in loaded.phases)):
-        view = volume.GetDisplayNode()
-        display.show_subtraction(volume, view.GetLevel() + view.GetWindow() / 2, colors)
-
-
 def _composite(tag: str) -> Any:
     """The slice composite node of a view; None without views or before `show`."""
     manager = slicer.app.layoutManager()

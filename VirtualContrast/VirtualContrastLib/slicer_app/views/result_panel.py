@@ -15,7 +15,7 @@ from ...events import VirtualContrastError
 from ...results.manifest import MAMMOGRAM
 from ..observers import Observers
 from ..scene import result as scene
-from . import layout
+from . import display, layout
 from .annotation import Annotator
 from .lesion_table import LesionTable
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..scene.result import LoadedResult
 
 _END = object()
+_INPUTS = ("inputButton", "realButton", "computeButton", "advancedButton")
 RECOMPUTE_DELAY_MS = 700
 """After the last change of a segment, so that a brush stroke is measured once."""
 
@@ -108,6 +109,8 @@ class ResultPanel:
         self._observers.clear()
         if self.loaded is not None and self.ui.flickerCheckBox.checked:
             self.ui.flickerCheckBox.checked = False
+        if self.loaded is not None:
+            self.ui.inputButton.collapsed = False
         if self.table is not None:
             self.table.cleanup()
         self.loaded = self.report = self.table = None
@@ -119,6 +122,8 @@ class ResultPanel:
         ui, count = self.ui, len(loaded.phases)
         ui.resultButton.enabled = True
         ui.resultButton.collapsed = False
+        for name in _INPUTS:  # the look is at the result now, and its controls need the room
+            getattr(ui, name).collapsed = True
         lesions = len(loaded.lesions)
         text = _("Model {model}: {phases} synthetic phases, lesions found: {lesions}.")
         if loaded.kind == MAMMOGRAM:
@@ -154,14 +159,10 @@ class ResultPanel:
 
     def _fill_overlays(self, loaded: LoadedResult) -> None:
         """Offer the maps that the result has."""
-        names = {
-            "curve_type": _("Curve types"), "wash_in": _("Wash-in"), "wash_out": _("Wash-out"), "ser": _("SER"),
-            "time_to_peak": _("Time to peak"), "uncertainty": _("Uncertainty"),
-        }  # fmt: skip
         keys = ["", *loaded.maps, *(["uncertainty"] if any(phase.uncertainty for phase in loaded.phases) else [])]
         self._overlays = []  # nothing is shown while the list is filled
         self.ui.overlayComboBox.clear()
-        self.ui.overlayComboBox.addItems([names.get(key, key) or _("None") for key in keys])
+        self.ui.overlayComboBox.addItems([display.map_title(key) if key else _("None") for key in keys])
         self._overlays = keys
 
     def _on_overlay(self) -> None:
