@@ -6,7 +6,7 @@ A run goes `Series` -> lesions -> `Kinetics` -> `Comparison`, and `Analysis` hol
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +23,7 @@ from ..lesions.measurement import LesionMeasures, measure_lesions
 from ..lesions.subtraction import subtract
 from ..lesions.threshold import ThresholdSettings, segment_by_threshold, tissue_mask
 from ..metrics.image_pairs import PairMetrics, compare_images
+from ..metrics.own_scale import image_on_own_scale
 from ..study import Phase, Study
 from ..synthesis.breast_region import breast_region, find_breasts
 
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
 BREAST = "breast"
 LESIONS = "lesions"
+OWN_SCALE_WARNING = (
+    "The model's output has arbitrary units, so each real phase was scaled to 0..255 by its own minimum and maximum "
+    "for the image metrics and the curves."
+)
 
 Region = NDArray[np.bool_]
 
@@ -291,10 +296,7 @@ def compare_with_real(
     if labels is not None:
         regions[LESIONS] = sitk.GetArrayFromImage(labels) > 0
     if series.arbitrary_units:
-        events.warn(
-            "The model's output has arbitrary units, so each real phase was scaled to 0..255 by its own "
-            "minimum and maximum for the image metrics."
-        )
+        events.warn(OWN_SCALE_WARNING)
     real = {phase.index: phase.image for phase in series.compared}
     common = [phase for phase in series.synthetic if phase.index in real]
     metrics: list[PairMetrics] = []
@@ -302,12 +304,13 @@ def compare_with_real(
         events.check_cancelled()
         target = real[phase.index]
         if series.arbitrary_units:
-            target = sitk.RescaleIntensity(sitk.Cast(target, sitk.sitkFloat32), 0.0, 255.0)
+            target = image_on_own_scale(target)
         metrics += compare_images(phase.image, target, regions, phase=phase.index)
         if series.dynamic:
             metrics += compare_images(series.pre, target, regions, phase=phase.index, compared="pre")
         for last in series.input_phases[-1:]:
-            metrics += compare_images(last.image, target, regions, phase=phase.index, compared=last.name)
+            read = image_on_own_scale(last.image) if series.arbitrary_units else last.image
+            metrics += compare_images(read, target, regions, phase=phase.index, compared=last.name)
     curves, curve_agreement = _compare_curves(series, labels, common)
     return Comparison(tuple(metrics), curves, curve_agreement)
 
@@ -317,7 +320,7 @@ def _compare_curves(
 ) -> tuple[tuple[LesionCurve, ...], Agreement | None]:
     """Curves of the real phases, and their agreement with the synthetic ones over the phases both have.
 
-    Phases that the model read are points of both curves.
+    Phases that the model read are points of both curves. All are on the scale of the synthetic ones.
     """
     if labels is None or not (sitk.GetArrayViewFromImage(labels) > 0).any():
         return (), None
@@ -325,14 +328,17 @@ def _compare_curves(
     known = [phase for phase in series.real if phase.time_s is not None]
     if not known:
         return (), None
+    if series.arbitrary_units:
+        pre, *known = (replace(phase, image=image_on_own_scale(phase.image)) for phase in (pre, *known))
     curves = tuple(lesion_curves([pre, *known], labels))
     timed = {phase.index for phase in known}
     common = [phase for phase in common if phase.index in timed]
     if not common:
         return curves, None
-    indices = {phase.index for phase in (*series.input_phases, *common)}
+    read = [phase for phase in known if phase.index in series.inputs]
+    indices = {phase.index for phase in (*read, *common)}
     real = [phase for phase in known if phase.index in indices]
-    synthetic = lesion_curves([series.phases[0], *series.input_phases, *common], labels)
+    synthetic = lesion_curves([series.phases[0], *read, *common], labels)
     return curves, agreement(synthetic, lesion_curves([pre, *real], labels))
 
 

@@ -15,6 +15,7 @@ from ..io.lesion_mask import read_lesions
 from ..io.volumes import same_geometry
 from ..kinetics.curves import lesion_curves
 from ..metrics.image_pairs import PairMetrics, compare_images
+from ..metrics.own_scale import image_on_own_scale
 from ..results.manifest import (
     COMPARISON,
     MAMMOGRAM,
@@ -30,18 +31,22 @@ from ..results.writer import ResultWriter, check_target
 from ..study import Phase, Source, Study
 from ..synthesis.breast_region import breast_region
 from . import provenance
-from .analysis import LESIONS, Comparison, PhaseResult, Series, compare_with_real
+from .analysis import LESIONS, OWN_SCALE_WARNING, Comparison, PhaseResult, Series, compare_with_real
 
 
 @dataclasses.dataclass(frozen=True)
 class _Given:
-    """What was read: `lesions` are labels on the phases' grid, `inputs` indices of the phases that the model read."""
+    """What was read: `lesions` are labels on the phases' grid, `inputs` indices of the phases that the model read.
+
+    `own_scale`: the synthetic phases have the 0..255 of an as-published model.
+    """
 
     synthetic: list[Phase]
     real: list[Phase]
     pre: sitk.Image | None
     lesions: sitk.Image | None
     inputs: list[int]
+    own_scale: bool
     sources: list[tuple[str, sitk.Image, Source]]
 
 
@@ -149,13 +154,14 @@ def _read(
     if lesions:
         mask, source = read_lesions(lesions, phases[0].image, events)
         sources.append(("lesions", mask, source))
-    return _Given(phases, truth, pre_image, mask, [n for n in inputs if n <= len(truth)], sources)
+    own_scale = ours is not None and ours.manifest.arbitrary_units
+    return _Given(phases, truth, pre_image, mask, [n for n in inputs if n <= len(truth)], own_scale, sources)
 
 
 def _compare(given: _Given, events: Events) -> Comparison:
     """Metrics; with curves and agreement where a pre-contrast volume and lesions are there."""
     if given.pre is None:
-        return _metrics_only(given)
+        return _metrics_only(given, events)
     return compare_with_real(_series(given), breast_region(given.pre, events), given.lesions, events)
 
 
@@ -164,18 +170,22 @@ def _series(given: _Given) -> Series:
     sources = {role: source for role, _, source in given.sources}
     return Series(
         study=Study(Phase(0, given.pre, 0.0, synthetic=False), sources["pre"], tuple(given.real)),
-        pre=given.pre,
+        pre=image_on_own_scale(given.pre) if given.own_scale else given.pre,
         results=tuple(PhaseResult(phase) for phase in given.synthetic),
         real=tuple(given.real),
         inputs=tuple(given.inputs),
+        arbitrary_units=given.own_scale,
     )
 
 
-def _metrics_only(given: _Given) -> Comparison:
+def _metrics_only(given: _Given, events: Events) -> Comparison:
     regions: dict[str, NDArray[np.bool_]] = {}
     if given.lesions is not None:
         regions[LESIONS] = sitk.GetArrayFromImage(given.lesions) > 0
     real = {phase.index: phase.image for phase in given.real}
+    if given.own_scale:
+        events.warn(OWN_SCALE_WARNING)
+        real = {index: image_on_own_scale(image) for index, image in real.items()}
     metrics: list[PairMetrics] = []
     for phase in given.synthetic:
         if phase.index in real:
@@ -210,7 +220,7 @@ def _manifest(
         device={},
         versions=provenance.versions(),
         phases=[],
-        arbitrary_units=False,
+        arbitrary_units=given.own_scale,
         timing_s={},
         warnings=provenance.without_names(events.warnings, [source for _, _, source in given.sources], places),
         summary={"pairs": len(comparison.metrics)},

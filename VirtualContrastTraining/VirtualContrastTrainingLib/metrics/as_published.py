@@ -99,7 +99,12 @@ def minmax_eight_bit(pixels: np.ndarray) -> np.ndarray:
     if high == low:
         return np.zeros(values.shape, np.uint8)
     scale = 255.0 / (high - low)
-    return np.clip(np.rint(values * scale - low * scale), 0, 255).astype(np.uint8)
+    return rounded_eight_bit(values * scale - low * scale)
+
+
+def rounded_eight_bit(pixels: np.ndarray) -> np.ndarray:
+    """Values of 0..255 as uint8, half to even: what an as-published model makes, as a picture file holds it."""
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
 def resize_linear(pixels: np.ndarray, size: int) -> np.ndarray:

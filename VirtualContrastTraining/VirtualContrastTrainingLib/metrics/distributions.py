@@ -11,7 +11,7 @@ import numpy as np
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.metrics.measure import definitions
 
-from .as_published import as_eight_bit, minmax_eight_bit, resize_linear, saturating_subtract
+from .as_published import as_eight_bit, minmax_eight_bit, resize_linear, rounded_eight_bit, saturating_subtract
 from .feature_networks import FeatureNetwork
 from .frechet import FeatureMoments, frechet_distance, kernel_distance, too_few_note
 from .images import read_stack
@@ -86,12 +86,15 @@ class FeatureReader:
     batch: int = 16
     subtract: bool = False
 
-    def features(self, path: Path, pre: Path | None) -> np.ndarray:
+    def features(self, path: Path, pre: Path | None, *, own_scale: bool = False) -> np.ndarray:
         """Features [slices, dimension] of one image; volumes without 8-bit values are min-max scaled as a whole.
+
+        Those of `own_scale` are on 0..255 already and are only rounded.
 
         Raises InputError where a subtraction has no `pre` of the image's size.
         """
-        slices, _ = as_eight_bit(read_stack(path).pixels)
+        pixels = read_stack(path).pixels
+        slices = rounded_eight_bit(pixels) if own_scale else as_eight_bit(pixels)[0]
         if self.subtract:
             if pre is None:
                 raise InputError(f"The subtraction of {path} needs its pre-contrast image; give it with --pre.")
@@ -128,7 +131,8 @@ def image_distances(
         vectors = reader.features(pair.real, pair.pre)
         real.add(vectors)
         halves[pair.patient in first_half].add(vectors)
-        synthetic.add(reader.features(pair.synthetic, pair.pre))
+        own_scale = pair.own_scale and not pair.baseline
+        synthetic.add(reader.features(pair.synthetic, pair.pre, own_scale=own_scale))
     if real.moments.n < 2:
         raise InputError("FID and KID compare sets of images; one pair of slices is not enough.")
     enough = all(half.moments.n > 1 for half in halves)

@@ -5,13 +5,14 @@ ones.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.io.suffixes import LOSSY_PICTURES, PICTURES, VOLUMES, suffix_of
+from VirtualContrastLib.metrics.own_scale import on_own_scale
 
 IMAGES = (*VOLUMES, *PICTURES, *LOSSY_PICTURES)
 
@@ -34,6 +35,10 @@ class Stack:
     def is_volume(self) -> bool:
         """True for a file format that has a third axis."""
         return self.spacing_mm is not None
+
+    def on_own_scale(self) -> Stack:
+        """A volume mapped to 0..255 by its own minimum and maximum; a picture as it is, for it has that scale."""
+        return replace(self, pixels=on_own_scale(self.pixels), eight_bit=False) if self.is_volume else self
 
     def lies_on(self, other: Stack) -> bool:
         """True where both cover the same places, to 1 % of the smallest voxel side, or one is a picture."""

@@ -17,8 +17,9 @@ from .pairs import Pair
 class LoadedPair:
     """Pixels [k, j, i] of one pair, checked to match.
 
-    `real` and `synthetic` are what the true metrics compare (subtraction images where asked for), in the files' units.
-    `data_range` is 255 for 8-bit files, else max - min of the real file; `floor` its lower end. `masks` are bool, by
+    `real` and `synthetic` are what the true metrics compare (subtraction images where asked for), in the files' units
+    or, of a pair with a scale of its own, on that. `data_range` is 255 for 8-bit files, else max - min of the real one;
+    `floor` its lower end. `masks` are bool, by
     region. `published_real` and `published_synthetic` are uint8; `as_in_files` says that they are the files' own values
     and not a min-max of them. `same_pixels` says that true and published metrics see the same pixels.
     """
@@ -40,7 +41,7 @@ def load_pair(pair: Pair, subtraction: str | None = None) -> LoadedPair:
 
     Raises InputError where a file cannot be read, the images do not match, or the real one is constant.
     """
-    real, synthetic = read_stack(pair.real), read_stack(pair.synthetic)
+    real, synthetic = read_images(pair)
     _check_match(pair, real, synthetic)
     pre = None if subtraction is None else _read_pre(pair, real)
     eight_bit = real.eight_bit and synthetic.eight_bit
@@ -48,7 +49,7 @@ def load_pair(pair: Pair, subtraction: str | None = None) -> LoadedPair:
     if data_range == 0:
         raise InputError(f"{pair.real} has one value everywhere, so no metric has a scale; leave it out.")
     regions = (("lesion", pair.lesion), ("breast", pair.breast))
-    published_real, published_synthetic, as_in_files = _eight_bit_pair(real, synthetic, pre)
+    published_real, published_synthetic, as_in_files = _eight_bit_pair(real, synthetic, pre, pair.own_scale)
     return LoadedPair(
         real=_subtracted(real.pixels, pre, subtraction),
         synthetic=_subtracted(synthetic.pixels, pre, subtraction),
@@ -63,10 +64,20 @@ def load_pair(pair: Pair, subtraction: str | None = None) -> LoadedPair:
     )
 
 
+def read_images(pair: Pair) -> tuple[Stack, Stack]:
+    """The real and the synthetic image on one scale; raises InputError where one cannot be read."""
+    real, synthetic = read_stack(pair.real), read_stack(pair.synthetic)
+    if pair.own_scale:
+        real, synthetic = real.on_own_scale(), synthetic.on_own_scale() if pair.baseline else synthetic
+    return real, synthetic
+
+
 def _read_pre(pair: Pair, real: Stack) -> Stack:
     if pair.pre is None:
         raise InputError(f"Subtraction images need the pre-contrast image of {pair.real.name}; give it with --pre.")
     pre = read_stack(pair.pre)
+    if pair.own_scale:
+        pre = pre.on_own_scale()
     if pre.pixels.shape != real.pixels.shape:
         raise InputError(
             f"The pre-contrast image {pair.pre} has {_size(pre.pixels)} pixels and the phase {_size(real.pixels)}; "
@@ -75,15 +86,24 @@ def _read_pre(pair: Pair, real: Stack) -> Stack:
     return pre
 
 
-def _eight_bit_pair(real: Stack, synthetic: Stack, pre: Stack | None) -> tuple[np.ndarray, np.ndarray, bool]:
+def _eight_bit_pair(
+    real: Stack, synthetic: Stack, pre: Stack | None, own_scale: bool
+) -> tuple[np.ndarray, np.ndarray, bool]:
     """uint8 stacks, real and synthetic, of the saturating subtraction where `pre` is given; True if the files' own."""
-    a, a_same = as_published.as_eight_bit(real.pixels)
-    b, b_same = as_published.as_eight_bit(synthetic.pixels)
+    a, a_same = _eight_bit(real, own_scale)
+    b, b_same = _eight_bit(synthetic, own_scale)
     if pre is None:
         return a, b, a_same and b_same
-    base, base_same = as_published.as_eight_bit(pre.pixels)
+    base, base_same = _eight_bit(pre, own_scale)
     a, b = as_published.saturating_subtract(a, base), as_published.saturating_subtract(b, base)
     return a, b, a_same and b_same and base_same
+
+
+def _eight_bit(stack: Stack, own_scale: bool) -> tuple[np.ndarray, bool]:
+    """The 8-bit values of a stack, and whether they are its own: those of an own scale are, once rounded."""
+    return (
+        (as_published.rounded_eight_bit(stack.pixels), True) if own_scale else as_published.as_eight_bit(stack.pixels)
+    )
 
 
 def _subtracted(post: np.ndarray, pre: Stack | None, kind: str | None) -> np.ndarray:

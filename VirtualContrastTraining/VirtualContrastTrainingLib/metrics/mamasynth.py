@@ -3,7 +3,8 @@
 Images are z-scored with constants of the pre-contrast training images, the same for pre- and post-contrast. MSE on
 these; LPIPS on values cut at 5 sigma; SSIM (7 x 7 uniform window, range 10) averaged over the tumor; FRD version 1
 over tumors; Dice and HD95 of masks that the challenge's nnU-Net found on the synthetic images; AUROC of its two
-classifiers (`mamasynth_classifiers`).
+classifiers (`mamasynth_classifiers`). What a model made on a scale of its own is first brought to the units of the real
+image, by that image's minimum and maximum.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.metrics.image_pairs import mse
 from VirtualContrastLib.metrics.measure import definitions
+from VirtualContrastLib.metrics.own_scale import in_units_of
 
 from .images import read_mask, read_stack
 from .lpips import SMALLEST_SIDE, Lpips
@@ -186,12 +188,15 @@ def _add_radiomics(
 
 
 def _load(pair: Pair, z_scored: bool) -> Slices:
-    def image(path: Path) -> np.ndarray:
-        pixels = _one_slice(read_stack(path).pixels, path)
+    def scores(pixels: np.ndarray) -> np.ndarray:
         return pixels.astype(np.float64) if z_scored else z_score(pixels)
 
-    real, synthetic = image(pair.real), image(pair.synthetic)
-    pre = None if pair.pre is None else image(pair.pre)
+    def image(path: Path) -> np.ndarray:
+        return _one_slice(read_stack(path).pixels, path)
+
+    pixels, made = image(pair.real), image(pair.synthetic)
+    real, synthetic = scores(pixels), scores(in_units_of(pixels, made) if pair.own_scale else made)
+    pre = None if pair.pre is None else scores(image(pair.pre))
     tumor = None if pair.lesion is None else _one_slice(read_mask(pair.lesion), pair.lesion)
     for path, array in ((pair.synthetic, synthetic), (pair.pre, pre), (pair.lesion, tumor)):
         if array is not None and array.shape != real.shape:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.results.manifest import MANIFEST, load_result
 
 from .images import is_image
 
@@ -23,8 +24,10 @@ _COLUMNS = ("real", "synthetic", "patient", "lesion", "breast", "pre")
 
 @dataclass(frozen=True)
 class Pair:
-    """A real image and the synthetic one to compare with it; `patient` groups pairs for confidence
-    intervals.
+    """A real image and the synthetic one to compare with it; `patient` groups pairs for confidence intervals.
+
+    `own_scale`: the synthetic image has the 0..255 of an as-published model, so the others are brought to that scale
+    (`VirtualContrastLib.metrics.own_scale`). `baseline`: an acquired image stands in the place of the synthetic one.
     """
 
     real: Path
@@ -33,6 +36,26 @@ class Pair:
     lesion: Path | None = None
     breast: Path | None = None
     pre: Path | None = None
+    own_scale: bool = False
+    baseline: bool = False
+
+    def against(self, acquired: Path) -> Pair:
+        """The pair with an acquired image in place of the synthetic one, on the same scale: what copying would give."""
+        return replace(self, synthetic=acquired, baseline=True)
+
+
+def has_own_scale(image: Path) -> bool:
+    """True for a phase of a result folder whose manifest says that its units are arbitrary.
+
+    An image without a manifest, or with one that cannot be read, is taken to have the units of the real one.
+    """
+    folder = next((folder for folder in (image.parent, image.parent.parent) if (folder / MANIFEST).is_file()), None)
+    if folder is None:
+        return False
+    try:
+        return load_result(folder).manifest.arbitrary_units
+    except InputError:
+        return False
 
 
 def find_pairs(real: Path, synthetic: Path, *, patient_pattern: str | None = None) -> list[Pair]:
@@ -47,6 +70,11 @@ def find_pairs(real: Path, synthetic: Path, *, patient_pattern: str | None = Non
 
     Raises InputError where a file has no partner, a name is ambiguous or there is nothing to compare.
     """
+    found = _find_pairs(real, synthetic, patient_pattern)
+    return [replace(pair, own_scale=has_own_scale(pair.synthetic)) for pair in found]
+
+
+def _find_pairs(real: Path, synthetic: Path, patient_pattern: str | None) -> list[Pair]:
     for path in (real, synthetic):
         if not path.exists():
             raise InputError(f"There is no file or folder {path}; check the path.")
@@ -112,9 +140,9 @@ def _files_below(folder: Path) -> Iterator[Path]:
 def _is_phase(path: Path) -> bool:
     if (path.parent / "case.json").is_file():
         return re.match(r"(phase_\d+|recombined)\.", path.name) is not None
-    if (path.parent / "manifest.json").is_file():
-        return False
-    if (path.parent.parent / "manifest.json").is_file():
+    if (path.parent / MANIFEST).is_file():
+        return path.name.startswith("recombined.")
+    if (path.parent.parent / MANIFEST).is_file():
         return path.parent.name == "phases"
     return True
 

@@ -20,7 +20,8 @@ from VirtualContrastLib.events import InputError
 from VirtualContrastLib.metrics.measure import definitions
 
 from .frechet import FeatureMoments, frechet_distance, too_few_note
-from .images import read_mask, read_stack
+from .images import read_mask
+from .loaded_pair import read_images
 from .measures import RADIOMICS
 from .pairs import Pair
 
@@ -217,10 +218,9 @@ def _features_of(
 ) -> dict[str, dict[str, float]]:
     """Features of both images of a pair, of version 0 and of version 1; all or, by an error, none."""
     found = {}
-    for side, path in (("real", pair.real), ("synthetic", pair.synthetic)):
-        stack = read_stack(path)
+    for side, stack in zip(("real", "synthetic"), read_images(pair), strict=True):
         if stack.pixels.shape != mask.shape:
-            raise InputError(f"The mask {pair.lesion} differs in size from {path}.")
+            raise InputError(f"The mask {pair.lesion} differs in size from {getattr(pair, side)}.")
         spacing = stack.spacing_mm or (1.0, 1.0, 1.0)
         found[side] = lesion_features(simple, stack.pixels, mask, spacing)
         found[f"{side} v1"] = lesion_features(full, stack.pixels, mask, spacing, diagnostics=True)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.metrics.measure import definitions
 from VirtualContrastLib.models.package import ModelCard, ModelPackage
@@ -94,18 +93,15 @@ class Scorer:
         if card.abilities.modality == "MG":
             real, made = case / RECOMBINED, folder / RECOMBINED
             return [Pair(real, made, case.name.partition("_")[0], pre=case / LOW_ENERGY)] if real.is_file() else []
-        if synthesis.arbitrary_units:
-            sitk.WriteImage(synthesis.pre, str(folder / "pre.nrrd"))
         lesion = case / "lesions.nrrd"
         pairs = []
         for number in range(card.first_phase, card.first_phase + len(synthesis.phases)):
             real = case / f"phase_{number}.nrrd"
             if not real.is_file():
                 continue
-            if synthesis.arbitrary_units:
-                real = _eight_bit_range(real, folder / f"real_{number}.nrrd")
             made = folder / "phases" / f"phase_{number}.nrrd"
-            pairs.append(Pair(real, made, case.name, lesion=lesion if lesion.is_file() else None))
+            masked = lesion if lesion.is_file() else None
+            pairs.append(Pair(real, made, case.name, lesion=masked, own_scale=synthesis.arbitrary_units))
         return pairs
 
     def _note(self, sentence: str) -> None:
@@ -149,10 +145,3 @@ def _means(report: EvaluationReport) -> dict[str, float]:
         for prefix, group in names.items()
         for name, found in report.statistics.get(group, {}).items()
     }
-
-
-def _eight_bit_range(path: Path, target: Path) -> Path:
-    """The volume scaled to 0..255 by its own minimum and maximum, as the models of that scale were trained."""
-    image = sitk.RescaleIntensity(sitk.Cast(sitk.ReadImage(str(path)), sitk.sitkFloat32), 0.0, 255.0)
-    sitk.WriteImage(image, str(target))
-    return target

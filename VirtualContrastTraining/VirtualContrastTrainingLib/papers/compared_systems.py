@@ -16,7 +16,7 @@ from ..data.cases import case_folders
 from ..metrics.evaluation import Evaluation, Settings
 from ..metrics.kinetics import kinetic_report
 from ..metrics.measures import CURVES, IMAGE
-from ..metrics.pairs import Pair, images_in
+from ..metrics.pairs import Pair, has_own_scale, images_in
 from .kinetic_cases import curves_of_volumes
 from .named_table import INTERVALS, MeasuredRows, NamedTable, explained
 from .table_options import TableOptions
@@ -87,7 +87,8 @@ def _pairs(label: str, real: Path, made: Path, options: TableOptions) -> Iterato
         for path in phases:
             truth = case / f"{path.name.split('.')[0]}.nrrd"
             if path.name.startswith("phase_"):
-                yield Pair(truth, path, case.name, lesion=lesion if lesion.is_file() else None)
+                masked = lesion if lesion.is_file() else None
+                yield Pair(truth, path, case.name, lesion=masked, own_scale=has_own_scale(path))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from VirtualContrastLib.io.read import load, read_volume
 from VirtualContrastLib.io.suffixes import VOLUMES
 from VirtualContrastLib.kinetics.curves import LesionCurve, lesion_curves
 from VirtualContrastLib.kinetics.parameters import curve_parameters, percent_enhancement
+from VirtualContrastLib.metrics.own_scale import image_on_own_scale
 from VirtualContrastLib.results.manifest import MANIFEST, load_result
 from VirtualContrastLib.study import Phase
 
@@ -73,7 +74,8 @@ def curves_of_volumes(
 
     A synthetic case is a result folder or holds phase_1 ... itself or in `phases`. Lesions are `lesions/<case>` with
     any volume suffix, else `lesions` in the real case, else those of the result folder. Times are `times_s`, else those
-    of case.json, else of the result folder. A `pre` in the synthetic case is the pre-contrast volume in its units.
+    of case.json, else of the result folder. Where the manifest says that the synthetic phases have a scale of their
+    own, pre-contrast and real phases are brought to theirs.
     """
     cases = sorted(path for path in real.iterdir() if path.is_dir()) if real.is_dir() else []
     cases = [case for case in cases if _volume(case, "pre") is not None]
@@ -148,6 +150,8 @@ def _curves_of_case(
     result = load_result(made) if (made / MANIFEST).is_file() else None
     folder = made / "phases" if (made / "phases").is_dir() else made
     real = _phases(case)
+    if result is not None and result.manifest.arbitrary_units:
+        pre, *real = map(image_on_own_scale, (pre, *real))
     synthetic = _phases(folder, given=real)
     count = min(len(synthetic), len(real))
     if count == 0:
@@ -160,13 +164,8 @@ def _curves_of_case(
     if times is None or len(times) < count:
         raise InputError(f"The phase times of {case} are not known; give seconds after injection with --times.")
     labels = _labels(case, made, lesions)
-    series_pre = pre
-    if _volume(made, "pre") is not None:
-        series_pre = _read(made, "pre")
-    elif result is not None and result.manifest.arbitrary_units:
-        series_pre = sitk.RescaleIntensity(sitk.Cast(pre, sitk.sitkFloat32), 0.0, 255.0)
     return (
-        lesion_curves(_series(series_pre, synthetic[:count], times, True), labels),
+        lesion_curves(_series(pre, synthetic[:count], times, True), labels),
         lesion_curves(_series(pre, real[:count], times, False), labels),
     )
 

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.io.volumes import like, to_array
 from VirtualContrastLib.metrics.measure import labels
+from VirtualContrastLib.metrics.own_scale import in_units_of
 
 from ..metrics.images import read_mask
 from ..metrics.mamasynth import LesionCase, gather, summarize
@@ -88,10 +90,12 @@ def _peak_slice(pair: Pair, folder: Path) -> Pair:
     assert pair.lesion is not None
     k = int(np.argmax(read_mask(pair.lesion).sum(axis=(1, 2))))
     folder.mkdir(parents=True)
-    paths: dict[str, Path] = {}
-    for name in ("real", "synthetic", "lesion", "pre"):
-        path = getattr(pair, name)
-        if path is not None:
-            paths[name] = folder / f"{name}.mha"
-            sitk.WriteImage(sitk.ReadImage(str(path))[:, :, k : k + 1], str(paths[name]))
+    given = {name: getattr(pair, name) for name in ("real", "synthetic", "lesion", "pre")}
+    images = {name: sitk.ReadImage(str(path)) for name, path in given.items() if path is not None}
+    if pair.own_scale:  # by the range of the volume, of which the slice shows a part
+        made = in_units_of(to_array(images["real"]), to_array(images["synthetic"]))
+        images["synthetic"] = like(made, images["synthetic"])
+    paths = {name: folder / f"{name}.mha" for name in images}
+    for name, image in images.items():
+        sitk.WriteImage(image[:, :, k : k + 1], str(paths[name]))
     return Pair(paths["real"], paths["synthetic"], pair.patient, lesion=paths["lesion"], pre=paths.get("pre"))

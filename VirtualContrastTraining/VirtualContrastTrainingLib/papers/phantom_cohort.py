@@ -9,16 +9,20 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import SimpleITK as sitk
 from VirtualContrastLib.events import Events, InputError
 from VirtualContrastLib.models.catalog import load_catalog, resolve_model
 from VirtualContrastLib.models.package import ModelCard, ModelPackage
+from VirtualContrastLib.results.manifest import MAMMOGRAM, SYNTHESIS, Manifest, fingerprint, now_utc
+from VirtualContrastLib.results.writer import ResultWriter
 from VirtualContrastLib.study import Phase, Source, Study
 from VirtualContrastLib.synthesis.device import choose_device
 from VirtualContrastLib.synthesis.study_synthesizer import StudySynthesizer, study_synthesizer
 from VirtualContrastLib.synthesis.synthesizer import Synthesis
 
+from ..data.mammograms import RECOMBINED
 from ..data.phantom import PhantomSettings, make_phantom
 from ..data.phantom.writing import write_phantom
 
@@ -144,7 +148,7 @@ def study_of(case: Path) -> Study:
 
 
 def write_synthesis(synthesizer: StudySynthesizer, card: ModelCard, case: Path, folder: Path) -> Synthesis:
-    """Synthesize a prepared case into `<folder>/phases/phase_N.nrrd`, or `<folder>/recombined.nrrd` of a mammogram.
+    """Synthesize a prepared case into a result folder: `phases/phase_N.nrrd`, or `recombined.nrrd` of a mammogram.
 
     A model of free times makes the phases at the times of the case's own. Raises InputError where the case cannot be
     used.
@@ -154,10 +158,33 @@ def write_synthesis(synthesizer: StudySynthesizer, card: ModelCard, case: Path, 
     if card.abilities.free_times:
         times = [phase.time_s for phase in study.real if phase.index >= card.first_phase and phase.time_s is not None]
     synthesis = synthesizer.synthesize_study(study, Events(), times_s=times or None, perturbations=0, seed=0)
-    for number, image in enumerate(synthesis.phases, start=card.first_phase):
-        place = folder / "phases" / f"phase_{number}.nrrd"
-        if card.abilities.modality == "MG":
-            place = folder / "recombined.nrrd"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        sitk.WriteImage(image, str(place), useCompression=True)
+    mammogram = card.abilities.modality == "MG"
+    at: Sequence[float | None] = synthesis.times_s or [None] * len(synthesis.phases)
+    phases = []
+    with ResultWriter(folder) as writer:
+        for number, (image, time_s) in enumerate(zip(synthesis.phases, at, strict=True), start=card.first_phase):
+            name = RECOMBINED if mammogram else f"phases/phase_{number}.nrrd"
+            writer.image(image, name)
+            phases.append({"index": number, "time_s": time_s, "file": name})
+        writer.finish(_manifest(MAMMOGRAM if mammogram else SYNTHESIS, phases, synthesis.arbitrary_units))
     return synthesis
+
+
+def _manifest(kind: str, phases: list[dict[str, Any]], arbitrary_units: bool) -> Manifest:
+    """What the tables need to know of a synthesis that lives as long as they are made."""
+    return Manifest(
+        kind=kind,
+        run_id="",
+        created_utc=now_utc().isoformat(timespec="seconds"),
+        fingerprint=fingerprint([kind, phases]),
+        inputs=[],
+        models=[],
+        settings={},
+        device={},
+        versions={},
+        phases=phases,
+        arbitrary_units=arbitrary_units,
+        timing_s={},
+        warnings=[],
+        summary={},
+    )

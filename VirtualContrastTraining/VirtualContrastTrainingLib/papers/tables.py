@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,7 +130,7 @@ def _every_phase(pairs: Sequence[Pair]) -> list[Row]:
 
 def _baseline(pair: Pair) -> Pair:
     assert pair.pre is not None
-    return replace(pair, synthetic=pair.pre)
+    return pair.against(pair.pre)
 
 
 def _phase_of(path: Path) -> int:
