@@ -1,6 +1,7 @@
 """Reader statistics against the paper's counts, scikit-learn and scipy."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -12,15 +13,9 @@ from VirtualContrastLib.events import InputError
 from VirtualContrastLib.reader_study.answers import REFERENCE
 from VirtualContrastLib.reader_study.reads_table import READS
 from VirtualContrastTrainingLib.commands import readers as command
-from VirtualContrastTrainingLib.metrics.readers import (
-    Read,
-    confusion,
-    detection,
-    kappa_interval,
-    load_reads,
-    reader_report,
-    weighted_kappa,
-)
+from VirtualContrastTrainingLib.metrics.kappa import confusion, kappa_interval, weighted_kappa
+from VirtualContrastTrainingLib.metrics.readers import Read, detection, load_reads, reader_report
+from VirtualContrastTrainingLib.papers.readers import write_readers
 
 BPE = ("a", "b", "c", "d")
 
@@ -94,7 +89,7 @@ def study(path):
 
 def test_report_tests_paired_scores_with_wilcoxon_and_adjusts_by_benjamini_hochberg(tmp_path):
     reads = load_reads(study(tmp_path / "reads.csv"))
-    tests = reader_report(reads, repeats=50)["tests"]
+    tests = [test for test in reader_report(reads, repeats=50)["tests"] if test["endpoint"] == "score"]
     assert len(tests) == 2
     for test in tests:
         reader = test["first"][0]
@@ -104,9 +99,55 @@ def test_report_tests_paired_scores_with_wilcoxon_and_adjusts_by_benjamini_hochb
         difference = [values["synthetic"][case] - values["real"][case] for case in values["real"]]
         assert test["p"] == pytest.approx(stats.wilcoxon(difference).pvalue)
     p = sorted(test["p"] for test in tests)
-    adjusted = sorted(test["p_adjusted"] for test in tests)
-    assert adjusted == pytest.approx([min(2 * p[0], p[1]), p[1]])
     assert p[0] < 1e-4 < p[1]
+
+
+def test_bpe_and_detection_are_tested_from_the_columns_of_a_real_table_and_all_p_are_adjusted_together(tmp_path):
+    reads = load_reads(study(tmp_path / "reads.csv"))
+    bare = [dataclasses.replace(read, score=None) for read in reads]
+    changed = [
+        dataclasses.replace(r, bpe="d" if int(r.case) < 20 else r.bpe) if r.condition == "synthetic" else r
+        for r in bare
+    ]
+    tests = reader_report(changed, repeats=50)["tests"]
+    assert [test["endpoint"] for test in tests] == ["BPE", "BPE", "detection", "detection"]
+    for test in tests:
+        reader = test["first"][0]
+        own = [{r.case: r for r in changed if (r.reader, r.condition) == (reader, c)} for c in ("real", "synthetic")]
+        if test["endpoint"] == "BPE":
+            values = [[BPE.index(side[case].bpe) for case in own[0]] for side in own]
+        else:
+            values = [[side[case].truth == side[case].lesion for case in own[0]] for side in own]
+        difference = np.subtract(*np.array(values[::-1], dtype=float))
+        assert test["p"] == pytest.approx(stats.wilcoxon(difference).pvalue if difference.any() else 1)
+    p = np.array([test["p"] for test in tests])
+    order = np.argsort(p)
+    expected = np.minimum.accumulate((p[order] * len(p) / np.arange(1, len(p) + 1))[::-1])[::-1]
+    assert np.array([test["p_adjusted"] for test in tests])[order] == pytest.approx(np.minimum(expected, 1))
+    assert p[0] < 1e-3
+
+
+def test_dichotomized_accuracy_means_over_readers_and_hallucinations_by_hand(tmp_path):
+    grades = {("R1", "real"): "abcd", ("R1", "synthetic"): "bbba", ("R2", "real"): "abcd", ("R2", "synthetic"): "abcd"}
+    reads = [
+        Read(reader, str(case), condition, truth=True, lesion=case > 0, bpe=grade, hallucination=case == 3)
+        for (reader, condition), rated in grades.items()
+        for case, grade in enumerate(rated)
+    ]
+    report = reader_report(reads, weights="quadratic", repeats=50)
+    within = {e["first"][0]: e for e in report["agreement"] if e["first"][0] == e["second"][0]}
+    assert (within["R1"]["dichotomized"]["count"], within["R1"]["dichotomized"]["total"]) == (2, 4)
+    expected = cohen_kappa_score(list("abcd"), list("bbba"), labels=BPE, weights="quadratic")
+    assert within["R1"]["kappa"] == pytest.approx(expected) and within["R2"]["kappa"] == pytest.approx(1)
+    means = {(m["condition"], m["measure"]): m["mean"] for m in report["means"]}
+    assert means["real - synthetic", "kappa"] == pytest.approx((expected + 1) / 2)
+    assert means["real - synthetic", "dichotomized"] == pytest.approx(0.75)
+    assert means["real", "accuracy"] == pytest.approx(0.75)
+    assert {row["reported"]["count"] for row in report["hallucinations"]} == {1}
+    write_readers(report, tmp_path)
+    rows = list(csv.DictReader((tmp_path / "agreement.csv").open()))
+    assert {row["weights"] for row in rows} == {"quadratic"} and rows[-1]["dichotomized"] == "75.0 %"
+    assert next(csv.DictReader((tmp_path / "hallucinations.csv").open()))["reported"] == "25.0 % (1/4)"
 
 
 def test_agreement_is_within_a_reader_between_conditions_and_within_a_condition_between_readers(tmp_path):
@@ -129,7 +170,7 @@ def test_the_command_prints_json_and_writes_tables(tmp_path, capsys):
         "tests.csv",
         "readers.png",
     }
-    assert "Wilcoxon R1/real - R1/synthetic" in command.as_text(json.loads((out / "readers.json").read_text()))
+    assert "Wilcoxon score R1/real - R1/synthetic" in command.as_text(json.loads((out / "readers.json").read_text()))
 
 
 @pytest.mark.parametrize(
@@ -162,4 +203,4 @@ def test_the_table_of_the_reading_mode_is_understood_with_its_reference_grades_a
     assert [row["accuracy"]["value"] for row in found["detection"]] == [1.0] * 3
     with_reference = [a for a in found["agreement"] if ["R1", "real"] in (a["first"], a["second"])]
     assert any([REFERENCE, "real"] in (a["first"], a["second"]) and a["kappa"] == 1 for a in with_reference)
-    assert len(found["tests"]) == 3
+    assert {test["endpoint"] for test in found["tests"]} == {"BPE", "detection", "score"} and len(found["tests"]) == 9

@@ -21,7 +21,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the command."""
     parser = add_training_command(subparsers, "readers", run, "statistics of a reader study", description=__doc__)
     add = parser.add_argument
-    add("table", type=Path, help="CSV: reader, case, condition and any of truth, lesion, bpe, score")
+    add("table", type=Path, help="CSV: reader, case, condition and any of truth, lesion, bpe, score, hallucination")
     add(
         "--weights", choices=("linear", "quadratic", "none"), default="linear", help="weights of kappa (default linear)"
     )
@@ -73,9 +73,15 @@ def as_text(report: Mapping[str, Any]) -> str:
     for entry in report["agreement"]:
         pair = " - ".join("/".join(entry[side]) for side in ("first", "second"))
         lines.append(f"kappa {pair}: {shown(entry['kappa'])} {entry['ci95'] or ''} ({entry['cases']} cases)")
+    for row in report["hallucinations"]:
+        reported = row["reported"]
+        lines.append(f"hallucinations {row['reader']}/{row['condition']}: {reported['count']} of {reported['total']}")
     for test in report["tests"]:
         pair = " - ".join("/".join(test[side]) for side in ("first", "second"))
         lines.append(
-            f"Wilcoxon {pair}: median {shown(test['median'])}, p {test['p']:.4f}, adjusted {test['p_adjusted']:.4f}"
+            f"Wilcoxon {test['endpoint']} {pair}: mean {shown(test['mean'])}, p {test['p']:.4f}, "
+            f"adjusted {test['p_adjusted']:.4f}"
         )
-    return "\n".join(lines) or "The table has no column to compute from: truth with lesion, bpe, or score."
+    return (
+        "\n".join(lines) or "The table has no column to compute from: truth with lesion, bpe, score, or hallucination."
+    )

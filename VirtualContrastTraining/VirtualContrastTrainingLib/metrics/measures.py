@@ -89,10 +89,15 @@ READERS = (
     Measure("kappa", "weighted kappa", "", "higher",
             "Cohen's kappa of two BPE ratings of the same cases with the weights named; -1 to 1, 0 is chance, 1 is "
             "equal"),
+    Measure("dichotomized", "dichotomized BPE accuracy", "", "higher",
+            "share of cases that both ratings put on one side, minimal or mild against moderate or marked; 0 to 1"),
+    Measure("hallucinations", "hallucinations reported", "", None,
+            "share of images that the reader reported to show something invented; 0 to 1"),
     Measure("p", "p", "", None,
-            "two-sided Wilcoxon signed-rank test of the paired scores; p_adjusted over all tests"),
-    Measure("median", "median difference", "score", None,
-            "median difference of the paired scores, second minus first, in units of the score"),
+            "two-sided Wilcoxon signed-rank test by case of the endpoint: BPE grades 0 to 3, detection 1 where right, "
+            "else 0, or scores; p_adjusted over all tests"),
+    Measure("median", "median difference", "", None,
+            "median of the paired differences, second minus first, in units of the endpoint; mean likewise"),
 )  # fmt: skip
 """Of a reader study."""
 

@@ -11,12 +11,18 @@ from typing import Any
 import numpy as np
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.metrics.measure import definitions
+from VirtualContrastLib.reader_study.answers import REFERENCE
 
+from .kappa import kappa_interval
 from .measures import READERS
+
+Group = tuple[str, str]
+"""Reader and condition."""
 
 DEFINITIONS = definitions(READERS)
 """What the numbers of a report are."""
 BPE = ("a", "b", "c", "d")
+"""Minimal, mild, moderate, marked."""
 _YES, _NO = ("1", "yes", "true", "y", "present"), ("0", "no", "false", "n", "absent")
 
 
@@ -31,10 +37,28 @@ class Read:
     lesion: bool | None = None
     bpe: str | None = None
     score: float | None = None
+    hallucination: bool | None = None
+
+    @property
+    def correct(self) -> bool | None:
+        """Whether the lesion yes/no is the truth; None where one of them is unknown."""
+        return None if self.truth is None or self.lesion is None else self.truth == self.lesion
+
+    @property
+    def grade(self) -> int | None:
+        """BPE from 0, minimal, to 3, marked; None for another scale."""
+        return BPE.index(self.bpe) if self.bpe in BPE else None
+
+
+ENDPOINTS = {"BPE": "grade", "detection": "correct", "score": "score"}
+"""What paired tests compare, by the field of a read: the grade, whether the lesion yes/no was true, and the number."""
 
 
 def load_reads(path: Path) -> list[Read]:
-    """Read a CSV with columns reader, case, condition and any of truth, lesion (yes/no), bpe (a..d), score (number).
+    """Read a CSV with columns reader, case, condition and any of the following.
+
+    truth, lesion and hallucination (yes/no; the last: something is shown that the reader holds to be invented), bpe
+    (a..d), score (a number).
 
     Raises InputError with the row number for what cannot be understood, and for a case that a reader read twice under
     one condition.
@@ -72,7 +96,8 @@ def _read_of(row: Mapping[str, str], number: int, path: Path) -> Read:
     except ValueError as error:
         raise InputError(f"{path}, row {number}: score must be a number, not '{score}'.") from error
     bpe = row.get("bpe", "").lower() or None
-    return Read(row["reader"], row["case"], row["condition"], flag("truth"), flag("lesion"), bpe, value)
+    said = (flag("truth"), flag("lesion"), bpe, value, flag("hallucination"))
+    return Read(row["reader"], row["case"], row["condition"], *said)
 
 
 @dataclass(frozen=True)
@@ -105,122 +130,122 @@ def detection(reads: Sequence[Read]) -> dict[str, Proportion]:
     }
 
 
-def confusion(first: Sequence[str], second: Sequence[str], labels: Sequence[str]) -> np.ndarray:
-    """Counts [first, second] of two ratings of the same cases, in the order of `labels`."""
-    place = {label: n for n, label in enumerate(labels)}
-    table = np.zeros((len(labels), len(labels)), int)
-    for a, b in zip(first, second, strict=True):
-        table[place[a], place[b]] += 1
-    return table
-
-
-def weighted_kappa(table: np.ndarray, weights: str = "linear") -> float | None:
-    """Cohen's kappa of confusion tables [..., n, n]; weights "linear", "quadratic" or "none" (Cohen 1968).
-
-    None where chance alone would agree fully (all ratings in one class).
-    """
-    value = float(_kappas(np.asarray(table)[None], weights)[0])
-    return None if np.isnan(value) else value
-
-
-def kappa_interval(
-    first: Sequence[str],
-    second: Sequence[str],
-    labels: Sequence[str],
-    *,
-    weights: str = "linear",
-    repeats: int = 2000,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Weighted kappa of paired ratings with a percentile bootstrap interval over cases.
-
-    Resamples in which kappa is not defined are left out; the interval is None when fewer than half remain.
-    """
-    place = {label: n for n, label in enumerate(labels)}
-    codes = np.array([place[a] * len(labels) + place[b] for a, b in zip(first, second, strict=True)])
-    rng = np.random.default_rng(seed)
-    size = len(labels) ** 2
-    counts = np.array([np.bincount(rng.choice(codes, len(codes)), minlength=size) for _ in range(repeats)])
-    drawn = _kappas(counts.reshape(repeats, len(labels), len(labels)), weights)
-    drawn = drawn[~np.isnan(drawn)]
-    interval = [float(q) for q in np.quantile(drawn, [0.025, 0.975])] if 2 * len(drawn) >= repeats else None
-    table = confusion(first, second, labels)
-    return {"kappa": weighted_kappa(table, weights), "ci95": interval, "cases": len(codes), "confusion": table.tolist()}
-
-
-def _kappas(tables: np.ndarray, weights: str) -> np.ndarray:
-    """Kappa of every table [m, n, n]; NaN where it is not defined."""
-    if weights not in ("linear", "quadratic", "none"):
-        raise ValueError(f"weights must be linear, quadratic or none, got {weights}")
-    n = tables.shape[-1]
-    distance = np.abs(np.subtract.outer(np.arange(n), np.arange(n))).astype(float)
-    cost = {"linear": distance, "quadratic": distance**2, "none": (distance > 0).astype(float)}[weights]
-    total = tables.sum(axis=(1, 2)).astype(float)
-    chance = tables.sum(axis=2)[:, :, None] * tables.sum(axis=1)[:, None, :] / total[:, None, None]
-    expected = (cost * chance).sum(axis=(1, 2))
-    return np.asarray(1 - (cost * tables).sum(axis=(1, 2)) / np.where(expected == 0, np.nan, expected))
-
-
 def reader_report(
     reads: Sequence[Read], *, weights: str = "linear", repeats: int = 2000, seed: int = 0
 ) -> dict[str, Any]:
-    """All statistics of a study: detection, agreement on BPE, paired tests of scores.
+    """All statistics of a study, as far as its columns go.
 
-    `agreement` compares the conditions within each reader and the readers within each condition; `tests` are Wilcoxon
-    signed-rank tests of the scores of two conditions by case, with p adjusted over all tests (Benjamini-Hochberg).
+    `detection` and `hallucinations` are of each reader and condition, `agreement` on BPE compares the conditions within
+    each reader and the readers within each condition; `means` are over readers. `tests` are Wilcoxon signed-rank tests
+    of two conditions by case within a reader, of each of ENDPOINTS, p adjusted over all tests (Benjamini-Hochberg).
     """
     readers, conditions = _sorted(r.reader for r in reads), _sorted(r.condition for r in reads)
-    found = {
-        (reader, condition): detection([r for r in reads if (r.reader, r.condition) == (reader, condition)])
-        for reader in readers
-        for condition in conditions
-    }
-    rows = [
-        {"reader": reader, "condition": condition, **{name: p.as_dict() for name, p in values.items()}}
-        for (reader, condition), values in found.items()
-        if values["accuracy"].total
-    ]
-    labels = _scale({r.bpe for r in reads if r.bpe is not None})
     groups = [(r, c) for r in readers for c in conditions]
     pairs = [(a, b) for n, a in enumerate(groups) for b in groups[n + 1 :] if a[0] == b[0] or a[1] == b[1]]
-    agreement = []
-    for a, b in pairs:
-        ratings = _paired(reads, a, b, "bpe")
-        if ratings:
-            first, second = zip(*ratings, strict=True)
-            value = kappa_interval(first, second, labels, weights=weights, repeats=repeats, seed=seed)
-            agreement.append({"first": list(a), "second": list(b), **value})
-    tests = _tests(reads, [(a, b) for a, b in pairs if a[0] == b[0]])
+    labels = _scale({r.bpe for r in reads if r.bpe is not None})
+    rows = _detection(reads, groups)
+    agreement = _agreement(reads, pairs, labels, {"weights": weights, "repeats": repeats, "seed": seed})
     return {
         "detection": rows,
+        "hallucinations": _hallucinations(reads, groups),
         "bpe_labels": labels,
         "weights": weights,
         "agreement": agreement,
-        "tests": tests,
+        "means": [*_means_of_detection(rows), *_means_of_agreement(agreement)],
+        "tests": _tests(reads, [(a, b) for a, b in pairs if a[0] == b[0]]),
         "definitions": DEFINITIONS,
     }
 
 
-def _tests(reads: Sequence[Read], pairs: Sequence[tuple[tuple[str, str], tuple[str, str]]]) -> list[dict[str, Any]]:
+def _detection(reads: Sequence[Read], groups: Sequence[Group]) -> list[dict[str, Any]]:
+    found = {group: detection([r for r in reads if (r.reader, r.condition) == group]) for group in groups}
+    return [
+        {"reader": reader, "condition": condition, **{name: p.as_dict() for name, p in values.items()}}
+        for (reader, condition), values in found.items()
+        if values["accuracy"].total
+    ]
+
+
+def _hallucinations(reads: Sequence[Read], groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """How many of its images a reader reported to show something invented."""
+    rows = []
+    for reader, condition in groups:
+        said = [r.hallucination for r in reads if (r.reader, r.condition) == (reader, condition)]
+        asked = [answer for answer in said if answer is not None]
+        if asked:
+            reported = Proportion(sum(asked), len(asked)).as_dict()
+            rows.append({"reader": reader, "condition": condition, "reported": reported})
+    return rows
+
+
+def _agreement(
+    reads: Sequence[Read], pairs: Sequence[tuple[Group, Group]], labels: list[str], bootstrap: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Kappa of each pair of groups, and how often both grades lie on one side of mild and moderate."""
+    agreement = []
+    for a, b in pairs:
+        ratings = _paired(reads, a, b, "bpe")
+        if not ratings:
+            continue
+        first, second = zip(*ratings, strict=True)
+        value = kappa_interval(first, second, labels, **bootstrap)
+        grades = _paired(reads, a, b, "grade")
+        dense = Proportion(sum((x > 1) == (y > 1) for x, y in grades), len(grades)).as_dict()
+        agreement.append({"first": list(a), "second": list(b), **value, "dichotomized": dense})
+    return agreement
+
+
+def _means_of_detection(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Accuracy, sensitivity and specificity over readers, by condition."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        for name in ("accuracy", "sensitivity", "specificity"):
+            if row[name]["value"] is not None:
+                found.setdefault((row["condition"], name), []).append(row[name]["value"])
+    return [_mean(condition, name, values) for (condition, name), values in found.items()]
+
+
+def _means_of_agreement(agreement: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Kappa and dichotomized accuracy over readers: of two conditions within a reader, and with the reference."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for entry in agreement:
+        (reader, first), (other, second) = entry["first"], entry["second"]
+        if reader == other != REFERENCE:
+            what = f"{first} - {second}"
+        elif REFERENCE in (reader, other):
+            what = f"{first} - {REFERENCE}"
+        else:
+            continue
+        for name, value in (("kappa", entry["kappa"]), ("dichotomized", entry["dichotomized"]["value"])):
+            if value is not None:
+                found.setdefault((what, name), []).append(value)
+    return [_mean(what, name, values) for (what, name), values in found.items()]
+
+
+def _mean(condition: str, measure: str, values: Sequence[float]) -> dict[str, Any]:
+    return {"condition": condition, "measure": measure, "mean": float(np.mean(values)), "readers": len(values)}
+
+
+def _tests(reads: Sequence[Read], pairs: Sequence[tuple[Group, Group]]) -> list[dict[str, Any]]:
     from scipy.stats import false_discovery_control, wilcoxon
 
-    tests = []
-    for a, b in pairs:
-        scores = _paired(reads, a, b, "score")
-        if not scores:
-            continue
-        difference = np.array([y - x for x, y in scores], dtype=float)
-        p = float(wilcoxon(difference).pvalue) if difference.any() else 1.0
-        tests.append(
-            {"first": list(a), "second": list(b), "cases": len(scores), "median": float(np.median(difference)), "p": p}
-        )
+    tests: list[dict[str, Any]] = []
+    for endpoint, field in ENDPOINTS.items():
+        for a, b in pairs:
+            values = _paired(reads, a, b, field)
+            if not values:
+                continue
+            difference = np.array([float(y) - float(x) for x, y in values])
+            p = float(wilcoxon(difference).pvalue) if difference.any() else 1.0
+            said = {"endpoint": endpoint, "first": list(a), "second": list(b), "cases": len(values)}
+            tests.append(said | {"median": float(np.median(difference)), "mean": float(difference.mean()), "p": p})
     if tests:
         for test, adjusted in zip(tests, false_discovery_control([t["p"] for t in tests]), strict=True):
             test["p_adjusted"] = float(adjusted)
     return tests
 
 
-def _paired(reads: Sequence[Read], a: tuple[str, str], b: tuple[str, str], what: str) -> list[tuple[Any, Any]]:
+def _paired(reads: Sequence[Read], a: Group, b: Group, what: str) -> list[tuple[Any, Any]]:
     """Values of `what` of the cases that both (reader, condition) groups read."""
     first, second = (
         {r.case: getattr(r, what) for r in reads if (r.reader, r.condition) == group and getattr(r, what) is not None}

@@ -18,28 +18,58 @@ if TYPE_CHECKING:
 _MEASURES = ("accuracy", "sensitivity", "specificity")
 _COLUMNS = {
     "detection": ("reader", "condition", *_MEASURES),
-    "agreement": ("first", "second", "kappa", "ci95 low", "ci95 high", "cases"),
-    "tests": ("first", "second", "cases", "median", "p", "p_adjusted"),
+    "hallucinations": ("reader", "condition", "reported"),
+    "agreement": ("first", "second", "weights", "kappa", "ci95 low", "ci95 high", "dichotomized", "cases"),
+    "means": ("condition", "measure", "mean", "readers"),
+    "tests": ("endpoint", "first", "second", "cases", "median", "mean", "p", "p_adjusted"),
 }
+MEAN = "mean of readers"
+PAPERS_WEIGHTS = "quadratic"
+"""Of kappa in the tables of Zormpas et al. 2026."""
 _SHOWN_TABLES = 12
 NOTES = ("Intervals: Wilson for proportions, bootstrap over cases for kappa; p adjusted by Benjamini-Hochberg.",)
 
 
 def detection_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row per reader and condition: percentage with its count, as papers print it."""
-    return [
+    """A row per reader and condition: percentage with its count, as papers print it; last the mean over readers."""
+    rows = [
         {"reader": row["reader"], "condition": row["condition"], **{name: _percent(row[name]) for name in _MEASURES}}
         for row in report["detection"]
     ]
+    means: dict[str, dict[str, Any]] = {}
+    for entry in report["means"]:
+        if entry["measure"] in _MEASURES:
+            mean = means.setdefault(entry["condition"], {"reader": MEAN, "condition": entry["condition"]})
+            mean[entry["measure"]] = f"{100 * entry['mean']:.1f} %"
+    return rows + list(means.values())
+
+
+def agreement_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row per pair of ratings with kappa, its weights and the dichotomized accuracy; last the means over readers."""
+    rows = [
+        _row(entry) | {"weights": report["weights"], "dichotomized": _percent(entry["dichotomized"])}
+        for entry in report["agreement"]
+    ]
+    means: dict[str, dict[str, Any]] = {}
+    for entry in report["means"]:
+        if entry["measure"] not in _MEASURES:
+            first, _, second = entry["condition"].partition(" - ")
+            named = {"first": f"{MEAN}, {first}", "second": f"{MEAN}, {second}", "weights": report["weights"]}
+            mean = means.setdefault(entry["condition"], named)
+            value = entry["mean"]
+            mean[entry["measure"]] = value if entry["measure"] == "kappa" else f"{100 * value:.1f} %"
+    return rows + list(means.values())
 
 
 def write_readers(report: Mapping[str, Any], folder: Path) -> None:
-    """Write readers.json, detection, agreement and tests as CSV and JSON, the two figures and report.html."""
+    """Write readers.json, each part of the report as CSV and JSON, the two figures and report.html."""
     write_json(folder / "readers.json", report)
     titles = {
         "detection": "Detection",
+        "hallucinations": "Hallucinations reported",
         "agreement": f"Agreement on BPE ({report['weights']} weights)",
-        "tests": "Scores, Wilcoxon signed-rank",
+        "means": "Means over readers",
+        "tests": "Wilcoxon signed-rank tests by case",
     }
     parts = []
     for name, columns in _COLUMNS.items():
@@ -62,9 +92,12 @@ def write_reads_table(name: str, report: Mapping[str, Any], folder: Path) -> dic
         raise InputError(f"{name} needs reads with {needed}; add the columns to the table of reads.")
     rows = _rows(part, report)
     write_table(folder, name, _COLUMNS[part], rows)
-    result = {"table": name, "data": "reads given", "rows": report[part], "definitions": report["definitions"]}
+    result = {"table": name, "data": "reads given", "rows": report[part], "means": report["means"]}
+    result |= {"weights": report["weights"], "tests": report["tests"], "definitions": report["definitions"]}
     write_json(folder / f"{name}.json", result)
     parts = [html_table(_COLUMNS[part], rows), _drawn(part, name, report, folder)]
+    if tests := _rows("tests", report):
+        parts += ["<h2>Wilcoxon signed-rank tests by case</h2>", html_table(_COLUMNS["tests"], tests)]
     write_page(folder / f"{name}.html", f"{name}: {OUTPUTS[name].title}", parts, [*NOTES, *_definitions(report)])
     return result
 
@@ -76,13 +109,19 @@ def _definitions(report: Mapping[str, Any]) -> list[str]:
 def _rows(name: str, report: Mapping[str, Any]) -> list[dict[str, Any]]:
     if name == "detection":
         return detection_rows(report)
-    rows = []
-    for entry in report[name]:
-        row = {key: value for key, value in entry.items() if key not in ("confusion", "ci95")}
-        low, high = entry.get("ci95") or (None, None)
-        named = {side: ", ".join(entry[side]) for side in ("first", "second")}
-        rows.append(row | named | {"ci95 low": low, "ci95 high": high})
-    return rows
+    if name == "agreement":
+        return agreement_rows(report)
+    if name == "hallucinations":
+        return [entry | {"reported": _percent(entry["reported"])} for entry in report[name]]
+    return list(report[name]) if name == "means" else [_row(entry) for entry in report[name]]
+
+
+def _row(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry about a pair of readings as a row of a file."""
+    row = {key: value for key, value in entry.items() if key not in ("confusion", "ci95")}
+    low, high = entry.get("ci95") or (None, None)
+    named = {side: ", ".join(entry[side]) for side in ("first", "second")}
+    return row | named | {"ci95 low": low, "ci95 high": high}
 
 
 def _percent(proportion: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from .kinetic_report import find_curves, report_of
 from .kinetics import write_figure
 from .outputs import OUTPUTS, Output
 from .phantom_cohort import FIRST_SEED, data_given, mammogram_cohort, phantom_cohort
-from .readers import write_reads_table
+from .readers import PAPERS_WEIGHTS, write_reads_table
 from .selection_run import SelectionRequest, select
 from .tables import TableOptions, write_named_table
 
@@ -164,5 +164,5 @@ def _selection(request: TableRequest, source: Path) -> Made:
 
 
 def _reads(request: TableRequest, source: Path) -> Made:
-    report = reader_report(load_reads(source), repeats=request.repeats, seed=request.seed)
+    report = reader_report(load_reads(source), weights=PAPERS_WEIGHTS, repeats=request.repeats, seed=request.seed)
     return write_reads_table(request.table, report, request.output), []

@@ -1,0 +1,64 @@
+"""Cohen's kappa of two ratings of the same cases, weighted, with a bootstrap over cases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def confusion(first: Sequence[str], second: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+    """Counts [first, second] of two ratings of the same cases, in the order of `labels`."""
+    place = {label: n for n, label in enumerate(labels)}
+    table = np.zeros((len(labels), len(labels)), int)
+    for a, b in zip(first, second, strict=True):
+        table[place[a], place[b]] += 1
+    return table
+
+
+def weighted_kappa(table: np.ndarray, weights: str = "linear") -> float | None:
+    """Cohen's kappa of confusion tables [..., n, n]; weights "linear", "quadratic" or "none" (Cohen 1968).
+
+    None where chance alone would agree fully (all ratings in one class).
+    """
+    value = float(_kappas(np.asarray(table)[None], weights)[0])
+    return None if np.isnan(value) else value
+
+
+def kappa_interval(
+    first: Sequence[str],
+    second: Sequence[str],
+    labels: Sequence[str],
+    *,
+    weights: str = "linear",
+    repeats: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Weighted kappa of paired ratings with a percentile bootstrap interval over cases.
+
+    Resamples in which kappa is not defined are left out; the interval is None when fewer than half remain.
+    """
+    place = {label: n for n, label in enumerate(labels)}
+    codes = np.array([place[a] * len(labels) + place[b] for a, b in zip(first, second, strict=True)])
+    rng = np.random.default_rng(seed)
+    size = len(labels) ** 2
+    counts = np.array([np.bincount(rng.choice(codes, len(codes)), minlength=size) for _ in range(repeats)])
+    drawn = _kappas(counts.reshape(repeats, len(labels), len(labels)), weights)
+    drawn = drawn[~np.isnan(drawn)]
+    interval = [float(q) for q in np.quantile(drawn, [0.025, 0.975])] if 2 * len(drawn) >= repeats else None
+    table = confusion(first, second, labels)
+    return {"kappa": weighted_kappa(table, weights), "ci95": interval, "cases": len(codes), "confusion": table.tolist()}
+
+
+def _kappas(tables: np.ndarray, weights: str) -> np.ndarray:
+    """Kappa of every table [m, n, n]; NaN where it is not defined."""
+    if weights not in ("linear", "quadratic", "none"):
+        raise ValueError(f"weights must be linear, quadratic or none, got {weights}")
+    n = tables.shape[-1]
+    distance = np.abs(np.subtract.outer(np.arange(n), np.arange(n))).astype(float)
+    cost = {"linear": distance, "quadratic": distance**2, "none": (distance > 0).astype(float)}[weights]
+    total = tables.sum(axis=(1, 2)).astype(float)
+    chance = tables.sum(axis=2)[:, :, None] * tables.sum(axis=1)[:, None, :] / total[:, None, None]
+    expected = (cost * chance).sum(axis=(1, 2))
+    return np.asarray(1 - (cost * tables).sum(axis=(1, 2)) / np.where(expected == 0, np.nan, expected))
