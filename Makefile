@@ -42,6 +42,7 @@ demo: $(SETUP)
 # The host is one application a process, so each file of Testing/slicer has a process of its own.
 test: $(SETUP)
 	@bash Testing/host/install_system_libraries.sh
+	@bash Testing/host/install_dicom_tools.sh
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --ignore=Testing/slicer
 	@ls Testing/slicer/test_*.py | OMP_NUM_THREADS=1 xargs -P 2 -n 1 $(BIN)/python -m pytest
 

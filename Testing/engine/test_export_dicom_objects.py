@@ -1,14 +1,15 @@
 """DICOM SEG and SR of the lesions, read back with highdicom."""
 
-import shutil
+import json
 
 import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from dicom_tools import errors_of_dciodvfy, run_dcmqi
 from export_samples import breast_study, run_identity
-from test_export_dicom_series import OBLIQUE, SAGITTAL, errors_of_dciodvfy, headers_of, reference_series
+from test_export_dicom_series import OBLIQUE, SAGITTAL, headers_of, reference_series
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.export.dicom.seg_and_sr import write_measurements, write_segmentation
 from VirtualContrastLib.export.dicom.series import write_dicom_series
@@ -150,8 +151,34 @@ def test_lesions_on_another_grid_are_refused(tmp_path):
 
 
 def test_dciodvfy_finds_no_error_in_seg_and_sr(tmp_path):
-    if shutil.which("dciodvfy") is None:
-        pytest.skip("dciodvfy (Debian package dicom3tools) is not on PATH")
     write_all(tmp_path)
     assert errors_of_dciodvfy(tmp_path / "seg.dcm") == []
     assert errors_of_dciodvfy(tmp_path / "sr.dcm") == []
+
+
+@pytest.mark.parametrize("direction", [None, OBLIQUE], ids=["axial", "oblique"])
+def test_dcmqi_reads_every_segment_at_its_place(tmp_path, direction):
+    labels, *_ = write_all(tmp_path, direction)
+    done = run_dcmqi(
+        "segimage2itkimage", "--inputDICOM", tmp_path / "seg.dcm", "--outputDirectory", tmp_path, "-t", "nrrd"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for label in (1, 2):
+        theirs = sitk.ReadImage(str(tmp_path / f"{label}.nrrd"))
+        ours = sitk.Cast(labels == label, theirs.GetPixelID())
+        there = sitk.Resample(theirs, ours, sitk.Transform(), sitk.sitkNearestNeighbor)
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(there) > 0, sitk.GetArrayFromImage(ours) > 0)
+        assert np.count_nonzero(sitk.GetArrayFromImage(theirs)) == np.count_nonzero(sitk.GetArrayFromImage(ours))
+
+
+def test_dcmqi_reads_the_measures_of_the_report(tmp_path):
+    _, measures, *_ = write_all(tmp_path)
+    out = tmp_path / "sr.json"
+    done = run_dcmqi("tid1500reader", "--inputDICOM", tmp_path / "sr.dcm", "--outputMetadata", out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    groups = json.loads(out.read_text())["Measurements"]
+    assert [group["TrackingIdentifier"] for group in groups] == ["Lesion 1", "Lesion 2"]
+    for group, measure in zip(groups, measures, strict=True):
+        values = {item["quantity"]["CodeMeaning"]: float(item["value"]) for item in group["measurementItems"]}
+        assert values["Volume"] == pytest.approx(measure.volume, rel=1e-5)
+        assert values["Early percent enhancement"] == pytest.approx(measure.early_pe_percent, rel=1e-5)

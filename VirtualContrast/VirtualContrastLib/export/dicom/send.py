@@ -1,37 +1,17 @@
-"""A result's DICOM objects to an archive, by the DICOM network protocol (C-STORE), with TLS where asked for."""
+"""A result's DICOM objects to an archive: by the DICOM network protocol, or by DICOMweb where the address is a URL."""
 
 from __future__ import annotations
 
 import re
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from ...events import Events, InputError, Stage, VirtualContrastError
-from ...io.dicom.headers import dicom_errors, quiet_pydicom
+from ...events import Events, InputError
+from .c_store import OUR_TITLE, Destination, store
+from .dicomweb import store_by_web, web_address
 
-OUR_TITLE = "VIRTUALCONTRAST"
-_ADDRESS = re.compile(r"([^@\s]{1,16})@(\[[0-9a-fA-F:]+\]|[^:\s]+):(\d{1,5})")
-_SUCCESS, _WARNINGS = 0x0000, range(0xB000, 0xC000)
-_TIMEOUT_S = 30
-
-
-@dataclass(frozen=True)
-class Destination:
-    """Application entity title, host and port of an archive."""
-
-    title: str
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> Destination:
-        """The destination written AET@HOST:PORT; raises InputError."""
-        match = _ADDRESS.fullmatch(text.strip())
-        if not match or not 0 < int(match[3]) < 65536:
-            raise InputError(f"{text!r} is no destination; write it as AET@HOST:PORT, like ORTHANC@localhost:4242.")
-        return cls(match[1], match[2].strip("[]"), int(match[3]))
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def objects_of(folder: Path) -> list[Path]:
@@ -44,55 +24,41 @@ def objects_of(folder: Path) -> list[Path]:
 
 def send(
     files: Sequence[Path],
-    to: Destination,
+    to: str,
     *,
     title: str = OUR_TITLE,
-    tls: ssl.SSLContext | None = None,
+    tls: bool = False,
+    ca_file: Path | None = None,
     events: Events | None = None,
-) -> None:
-    """Store every file at the destination, or say which one it did not take and why.
+) -> str:
+    """Store every file at an archive, or say which one it did not take and why.
 
     Args:
         files: DICOM objects, sent in the order given.
-        to: where to.
-        title: application entity title that we call ourselves.
-        tls: context of an encrypted connection, None for a plain one.
+        to: `AET@HOST:PORT`, or the URL of a DICOMweb service.
+        title: application entity title that we call ourselves; DICOMweb knows none.
+        tls: encrypt what goes to AET@HOST:PORT and check the archive's certificate; a URL says it by https.
+        ca_file: certificates to trust (PEM), None for those of the system; asks for `tls`.
         events: hears progress and carries the wish to stop.
 
+    Returns:
+        The archive in words.
+
     Raises:
-        InputError: the destination does not answer or refuses the connection.
+        InputError: the archive is not there, refuses, or cannot be trusted; or a package is missing.
         VirtualContrastError: an object was not stored.
+        CancelledError: a stop was asked for; what was stored stays there.
     """
-    import pydicom
-    from pynetdicom import AE
-
-    events = events or Events()
-    with quiet_pydicom():
-        heads = [pydicom.dcmread(path, stop_before_pixels=True) for path in files]
-        entity = AE(ae_title=title)
-        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = _TIMEOUT_S
-        for kind in dict.fromkeys(head.SOPClassUID for head in heads):
-            entity.add_requested_context(kind, heads[0].file_meta.TransferSyntaxUID)
-        where = f"{to.title} at {to.host}:{to.port}"
-        link = entity.associate(to.host, to.port, ae_title=to.title, tls_args=(tls, to.host) if tls else None)
-        if not link.is_established:
-            why = "refused the connection" if link.is_rejected else "does not answer"
-            raise InputError(f"{where} {why}; check title, host and port, and that it knows the title {title}.")
-        try:
-            for number, path in enumerate(files):
-                events.progress(Stage.EXPORT, number, len(files))
-                _store(link, path, where)
-        finally:
-            link.release()
+    trust, events = _trust(tls, ca_file), events or Events()
+    if _URL.match(to):
+        return store_by_web(files, web_address(to), trust, events)
+    return store(files, Destination.parse(to), title, trust, events)
 
 
-def _store(link: object, path: Path, where: str) -> None:
+def _trust(tls: bool, ca_file: Path | None) -> ssl.SSLContext | None:
+    if not (tls or ca_file):
+        return None
     try:
-        answer = link.send_c_store(path)  # type: ignore[attr-defined]
-    except dicom_errors() as error:
-        raise VirtualContrastError(f"{where} does not take {path.name}: it knows no objects of its kind.") from error
-    status = getattr(answer, "Status", None)
-    if status is None:
-        raise VirtualContrastError(f"{where} ended the connection at {path.name}; look into its log.")
-    if status != _SUCCESS and status not in _WARNINGS:
-        raise VirtualContrastError(f"{where} did not store {path.name} (status {status:04X}h); look into its log.")
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise InputError(f"{ca_file} holds no certificates that can be read; give a PEM file.") from error
