@@ -1,5 +1,6 @@
 """Result folders made by the engine's own analysis and writers from phases that are given, without a network."""
 
+import dataclasses
 import sys
 from pathlib import Path
 from unittest import mock
@@ -23,8 +24,9 @@ MODEL = {"role": "synthesis", "id": "sample", "version": "1", "weights_sha256": 
 
 
 def write_result(
-    folder, pre, synthetic, *, labels=None, real=(), uncertainty=None, arbitrary=False, given=True, format="nrrd"
-):
+    folder, pre, synthetic, *, labels=None, real=(), uncertainty=None, arbitrary=False, given=True, format="nrrd",
+    radiomics=False,
+):  # fmt: skip
     """The result folder of `synthetic` phases (images) as if a model had made them; returns its path.
 
     `arbitrary`: `pre` is in units of its own, 10 times smaller than the phases'.
@@ -34,8 +36,10 @@ def write_result(
     results = analysis.phase_results(_phases(synthetic, synthetic=True), own_units, uncertainty)
     real_phases = tuple(_phases(real, synthetic=False))
     series = Series(study, own_units, results, real=real_phases, arbitrary_units=arbitrary)
-    events, settings = Events(), RunSettings(format=format)
+    events, settings = Events(), RunSettings(format=format, radiomics=radiomics)
     kinetics = analysis.analyze_kinetics(series, labels, events)
+    if radiomics:
+        kinetics = dataclasses.replace(kinetics, radiomics=analysis.measure_radiomics(series, labels, events))
     comparison = Comparison()
     if real:
         comparison = analysis.compare_with_real(series, kinetics.region, labels, events)

@@ -191,9 +191,9 @@ def test_loading_the_module_imports_no_third_party_package():
 
 
 def test_every_package_that_the_library_imports_is_slicers_required_or_optional():
-    """Optional: rich (terminal only), OpenVINO, ONNX Runtime, pynetdicom and distributed; their imports are caught."""
+    """Optional: rich (terminal only), OpenVINO, ONNX Runtime, pynetdicom, distributed, radiomics."""
     required = {requirement.name for requirement in slicer.packaging.load_requirements(install.REQUIREMENTS)}
-    optional = {"acvl_utils", "rich", "openvino", "onnxruntime", "pynetdicom", "distributed"}
+    optional = {"acvl_utils", "rich", "openvino", "onnxruntime", "pynetdicom", "distributed", "radiomics"}
     assert_imports_only(MODULE.parent / "VirtualContrastLib", imported(required) | optional)
 
 

@@ -27,6 +27,7 @@ OFFERED = {
     "device": ("device", panel.Device.CPU),
     "uncertainty": ("uncertaintyPasses", 7),
     "dicom": ("dicom", True),
+    "radiomics": ("radiomics", True),
     "force": ("force", True),
 }
 """Setting: the parameter that gives it, and a value that is not its default."""
@@ -36,7 +37,9 @@ def parameters(**changes):
     """Stands for the parameter node: everything at its default but `changes`."""
     defaults = {"model": "", "lesions": panel.Lesions.AUTO, "device": panel.Device.AUTO, "uncertaintyPasses": 0}
     volumes = {"inputVolume": None, "realVolumes": [], "realSequence": None}
-    return SimpleNamespace(**defaults | {"dicom": False, "force": False, "times": ""} | volumes | changes)
+    return SimpleNamespace(
+        **defaults | {"dicom": False, "radiomics": False, "force": False, "times": ""} | volumes | changes
+    )
 
 
 def test_every_setting_is_offered_or_it_is_said_why_not():

@@ -185,7 +185,7 @@ def test_curve_types_have_four_named_colors_and_a_legend(loaded):
 
 
 def test_tables_hold_the_numbers_of_the_csv_files(folder, loaded):
-    assert set(loaded.tables) == {"lesions", "curves", "curves_real", "comparison", "agreement"}
+    assert set(loaded.tables) == {"lesions", "curves", "curves_real", "comparison", "agreement", "feature_agreement"}
     table = nodes.node(loaded.tables["lesions"])
     header, *rows = (line.split(",") for line in (folder / "lesions.csv").read_text().splitlines())
     for place, name in enumerate(header):

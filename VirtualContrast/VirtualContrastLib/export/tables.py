@@ -20,6 +20,7 @@ from ..kinetics.agreement import Agreement, BlandAltman
 from ..kinetics.curves import LesionCurve
 from ..lesions.confidence import LesionConfidence
 from ..lesions.measurement import LesionMeasures
+from ..lesions.radiomics import LesionRadiomics
 from .content import TYPE_NAMES, breast_side
 
 CURVE_COLUMNS = (
@@ -33,6 +34,10 @@ CONFIDENCE_COLUMNS = (
     "lesion", "synthetic", "grade", "false_positive_rate", "probability", "time_s", "pe_low_percent", "pe_high_percent",
     "coverage",
 )  # fmt: skip
+
+
+RADIOMICS_COLUMNS = ("lesion", "synthetic", "phase", "time_s")
+"""Of radiomics.csv, before the features."""
 
 
 def lesion_columns(unit: str) -> tuple[str, ...]:
@@ -98,6 +103,15 @@ def write_confidence_csv(path: Path, lesions: Sequence[LesionConfidence]) -> Non
         bands = zip(lesion.times_s, lesion.low_percent, lesion.high_percent, lesion.coverage, strict=True)
         rows += [[*told, *band] for band in bands]
     _write(path, CONFIDENCE_COLUMNS, rows)
+
+
+def write_radiomics_csv(path: Path, rows: Sequence[LesionRadiomics]) -> None:
+    """One row per lesion and phase, a column per feature of pyradiomics; an empty cell where a lesion has none."""
+    names = list(dict.fromkeys(name for row in rows for name in row.features))
+    cells = [
+        [row.label, row.synthetic, row.phase, row.time_s, *(row.features.get(name) for name in names)] for row in rows
+    ]
+    _write(path, (*RADIOMICS_COLUMNS, *names), cells)
 
 
 def write_records_csv(path: Path, records: Sequence[Any], columns: Sequence[str] | None = None) -> None:

@@ -6,7 +6,8 @@ one rename.
     manifest.json
     phases/phase_1.nrrd ...   subtraction/phase_1.nrrd ...   uncertainty/phase_1.nrrd ...
     lesions.seg.nrrd  lesions.csv  curves.csv  maps/*.nrrd  figures/*.png  report.html  dicom/...
-    comparison.csv  agreement.csv  curves_real.csv      (only where real phases were given)
+    comparison.csv  agreement.csv  feature_agreement.csv  curves_real.csv      (only where real phases were given)
+    radiomics.csv                                       (only where asked for)
 
 Phases are numbered as in the study: a model that reads the real phase 1 makes phases/phase_2.nrrd ... . The result
 of a mammogram has recombined.nrrd in place of phases, subtractions, lesions, curves and maps.

@@ -17,13 +17,16 @@ from ..events import Events
 from ..io.volumes import like, to_array
 from ..kinetics.agreement import Agreement, agreement
 from ..kinetics.curves import LesionCurve, early_phase, lesion_curves
+from ..kinetics.feature_agreement import KINETICS, RADIOMICS, FeatureAgreement, curve_features, feature_agreement
 from ..kinetics.maps import kinetic_maps
 from ..lesions.confidence import Evidence, LesionConfidence, lesion_confidence
 from ..lesions.measurement import LesionMeasures, measure_lesions
+from ..lesions.radiomics import LesionRadiomics, lesion_radiomics
 from ..lesions.subtraction import subtract
 from ..lesions.threshold import ThresholdSettings, segment_by_threshold, tissue_mask
 from ..metrics.image_pairs import PairMetrics, compare_images
 from ..metrics.own_scale import image_on_own_scale
+from ..metrics.tissue import scale_of
 from ..study import Phase, Study
 from ..synthesis.breast_region import breast_region, find_breasts
 
@@ -120,21 +123,27 @@ class Kinetics:
     - maps: voxel maps of enhancement by name.
     - labels: lesion instances 1..n, None where lesions were not looked for.
     - lesions: one result per label, in order.
+    - radiomics: of every lesion in every phase; empty where they were not asked for.
     """
 
     region: Region
     maps: Mapping[str, sitk.Image]
     labels: sitk.Image | None = None
     lesions: tuple[LesionResult, ...] = ()
+    radiomics: tuple[LesionRadiomics, ...] = ()
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Synthetic against real: metrics of images, curves of the lesions on the real phases, agreement of curves."""
+    """Synthetic against real: metrics of images, curves of the lesions on the real phases, agreement of curves.
+
+    `features` tells the agreement of every kinetic parameter, and of every radiomics feature where they were asked for.
+    """
 
     metrics: tuple[PairMetrics, ...] = ()
     curves: tuple[LesionCurve, ...] = ()
     agreement: Agreement | None = None
+    features: tuple[FeatureAgreement, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -164,6 +173,11 @@ class Analysis:
     def curves(self) -> list[LesionCurve]:
         """The curve of every lesion."""
         return [lesion.curve for lesion in self.kinetics.lesions] if self.kinetics else []
+
+    @property
+    def radiomics(self) -> tuple[LesionRadiomics, ...]:
+        """Features of every lesion in every phase; empty where they were not asked for."""
+        return self.kinetics.radiomics if self.kinetics else ()
 
     @property
     def confidence(self) -> list[LesionConfidence]:
@@ -311,35 +325,52 @@ def compare_with_real(
         for last in series.input_phases[-1:]:
             read = image_on_own_scale(last.image) if series.arbitrary_units else last.image
             metrics += compare_images(read, target, regions, phase=phase.index, compared=last.name)
-    curves, curve_agreement = _compare_curves(series, labels, common)
-    return Comparison(tuple(metrics), curves, curve_agreement)
+    return replace(_compare_curves(series, labels, common), metrics=tuple(metrics))
 
 
-def _compare_curves(
-    series: Series, labels: sitk.Image | None, common: list[Phase]
-) -> tuple[tuple[LesionCurve, ...], Agreement | None]:
+def _compare_curves(series: Series, labels: sitk.Image | None, common: list[Phase]) -> Comparison:
     """Curves of the real phases, and their agreement with the synthetic ones over the phases both have.
 
     Phases that the model read are points of both curves. All are on the scale of the synthetic ones.
     """
     if labels is None or not (sitk.GetArrayViewFromImage(labels) > 0).any():
-        return (), None
+        return Comparison()
     pre = series.study.pre
     known = [phase for phase in series.real if phase.time_s is not None]
     if not known:
-        return (), None
+        return Comparison()
     if series.arbitrary_units:
         pre, *known = (replace(phase, image=image_on_own_scale(phase.image)) for phase in (pre, *known))
     curves = tuple(lesion_curves([pre, *known], labels))
     timed = {phase.index for phase in known}
     common = [phase for phase in common if phase.index in timed]
     if not common:
-        return curves, None
+        return Comparison(curves=curves)
     read = [phase for phase in known if phase.index in series.inputs]
     indices = {phase.index for phase in (*read, *common)}
-    real = [phase for phase in known if phase.index in indices]
+    real = lesion_curves([pre, *(phase for phase in known if phase.index in indices)], labels)
     synthetic = lesion_curves([series.phases[0], *read, *common], labels)
-    return curves, agreement(synthetic, lesion_curves([pre, *real], labels))
+    features = feature_agreement(KINETICS, list(map(curve_features, synthetic)), list(map(curve_features, real)))
+    return Comparison(curves=curves, agreement=agreement(synthetic, real), features=tuple(features))
+
+
+def measure_radiomics(series: Series, labels: sitk.Image, events: Events) -> tuple[LesionRadiomics, ...]:
+    """Radiomics of the lesions in the real phases, pre-contrast included, then in the synthetic ones, in one scale."""
+    real = [series.study.pre, *series.real]
+    if series.arbitrary_units:
+        real = [replace(phase, image=image_on_own_scale(phase.image)) for phase in real]
+    return tuple(lesion_radiomics(labels, [*real, *series.synthetic], scale_of(to_array(series.pre)), events))
+
+
+def compare_radiomics(rows: Sequence[LesionRadiomics]) -> tuple[FeatureAgreement, ...]:
+    """Agreement of every feature but the shape, in every phase that is both synthetic and real."""
+    sides = {kind: {(r.phase, r.label): r for r in rows if r.synthetic is kind} for kind in (True, False)}
+    found: list[FeatureAgreement] = []
+    for phase in sorted({phase for phase, _ in sides[True]} & {phase for phase, _ in sides[False]}):
+        labels = [label for number, label in sides[True] if number == phase and (phase, label) in sides[False]]
+        made, real = ([sides[kind][phase, label].of_phase for label in labels] for kind in (True, False))
+        found += feature_agreement(RADIOMICS, made, real, phase)
+    return tuple(found)
 
 
 def outline_breast(series: Series) -> Region:

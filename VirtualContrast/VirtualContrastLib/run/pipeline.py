@@ -172,6 +172,9 @@ def _analyze(plan: Plan, series: Series, models: ModelCache, clock: _Clock) -> A
         with clock(Stage.COMPARE):
             labels = kinetics.labels if kinetics else None
             comparison = analysis.compare_with_real(series, region, labels, clock.events)
+    if kinetics:
+        features = (*comparison.features, *analysis.compare_radiomics(kinetics.radiomics))
+        comparison = dataclasses.replace(comparison, features=features)
     return Analysis(series, region, kinetics, comparison)
 
 
@@ -187,7 +190,10 @@ def _analyze_series(plan: Plan, series: Series, models: ModelCache, clock: _Cloc
             net = models.lesion_net(package, plan.settings.device) if package else None
             labels = analysis.find_lesions(series, net, events, _measured_rule(plan))
     with clock(Stage.KINETICS):
-        return analysis.analyze_kinetics(series, labels, events)
+        kinetics = analysis.analyze_kinetics(series, labels, events)
+        if plan.settings.radiomics and labels is not None:
+            return dataclasses.replace(kinetics, radiomics=analysis.measure_radiomics(series, labels, events))
+        return kinetics
 
 
 def _keep(out: Path, plan: Plan) -> Result | None:

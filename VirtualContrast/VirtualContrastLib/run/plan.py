@@ -15,6 +15,7 @@ from ..export.dicom.series import check_exportable
 from ..io.lesion_mask import read_lesions
 from ..io.phantom_mark import is_phantom
 from ..io.read import read_study
+from ..lesions.radiomics import check_radiomics
 from ..models.catalog import installed_models, load_catalog, resolve_model
 from ..results.manifest import fingerprint
 from ..study import Phase, Source, Study
@@ -233,6 +234,8 @@ def make_plan(given: RunInput, settings: RunSettings, synthesis: ModelPackage, e
 def _check_possible(given: RunInput, settings: RunSettings, card: ModelCard) -> None:
     """Raise InputError where something is asked for that this input or this model cannot give."""
     study = given.study
+    if settings.radiomics:
+        check_radiomics()
     if settings.uncertainty and not card.abilities.perturbs:
         raise InputError(f"The model '{card.id}' gives no uncertainty; leave it out (0).")
     if not card.dynamic:
@@ -240,6 +243,8 @@ def _check_possible(given: RunInput, settings: RunSettings, card: ModelCard) -> 
             raise InputError("DICOM export writes MR phases, and this model makes a mammogram; leave DICOM out.")
         if given.lesions:
             raise InputError("Curves in lesions need phases in time, which a mammogram has not; leave the lesions out.")
+        if settings.radiomics:
+            raise InputError("Radiomics are those of lesions in phases, which a mammogram has not; leave them out.")
         if len(study.real) > 1:
             raise InputError(f"{len(study.real)} real images were given; a mammogram has one true recombined image.")
     if settings.dicom and not study.has_geometry:

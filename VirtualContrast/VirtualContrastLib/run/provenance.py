@@ -17,7 +17,10 @@ from ..study import Source, Study
 if TYPE_CHECKING:
     from ..models.package import ModelPackage
 
-_PACKAGES = ("numpy", "scipy", "SimpleITK", "torch", "nnunetv2", "pydicom", "highdicom", "scikit-image")
+_PACKAGES = (
+    "numpy", "scipy", "SimpleITK", "torch", "nnunetv2", "pydicom", "highdicom", "scikit-image",
+    "pyradiomics", "pyradiomics-cuda",
+)  # fmt: skip
 
 
 def describe_inputs(

@@ -138,6 +138,12 @@ class RunSettings:
     )
     format: str = _setting("nrrd", "--format", "file format of the volumes", choices=tuple(FORMATS))
     dicom: bool = _setting(False, "--dicom", "also write DICOM series, segmentation and report", kind=bool)
+    radiomics: bool = _setting(
+        False,
+        "--radiomics",
+        "also the radiomics of each lesion in each phase, real and synthetic (needs the package pyradiomics)",
+        kind=bool,
+    )
     pixel_spacing_mm: float | None = _setting(
         None,
         "--pixel-spacing",

@@ -150,12 +150,16 @@ def _tables(task: _Export) -> None:
         tables.write_curves_csv(path("curves.csv"), found.curves, inputs=read)
         if found.confidence:
             tables.write_confidence_csv(path("confidence.csv"), found.confidence)
+        if task.settings.radiomics:
+            tables.write_radiomics_csv(path("radiomics.csv"), found.radiomics)
         if comparison.curves:
             tables.write_curves_csv(path("curves_real.csv"), comparison.curves)
     if comparison.metrics:
         tables.write_records_csv(path("comparison.csv"), comparison.metrics, PAIR_COLUMNS)
     if comparison.agreement is not None:
         tables.write_agreement_csv(path("agreement.csv"), comparison.agreement, inputs=read)
+    if comparison.features:
+        tables.write_records_csv(path("feature_agreement.csv"), comparison.features)
 
 
 def _figures_and_report(task: _Export) -> None:
@@ -188,6 +192,8 @@ def _figures_and_report(task: _Export) -> None:
         metrics=found.comparison.metrics,
         segmented=found.labels is not None,
         confidence=found.confidence,
+        radiomics=found.radiomics,
+        features=found.comparison.features,
     )
     write_report(task.writer.path("report.html"), content)
 

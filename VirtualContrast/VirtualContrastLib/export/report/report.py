@@ -15,8 +15,10 @@ import SimpleITK as sitk
 
 from ...kinetics.agreement import Agreement
 from ...kinetics.curves import LesionCurve
+from ...kinetics.feature_agreement import FeatureAgreement
 from ...lesions.confidence import LesionConfidence
 from ...lesions.measurement import LesionMeasures
+from ...lesions.radiomics import LesionRadiomics
 from ...metrics.image_pairs import PairMetrics
 from ...results.manifest import MAMMOGRAM, Manifest, input_phase_times
 from ..content import DISCLAIMER, NO_LESIONS, TYPE_NAMES, ModelIdentity, RunIdentity, breast_side, named_phases
@@ -24,6 +26,7 @@ from ..figures.run_figures import FigureFile, FigureInput
 from ..tables import agreement_rows, peak_uncertainty_percent
 from . import html as style
 from . import text as words
+from .features import agreement_table, radiomics_table
 from .viewer import viewer_html
 
 
@@ -46,6 +49,8 @@ class ReportContent:
     segmented: bool = True
     confidence: Sequence[LesionConfidence] = ()
     viewer: FigureInput | None = None
+    radiomics: Sequence[LesionRadiomics] = ()
+    features: Sequence[FeatureAgreement] = ()
     run: RunIdentity = field(init=False)
 
     def __post_init__(self) -> None:
@@ -63,6 +68,7 @@ def write_report(path: Path, content: ReportContent) -> None:
         _viewer(content),
         _lesions(content) if dynamic else "",
         _warnings(content.manifest),
+        _radiomics(content.radiomics),
         _figures(content.figures),
         _agreement(content) if dynamic else _mammogram_agreement(content),
         _models(content.run),
@@ -182,6 +188,11 @@ def _lesion_row(measure: LesionMeasures, curve: LesionCurve | None, reference: s
     ]
 
 
+def _radiomics(rows: Sequence[LesionRadiomics]) -> str:
+    """A choice of the features, one row a lesion and phase; nothing where they were not asked for."""
+    return style.section("Radiomics", *radiomics_table(rows)) if rows else ""
+
+
 def _figures(figures: Sequence[FigureFile]) -> str:
     if not figures:
         return ""
@@ -211,6 +222,7 @@ def _agreement(content: ReportContent) -> str:
             for name, unit, count, *values in agreement_rows(content.agreement, inputs=len(content.run.input_phases))
         ]
         parts += [style.table(words.AGREEMENT_HEADER, rows), style.paragraph(words.AGREEMENT_NOTE, "note")]
+    parts += agreement_table(content.features)
     if parts and content.run.input_phases:
         note = words.INPUT_PHASES_NOTE.format(read=named_phases(content.run.input_phases))
         parts.append(style.paragraph(note, "note"))

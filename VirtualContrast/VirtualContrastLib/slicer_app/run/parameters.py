@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import Default, WithinRange, parameterNodeWrapper
 
 from ...events import InputError
+from ...lesions.radiomics import has_radiomics
 from ...run.settings import MOST_PASSES, RunSettings, options
 from ..path_edit import UNSET
 from . import model_list
@@ -50,9 +51,9 @@ class VirtualContrastParameters:
 
     model: id of an installed model or path of a package folder, "" for the catalog's default. uncertaintyPasses:
     perturbed syntheses behind the uncertainty maps, 0 for none. times: seconds after injection to make, "" for the
-    model's own; only models of free times are asked. force: synthesize also what the gate would refuse. outputFolder:
-    where result folders are made, "." (unset) for Slicer's temporary folder. idleMinutes: how long the worker keeps
-    the weights in memory.
+    model's own; only models of free times are asked. radiomics: also those of the lesions. force: synthesize also what
+    the gate would refuse. outputFolder: where result folders are made, "." (unset) for Slicer's temporary folder.
+    idleMinutes: how long the worker keeps the weights in memory.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -63,6 +64,7 @@ class VirtualContrastParameters:
     uncertaintyPasses: Annotated[int, WithinRange(0, MOST_PASSES), Default(0)]
     times: str = ""
     device: Device = Device.AUTO
+    radiomics: bool = False
     force: bool = False
     dicom: bool = False
     outputFolder: Path = UNSET
@@ -83,6 +85,7 @@ def run_settings(parameters: VirtualContrastParameters) -> RunSettings:
         device=parameters.device.value,
         uncertainty=parameters.uncertaintyPasses,
         dicom=parameters.dicom,
+        radiomics=parameters.radiomics,
         force=parameters.force,
         times_s=chosen_times(parameters),
     )
@@ -151,6 +154,8 @@ def _why_not_model(parameters: VirtualContrastParameters, model: model_list.Mode
     count = len(chosen_real_phases(parameters).nodes)
     if model.acquired and count < max(model.acquired):
         return _("This model needs the real phase {number}; choose it under real phases.").format(number=count + 1)
+    if parameters.radiomics and not has_radiomics():
+        return _("Radiomics need the extension SlicerRadiomics; install it in the Extensions Manager, or untick them.")
     if parameters.uncertaintyPasses and not model.abilities.perturbs:
         return _("This model gives no uncertainty; choose 0 passes.")
     if not model.is_mammography:
@@ -162,6 +167,8 @@ def _why_not_model(parameters: VirtualContrastParameters, model: model_list.Mode
         )
     if count > 1:
         return _("A mammogram has one true recombined image; choose one real volume at most.")
+    if parameters.radiomics:
+        return _("A mammogram has no lesions in phases to take radiomics of; untick them.")
     if parameters.dicom:
         return _("Mammograms are not written as DICOM; untick it under Advanced.")
     return ""

@@ -18,7 +18,9 @@ from . import loaded, nodes, segments, tables
 from .nodes import Steps
 from .sequence import add_sequence
 
-TABLES = ("lesions", "curves", "curves_real", "comparison", "agreement", "confidence")
+TABLES = (
+    "lesions", "curves", "curves_real", "comparison", "agreement", "confidence", "radiomics", "feature_agreement",
+)  # fmt: skip
 
 
 @dataclass

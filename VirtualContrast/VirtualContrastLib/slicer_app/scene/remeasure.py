@@ -26,7 +26,8 @@ def measure_again(loaded: LoadedResult) -> None:
 
     A segment that a user added becomes a lesion with the next free number. Nothing happens where the segmentation, a
     phase or the pre-contrast volume was deleted, or an acquired phase that the model read is not in the scene. Tables
-    that compare with real phases, and that of the model's confidence, keep the run's numbers and are renamed.
+    that compare with real phases, and those of radiomics and of the model's confidence, keep the run's numbers and are
+    renamed.
     """
     segmentation, pre = nodes.node(loaded.segmentation), nodes.node(loaded.pre)
     volumes = [nodes.node(phase.volume) for phase in (*loaded.input_phases, *loaded.phases)]
@@ -125,7 +126,7 @@ def _write_tables(
             table = nodes.node(loaded.tables.get(name, ""))
             if table is not None:
                 tables.fill_from_csv(table, file)
-    for name in ("comparison", "agreement", "confidence"):
+    for name in ("comparison", "agreement", "confidence", "radiomics", "feature_agreement"):
         table = nodes.node(loaded.tables.get(name, ""))
         if table is not None and not table.GetAttribute(nodes.OUTDATED):
             table.SetAttribute(nodes.OUTDATED, "1")

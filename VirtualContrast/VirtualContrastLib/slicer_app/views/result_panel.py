@@ -17,6 +17,7 @@ from ..observers import Observers
 from ..scene import result as scene
 from . import display, layout
 from .annotation import Annotator
+from .feature_table import FeatureTable
 from .lesion_table import LesionTable
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class ResultPanel:
         self._overlays: list[str] = []
         self._folders: dict[str, Path] = {}  # by run id; only here, since a scene must not hold the user's paths
         self.table: LesionTable | None = None
+        self.features = FeatureTable(ui.featuresTable)
         self.annotator = Annotator()
         self._showing: Iterator[None] = iter(())
         self._show_timer = qt.QTimer()
@@ -69,7 +71,7 @@ class ResultPanel:
         if folder is not None:
             self._folders[loaded.run_id] = folder
         self.loaded = loaded
-        self.table = LesionTable(self.ui.lesionsTable, loaded)
+        self.table = LesionTable(self.ui.lesionsTable, loaded, lambda label: self.features.show(loaded, label))
         self._observe_segments(loaded)
         self._set_up_controls(loaded)
         self._showing = layout.show_steps(loaded)
@@ -113,6 +115,7 @@ class ResultPanel:
             self.ui.inputButton.collapsed = False
         if self.table is not None:
             self.table.cleanup()
+        self.features.clear()
         self.loaded = self.report = self.table = None
         self.ui.resultButton.enabled = False
         self.ui.resultButton.collapsed = True
@@ -198,6 +201,7 @@ class ResultPanel:
             except VirtualContrastError as error:
                 self._tell(str(error))
                 return
+            self.features.clear()
             self._tell(_("Curves and measures follow the edited segments."))
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
