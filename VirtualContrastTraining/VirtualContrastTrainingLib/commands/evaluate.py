@@ -22,6 +22,7 @@ from ..papers.evaluation_run import EvaluationRequest, evaluate
 from ..papers.inputs import Images, Networks
 from ..papers.outputs import listing
 from ..papers.phantom_cohort import FIRST_SEED, phantom_cohort
+from ..papers.subgroup_report import as_lines
 from ..papers.table_run import TableRequest, known_output, write_output
 from .evaluate_options import FID_EXAMPLE, add_fid
 from .options import Output, add_output, add_training_command, count, named_paths, whole
@@ -34,6 +35,7 @@ def add_parser(subparsers: Any) -> None:
     )
     _add_inputs(parser.add_argument_group("input"))
     _add_measures(parser.add_argument_group("what to compute"))
+    _add_groups(parser.add_argument_group("subgroups of patients"))
     _add_table(parser.add_argument_group("tables and figures of the papers"))
     add = parser.add_argument
     add("--device", default="cpu", help="device for LPIPS and feature networks, as torch names it (default cpu)")
@@ -53,6 +55,23 @@ def _add_inputs(group: argparse._ArgumentGroup) -> None:
     add("--patient-pattern", metavar="REGEX", help="patient in the file name, for intervals by patient")
     add("--model", help="model for the phantoms, id or path (default: the catalog's)")
     add("--phantoms", type=count, default=6, metavar="N", help="how many phantoms, without input (default 6)")
+
+
+def _add_groups(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--by",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="scores by the groups of these columns (cohort, scanner, field strength, subtype ...), and their gaps",
+    )
+    add(
+        "--patients",
+        type=Path,
+        metavar="TABLE",
+        help="CSV or .xlsx with a column patient (or case) and those of --by (default: case.json of prepared cases)",
+    )
 
 
 def _add_measures(group: argparse._ArgumentGroup) -> None:
@@ -117,6 +136,10 @@ def _add_table(group: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Evaluate all pairs, or make one table of a paper; exit code 4 where a pair could not be measured."""
+    if args.patients is not None and not args.by:
+        raise InputError("--patients is the table of --by; name the columns with --by.")
+    if args.by and (args.table is not None or args.real is None):
+        raise InputError("--by tells groups of patients apart in the pairs of --real and --synthetic, in nothing else.")
     if args.table == "list":
         out.result(listing(), {"tables": listing().splitlines()})
         return ExitCode.DONE
@@ -135,6 +158,8 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
         _networks(args),
         radiomics=args.radiomics_groups if args.radiomics else (),
         output=args.output,
+        by=args.by,
+        patients=args.patients,
         scheduler=args.scheduler,
     )
     if args.real is not None:
@@ -199,6 +224,7 @@ def as_text(report: Mapping[str, Any]) -> str:
         lines.append(f"FID {name} {both['fid']:.4f}{baseline}; KID {both['kid']:.6f}. {both['note']}")
     if "radiomics" in report:
         lines += [f"{name}: {value}" for name, value in report["radiomics"].items() if name != "definitions"]
+    lines += as_lines(report.get("by", {}))
     lines += [f"{name}: {note}" for name, note in report["notes"].items()]
     lines.append(f"As published: {report['as_published_means']}.")
     return "\n".join(lines)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,20 @@ class PatientSums:
         sums = self._sums.setdefault(patient, np.zeros(3))
         sums += (1.0, value, value * value)
 
+    def by_group(self, group_of: Mapping[str, str]) -> dict[str, PatientSums]:
+        """The sums of each group's patients; patients without a group are left out."""
+        parts: dict[str, PatientSums] = {}
+        for patient, sums in self._sums.items():
+            if str(patient) in group_of:
+                parts.setdefault(group_of[str(patient)], PatientSums())._sums[patient] = sums
+        return parts
+
+    def table(self, group_of: Mapping[str, str]) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
+        """Counts, sums and groups of the patients that have a group, all in one order."""
+        known = [(sums, group_of[str(patient)]) for patient, sums in self._sums.items() if str(patient) in group_of]
+        counts, totals = np.array([sums[:2] for sums, _ in known]).reshape(-1, 2).T
+        return counts, totals, [group for _, group in known]
+
     def summary(self, *, repeats: int = 1000, seed: int = 0, level: float = 0.95) -> Summary | None:
         """Summary of what was added, None when nothing was.
 
@@ -57,14 +72,14 @@ class PatientSums:
         std = math.sqrt(max(squares / n - mean * mean, 0.0))
         low = high = None
         if len(table) > 1:
-            means = _resampled_means(table[:, 0], table[:, 1], repeats, np.random.default_rng(seed))
+            means = resampled_means(table[:, 0], table[:, 1], repeats, np.random.default_rng(seed))
             tail = (1 - level) / 2
             low, high = (float(q) for q in np.quantile(means, [tail, 1 - tail]))
         return Summary(float(mean), std, low, high, int(n), len(table))
 
 
-def _resampled_means(counts: np.ndarray, sums: np.ndarray, repeats: int, rng: np.random.Generator) -> np.ndarray:
-    """Means of `repeats` samples of patients with replacement; drawn in blocks so that memory stays small."""
+def resampled_means(counts: np.ndarray, sums: np.ndarray, repeats: int, rng: np.random.Generator) -> np.ndarray:
+    """Means [repeats] of `repeats` samples of patients with replacement; drawn in blocks so that memory stays small."""
     patients = len(counts)
     means = np.empty(repeats)
     for start in range(0, repeats, 100):

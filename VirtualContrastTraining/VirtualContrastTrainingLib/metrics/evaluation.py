@@ -16,6 +16,7 @@ from .measured_pair import MeasuredPair, Settings, measure
 from .measures import IMAGE
 from .pairs import Pair
 from .slice_metrics import Values
+from .subgroups import compare_groups
 
 METRICS = tuple(measure.name for measure in IMAGE)
 DEFINITIONS = definitions(IMAGE) | {
@@ -176,6 +177,15 @@ class Evaluation:
             patients=len(self._patients),
             failed=tuple(self.failures),
         )
+
+    def by(self, group_of: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+        """Scores of subgroups by group of measures and metric; `group_of` tells the subgroup of each patient."""
+        found: dict[str, dict[str, Any]] = {}
+        for (group, metric), sums in self._sums.items():
+            if sums.by_group(group_of):
+                compared = compare_groups(sums, group_of, repeats=self.settings.repeats, seed=self.settings.seed)
+                found.setdefault(group, {})[metric] = compared
+        return found
 
     def _accumulate(self, patient: str, values: Values) -> None:
         for key, value in values.items():

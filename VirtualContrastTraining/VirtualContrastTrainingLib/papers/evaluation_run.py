@@ -16,6 +16,7 @@ from VirtualContrastLib.files import atomic_file
 from VirtualContrastLib.run.cluster import LostError, spread
 
 from ..console import progress
+from ..metrics import subgroups
 from ..metrics.as_published import PROTOCOLS
 from ..metrics.distributions import Preparation, image_distances
 from ..metrics.evaluation import METRICS, Evaluation, EvaluationReport, Settings
@@ -23,10 +24,12 @@ from ..metrics.feature_networks import FeatureNetwork
 from ..metrics.lpips import Lpips
 from ..metrics.measured_pair import MeasuredPair, measure
 from ..metrics.pairs import Pair
+from ..metrics.patient_groups import patient_groups
 from ..metrics.radiomics_distance import lesion_distance
 from .inputs import Images, Networks
 from .phantom_cohort import data_given
 from .reports import write_evaluation
+from .subgroup_report import write_subgroups
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class EvaluationRequest:
         radiomics: feature groups of the lesions' radiomics distance, () for none.
         output: folder for the files, None for none.
         data: where the images come from, None to say that they were given.
+        by: columns whose groups of patients are told apart.
+        patients: table of these columns, None where prepared cases have them.
         scheduler: of a Dask cluster whose workers measure the pairs, None to measure them here.
     """
 
@@ -49,6 +54,8 @@ class EvaluationRequest:
     radiomics: Sequence[str] = ()
     output: Path | None = None
     data: str | None = None
+    by: Sequence[str] = ()
+    patients: Path | None = None
     scheduler: str | None = None
 
 
@@ -63,6 +70,7 @@ class Evaluated:
 def evaluate(request: EvaluationRequest) -> Evaluated:
     """Measure all pairs and write the files; raises InputError where no pair can be measured."""
     pairs = request.images.pairs()
+    groups = patient_groups(pairs, request.by, request.patients) if request.by else {}
     lpips, missing = request.networks.lpips()
     networks = request.networks.features()
     with _rows(request.output) as rows:
@@ -75,8 +83,13 @@ def evaluate(request: EvaluationRequest) -> Evaluated:
         distances = _distances(request, usable, networks)
     data = request.data or data_given(pair.real.parent for pair in pairs)
     values: dict[str, Any] = {"data": data, **report.as_json(), **distances}
+    if groups:
+        values["by"] = {name: evaluation.by(group_of) for name, group_of in groups.items()}
+        values["by_definitions"] = subgroups.DEFINITIONS
     if request.output is not None:
         write_evaluation(report, values, request.output)
+        if groups:
+            write_subgroups(values["by"], data, request.output)
     return Evaluated(report, values)
 
 
