@@ -51,6 +51,21 @@ def test_apply_says_why_it_cannot_work(host, panel, out, resources):
     assert "No model is installed" in ui.modelCardLabel.text
 
 
+def test_the_first_volume_that_can_be_an_input_is_selected(host, module):
+    assert module.panel.parameters.inputVolume is None
+    made = add_pre("Made")
+    made.SetAttribute("VirtualContrast.Synthetic", "1")
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Empty")
+    first, second = add_pre("First"), add_pre("Second")
+    module.exit()
+    module.enter()
+    assert module.panel.parameters.inputVolume is first
+    module.panel.parameters.inputVolume = second
+    module.exit()
+    module.enter()
+    assert module.panel.parameters.inputVolume is second  # a choice stays
+
+
 def test_a_device_that_cannot_compute_is_told_with_the_reason_and_stops_apply(host, panel):
     misbehave(panel, None)
     panel._device_timer.setInterval(0)

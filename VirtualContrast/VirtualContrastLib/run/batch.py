@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from ..errors import explain
 from ..events import CancelledError, Events, ExitCode, InputError, VirtualContrastError
 from ..files import as_text, write_json, write_text
+from ..results.batch_folder import SUMMARY_CSV, SUMMARY_JSON
 from .batch_cases import BatchCase
 from .batch_log import BATCH_LOG, logging_to
 from .cluster import LostError, spread
@@ -28,9 +29,6 @@ from .pipeline import RunSettings, run
 from .provenance import Redactor
 
 logger = logging.getLogger(__name__)
-
-SUMMARY_CSV = "summary.csv"
-SUMMARY_JSON = "summary.json"
 
 
 class Status(enum.StrEnum):

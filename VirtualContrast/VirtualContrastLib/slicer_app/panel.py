@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,10 @@ from .reader.widget import ReadingPanel
 from .run import dicom_source, install
 from .run.log_window import LogWindow
 from .run.model_choice import ModelChoice
-from .run.parameters import chosen_real_phases, makes_any_time, output_folder, run_settings, why_not
+from .run.parameters import chosen_real_phases, makes_any_time, output_folder, preselect, run_settings, why_not
 from .run.synthesis_run import Callbacks
 from .run.transfer import is_phantom
+from .views.result_opener import ResultOpener
 from .views.result_panel import ResultPanel
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ ERROR_STYLE = "color: #b00020; font-weight: bold;"
 DEVICE_DELAY_MS = 500
 _NOT_FOR_READERS = (
     "inputButton", "realButton", "computeButton", "advancedButton", "applyButton", "cancelButton", "progressBar",
-    "statusLabel", "logButton", "resultButton",
+    "statusLabel", "logButton", "resultButton", "openResultButton", "openBatchButton", "casesTable",
 )  # fmt: skip
 
 
@@ -57,6 +58,7 @@ class Panel:
         self.widget.setMRMLScene(slicer.mrmlScene)
         self._models = ModelChoice(self.ui, self._on_model)
         self.results = ResultPanel(self.ui, self._tell)
+        self.opener = ResultOpener(self.ui, self._inputs, self.results.show, self._tell)
         self.reading = ReadingPanel(
             resource_path("UI/VirtualContrastReading.ui"), self.results.annotator, self._on_reading
         )
@@ -91,6 +93,7 @@ class Panel:
         self._device_timer.stop()
         self._use(None)
         self._observers.clear()
+        self.opener.stop()
         self.reading.cleanup()
         self.results.cleanup()
         self.log_window.close()
@@ -113,6 +116,7 @@ class Panel:
     def _on_scene_closes(self, caller: Any, event: Any) -> None:
         self._use(None)
         self.reading.stop()
+        self.opener.stop()
         self.results.clear()
         self.logic.synthesis.cancel()
 
@@ -134,10 +138,17 @@ class Panel:
             self._observers.forget(self.parameters)
         self.parameters = parameters
         if parameters is not None:
+            preselect(parameters)
             self._gui_tag = parameters.connectGui(self.ui)
             self._observers.add(parameters, vtk.vtkCommand.ModifiedEvent, self._update)
             self._models.fill(parameters.model)
         self._update()
+
+    def _inputs(self) -> tuple[Any, Sequence[Any]]:
+        """The input volume and the real phases, as they are chosen now."""
+        if self.parameters is None:
+            return None, ()
+        return self.parameters.inputVolume, chosen_real_phases(self.parameters).nodes
 
     def _on_model(self, name: str) -> None:
         if self.parameters is not None:

@@ -11,7 +11,6 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import SimpleITK as sitk
 import slicer
 from slicer.i18n import tr as _
@@ -59,7 +58,7 @@ def hand_over(volume: Any, files: list[Path], folder: Path) -> Generator[None, N
         same = False
     else:
         voxels = slicer.util.arrayFromVolume(volume)
-        same = yield from nodes.in_thread(lambda: _same_voxels(sitk.GetArrayViewFromImage(loaded.image), voxels))
+        same = yield from nodes.in_thread(lambda: nodes.same_voxels(sitk.GetArrayViewFromImage(loaded.image), voxels))
     if not same:
         shutil.rmtree(folder)
         folder.mkdir()
@@ -72,9 +71,3 @@ def _put(file: Path, place: Path) -> None:
         place.symlink_to(file)
     except OSError:
         shutil.copyfile(file, place)
-
-
-def _same_voxels(read: np.ndarray, voxels: np.ndarray) -> bool:
-    """True where two readings of the same files differ in padding alone, which the engine gives one value."""
-    other = ~np.isclose(read, voxels, rtol=1e-5, atol=1e-3)
-    return not other.any() or bool(np.ptp(read[other]) == 0)

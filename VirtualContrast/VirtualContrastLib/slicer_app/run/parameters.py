@@ -4,6 +4,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
+import slicer
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSequenceNode
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import Default, WithinRange, parameterNodeWrapper
@@ -12,6 +13,7 @@ from ...events import InputError
 from ...lesions.radiomics import has_radiomics
 from ...run.settings import MOST_PASSES, RunSettings, options
 from ..path_edit import UNSET
+from ..scene import nodes
 from . import model_list
 from .transfer import RealPhases, is_phantom, problem_with, real_phases
 
@@ -71,6 +73,14 @@ class VirtualContrastParameters:
     idleMinutes: Annotated[int, WithinRange(1, 240), Default(10)]
 
 
+def preselect(parameters: VirtualContrastParameters) -> None:
+    """Select the first volume that can be an input where none is selected, as Slicer's modules do."""
+    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if parameters.inputVolume is None else []
+    fitting = (node for node in volumes if node.GetClassName() == nodes.SCALAR_VOLUME and not _why_no_input(node))
+    if (first := next(fitting, None)) is not None:
+        parameters.inputVolume = first
+
+
 def chosen_real_phases(parameters: VirtualContrastParameters) -> RealPhases:
     """The real phases to compare with; volumes that have left the scene are dropped."""
     volumes = [node for node in parameters.realVolumes if node is not None and node.GetScene() is not None]
@@ -124,10 +134,8 @@ def why_not(parameters: VirtualContrastParameters) -> str:
     node = parameters.inputVolume
     if node is None:
         return _("Select a pre-contrast volume first.")
-    if problem := problem_with(node):
+    if problem := _why_no_input(node):
         return problem
-    if node.GetAttribute("VirtualContrast.Synthetic") == "1":
-        return _("This volume is synthetic; select a real pre-contrast volume.")
     if problem := _why_not_real(node, chosen_real_phases(parameters)):
         return problem
     if parameters.uncertaintyPasses == 1:
@@ -147,6 +155,17 @@ def why_not(parameters: VirtualContrastParameters) -> str:
     if folder is not None and not folder.is_dir():
         return _("The output folder does not exist; choose another under Advanced.")
     return ""
+
+
+def _why_no_input(node: vtkMRMLScalarVolumeNode) -> str:
+    """Why a volume cannot be the input, whatever else is chosen; "" where it can."""
+    if nodes.is_synthetic(node):
+        return _("This volume is synthetic; select a real pre-contrast volume.")
+    if node.GetAttribute(nodes.REBUILT) == "1":
+        return _("This volume was computed back from a result; load the volume itself and select that.")
+    if node.GetAttribute(nodes.RUN_ID):
+        return _("This volume is part of a result; select the pre-contrast volume that was loaded.")
+    return problem_with(node)
 
 
 def _why_not_model(parameters: VirtualContrastParameters, model: model_list.ModelEntry) -> str:

@@ -158,6 +158,11 @@ def manifest_of(run_node: Any) -> dict[str, Any]:
     return manifest
 
 
+def is_rebuilt(volume: Any) -> bool:
+    """The volume was computed back from a result, whose input was not in the scene."""
+    return volume is not None and volume.GetAttribute(nodes.REBUILT) == "1"
+
+
 def refer(run_node: Any, role: str, referred: Any) -> None:
     """Let the run node refer to a node of the scene by a role."""
     run_node.AddNodeReferenceID(role, referred.GetID())

@@ -223,19 +223,25 @@ class Loader:
         volumes = yield from self._per_phase("uncertainty", loaded.UNCERTAINTY, _("uncertainty (1 SD)"))
         for volume in volumes:
             yield from self._show_map(volume, heat, display.map_title("uncertainty"))
-        suffix = self._entries()[0][2].partition(".")[2]
         for name in names:
-            file = f"maps/{name}.{suffix}"
-            if file not in self.result.manifest.outputs:
-                continue
-            if name == "curve_type":
-                yield from self._curve_type(file)
-            else:
-                volume = yield from self._volume(file, name)
-                self._adopt(volume, loaded.MAP, name, caption=name)
-                yield from self._show_map(volume, heat, display.map_title(name))
+            if self.map_file(name) in self.result.manifest.outputs:
+                yield from self.one_map(name, heat)
         # After the volumes, so that a deleted folder loses them first: a legend without its colors is an error.
         self._adopt(heat, loaded.COLORS, "heat", synthetic=False)
+
+    def map_file(self, name: str) -> str:
+        """The file of a parametric map, as the manifest names it."""
+        return f"maps/{name}.{self._entries()[0][2].partition('.')[2]}"
+
+    def one_map(self, name: str, heat: Any) -> Steps[None]:
+        """The volume of a parametric map, in the colors of the curve types or in `heat`."""
+        if name == "curve_type":
+            yield from self._curve_type(self.map_file(name))
+            return
+        title = display.map_title(name)
+        volume = yield from self._volume(self.map_file(name), title)
+        self._adopt(volume, loaded.MAP, name, caption=title)
+        yield from self._show_map(volume, heat, title)
 
     def _show_map(self, volume: Any, colors: Any, title: str) -> Steps[None]:
         yield

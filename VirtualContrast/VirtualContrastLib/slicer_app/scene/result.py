@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import slicer
 from slicer.i18n import tr as _
@@ -15,9 +15,11 @@ from ...results.manifest import load_result as read_result
 from . import loaded, nodes
 from .loaded import LoadedResult
 from .loader import Loader
+from .nodes import Steps
 
 MAPS = ("curve_type",)
 _END = object()
+T = TypeVar("T")
 
 
 def load_result(
@@ -53,35 +55,62 @@ def load_steps(
         InputError: as `load_result`; or it is the result of another run; or the scene was closed, or the input or a
             node made so far removed, meanwhile.
     """
-    result = _result_of(folder, run_id)
-    if result.manifest.kind not in (SYNTHESIS, MAMMOGRAM) or not result.manifest.phases:
-        raise InputError(f"{result.folder} holds no synthetic phases; choose the result folder of a synthesis.")
+    result = synthetic_result(folder, run_id)
     nodes.keep_house()
-    made, done = nodes.Made(), False
+    made = nodes.Made()
     loader = Loader(result, input_node, made)
-    steps = loader.load(real_nodes, maps)
+
+    def steps() -> Steps[None]:
+        yield from loader.load(real_nodes, maps)
+        synthetic_result(folder, result.manifest.run_id)
+
+    yield from _all_or_nothing(steps(), made, input_node, lambda: loader.fraction)
+    return loaded.of_run(loader.run_node)
+
+
+def load_map_steps(folder: Path, result: LoadedResult, name: str) -> Steps[None]:
+    """Load one more parametric map of a result from its folder, in steps; `result.maps` has it then.
+
+    Raises:
+        InputError: the folder holds another run or no such map, or the scene was changed meanwhile.
+    """
+    made = nodes.Made()
+    beside = nodes.node(result.input) or nodes.node(result.pre)
+    loader = Loader(synthetic_result(folder, result.run_id), beside, made, run_node=nodes.node(result.run_node))
+    yield from _all_or_nothing(loader.one_map(name, nodes.node(result.colors["heat"])), made, beside, lambda: None)
+    result.maps = loaded.referred(loader.run_node, loaded.MAP)
+
+
+def _all_or_nothing(
+    steps: Steps[None], made: nodes.Made, beside: Any, told: Callable[[], T]
+) -> Generator[T, None, None]:
+    """Do all steps, and yield what `told` gives after each; nodes that were made go where it comes to no good end."""
+    done = False
     try:
         while not done:
-            if not (made.intact and nodes.in_scene(input_node)):
+            if not (made.intact and nodes.in_scene(beside)):
                 raise InputError(_("the scene was changed while the result was being loaded"))
             with made.recording():
-                ended = next(steps, _END) is _END
-            if not ended:
-                yield loader.fraction
-                continue
-            _result_of(folder, result.manifest.run_id)
-            done = True
-        return loaded.of_run(loader.run_node)
+                done = next(steps, _END) is _END
+            if not done:
+                yield told()
     finally:
         steps.close()
         if not done:
             made.remove()
 
 
-def _result_of(folder: Path, run_id: str | None) -> Result:
+def synthetic_result(folder: Path, run_id: str | None = None) -> Result:
+    """The result of a synthesis in a folder, of the run `run_id` where one is named.
+
+    Raises:
+        InputError: it is none, or of another run.
+    """
     result = read_result(folder)
     if run_id is not None and result.manifest.run_id != run_id:
         raise InputError(_("another run has put its result there meanwhile"))
+    if result.manifest.kind not in (SYNTHESIS, MAMMOGRAM) or not result.manifest.phases:
+        raise InputError(f"{result.folder} holds no synthetic phases; choose the result folder of a synthesis.")
     return result
 
 
@@ -100,5 +129,7 @@ def remove_result(result: LoadedResult) -> None:
         return
     hierarchy = nodes.subject_hierarchy()
     parts = loaded.parts(run_node)
+    if loaded.is_rebuilt(nodes.node(result.input)):
+        parts.append(result.input)
     hierarchy.RemoveItem(hierarchy.GetItemParent(hierarchy.GetItemByDataNode(run_node)), True, True)
     nodes.remove_nodes(parts)  # what a user moved out of the folder

@@ -70,17 +70,27 @@ def map_title(key: str) -> str:
 def show_map(volume: Any, colors: Any) -> None:
     """Show a map of positive values over an image: the 99.5th percentile is the brightest.
 
-    Below a tenth of it the map is transparent, so that the image is seen where there is little to tell.
+    Below a tenth of it the map is transparent, so that the image is seen where there is little to tell. In a map
+    without positive values (wash-out) it is the strongest loss that is the brightest.
     """
     values = sample(volume)
-    positive = values[values > 0]
+    losses = values.size > 0 and values.max() <= 0 and values.min() < 0
+    sizes = -values if losses else values
+    positive = sizes[sizes > 0]
     high = float(np.percentile(positive, 99.5)) if positive.size else 1.0
     display = volume.GetDisplayNode()
     display.SetAndObserveColorNodeID(colors.GetID())
-    set_window(volume, (0.0, high))
+    display.SetInvertDisplayScalarRange(bool(losses))
     display.SetApplyThreshold(True)
-    display.SetLowerThreshold(high * 0.1)
-    display.SetUpperThreshold(max(float(values.max()), high) * 1.01)
+    most = max(float(sizes.max(initial=0.0)), high) * 1.01
+    if losses:
+        set_window(volume, (-high, 0.0))
+        display.SetLowerThreshold(-most)
+        display.SetUpperThreshold(-0.1 * high)
+    else:
+        set_window(volume, (0.0, high))
+        display.SetLowerThreshold(0.1 * high)
+        display.SetUpperThreshold(most)
 
 
 def mark_sides(slice_node: Any, *, on: bool = True) -> None:

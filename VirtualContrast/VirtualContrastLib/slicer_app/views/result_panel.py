@@ -15,10 +15,11 @@ from ...events import VirtualContrastError
 from ...results.manifest import MAMMOGRAM
 from ..observers import Observers
 from ..scene import result as scene
-from . import display, layout
+from . import layout
 from .annotation import Annotator
 from .feature_table import FeatureTable
 from .lesion_table import LesionTable
+from .overlay_choice import OverlayChoice
 
 if TYPE_CHECKING:
     from ..scene.result import LoadedResult
@@ -37,10 +38,11 @@ class ResultPanel:
         self.ui, self._tell = ui, tell
         self.loaded: LoadedResult | None = None
         self.report: Path | None = None
-        self._overlays: list[str] = []
+        self._listed: list[str] = []  # run nodes in the order of the list of results
         self._folders: dict[str, Path] = {}  # by run id; only here, since a scene must not hold the user's paths
         self.table: LesionTable | None = None
         self.features = FeatureTable(ui.featuresTable)
+        self.overlays = OverlayChoice(ui, tell)
         self.annotator = Annotator()
         self._showing: Iterator[None] = iter(())
         self._show_timer = qt.QTimer()
@@ -52,7 +54,8 @@ class ResultPanel:
         self._edit_timer.connect("timeout()", self._recompute)
         ui.phaseSlider.connect("valueChanged(int)", self._on_phase)
         ui.flickerCheckBox.connect("toggled(bool)", self._on_flicker)
-        ui.overlayComboBox.connect("currentIndexChanged(int)", self._on_overlay)
+        ui.resultComboBox.connect("currentIndexChanged(int)", self._on_result)
+        ui.layoutButton.connect("clicked(bool)", self._on_layout)
         ui.reportButton.connect("clicked(bool)", self._on_report)
         ui.removeButton.connect("clicked(bool)", self._on_remove)
         self.clear()
@@ -74,8 +77,8 @@ class ResultPanel:
         self.table = LesionTable(self.ui.lesionsTable, loaded, lambda label: self.features.show(loaded, label))
         self._observe_segments(loaded)
         self._set_up_controls(loaded)
-        self._showing = layout.show_steps(loaded)
-        self._show_timer.start()
+        self._list_results()
+        self._on_layout()
 
     @property
     def showing(self) -> bool:
@@ -86,6 +89,7 @@ class ResultPanel:
         """Set up the next part of the views."""
         if next(self._showing, _END) is _END:
             self._show_timer.stop()
+            self._on_phase(self.ui.phaseSlider.value)
 
     def find(self) -> None:
         """Take up the last result that the scene holds (it was loaded with the scene), and let go of a removed one."""
@@ -95,6 +99,31 @@ class ResultPanel:
             self.clear()
         if self.loaded is None and found:
             self.show(found[-1])
+        self._list_results()
+
+    def _list_results(self) -> None:
+        """List the results of the scene where there are several to choose from."""
+        found = scene.find_results()
+        self._listed = []  # nothing is chosen while the list is filled
+        self.ui.resultComboBox.clear()
+        self.ui.resultComboBox.addItems([_result_name(one) for one in found])
+        shown = [one.run_node for one in found]
+        if self.loaded is not None and self.loaded.run_node in shown:
+            self.ui.resultComboBox.currentIndex = shown.index(self.loaded.run_node)
+        self._listed = shown
+        self.ui.resultComboBox.visible = len(found) > 1
+
+    def _on_result(self, index: int) -> None:
+        """Another result of the scene was chosen."""
+        if 0 <= index < len(self._listed) and self.loaded is not None and self._listed[index] != self.loaded.run_node:
+            wanted = self._listed[index]
+            self.show(next(one for one in scene.find_results() if one.run_node == wanted))
+
+    def _on_layout(self) -> None:
+        """Show the views of the result, step by step; after another layout was chosen they come back so."""
+        if self.loaded is not None:
+            self._showing = layout.show_steps(self.loaded)
+            self._show_timer.start()
 
     def remove(self) -> None:
         """Remove the result's nodes from the scene and show the next one, if there is one."""
@@ -116,6 +145,7 @@ class ResultPanel:
         if self.table is not None:
             self.table.cleanup()
         self.features.clear()
+        self.overlays.fill(None)
         self.loaded = self.report = self.table = None
         self.ui.resultButton.enabled = False
         self.ui.resultButton.collapsed = True
@@ -135,8 +165,9 @@ class ResultPanel:
         ui.phaseSlider.minimum, ui.phaseSlider.maximum = 1, max(1, count)
         ui.phaseSlider.value = 1
         ui.phaseSlider.enabled = count > 1
+        folder = self._folders.get(loaded.run_id)
+        self.overlays.fill(loaded, folder if folder is not None and folder.is_dir() else None)
         self._on_phase(1)
-        self._fill_overlays(loaded)
         has_real = any(phase.real for phase in loaded.phases)
         ui.flickerCheckBox.enabled = has_real
         ui.flickerCheckBox.toolTip = (
@@ -144,8 +175,8 @@ class ResultPanel:
             if has_real
             else _("There are no real phases to compare with.")
         )
-        report = self._folders.get(loaded.run_id, Path()) / "report.html"
-        self.report = report if report.is_file() else None
+        report = folder / "report.html" if folder is not None else None
+        self.report = report if report is not None and report.is_file() else None
         ui.reportButton.enabled = self.report is not None
         there = _("Open the report in the web browser.")
         ui.reportButton.toolTip = there if self.report else _("The result folder of this run is no longer there.")
@@ -153,25 +184,12 @@ class ResultPanel:
     def _on_phase(self, number: int) -> None:
         if self.loaded is not None and 1 <= number <= len(self.loaded.phases):
             layout.set_phase(self.loaded, number - 1)
-            self._on_overlay()
+            self.overlays.apply()
             self.ui.phaseLabel.text = self.loaded.phases[number - 1].caption
 
     def _on_flicker(self, on: bool) -> None:
         if self.loaded is not None:
             layout.flicker(self.loaded, on)
-
-    def _fill_overlays(self, loaded: LoadedResult) -> None:
-        """Offer the maps that the result has."""
-        keys = ["", *loaded.maps, *(["uncertainty"] if any(phase.uncertainty for phase in loaded.phases) else [])]
-        self._overlays = []  # nothing is shown while the list is filled
-        self.ui.overlayComboBox.clear()
-        self.ui.overlayComboBox.addItems([display.map_title(key) if key else _("None") for key in keys])
-        self._overlays = keys
-
-    def _on_overlay(self) -> None:
-        index = self.ui.overlayComboBox.currentIndex
-        if self.loaded is not None and 0 <= index < len(self._overlays):
-            layout.set_overlay(self.loaded, self._overlays[index])
 
     def _on_report(self) -> None:
         if self.report is not None:
@@ -208,3 +226,11 @@ class ResultPanel:
     def _on_node_removed(self, caller: Any, event: Any, node: Any) -> None:
         if self.loaded is not None and node.GetID() == self.loaded.run_node:
             self.clear()
+            self._list_results()
+
+
+def _result_name(result: LoadedResult) -> str:
+    """Input, model and run, as the list of results tells them."""
+    volume = slicer.mrmlScene.GetNodeByID(result.input) if result.input else None
+    name = volume.GetName() if volume is not None else _("(input removed)")
+    return f"{name} · {result.model_id} · {result.run_id}"

@@ -1,0 +1,113 @@
+"""A result folder that this scene did not make, opened as if it had: beside its input, or the input computed back."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+import slicer
+from slicer.i18n import tr as _
+
+from ...events import InputError
+from ...results.manifest import MAMMOGRAM, Result
+from ..views import display
+from . import nodes, result
+from .loaded import LoadedResult
+
+FILE_ROUNDING = 1e-5
+"""A phase minus its subtraction gives the pre-contrast voxels but for the rounding of float32, by far less than this
+part of the brightest one."""
+
+
+def open_steps(
+    folder: Path, selected: Any = None, real_nodes: Sequence[Any] = ()
+) -> Generator[float, None, LoadedResult]:
+    """Open a result folder in steps; yields the fraction done. One whose run is in the scene already is not read again.
+
+    A result holds no name or path of its input. A volume of the scene with the same voxels at the same place is taken
+    for it; where there is none the pre-contrast volume is computed back from a phase and its subtraction.
+
+    Args:
+        folder: the result folder.
+        selected: the panel's input volume, None where none is selected. A mammogram's input must be this one.
+        real_nodes: the panel's real phases; they count where the result was made from `selected`.
+
+    Raises:
+        InputError: as `result.load_steps`, or the input of a mammogram is not selected.
+    """
+    read = result.synthetic_result(folder)
+    run_id = read.manifest.run_id
+    for known in result.find_results():
+        if known.run_id == run_id:
+            return known
+    if read.manifest.kind == MAMMOGRAM:
+        return (yield from result.load_steps(folder, _mammogram(read, selected), real_nodes=real_nodes, run_id=run_id))
+    image = yield from _quiet(nodes.in_thread(lambda: _pre_contrast(read)))
+    present = None if read.manifest.arbitrary_units else _same(image, selected)
+    if present is not None:
+        real = real_nodes if present is selected else ()
+        return (yield from result.load_steps(folder, present, real_nodes=real, run_id=run_id))
+    return (yield from _beside_rebuilt(folder, image, run_id))
+
+
+def _mammogram(read: Result, selected: Any) -> Any:
+    """The selected volume, where it lies on the recombined image."""
+    size = tuple(read.manifest.inputs[0]["geometry"]["size"]) if read.manifest.inputs else ()
+    if selected is None or selected.GetImageData() is None or selected.GetImageData().GetDimensions() != size:
+        raise InputError(_("The result holds no low-energy image; load it and select it as the input first."))
+    return selected
+
+
+def _pre_contrast(read: Result) -> sitk.Image:
+    """A phase minus its subtraction: the pre-contrast volume in the units of the phases."""
+    file = str(read.manifest.phases[0]["file"])
+    try:
+        post, change = (
+            sitk.ReadImage(str(read.folder / name)) for name in (file, file.replace("phases/", "subtraction/"))
+        )
+    except RuntimeError as error:
+        raise InputError(f"{file} or its subtraction in {read.folder} cannot be read; make the result anew.") from error
+    return post - change
+
+
+def _same(image: sitk.Image, selected: Any) -> Any:
+    """The volume of the scene with these voxels at this place, the selected one before others; None where none is."""
+    voxels = sitk.GetArrayViewFromImage(image)
+    atol = FILE_ROUNDING * float(np.abs(voxels).max())
+    others = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    for volume in (selected, *(other for other in others if other is not selected)):
+        if volume is None or volume.GetAttribute(nodes.RUN_ID) or nodes.difference(image, volume):
+            continue
+        if nodes.same_voxels(voxels, slicer.util.arrayFromVolume(volume), atol):
+            return volume
+    return None
+
+
+def _beside_rebuilt(folder: Path, image: sitk.Image, run_id: str) -> Generator[float, None, LoadedResult]:
+    """Load the result beside a volume of `image`, which `result.remove_result` takes out with it."""
+    name = _("{folder}: pre-contrast (computed back)").format(folder=folder.name)
+    volume, loaded = nodes.add_empty(image, name), None
+    try:
+        yield from _quiet(nodes.fill(volume, sitk.GetArrayViewFromImage(image)))
+        volume.SetAttribute(nodes.REBUILT, "1")
+        loaded = yield from result.load_steps(folder, volume, run_id=run_id)
+        display.set_window(volume, display.common_window(volume))
+        return loaded
+    finally:
+        if loaded is None and nodes.in_scene(volume) and not slicer.mrmlScene.IsClosing():
+            nodes.remove_nodes([volume.GetID()])
+
+
+def _quiet(steps: nodes.Steps[Any]) -> Generator[float, None, Any]:
+    """Steps before anything can be told of the progress."""
+    try:
+        while True:
+            next(steps)
+            yield 0.0
+    except StopIteration as end:
+        return end.value
+    finally:
+        steps.close()
