@@ -99,6 +99,24 @@ def test_a_missing_slice_is_refused_with_its_place(tmp_path):
         load(tmp_path / "s")
 
 
+@pytest.mark.parametrize("spacing_mm", [1.4, 3.0])
+def test_gaps_may_differ_by_2_percent_of_the_spacing_and_no_more(tmp_path, spacing_mm):
+    """One slice of nine is moved along the normal; the gaps before and after it change by as much."""
+    image = oblique_image(spacing=(0.7, 0.8, spacing_mm))
+    for percent in (1.9, 2.1):
+        folder = tmp_path / f"{percent}"
+        MrSeries(image).write(folder)
+        for path in folder.iterdir():
+            dataset = pydicom.dcmread(path)
+            if dataset.InstanceNumber == 5:
+                place = image.TransformContinuousIndexToPhysicalPoint((0, 0, 4 + percent / 100))
+                dataset.ImagePositionPatient = [f"{value:.10g}" for value in place]
+                dataset.save_as(path)
+    assert load(tmp_path / "1.9").image.GetSize() == image.GetSize()
+    with pytest.raises(InputError, match=f"where {spacing_mm:.2f} mm is usual"):
+        load(tmp_path / "2.1")
+
+
 def test_a_doubled_slice_is_refused(tmp_path):
     series = MrSeries(oblique_image())
     series.write(tmp_path / "s")

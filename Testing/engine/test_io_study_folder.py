@@ -94,6 +94,33 @@ def test_a_second_phase_shifted_by_half_a_slice_is_refused(tmp_path, tag):
         load(tmp_path / "s")
 
 
+@pytest.mark.parametrize("thickness", [1.05, 4.2, None])
+@pytest.mark.parametrize("tags", [{"MRAcquisitionType": "3D"}, {"TriggerTime": (0.0, 90000.0)}])
+def test_a_shifted_second_phase_is_refused_whatever_thickness_is_declared(tmp_path, thickness, tags):
+    shifted_phases(tmp_path / "s", SliceThickness=thickness, **tags)
+    with pytest.raises(InputError, match="2 phases whose slices lie between each other"):
+        load(tmp_path / "s")
+
+
+def test_slices_that_two_scans_or_one_interleaved_one_may_have_made_are_told(tmp_path):
+    shifted_phases(tmp_path / "s", SliceThickness=1.05)
+    assert "one slice in 2 is of another AcquisitionTime), or was scanned slice by slice" in warnings_of(tmp_path / "s")
+    image = oblique_image()
+    MrSeries(image, MRAcquisitionType="2D").write(
+        tmp_path / "b", AcquisitionTime=lambda k: f"1000{5 * (k % 2) + k // 2:02d}"
+    )
+    assert "slices lie between" not in warnings_of(tmp_path / "b"), "each slice has its own time"
+
+
+def shifted_phases(folder, **tags):
+    """Two phases a minute apart in one series, the second half a slice further on; tuples are of each phase."""
+    first, uid = oblique_image(), generate_uid()
+    for n in range(2):
+        image = oblique_image(origin=first.TransformContinuousIndexToPhysicalPoint((0, 0, 0.5 * n)))
+        own = {key: value[n] if isinstance(value, tuple) else value for key, value in tags.items()}
+        MrSeries(image, series_uid=uid).write(folder, phase=n, AcquisitionTime=f"10{n:02d}00", **own)
+
+
 def test_slices_interpolated_to_half_their_thickness_are_one_volume(tmp_path):
     image = oblique_image()
     MrSeries(image).write(tmp_path / "s", SliceThickness=4.2, AcquisitionTime="100000")

@@ -77,6 +77,18 @@ def test_what_lies_below_zero_by_padding_or_resampling_does_not_move_the_constan
     assert after["scale"] == pytest.approx(before["scale"], rel=0.01)
 
 
+@pytest.mark.parametrize("padding", [-400.0, -1024.0, -3000.0])
+@pytest.mark.parametrize("rows", [4, 10])
+def test_padding_that_a_spline_smeared_is_no_shifted_air(padding, rows):
+    """Resampling as registration does it: the border rings, and no longer has one value."""
+    volume = breast()
+    volume[:, :rows] = padding
+    shift = sitk.TranslationTransform(3, (0.4, 0.3, 0.2))
+    smeared = sitk.GetArrayFromImage(sitk.Resample(sitk.GetImageFromArray(volume), shift, sitk.sitkBSpline, padding))
+    assert len(np.unique(smeared[smeared < padding / 2])) > 100
+    assert zero_level(smeared) == 0
+
+
 @pytest.mark.parametrize("shift", [-19595.0, -1024.0, -250.0])
 def test_storage_shifted_as_a_whole_keeps_its_air_as_zero(shift):
     moved = breast() + shift

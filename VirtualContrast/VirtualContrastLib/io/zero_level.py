@@ -23,6 +23,10 @@ _ISOLATED = 0.5
 _REPEATED = 4
 """A lowest value is padding where it comes this many times as often as all other negative ones together."""
 _PEELS = 3
+_GAP_SHARE = 0.05
+"""A spline leaves fewer voxels than this between smeared padding and the air, of those that are no padding."""
+_AIR_SHARE = 0.1
+"""Air at 0 is at least this part of what is no padding, within a twentieth of the bright tissue."""
 
 
 def zero_level(values: NDArray[Any]) -> float:
@@ -30,8 +34,8 @@ def zero_level(values: NDArray[Any]) -> float:
 
     Padding and single outliers below it do not count: of the negative values a lowest one is left out (up to three
     times) that stands far from the rest or is repeated more often than the others together. What is left means a shift
-    only where it is a tenth of all voxels or more and reaches deeper than a twentieth of the bright tissue (99th
-    percentile); the level is then its minimum.
+    only where it is a tenth of all voxels or more, reaches deeper than a twentieth of the bright tissue (99th
+    percentile) and is no smeared padding; the level is then its minimum.
     """
     negative = values[values < 0]
     if not negative.size:
@@ -49,9 +53,23 @@ def zero_level(values: NDArray[Any]) -> float:
         negative = above
     single = negative.min() == negative.max()
     stray = negative.size < _STRAY_SHARE * values.size
-    if bright > 0 and (single or stray or float(np.percentile(negative, 1)) >= -_UNDERSHOOT * scale):
+    if bright > 0 and (single or stray or _smeared_padding(values, negative, bright)):
+        return 0.0
+    if bright > 0 and float(np.percentile(negative, 1)) >= -_UNDERSHOOT * scale:
         return 0.0
     return float(negative.min())
+
+
+def _smeared_padding(values: NDArray[Any], negative: NDArray[Any], bright: float) -> bool:
+    """Whether the negative values are padding that a spline gave many values: a heap far below the air, which is at 0.
+
+    Air that was shifted has nothing at 0 but some tissue, and tissue of all brightness above it.
+    """
+    heap = 0.8 * float(np.percentile(negative, 1))
+    rest = values[values > heap]
+    between = np.count_nonzero(rest < -0.1 * bright)
+    air = np.count_nonzero(np.abs(rest) < 0.05 * bright)
+    return heap < -0.1 * bright and between < _GAP_SHARE * rest.size and air > _AIR_SHARE * rest.size
 
 
 def without_values_below_zero(image: sitk.Image) -> tuple[sitk.Image, int]:

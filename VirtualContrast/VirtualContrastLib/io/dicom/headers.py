@@ -32,7 +32,7 @@ _TAGS: list[str] = [
     "TemporalPositionIdentifier", "AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime",
     "ContentDate", "ContentTime", "SeriesDate", "EchoTime", "DiffusionBValue", "ScanOptions",
     "ContrastBolusAgent", "ContrastBolusStartTime", "SpectrallySelectedSuppression", "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence", "BodyPartExamined", "ScanningSequence",
+    "PerFrameFunctionalGroupsSequence", "BodyPartExamined", "ScanningSequence", "MRAcquisitionType",
     "BitsStored", "PixelRepresentation", "PixelPaddingValue",
     "PixelPaddingRangeLimit",
 ]  # fmt: skip
@@ -258,6 +258,7 @@ def _hints(dataset: Dataset) -> dict[str, str]:
         "synthetic": str(synthetic.value) if synthetic is not None else "",
         "body part": _text(dataset, "BodyPartExamined"),
         "sequence": _text(dataset, "ScanningSequence"),
+        "dimensions": _text(dataset, "MRAcquisitionType"),
     }
 
 

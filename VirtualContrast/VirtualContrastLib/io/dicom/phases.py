@@ -30,6 +30,8 @@ NAMES = {
 _SAME_PLACE_MM = 0.01
 _SAME_PLACE_SHARE = 0.05
 _ORIENTATION_TOLERANCE = 1e-3
+_OVERLAPS = 1.5
+"""Slices this many times thicker than their distance were interpolated, or belong to several volumes."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def split_phases(frames: Sequence[DicomFrame], name: str) -> SplitSeries:
     for volume in volumes:
         check_stack(volume, name)
     if count == 1:
-        _check_interleaved(volumes[0], name)
+        warnings += _check_interleaved(volumes[0], name)
     times = [_times(volume) for volume in volumes]
     for key in TAGS:  # a clock that does not run forward through the phases is no clock
         values = [time.get(key) for time in times]
@@ -238,30 +240,43 @@ def _contradictions(volumes: list[list[DicomFrame]], used: str, name: str) -> li
     return found
 
 
-def _check_interleaved(volume: Sequence[DicomFrame], name: str) -> None:
-    """Raise InputError where slices are two phases, the second shifted by part of a slice between those of the first.
+def _check_interleaved(volume: Sequence[DicomFrame], name: str) -> list[str]:
+    """Slices that are several phases, each shifted by part of a slice between those of the first: refused or warned of.
 
-    They lie closer than the header says, by a whole factor, and a tag or the instance number parts them so.
+    A tag parts them so that every second (third ...) slice is of another time. Interleaved two-dimensional scans do
+    that too, and so it is only a warning where nothing else speaks for phases: slices closer than the header says, a
+    three-dimensional scan, or a tag that counts phases. Instance numbers count where the slices are closer by as many.
     """
-    declared = volume[0].thickness
-    if not declared or len(volume) < 4:
-        return
     positions = np.array([frame.position for frame in volume])
-    measured = float(np.median(np.diff(positions @ slice_normal(volume[0]))))
-    phases = round(declared / measured) if measured > 0 else 1
-    if not 2 <= phases <= 8 or abs(declared / measured - phases) > 0.1 * phases:
-        return
-    for tag in (*TAGS, "instance"):
-        values = [_value(frame, tag) for frame in volume]
-        known = [value for value in values if value is not None]
-        if len(known) != len(values):
+    measured = float(np.median(np.diff(positions @ slice_normal(volume[0])))) if len(volume) > 3 else 0.0
+    if measured <= 0:
+        return []
+    overlap = (volume[0].thickness or measured) / measured
+    for phases in range(2, min(8, len(volume) // 2) + 1):
+        closer = abs(overlap - phases) <= 0.1 * phases
+        tag = next((tag for tag in (*TAGS, "instance") if _parts(volume, tag, phases, closer)), None)
+        if tag is None:
             continue
-        groups = sorted([known[n::phases] for n in range(phases)], key=min)
-        if all(max(a) < min(b) for a, b in pairwise(groups)):
-            raise InputError(
-                f"{name} holds {phases} phases whose slices lie between each other ({measured:.2f} mm apart where "
-                f"{declared:.2f} mm is declared): the patient table or the slab was shifted; give one phase a folder."
-            )
+        told = f"{measured:.2f} mm apart where {overlap * measured:.2f} mm is declared"
+        if overlap < _OVERLAPS:
+            told = f"one slice in {phases} is of another {NAMES[tag]}"
+        sentence = f"{name} holds {phases} phases whose slices lie between each other ({told})"
+        if overlap >= _OVERLAPS or tag in ("trigger", "temporal") or "3D" in volume[0].hints.get("dimensions", ""):
+            raise InputError(f"{sentence}: the patient table or the slab was shifted; give one phase a folder.")
+        return [f"{sentence}, or was scanned slice by slice: make sure that it is a single volume before contrast."]
+    return []
+
+
+def _parts(volume: Sequence[DicomFrame], tag: str, phases: int, closer: bool) -> bool:
+    """True where a tag has another value, or range of values, for each of `phases` interleaved sets of slices."""
+    known = [value for frame in volume if (value := _value(frame, tag)) is not None]
+    if len(known) != len(volume):
+        return False
+    groups = sorted((known[n::phases] for n in range(phases)), key=min)
+    steps = [min(b) - max(a) for a, b in pairwise(groups)]
+    if tag == "instance":
+        return closer and min(steps) > 0
+    return min(steps) > max(max(group) - min(group) for group in groups)
 
 
 def _by(places: list[list[DicomFrame]], count: int, attribute: str) -> list[list[DicomFrame]]:
