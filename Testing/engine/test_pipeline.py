@@ -222,7 +222,7 @@ def test_an_existing_result_is_refused_before_any_work(done, study, chosen):
     assert recorder.seen == []
 
 
-@pytest.mark.parametrize("stage", [s for s in Stage if s is not Stage.COMPARE])
+@pytest.mark.parametrize("stage", [s for s in Stage if s not in (Stage.REGISTER, Stage.COMPARE)])
 def test_cancel_in_any_stage_leaves_nothing(study, chosen, models, tmp_path, stage):
     recorder = Recorder(cancel_at=stage)
     recorder.events = Events([recorder])

@@ -20,6 +20,7 @@ OTHER = {
     "times_s": (60.0, 120.5),
     "format": "nifti",
     "dicom": True,
+    "register": True,
     "radiomics": True,
     "deidentify": True,
     "keep_dates": True,
@@ -83,7 +84,17 @@ def test_an_unknown_setting_is_named():
 
 def test_what_changes_the_numbers_is_in_the_fingerprint_and_nothing_else():
     """Weights count by their hash and the times of real phases with the inputs, so their settings do not."""
-    decide = {"precision", "uncertainty", "times_s", "format", "dicom", "radiomics", "pixel_spacing_mm", "seed"}
+    decide = {
+        "precision",
+        "uncertainty",
+        "times_s",
+        "format",
+        "dicom",
+        "register",
+        "radiomics",
+        "pixel_spacing_mm",
+        "seed",
+    }
     decide |= {"deidentify", "keep_dates"}
     assert set(RunSettings().deciding()) == decide
     assert set(options()) - set(RunSettings().recorded()) == {"resume", "overwrite", "real_times_s"}

@@ -27,6 +27,7 @@ OFFERED = {
     "device": ("device", panel.Device.CPU),
     "uncertainty": ("uncertaintyPasses", 7),
     "dicom": ("dicom", True),
+    "register": ("register", True),
     "radiomics": ("radiomics", True),
     "force": ("force", True),
 }
@@ -38,7 +39,10 @@ def parameters(**changes):
     defaults = {"model": "", "lesions": panel.Lesions.AUTO, "device": panel.Device.AUTO, "uncertaintyPasses": 0}
     volumes = {"inputVolume": None, "realVolumes": [], "realSequence": None}
     return SimpleNamespace(
-        **defaults | {"dicom": False, "radiomics": False, "force": False, "times": ""} | volumes | changes
+        **defaults
+        | {"dicom": False, "register": False, "radiomics": False, "force": False, "times": ""}
+        | volumes
+        | changes
     )
 
 

@@ -23,6 +23,7 @@ class Stage(enum.StrEnum):
 
     READ = "read"
     MODEL = "model"
+    REGISTER = "register"
     SYNTHESIZE = "synthesize"
     SEGMENT = "segment"
     KINETICS = "kinetics"

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from ..events import Events, ExitCode
+from ..run.settings import options
 from .console import Reporter
 from .options import INPUT_HELP, add_command, add_output
 
@@ -26,6 +27,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--pre", metavar="PRE", help="pre-contrast volume, needed for curves")
     parser.add_argument("--lesions", metavar="MASK", help="lesion mask; default: those of the result folder")
     parser.add_argument("--times", metavar="S", nargs="+", type=float, help="seconds after injection of the phases")
+    parser.add_argument("--register", action="store_true", help=f"{options()['register'].help} (needs --pre)")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is a result of ours")
 
 
@@ -39,6 +41,7 @@ def _compare(arguments: argparse.Namespace, reporter: Reporter, events: Events) 
         pre=arguments.pre,
         lesions=arguments.lesions,
         times_s=arguments.times,
+        register=arguments.register,
         overwrite=arguments.overwrite,
         events=events,
     )

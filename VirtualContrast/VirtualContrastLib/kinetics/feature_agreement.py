@@ -73,6 +73,9 @@ def feature_agreement(
         real: the same, of the same lesions in the same order.
         phase: index of the phase that they belong to.
 
+    Returns:
+        One agreement a feature.
+
     Raises:
         ValueError: the numbers of lesions differ.
     """

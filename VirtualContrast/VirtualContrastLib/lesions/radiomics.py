@@ -73,6 +73,9 @@ def lesion_radiomics(
         scale: gray value that counts as 100 percent, in that unit; see `metrics.tissue.scale_of`.
         events: hears of lesions that have no features (a single voxel), and carries the wish to cancel.
 
+    Returns:
+        One row per lesion and phase; none of lesions without features.
+
     Raises:
         InputError: pyradiomics is missing, or a phase lies on another grid.
     """

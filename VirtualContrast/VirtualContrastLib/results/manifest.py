@@ -7,6 +7,7 @@ one rename.
     phases/phase_1.nrrd ...   subtraction/phase_1.nrrd ...   uncertainty/phase_1.nrrd ...
     lesions.seg.nrrd  lesions.csv  curves.csv  maps/*.nrrd  figures/*.png  report.html  dicom/...
     comparison.csv  agreement.csv  feature_agreement.csv  curves_real.csv      (only where real phases were given)
+    registered/phase_1.nrrd ...         (real phases whose motion was corrected, only where asked for)
     radiomics.csv                                       (only where asked for)
 
 Phases are numbered as in the study: a model that reads the real phase 1 makes phases/phase_2.nrrd ... . The result
@@ -42,11 +43,11 @@ class Manifest:
     """What is known of a run. Holds hashes and geometry of the inputs, never names, paths or patient data.
 
     `kind` is "synthesis", "mammogram" or "comparison". An input that is a real phase and was read by the model has
-    "model_input": true. `fingerprint` is the SHA-256 over everything that decides the
-    numbers (input bytes, weights, settings); two runs with one fingerprint are the same job. `phases` lists
-    the synthetic phases: index, time_s (seconds after injection, None for a mammogram) and file. `outputs`
-    maps each file, as a path inside the folder with forward slashes, to its SHA-256. `timing_s` is seconds
-    per stage.
+    "model_input": true; one whose motion was to be corrected has "motion": what was found of it. `fingerprint` is the
+    SHA-256 over everything that decides the numbers (input bytes, weights, settings); two runs with one fingerprint are
+    the same job. `phases` lists the synthetic phases: index, time_s (seconds after injection, None for a mammogram) and
+    file. `outputs` maps each file, as a path inside the folder with forward slashes, to its SHA-256. `timing_s` is
+    seconds per stage.
     """
 
     kind: str

@@ -355,7 +355,16 @@ def _compare_curves(series: Series, labels: sitk.Image | None, common: list[Phas
 
 
 def measure_radiomics(series: Series, labels: sitk.Image, events: Events) -> tuple[LesionRadiomics, ...]:
-    """Radiomics of the lesions in the real phases, pre-contrast included, then in the synthetic ones, in one scale."""
+    """Radiomics of the lesions in all phases, in one scale.
+
+    Args:
+        series: The images.
+        labels: Lesion instances.
+        events: Hears of lesions without features, and carries the wish to cancel.
+
+    Returns:
+        By lesion the real phases, pre-contrast included, then the synthetic ones.
+    """
     real = [series.study.pre, *series.real]
     if series.arbitrary_units:
         real = [replace(phase, image=image_on_own_scale(phase.image)) for phase in real]

@@ -30,8 +30,10 @@ from ..results.manifest import (
 from ..results.writer import ResultWriter, check_target
 from ..study import Phase, Source, Study
 from ..synthesis.breast_region import breast_region
+from ..synthesis.registration import Motion, register_phases
 from . import provenance
 from .analysis import LESIONS, OWN_SCALE_WARNING, Comparison, PhaseResult, Series, compare_with_real
+from .motion import with_motion
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +50,7 @@ class _Given:
     inputs: list[int]
     own_scale: bool
     sources: list[tuple[str, sitk.Image, Source]]
+    motions: list[Motion] = dataclasses.field(default_factory=list)
 
 
 def compare_existing(
@@ -58,6 +61,7 @@ def compare_existing(
     pre: str | Path | None = None,
     lesions: str | Path | None = None,
     times_s: Sequence[float] | None = None,
+    register: bool = False,
     overwrite: bool = False,
     events: Events | None = None,
 ) -> tuple[Result, list[PairMetrics]]:
@@ -71,6 +75,7 @@ def compare_existing(
         pre: Pre-contrast volume.
         lesions: Lesion labels; by default those of the result folder.
         times_s: Seconds after injection of the real phases; by default those of the synthetic ones.
+        register: Whether the motion of the real phases against `pre` is corrected first, where that helps.
         overwrite: Whether a result that stands at `out` may be replaced.
         events: Where progress and warnings go, and what says that the user wants to stop.
 
@@ -85,6 +90,8 @@ def compare_existing(
     check_target(out, overwrite=overwrite)
     events.progress(Stage.READ, 0, 1)
     given = _read(synthetic, real, pre, lesions, times_s, events)
+    if register:
+        given = _without_motion(given, events)
     events.progress(Stage.COMPARE, 0, 1)
     comparison = _compare(given, events)
     events.progress(Stage.EXPORT, 0, 1)
@@ -93,6 +100,13 @@ def compare_existing(
         places = [synthetic, *real, *[place for place in (pre, lesions) if place]]
         result = writer.finish(_manifest(given, comparison, writer.run_id, events, places))
     return result, list(comparison.metrics)
+
+
+def _without_motion(given: _Given, events: Events) -> _Given:
+    if given.pre is None:
+        raise InputError("Motion is corrected against the pre-contrast volume; give it with --pre.")
+    moved, motions = register_phases(given.pre, given.real, events)
+    return dataclasses.replace(given, real=moved, motions=motions)
 
 
 def table(metrics: Sequence[PairMetrics]) -> str:
@@ -197,7 +211,12 @@ def _write(given: _Given, comparison: Comparison, writer: ResultWriter) -> None:
     from ..export import tables
     from .write_outputs import PAIR_COLUMNS
 
+    for phase, motion in zip(given.real, given.motions, strict=False):
+        if motion.kept:
+            writer.image(phase.image, f"registered/{phase.name}.nrrd", synthetic=False)
     tables.write_records_csv(writer.path("comparison.csv"), comparison.metrics, PAIR_COLUMNS)
+    if comparison.features:
+        tables.write_records_csv(writer.path("feature_agreement.csv"), comparison.features)
     if comparison.agreement is not None and given.lesions is not None:
         curves = lesion_curves(_series(given).phases, given.lesions)
         tables.write_curves_csv(writer.path("curves.csv"), curves, inputs=len(given.inputs))
@@ -209,6 +228,8 @@ def _manifest(
     given: _Given, comparison: Comparison, run_id: str, events: Events, places: Sequence[str | Path]
 ) -> Manifest:
     inputs = [provenance.describe(role, source, image, None) for role, image, source in given.sources]
+    if given.motions:
+        inputs = with_motion(inputs, [phase.index for phase in given.real], given.motions)
     return Manifest(
         kind=COMPARISON,
         run_id=run_id,

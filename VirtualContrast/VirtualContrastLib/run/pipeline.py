@@ -20,6 +20,7 @@ from ..study import Phase
 from . import analysis, provenance
 from .analysis import Analysis, Comparison, Kinetics, Series
 from .model_cache import ModelCache
+from .motion import without_motion
 from .plan import NONE, Plan, check_likeness, make_plan, read_input, synthesis_package
 from .preflight import check_room
 from .settings import RunSettings
@@ -85,6 +86,9 @@ def run(
             uncertainty=settings.uncertainty > 0,
             dicom=settings.dicom,
         )
+    if settings.register:
+        with clock(Stage.REGISTER):
+            plan = without_motion(plan, events)
     with ResultWriter(out, overwrite=settings.overwrite) as writer:
         with clock(Stage.SYNTHESIZE):
             synthesis = synthesizer.synthesize_study(

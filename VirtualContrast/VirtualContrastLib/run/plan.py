@@ -243,6 +243,8 @@ def _check_possible(given: RunInput, settings: RunSettings, card: ModelCard) -> 
             raise InputError("DICOM export writes MR phases, and this model makes a mammogram; leave DICOM out.")
         if given.lesions:
             raise InputError("Curves in lesions need phases in time, which a mammogram has not; leave the lesions out.")
+        if settings.register:
+            raise InputError("Motion is corrected between phases, which a mammogram has not; leave --register out.")
         if settings.radiomics:
             raise InputError("Radiomics are those of lesions in phases, which a mammogram has not; leave them out.")
         if len(study.real) > 1:

@@ -138,6 +138,12 @@ class RunSettings:
     )
     format: str = _setting("nrrd", "--format", "file format of the volumes", choices=tuple(FORMATS))
     dicom: bool = _setting(False, "--dicom", "also write DICOM series, segmentation and report", kind=bool)
+    register: bool = _setting(
+        False,
+        "--register",
+        "correct the motion of the real phases against the pre-contrast volume, where that makes them more similar",
+        kind=bool,
+    )
     radiomics: bool = _setting(
         False,
         "--radiomics",

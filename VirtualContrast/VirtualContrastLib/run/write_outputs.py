@@ -21,6 +21,7 @@ from ..metrics.image_pairs import PairMetrics
 from ..results.manifest import INCOMPLETE, Manifest
 from ..results.writer import ResultWriter
 from .analysis import Analysis, Series
+from .motion import corrected_phases
 from .settings import RunSettings
 
 logger = logging.getLogger(__name__)
@@ -128,6 +129,10 @@ def _volumes(task: _Export) -> list[_Volume]:
             volumes.append(_Volume(result.subtraction, f"subtraction/{name}"))
         if result.uncertainty is not None:
             volumes.append(_Volume(result.uncertainty, f"uncertainty/{name}"))
+    corrected = corrected_phases(task.manifest.inputs)
+    for phase in task.found.series.real:
+        if phase.index in corrected:
+            volumes.append(_Volume(phase.image, f"registered/{phase.name}{suffix}", synthetic=False))
     maps = task.found.kinetics.maps.items() if task.found.kinetics else ()
     return volumes + [_Volume(image, f"maps/{name}{suffix}") for name, image in maps]
 

@@ -10,6 +10,7 @@ from ..events import Stage
 STAGE_WEIGHTS = {
     Stage.READ: 0.01,
     Stage.MODEL: 0.10,
+    Stage.REGISTER: 0.20,
     Stage.SYNTHESIZE: 0.55,
     Stage.SEGMENT: 0.14,
     Stage.KINETICS: 0.05,
@@ -27,10 +28,17 @@ class Estimate:
     fraction: float = 0.0
     _start: float | None = None
 
-    def begin(self, now: float, *, real: bool) -> None:
-        """A run starts at `now` (seconds, any clock); `real`: it compares with real phases."""
+    def begin(self, now: float, *, real: bool, register: bool = False) -> None:
+        """A run starts.
+
+        Args:
+            now: Seconds of any clock.
+            real: It compares with real phases.
+            register: Their motion is corrected first.
+        """
         self._start, self.fraction = now, 0.0
-        self._in_run = [stage for stage in Stage if real or stage is not Stage.COMPARE]
+        left_out = ({Stage.COMPARE} if not real else set()) | ({Stage.REGISTER} if not (real and register) else set())
+        self._in_run = [stage for stage in Stage if stage not in left_out]
 
     def update(self, stage: Stage, done: int, total: int) -> float:
         """The fraction 0..1 of the run after `done` of `total` steps of `stage`; it never goes back."""

@@ -17,6 +17,7 @@ from ..data.duke_tables import read_boxes, read_clinical, read_mapping
 from ..data.dynamic_files import find_dynamic_folders, read_times
 from ..data.mammogram_phantom import write_phantom_pair
 from ..data.mammograms import find_pairs
+from ..data.motion import WithoutMotion
 from ..data.prepare import CaseSource, Outcome, prepare, verify
 from ..data.splits import HoldOut, Split, leak_warning, leak_warnings, load_split, split_names
 from .options import Command, Output, add_output, add_training_command, count, whole
@@ -40,6 +41,12 @@ def add_parser(subparsers: Any) -> None:
     dynamic.add_argument("--pattern", default="*", metavar="GLOB", help="volume files to take, as *_dce*")
     dynamic.add_argument("--times", type=Path, metavar="TABLE", help="rows of a case and the seconds of its phases")
     dynamic.add_argument("--lesions", type=Path, metavar="DIR", help="folder with a label file CASE.nii.gz a case")
+    for one in (duke, dynamic):
+        one.add_argument(
+            "--register",
+            action="store_true",
+            help="correct the motion of each phase against the pre-contrast volume, where that makes it more similar",
+        )
     pairs = _kind(kinds, "mammograms", "pairs of low-energy and recombined mammograms", run_mammograms)
     pairs.add_argument("--pixel-spacing", type=float, metavar="MM", help="of pictures, which do not tell it")
     _kind(kinds, "crops", "a table of slices of several phases (CSV), as of BreastDCEDL crops", run_crops)
@@ -79,7 +86,7 @@ def run_duke(args: argparse.Namespace, out: Output) -> ExitCode:
         mapping=read_mapping(mapping) if mapping else {},
         clinical=read_clinical(clinical) if clinical else {},
     )
-    return _prepare(cases, args, out)
+    return _prepare(_still(cases, args), args, out)
 
 
 def run_dynamic(args: argparse.Namespace, out: Output) -> ExitCode:
@@ -88,7 +95,7 @@ def run_dynamic(args: argparse.Namespace, out: Output) -> ExitCode:
     if args.lesions is not None and not args.lesions.is_dir():
         raise InputError(f"{args.lesions} is no folder.")
     cases = find_dynamic_folders(args.input, pattern=args.pattern, times=times, lesions=args.lesions)
-    return _prepare(cases, args, out)
+    return _prepare(_still(cases, args), args, out)
 
 
 def run_crops(args: argparse.Namespace, out: Output) -> ExitCode:
@@ -161,6 +168,10 @@ def _prepare(sources: Sequence[CaseSource], args: argparse.Namespace, out: Outpu
     if usable == 0:
         raise InputError(f"None of the {len(outcomes)} cases could be used: {_first_reason(outcomes)}")
     return ExitCode.SOME_CASES_FAILED if counts["failed"] else ExitCode.DONE
+
+
+def _still(cases: Sequence[CaseSource], args: argparse.Namespace) -> Sequence[CaseSource]:
+    return [WithoutMotion(case) for case in cases] if args.register else cases
 
 
 def _split(args: argparse.Namespace) -> Split | HoldOut | None:

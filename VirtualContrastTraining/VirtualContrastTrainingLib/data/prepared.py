@@ -4,6 +4,7 @@
 low-energy image first); `times_s` (seconds after the first phase, null where unknown; not of mammograms); `ordered_by`;
 `spacing_mm` (i, j, k); `lesions` (as of phantoms: empty here); `lesion_source` (box, segmentation or none: what
 `lesions.nrrd` holds); `boxes` (`index_ijk` and `lps_mm`, first and last corner); `clinical`; `split` (name and part);
+`motion` (of each phase, where it was to be corrected: similarity before and after, mm, whether it was kept);
 `source` (fingerprint and SHA-256 of the files read; no paths); `sha256` of each file written; `warnings`. Volumes keep
 the stored gray values, spacing, origin and direction. No patient name or date is copied.
 """

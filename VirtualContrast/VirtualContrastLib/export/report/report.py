@@ -21,6 +21,7 @@ from ...lesions.measurement import LesionMeasures
 from ...lesions.radiomics import LesionRadiomics
 from ...metrics.image_pairs import PairMetrics
 from ...results.manifest import MAMMOGRAM, Manifest, input_phase_times
+from ...synthesis.registration import Motion
 from ..content import DISCLAIMER, NO_LESIONS, TYPE_NAMES, ModelIdentity, RunIdentity, breast_side, named_phases
 from ..figures.run_figures import FigureFile, FigureInput
 from ..tables import agreement_rows, peak_uncertainty_percent
@@ -120,9 +121,11 @@ def _inputs(manifest: Manifest) -> str:
         time = "–" if entry["time_s"] is None else f"{entry['time_s']:.0f}"
         modality = entry["modality"] or "not stated"
         read = ", read by the model" if entry.get("model_input") else ""
-        rows.append((entry["role"].replace("_", " ") + read, modality, entry["format"], size, spacing, time))
-    header = ("Image", "Modality", "Format", "Size (voxels)", "Spacing (mm)", "Time (s)")
-    return style.section("Input", style.table(header, rows))
+        motion = Motion(**entry["motion"]).sentence if "motion" in entry else "–"
+        rows.append((entry["role"].replace("_", " ") + read, modality, entry["format"], size, spacing, time, motion))
+    header = ("Image", "Modality", "Format", "Size (voxels)", "Spacing (mm)", "Time (s)", "Motion correction")
+    shown = len(header) if any("motion" in entry for entry in manifest.inputs) else len(header) - 1
+    return style.section("Input", style.table(header[:shown], [row[:shown] for row in rows]))
 
 
 def _warnings(manifest: Manifest) -> str:

@@ -53,9 +53,9 @@ class VirtualContrastParameters:
 
     model: id of an installed model or path of a package folder, "" for the catalog's default. uncertaintyPasses:
     perturbed syntheses behind the uncertainty maps, 0 for none. times: seconds after injection to make, "" for the
-    model's own; only models of free times are asked. radiomics: also those of the lesions. force: synthesize also what
-    the gate would refuse. outputFolder: where result folders are made, "." (unset) for Slicer's temporary folder.
-    idleMinutes: how long the worker keeps the weights in memory.
+    model's own; only models of free times are asked. register: correct the motion of the real phases. radiomics: also
+    those of the lesions. force: synthesize also what the gate would refuse. outputFolder: where results are made,
+    "." (unset) for Slicer's temporary folder. idleMinutes: how long the worker keeps the weights in memory.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -66,6 +66,7 @@ class VirtualContrastParameters:
     uncertaintyPasses: Annotated[int, WithinRange(0, MOST_PASSES), Default(0)]
     times: str = ""
     device: Device = Device.AUTO
+    register: bool = False
     radiomics: bool = False
     force: bool = False
     dicom: bool = False
@@ -96,6 +97,7 @@ def run_settings(parameters: VirtualContrastParameters) -> RunSettings:
         uncertainty=parameters.uncertaintyPasses,
         dicom=parameters.dicom,
         radiomics=parameters.radiomics,
+        register=parameters.register,
         force=parameters.force,
         times_s=chosen_times(parameters),
     )
@@ -186,6 +188,8 @@ def _why_not_model(parameters: VirtualContrastParameters, model: model_list.Mode
         )
     if count > 1:
         return _("A mammogram has one true recombined image; choose one real volume at most.")
+    if parameters.register:
+        return _("A mammogram has no phases whose motion could be corrected; untick it.")
     if parameters.radiomics:
         return _("A mammogram has no lesions in phases to take radiomics of; untick them.")
     if parameters.dicom:

@@ -146,7 +146,7 @@ class SynthesisRunner:
         model = model_list.find_model(settings.model, phantom=phantom)
         by_slices = model is None or model.abilities.by_slices
         self._job = _Job(input_volume.GetID(), list(real.nodes), folder, request, callbacks, steps, by_slices)
-        self.estimate.begin(time.monotonic(), real=bool(real.nodes))
+        self.estimate.begin(time.monotonic(), real=bool(real.nodes), register=settings.register)
         callbacks.progress(0.0, _("Handing the volume over"))
         self._timer.start()
 
@@ -320,6 +320,7 @@ def _stage_text(stage: Stage, done: int, total: int, perturbations: int, *, by_s
     names = {
         Stage.READ: _("Checking the volume"),
         Stage.MODEL: _("Loading the model"),
+        Stage.REGISTER: _("Correcting the motion of the real phases"),
         Stage.SYNTHESIZE: _("Synthesizing the phases"),
         Stage.SEGMENT: _("Finding lesions"),
         Stage.KINETICS: _("Measuring curves"),

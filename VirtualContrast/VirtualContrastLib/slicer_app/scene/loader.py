@@ -33,6 +33,7 @@ class Loader:
     run_node: Any = None
     folder: int = 0
     phases: list[Any] = field(default_factory=list)
+    registered: list[Any] = field(default_factory=list)
     files_read: int = 0
 
     @property
@@ -43,15 +44,13 @@ class Loader:
     @property
     def fraction(self) -> float:
         """About how much is done, 0..1, by the volumes that were read."""
-        folders = ("phases/", "recombined", "subtraction/", "uncertainty/", "lesions.seg")
+        folders = ("phases/", "registered/", "recombined", "subtraction/", "uncertainty/", "lesions.seg")
         return min(1.0, self.files_read / (1 + sum(name.startswith(folders) for name in self.result.manifest.outputs)))
 
     def load(self, real_nodes: Sequence[Any], maps: Sequence[str]) -> Steps[None]:
         """All nodes, in the order in which they stand in the folder."""
         self._start()
-        for index, real in enumerate(real_nodes, start=1):
-            if nodes.in_scene(real):  # it may have been removed during a run
-                loaded.refer(self.run_node, f"{loaded.REAL}_{index}", real)
+        real_nodes = yield from self._real(real_nodes)
         yield
         yield from self._phases()
         if self.result.manifest.kind == MAMMOGRAM:
@@ -64,7 +63,7 @@ class Loader:
         lesions = yield from self._lesions()
         window = display.common_window(pre)
         yield
-        for volume in (pre, proxy, *acquired, *self.phases):
+        for volume in (pre, proxy, *acquired, *self.registered, *self.phases):
             display.set_window(volume, window)
             yield
         yield from self._show_subtraction(subtraction, window, lesions)
@@ -120,6 +119,23 @@ class Loader:
         """Index, time in s (NaN where there is none) and file of the phases."""
         entries = sorted(self.result.manifest.phases, key=lambda entry: int(entry["index"]))
         return [(int(entry["index"]), loaded.seconds(entry), str(entry["file"])) for entry in entries]
+
+    def _real(self, real_nodes: Sequence[Any]) -> Steps[list[Any]]:
+        """The real phases: the user's own, or what the result has of them without motion."""
+        suffix, found = self._entries()[0][2].partition(".")[2], []
+        for index, real in enumerate(real_nodes, start=1):
+            file, role = f"registered/phase_{index}.{suffix}", f"{loaded.REAL}_{index}"
+            if file in self.result.manifest.outputs:
+                caption = _("real phase {index} without motion").format(index=index)
+                volume = yield from self._volume(file, caption)
+                self._adopt(volume, role, str(index), synthetic=False, caption=caption)
+                self.registered.append(volume)
+                found.append(volume)
+                continue
+            if nodes.in_scene(real):  # it may have been removed during a run
+                loaded.refer(self.run_node, role, real)
+            found.append(real)
+        return found
 
     def _phases(self) -> Steps[None]:
         for index, time_s, file in self._entries():
