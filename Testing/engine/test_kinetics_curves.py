@@ -45,6 +45,25 @@ def three_lesions():
     return volumes, labels
 
 
+def test_the_shares_of_curve_types_are_counted_and_the_worst_is_no_single_voxel():
+    volumes, labels = three_lesions()
+    voxels = np.argwhere(labels == 1)
+    for voxel in voxels[:15]:
+        volumes[(slice(None), *voxel)] = SHAPES[CurveType.PLATEAU]
+    volumes[(slice(None), *voxels[20])] = SHAPES[CurveType.WASHOUT]  # 1 of 75 is less than 2 %
+    volumes[:, labels == 2] = 100.0
+    mixed, flat, washout = lesion_curves(phases_of(volumes), image(labels))
+    np.testing.assert_allclose(mixed.type_percent, np.array([0, 59, 15, 1, 0]) / 0.75)
+    assert mixed.worst_type == CurveType.PLATEAU
+    np.testing.assert_allclose(flat.type_percent, [100, 0, 0, 0, 0])
+    assert flat.worst_type == CurveType.NO_ENHANCEMENT
+    assert washout.worst_type == CurveType.WASHOUT
+    volumes[(slice(None), *voxels[21])] = SHAPES[CurveType.WASHOUT]
+    assert lesion_curves(phases_of(volumes), image(labels))[0].worst_type == CurveType.WASHOUT
+    early = [phase for phase in phases_of(volumes) if phase.time_s < 300][:2]
+    assert lesion_curves(early, image(labels))[0].worst_type == CurveType.UNASSESSED
+
+
 def test_each_lesion_gets_its_own_curve_and_type():
     volumes, labels = three_lesions()
     curves = lesion_curves(phases_of(volumes), image(labels))

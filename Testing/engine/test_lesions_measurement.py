@@ -49,6 +49,16 @@ def test_an_ellipsoid_measures_as_its_formula_says(radii):
     np.testing.assert_allclose(lesion.diameters, 2 * np.array(radii), atol=1.0)
     assert lesion.longest_diameter == pytest.approx(2 * radii[0], abs=1.0)
     assert lesion.in_plane_diameter == pytest.approx(2 * radii[0], abs=1.0)
+    assert lesion.axis_ratio == pytest.approx(max(radii) / min(radii), rel=0.03)
+    assert lesion.solidity > 0.92
+
+
+def test_an_outline_with_a_bay_fills_less_of_its_hull():
+    labels = np.zeros((6, 24, 24), dtype=np.uint8)
+    labels[1:5, 2:22, 2:22] = 1
+    labels[1:5, 8:16, 8:22] = 0  # a C
+    (lesion,) = measure_lesions(image(labels))
+    assert lesion.solidity == pytest.approx((400 - 8 * 14) / 400, abs=0.05)
 
 
 def test_a_box_measures_its_sides_exactly():
@@ -56,6 +66,7 @@ def test_a_box_measures_its_sides_exactly():
     labels[2:4, 3:8, 1:11] = 1
     (lesion,) = measure_lesions(image(labels, (0.7, 0.9, 3.0)))
     np.testing.assert_allclose(lesion.diameters, [10 * 0.7, 5 * 0.9, 2 * 3.0])
+    assert lesion.axis_ratio == pytest.approx(10 * 0.7 / (5 * 0.9))
     assert lesion.voxel_count == 100
     assert lesion.volume == pytest.approx(100 * 0.7 * 0.9 * 3.0)
     # From a face center to the opposite one: the whole length along one axis, one voxel less along the

@@ -169,9 +169,9 @@ def test_the_table_lists_lesions_and_a_selection_jumps(loaded):
 
     widget, seen = qt.QTableWidget(), []
     table = lesion_table.LesionTable(widget, loaded, seen.append)
-    assert (widget.rowCount, widget.columnCount) == (2, 9)
+    assert (widget.rowCount, widget.columnCount) == (2, 16)
     assert widget.item(0, 0).text() == "Lesion 1"
-    assert widget.item(0, 2).text() == "II (plateau)"
+    assert widget.item(0, 3).text() == "II (plateau)"
     widget.selectRow(1)
     assert (seen, table.selected_label()) == ([2], 2)
     table.recompute()

@@ -18,7 +18,9 @@ import SimpleITK as sitk
 
 from ..kinetics.agreement import Agreement, BlandAltman
 from ..kinetics.curves import LesionCurve
+from ..kinetics.parameters import CurveType
 from ..lesions.confidence import LesionConfidence
+from ..lesions.location import LesionPlace
 from ..lesions.measurement import LesionMeasures
 from ..lesions.radiomics import LesionRadiomics
 from .content import TYPE_NAMES, breast_side
@@ -39,6 +41,13 @@ CONFIDENCE_COLUMNS = (
 RADIOMICS_COLUMNS = ("lesion", "synthetic", "phase", "time_s")
 """Of radiomics.csv, before the features."""
 
+OF_CURVE = (
+    "curve_peak_pe_percent", "curve_peak_pe_uncertainty_sd_percent", "time_to_peak_s",
+    "wash_in_percent_per_min", "wash_out_percent_per_min", "late_change_percent", "curve_type",
+    "hot_spot_curve_type", "worst_curve_type", "persistent_percent", "plateau_percent", "washout_percent",
+)  # fmt: skip
+"""Columns of lesions.csv that tell of the curve."""
+
 
 def lesion_columns(unit: str) -> tuple[str, ...]:
     """Columns of lesions.csv where lengths are in `unit` ("mm" or "px")."""
@@ -49,9 +58,8 @@ def lesion_columns(unit: str) -> tuple[str, ...]:
         f"longest_diameter_{unit}", f"longest_in_plane_diameter_{unit}", f"centroid_left_{unit}",
         f"centroid_posterior_{unit}",
         f"centroid_superior_{unit}", "early_pe_percent", "peak_voxel_pe_percent", "ser", f"ftv_{volume}",
-        "curve_peak_pe_percent", "curve_peak_pe_uncertainty_sd_percent", "time_to_peak_s",
-        "wash_in_percent_per_min", "wash_out_percent_per_min", "late_change_percent", "curve_type",
-        "hot_spot_curve_type",
+        *OF_CURVE, "quadrant", f"distance_to_skin_{unit}", f"distance_to_nipple_{unit}",
+        f"distance_to_chest_wall_{unit}", "axis_ratio", "solidity",
     )  # fmt: skip
 
 
@@ -61,16 +69,27 @@ def write_lesions_csv(
     curves: Sequence[LesionCurve],
     reference: sitk.Image,
     *,
+    places: Sequence[LesionPlace] = (),
     unit: str = "mm",
     synthetic: bool = True,
 ) -> None:
-    """One row per lesion; `curves` are matched by label and may lack lesions.
+    """One row per lesion; no lesion gives the header alone.
 
-    `reference` is the pre-contrast volume. `unit` is "mm", or "px" for pictures without geometry. No lesion
-    gives the header alone.
+    Args:
+        path: of the CSV file.
+        measures: of every lesion.
+        curves: matched by label; may lack lesions.
+        reference: the pre-contrast volume.
+        places: where the lesions lie, matched by label; may lack lesions.
+        unit: of lengths, "mm", or "px" for pictures without geometry.
+        synthetic: the lesions' enhancement rests on synthetic phases.
     """
-    by_label = {curve.label: curve for curve in curves}
-    rows = [_lesion_row(measure, by_label.get(measure.label), reference, synthetic) for measure in measures]
+    curve_of = {curve.label: curve for curve in curves}
+    place_of = {place.label: place for place in places}
+    rows = []
+    for one in measures:
+        place = place_of.get(one.label, LesionPlace(one.label))
+        rows.append(_lesion_row(one, curve_of.get(one.label), place, reference, synthetic))
     _write(path, lesion_columns(unit), rows)
 
 
@@ -154,7 +173,7 @@ def _bland_altman_row(quantity: str, unit: str, bias: BlandAltman) -> list[Any]:
 
 
 def _lesion_row(
-    measure: LesionMeasures, curve: LesionCurve | None, reference: sitk.Image, synthetic: bool
+    measure: LesionMeasures, curve: LesionCurve | None, place: LesionPlace, reference: sitk.Image, synthetic: bool
 ) -> list[Any]:
     """Cells of one lesion in the order of `lesion_columns`."""
     side = breast_side(measure.centroid, reference) if measure.unit == "mm" else "unknown"
@@ -173,14 +192,16 @@ def _lesion_row(
         measure.ser,
         measure.ftv,
         *curve_cells(curve).values(),
+        *(place.quadrant, place.skin_mm, place.nipple_mm, place.chest_wall_mm),
+        measure.axis_ratio,
+        measure.solidity,
     ]
 
 
 def curve_cells(curve: LesionCurve | None) -> Mapping[str, Any]:
     """What tables and the report say of a curve, by column name; None where there is no curve."""
     if curve is None:
-        names = lesion_columns("mm")[-8:]
-        return dict.fromkeys(names)
+        return dict.fromkeys(OF_CURVE)
     parameters = curve.parameters
     return {
         "curve_peak_pe_percent": float(parameters.peak_pe_percent),
@@ -191,6 +212,10 @@ def curve_cells(curve: LesionCurve | None) -> Mapping[str, Any]:
         "late_change_percent": float(parameters.late_change_percent),
         "curve_type": TYPE_NAMES[curve.curve_type],
         "hot_spot_curve_type": TYPE_NAMES[curve.hot_spot_type],
+        "worst_curve_type": TYPE_NAMES[curve.worst_type],
+        "persistent_percent": float(curve.type_percent[CurveType.PERSISTENT]),
+        "plateau_percent": float(curve.type_percent[CurveType.PLATEAU]),
+        "washout_percent": float(curve.type_percent[CurveType.WASHOUT]),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,13 @@ from .parameters import (
     CurveType,
     check_times,
     curve_parameters,
+    curve_type,
     early_and_late,
     percent_enhancement,
 )
+
+WORST_PERCENT = 2.0
+"""A curve type counts as the worst of a lesion from this share of its voxels on: one noisy voxel does not decide."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class LesionCurve:
     - hot_spot_signal: mean of the most enhancing 3 x 3 x 1 voxels at the early phase, as radiologists
       place their region, with its own parameters and type; a maximum over noisy places, so biased upward
       in small regions.
+    - type_percent: shares of the voxels by the number of their CurveType, shaped (5,), in percent; NaN for a curve that
+      came without voxels.
     """
 
     label: int
@@ -55,6 +61,7 @@ class LesionCurve:
     parameters: CurveParameters
     hot_spot_signal: Array
     hot_spot_parameters: CurveParameters
+    type_percent: Array = field(default_factory=lambda: np.full(len(CurveType), np.nan))
 
     @property
     def curve_type(self) -> CurveType:
@@ -65,6 +72,18 @@ class LesionCurve:
     def hot_spot_type(self) -> CurveType:
         """Type of the hot spot's curve."""
         return CurveType(int(self.hot_spot_parameters.curve_type))
+
+    @property
+    def worst_type(self) -> CurveType:
+        """The most suspicious type that at least `WORST_PERCENT` of the voxels have, washout before plateau.
+
+        NO_ENHANCEMENT where no voxel enhances enough, UNASSESSED where none could be assessed.
+        """
+        for kind in (CurveType.WASHOUT, CurveType.PLATEAU, CurveType.PERSISTENT):
+            if self.type_percent[kind] >= WORST_PERCENT:
+                return kind
+        assessed = self.type_percent[CurveType.UNASSESSED] < 100.0  # False for NaN
+        return CurveType.NO_ENHANCEMENT if assessed else CurveType.UNASSESSED
 
 
 def lesion_curves(
@@ -153,6 +172,7 @@ def _curve(
         parameters=curve_parameters(mean, times, rules),
         hot_spot_signal=hot,
         hot_spot_parameters=curve_parameters(hot, times, rules),
+        type_percent=100.0 * np.bincount(curve_type(inside.T, times, rules), minlength=len(CurveType)) / mask.sum(),
     )
 
 

@@ -35,6 +35,8 @@ class LesionMeasures:
     - in_plane_diameter: the same within one slice. Surface points are the centers of the voxels' outer
       faces, the vertices of a marching-cubes mesh, so these two equal pyradiomics' Maximum3DDiameter and
       Maximum2DDiameterSlice.
+    - axis_ratio: longest to shortest of the principal axes of the voxels, 1 for a ball; by second moments.
+    - solidity: volume over that of the convex hull of the surface points, 1 at most.
     - early_pe_percent: PE of the mean signals at the early phase, the value that the lesion's curve has there.
     - peak_pe_percent: 95th percentile of voxel PE at the early phase, over voxels with a positive baseline; unlike the
       maximum it does not hang on one noisy voxel.
@@ -56,6 +58,8 @@ class LesionMeasures:
     diameters: tuple[float, float, float]
     longest_diameter: float
     in_plane_diameter: float
+    axis_ratio: float = 1.0
+    solidity: float = 1.0
     early_pe_percent: float | None = None
     peak_pe_percent: float | None = None
     ser: float | None = None
@@ -108,6 +112,8 @@ def _size(mask: Mask, box: tuple[slice, ...], image: sitk.Image) -> dict[str, An
         "diameters": tuple(float(extent) for extent in np.ptp(lps, axis=0)),
         "longest_diameter": longest_diameter(mask, spacing_kji),
         "in_plane_diameter": in_plane_diameter(mask, spacing_kji),
+        "axis_ratio": axis_ratio(mask, spacing_kji),
+        "solidity": min(1.0, float(mask.sum() * np.prod(spacing_kji) / ConvexHull(surface * spacing_kji).volume)),
     }
 
 
@@ -131,6 +137,14 @@ def longest_diameter(mask: Mask, spacing_kji: Sequence[float]) -> float:
 def in_plane_diameter(mask: Mask, spacing_kji: Sequence[float]) -> float:
     """Greatest distance in mm between two surface points that lie in one slice k of `mask` [k, j, i]."""
     return max(_feret(surface_points(plane) * np.asarray(spacing_kji[1:])) for plane in mask if plane.any())
+
+
+def axis_ratio(mask: Mask, spacing_kji: Sequence[float]) -> float:
+    """Longest to shortest principal axis of `mask` [k, j, i], from second moments of its voxels (boxes)."""
+    points = np.argwhere(mask) * np.asarray(spacing_kji)
+    moments = np.cov(points.T, bias=True) + np.diag(np.square(spacing_kji) / 12.0)
+    variances = np.linalg.eigvalsh(moments)
+    return float(np.sqrt(variances[-1] / variances[0]))
 
 
 def _feret(points: NDArray[np.float64]) -> float:

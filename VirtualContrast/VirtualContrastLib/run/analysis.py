@@ -20,6 +20,7 @@ from ..kinetics.curves import LesionCurve, early_phase, lesion_curves
 from ..kinetics.feature_agreement import KINETICS, RADIOMICS, FeatureAgreement, curve_features, feature_agreement
 from ..kinetics.maps import kinetic_maps
 from ..lesions.confidence import Evidence, LesionConfidence, lesion_confidence
+from ..lesions.location import LesionPlace, lesion_places
 from ..lesions.measurement import LesionMeasures, measure_lesions
 from ..lesions.radiomics import LesionRadiomics, lesion_radiomics
 from ..lesions.subtraction import subtract
@@ -28,7 +29,7 @@ from ..metrics.image_pairs import PairMetrics, compare_images
 from ..metrics.own_scale import image_on_own_scale
 from ..metrics.tissue import scale_of
 from ..study import Phase, Study
-from ..synthesis.breast_region import breast_region, find_breasts
+from ..synthesis.breast_region import find_breasts
 
 if TYPE_CHECKING:
     from ..lesions.nnunet import LesionNet
@@ -108,10 +109,11 @@ class Series:
 
 @dataclass(frozen=True)
 class LesionResult:
-    """One lesion: its size and enhancement, its curve, and how sure a calibrated model is of it."""
+    """One lesion: size and enhancement, curve, place in the breast, and how sure a calibrated model is of it."""
 
     measures: LesionMeasures
     curve: LesionCurve
+    place: LesionPlace
     confidence: LesionConfidence | None = None
 
 
@@ -173,6 +175,11 @@ class Analysis:
     def curves(self) -> list[LesionCurve]:
         """The curve of every lesion."""
         return [lesion.curve for lesion in self.kinetics.lesions] if self.kinetics else []
+
+    @property
+    def places(self) -> list[LesionPlace]:
+        """Where every lesion lies in the breast."""
+        return [lesion.place for lesion in self.kinetics.lesions] if self.kinetics else []
 
     @property
     def radiomics(self) -> tuple[LesionRadiomics, ...]:
@@ -254,7 +261,8 @@ def analyze_kinetics(series: Series, labels: sitk.Image | None, events: Events) 
         The region, the maps and one object per lesion.
     """
     original = series.study.pre.image
-    region = breast_region(original, events)
+    breasts = find_breasts(original, events)
+    region = breasts.mask()
     mapped = region & tissue_mask(to_array(series.pre), region)
     lesions: tuple[LesionResult, ...] = ()
     if labels is not None:
@@ -263,9 +271,12 @@ def analyze_kinetics(series: Series, labels: sitk.Image | None, events: Events) 
         mapped |= inside
         measures = measure_lesions(labels, series.phases, has_geometry=series.study.has_geometry)
         curves = lesion_curves(series.phases, labels, _curve_uncertainty(series))
-        lesions = tuple(
-            LesionResult(*parts) for parts in zip(measures, curves, _confidence(series, labels), strict=True)
-        )
+        if series.study.has_geometry:
+            places = lesion_places(labels, breasts)
+        else:
+            places = [LesionPlace(measure.label) for measure in measures]
+        parts = zip(measures, curves, places, _confidence(series, labels), strict=True)
+        lesions = tuple(LesionResult(*one) for one in parts)
     maps = kinetic_maps(series.phases, like(mapped.astype(np.uint8), original))
     return Kinetics(region, maps, labels, lesions)
 

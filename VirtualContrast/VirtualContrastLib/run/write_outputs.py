@@ -151,7 +151,9 @@ def _tables(task: _Export) -> None:
     series, comparison, read = found.series, found.comparison, len(found.series.input_phases)
     if found.labels is not None:
         unit = "mm" if series.study.has_geometry else "px"
-        tables.write_lesions_csv(path("lesions.csv"), found.measures, found.curves, series.study.pre.image, unit=unit)
+        tables.write_lesions_csv(
+            path("lesions.csv"), found.measures, found.curves, series.study.pre.image, places=found.places, unit=unit
+        )
         tables.write_curves_csv(path("curves.csv"), found.curves, inputs=read)
         if found.confidence:
             tables.write_confidence_csv(path("confidence.csv"), found.confidence)

@@ -49,6 +49,22 @@ class BreastRegion:
     _reference: sitk.Image
     _breast: sitk.Image
     _inner: sitk.Image
+    _body: sitk.Image
+    faces_front: bool = True
+    """Air lies on the patient's front as the header tells it; slices cut out of a study often say another direction."""
+
+    @property
+    def grid(self) -> sitk.Image:
+        """The grid of about 2 mm in LPS order (j rises to the back) on which the region was found."""
+        return self._breast
+
+    def body(self) -> Mask:
+        """Everything but air [k, j, i] on `grid`."""
+        return sitk.GetArrayFromImage(self._body) > 0
+
+    def breast(self) -> Mask:
+        """The breasts with their skin, as far as the chest wall, [k, j, i] on `grid`."""
+        return sitk.GetArrayFromImage(self._breast) > 0
 
     def mask(self) -> Mask:
         """Breast tissue [k, j, i] without the outer 3 mm (skin), on the grid of the volume."""
@@ -102,14 +118,16 @@ def find_breasts(pre: sitk.Image, events: Events | None = None) -> BreastRegion:
     size, spacing = pre.GetSize(), pre.GetSpacing()
     if max(size[axis] * spacing[axis] for axis in (0, 1)) < CROP_MM:
         whole = _like(np.ones(size[::-1], np.uint8), pre)
-        return BreastRegion("crop", pre, whole, whole)
+        return BreastRegion("crop", pre, whole, whole, whole)
     image = _working_image(pre)
     body = body_mask(image)
-    kind, behind = _wall(body, image.GetSpacing())
+    turns = _turns_to_anterior(body)
+    kind, behind = _wall(body, image.GetSpacing(), turns)
     if kind == "body" and events is not None:
         events.warn(NO_WALL)
     breast, inner = body & ~behind, _without_skin(body, image.GetSpacing()) & ~behind
-    return BreastRegion(kind, pre, _like(breast.astype(np.uint8), image), _like(inner.astype(np.uint8), image))
+    masks = (_like(mask.astype(np.uint8), image) for mask in (breast, inner, body))
+    return BreastRegion(kind, pre, next(masks), next(masks), next(masks), faces_front=turns == 0)
 
 
 def body_mask(image: sitk.Image) -> Mask:
@@ -133,9 +151,11 @@ def body_mask(image: sitk.Image) -> Mask:
     return np.stack([ndimage.binary_fill_holes(plane) for plane in body])
 
 
-def _wall(body: Mask, spacing: tuple[float, ...]) -> tuple[Kind, Mask]:
-    """What the picture shows, and what lies behind the chest wall [k, j, i]; `body` is in LPS order."""
-    turns = _turns_to_anterior(body)
+def _wall(body: Mask, spacing: tuple[float, ...], turns: int) -> tuple[Kind, Mask]:
+    """What the picture shows, and what lies behind the chest wall [k, j, i].
+
+    `body` is in LPS order; after `turns` quarter turns in plane its first row is the front.
+    """
     turned = np.rot90(body, turns, axes=(1, 2))
     steps = (spacing[2], spacing[1], spacing[0]) if turns % 2 == 0 else (spacing[2], spacing[0], spacing[1])
     rules: list[tuple[Kind, Callable[[Mask, tuple[float, ...]], Mask | None]]] = [("one breast", behind_protrusion)]

@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 
 from ...lesions.confidence import grade_sentence
 from ...results.manifest import SYNTHESIS, input_phase_times
+from ...synthesis.breast_region import BreastRegion
 from . import nodes
 from .tables import column
 
@@ -35,8 +36,10 @@ class LesionRow:
 
     `centroid_ras` is in the scene's millimeters, `extents` are those to the left, posterior and superior.
     `peak_pe_percent` and `curve_type` belong to the mean curve; they are None and "" where there is no curve;
-    `worst_type` is that of its most enhancing spot. `confidence` is the sentence of a calibrated model, "" where there
-    is none or the lesion's outline was changed.
+    `hot_spot_type` is that of its most enhancing spot, `worst_type` the most suspicious of its voxels, `type_percent`
+    the shares of voxels of type I, II and III. Distances from skin, nipple and chest wall (mm) and the quadrant are
+    geometric estimates; None and "" where there are none. `confidence` is the sentence of a calibrated model, "" where
+    there is none or the lesion's outline was changed.
     """
 
     label: int
@@ -55,6 +58,14 @@ class LesionRow:
     ftv: float | None = None
     worst_type: str = ""
     confidence: str = ""
+    hot_spot_type: str = ""
+    type_percent: tuple[float, float, float] | None = None
+    quadrant: str = ""
+    skin_mm: float | None = None
+    nipple_mm: float | None = None
+    chest_wall_mm: float | None = None
+    axis_ratio: float | None = None
+    solidity: float | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,7 @@ class LoadedResult:
     - input_phases: copies of the real phases that the model read; they come before `phases` in the sequence.
     - maps, tables, charts: by key: `curve_type` ...; `lesions`, `curves`, `curves_real`, `comparison`, `agreement`;
       `all`, `lesion_1` ... .
+    - breasts: found when lesions are measured for the first time; the scene does not keep it.
     """
 
     run_node: str
@@ -112,6 +124,7 @@ class LoadedResult:
     colors: dict[str, str] = field(default_factory=dict)
     lesions: list[LesionRow] = field(default_factory=list)
     kind: str = SYNTHESIS
+    breasts: BreastRegion | None = field(default=None, repr=False, compare=False)
 
     @property
     def first_item(self) -> int:
@@ -272,11 +285,14 @@ def lesion_rows(loaded: LoadedResult) -> list[LesionRow]:
         f"diameter_anterior_posterior_{unit}", f"diameter_superior_inferior_{unit}", "early_pe_percent", "ser",
         volume_name.replace("volume", "ftv"), "hot_spot_curve_type",
     )  # fmt: skip
+    later = ("worst_curve_type", "persistent_percent", "plateau_percent", "washout_percent", "quadrant",
+             f"distance_to_skin_{unit}", f"distance_to_nipple_{unit}", f"distance_to_chest_wall_{unit}",
+             "axis_ratio", "solidity")  # fmt: skip
     rows, confidences = [], lesion_confidences(loaded)
-    for label, left, posterior, superior, volume, diameter, side, kind, peak, *more in zip(
-        *(column(table, name) for name in names), strict=True
-    ):
-        wide, deep, high, early, ser, ftv, worst = more
+    columns = [column(table, name) for name in names] + [_column_of_later(table, name) for name in later]
+    for label, left, posterior, superior, volume, diameter, side, kind, peak, *more in zip(*columns, strict=True):
+        wide, deep, high, early, ser, ftv, hot_spot, worst, persistent, plateau, washout, quadrant, *distances = more
+        skin, nipple, wall, ratio, solidity = map(_known, distances)
         segment_id, name = segments.get(int(label), ("", f"Lesion {int(label)}"))
         point = (-float(left), -float(posterior), float(superior))
         rows.append(
@@ -288,18 +304,38 @@ def lesion_rows(loaded: LoadedResult) -> list[LesionRow]:
                 volume=float(volume),
                 longest_diameter=float(diameter),
                 side=str(side),
-                curve_type=str(kind) if kind == kind else "",
+                curve_type=_text(kind),
                 peak_pe_percent=_known(peak),
                 unit=unit,
                 extents=(float(wide), float(deep), float(high)),
                 early_pe_percent=_known(early),
                 ser=_known(ser),
                 ftv=_known(ftv),
-                worst_type=str(worst) if worst == worst else "",
+                worst_type=_text(worst),
                 confidence=confidences.get(int(label), ""),
+                hot_spot_type=_text(hot_spot),
+                type_percent=(persistent, plateau, washout) if washout == washout else None,
+                quadrant=_text(quadrant),
+                skin_mm=skin,
+                nipple_mm=nipple,
+                chest_wall_mm=wall,
+                axis_ratio=ratio,
+                solidity=solidity,
             )
         )
     return rows
+
+
+def _column_of_later(table: Any, name: str) -> list[Any]:
+    """A column that tables of version 0.1 and early 0.2 do not have: empty there."""
+    if table.GetColumnIndex(name) < 0:
+        return [float("nan")] * int(table.GetNumberOfRows())
+    return column(table, name)
+
+
+def _text(value: Any) -> str:
+    """A cell of texts; "" where it is empty."""
+    return str(value) if value == value else ""
 
 
 def _known(value: float) -> float | None:

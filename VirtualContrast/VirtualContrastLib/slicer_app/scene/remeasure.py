@@ -12,9 +12,11 @@ from slicer.i18n import tr as _
 
 from ...export.tables import write_curves_csv, write_lesions_csv
 from ...kinetics.curves import LesionCurve, lesion_curves
+from ...lesions.location import LesionPlace, lesion_places
 from ...lesions.measurement import LesionMeasures, measure_lesions
 from ...results.manifest import input_phase_times
 from ...study import Phase
+from ...synthesis.breast_region import find_breasts
 from ..views import charts
 from . import loaded as result_nodes
 from . import nodes, segments, tables
@@ -22,6 +24,11 @@ from .loaded import LoadedResult
 
 
 def measure_again(loaded: LoadedResult) -> None:
+    """Do all of `measure_steps` at once."""
+    nodes.drain(measure_steps(loaded))
+
+
+def measure_steps(loaded: LoadedResult) -> nodes.Steps[None]:
     """Measure all segments of a result again; tables, charts and `loaded` follow, emptied segments leave them.
 
     A segment that a user added becomes a lesion with the next free number. Nothing happens where the segmentation, a
@@ -34,8 +41,15 @@ def measure_again(loaded: LoadedResult) -> None:
     read = input_phase_times(result_nodes.manifest_of(nodes.node(loaded.run_node))["inputs"])
     if None in (segmentation, pre, *volumes) or len(loaded.input_phases) < len(read):
         return
-    measures, curves, real_curves = [], [], []
+    if loaded.breasts is None and loaded.has_geometry:
+        image = nodes.image_of(pre)
+        loaded.breasts = yield from nodes.in_thread(lambda: find_breasts(image))
+        if not all(map(nodes.in_scene, (segmentation, pre, *volumes))):
+            return
+    measures, curves, real_curves, places = [], [], [], []
     for segment_id, label in sorted(segments.number_segments(segmentation).items(), key=lambda item: item[1]):
+        if segmentation.GetSegmentation().GetSegment(segment_id) is None:
+            continue  # deleted meanwhile; it is measured again in a moment
         mask = segments.mask_of(segmentation, segment_id, pre)
         box = segments.bounding_box(mask, margin=1)
         if box is not None:
@@ -43,7 +57,9 @@ def measure_again(loaded: LoadedResult) -> None:
             measures.append(one.measures())
             curves.append(one.curve())
             real_curves += one.real_curves()
-    _write_tables(loaded, measures, curves, real_curves)
+            places += one.places()
+            yield
+    _write_tables(loaded, (measures, curves, real_curves, places))
     loaded.lesions = result_nodes.lesion_rows(loaded)
     charts.update(loaded)
     segmentation.CreateClosedSurfaceRepresentation()
@@ -63,6 +79,11 @@ class _Segment:
         has_geometry = self.loaded.has_geometry
         measured = measure_lesions(self._labels(), self._phases(), has_geometry=has_geometry)[0]
         return dataclasses.replace(measured, label=self.label)
+
+    def places(self) -> list[LesionPlace]:
+        """Where it lies in the breast, in a list; [] where the image has no millimeters."""
+        found = lesion_places(self._labels(), self.loaded.breasts) if self.loaded.breasts is not None else []
+        return [dataclasses.replace(place, label=self.label) for place in found]
 
     def curve(self) -> LesionCurve:
         """The synthetic curve with its error."""
@@ -110,16 +131,15 @@ class _Segment:
 
 def _write_tables(
     loaded: LoadedResult,
-    measures: list[LesionMeasures],
-    curves: list[LesionCurve],
-    real_curves: list[LesionCurve],
+    measured: tuple[list[LesionMeasures], list[LesionCurve], list[LesionCurve], list[LesionPlace]],
 ) -> None:
     """The tables as the engine writes them, so that they look as at first."""
+    measures, curves, real_curves, places = measured
     reference = nodes.image_of(nodes.node(loaded.pre))
     unit = "mm" if loaded.has_geometry else "px"
     with tempfile.TemporaryDirectory() as folder:
         files = {name: Path(folder) / f"{name}.csv" for name in ("lesions", "curves", "curves_real")}
-        write_lesions_csv(files["lesions"], measures, curves, reference, unit=unit)
+        write_lesions_csv(files["lesions"], measures, curves, reference, places=places, unit=unit)
         write_curves_csv(files["curves"], curves, inputs=len(loaded.input_phases))
         write_curves_csv(files["curves_real"], real_curves)
         for name, file in files.items():

@@ -8,6 +8,7 @@ from typing import Any, Optional
 import qt
 from slicer.i18n import tr as _
 
+from ...lesions.location import UNKNOWN
 from ..scene.loaded import LesionRow, LoadedResult
 from ..scene.remeasure import measure_again
 from . import layout
@@ -18,20 +19,37 @@ __all__ = ["LesionTable", "recompute"]
 def headers(unit: str) -> list[str]:
     """Column headers where lengths are in `unit`.
 
-    PE is the peak of the mean curve, size the longest diameter, worst the curve of the most enhancing spot.
+    PE is the peak of the mean curve, size the longest diameter, hot spot the curve of the most enhancing spot, worst
+    the most suspicious type of its voxels, and I/II/III the shares of voxels of these types.
     """
     volume = _("Volume (cm³)") if unit == "mm" else _("Area (px)")
-    size = _("Size ({unit})").format(unit=unit)
-    return [_("Lesion"), _("Side"), _("Curve"), _("Worst"), _("PE (%)"), _("SER"), size, volume, _("Confidence")]
+    return [
+        _("Lesion"), _("Side"), _("Quadrant"), _("Curve"), _("Hot spot"), _("Worst"), _("I/II/III (%)"), _("PE (%)"),
+        _("SER"), _("FTV (cm³)") if unit == "mm" else _("FTV (px)"), _("Size ({unit})").format(unit=unit), volume,
+        _("Skin (mm)"), _("Nipple (mm)"), _("Chest wall (mm)"), _("Confidence"),
+    ]  # fmt: skip
 
 
 def cells(row: LesionRow) -> list[str]:
     """The texts of one lesion."""
-    volume = f"{row.volume / 1000.0:.2f}" if row.unit == "mm" else f"{row.volume:.0f}"
-    peak = "" if row.peak_pe_percent is None else f"{row.peak_pe_percent:.0f}"
-    curve, worst = (kind.removeprefix("type ") for kind in (row.curve_type, row.worst_type))
-    ser = "" if row.ser is None else f"{row.ser:.2f}"
-    return [row.name, row.side, curve, worst, peak, ser, f"{row.longest_diameter:.1f}", volume, row.confidence]
+    kinds = [kind.removeprefix("type ") for kind in (row.curve_type, row.hot_spot_type, row.worst_type)]
+    shares = "/".join(f"{share:.0f}" for share in row.type_percent) if row.type_percent is not None else ""
+    quadrant = "" if row.quadrant == UNKNOWN else row.quadrant
+    distances = [_number(distance, 0) for distance in (row.skin_mm, row.nipple_mm, row.chest_wall_mm)]
+    return [
+        row.name, row.side, quadrant, *kinds, shares, _number(row.peak_pe_percent, 0), _number(row.ser, 2),
+        _volume(row.ftv, row.unit), f"{row.longest_diameter:.1f}", _volume(row.volume, row.unit), *distances,
+        row.confidence,
+    ]  # fmt: skip
+
+
+def _number(value: Optional[float], places: int) -> str:  # noqa: UP045  Slicer's Python, as in parameter nodes
+    return "" if value is None else f"{value:.{places}f}"
+
+
+def _volume(value: Optional[float], unit: str) -> str:  # noqa: UP045
+    """A volume in cm3, or the pixels of a picture."""
+    return _number(None if value is None else value / 1000.0, 2) if unit == "mm" else _number(value, 0)
 
 
 class LesionTable:

@@ -11,10 +11,11 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from ...events import VirtualContrastError
 from ...results.manifest import MAMMOGRAM
 from ..observers import Observers
 from ..scene import result as scene
+from ..scene.remeasure import measure_steps
+from ..stepper import Stepper
 from . import layout
 from .annotation import Annotator
 from .feature_table import FeatureTable
@@ -52,6 +53,7 @@ class ResultPanel:
         self._edit_timer.setSingleShot(True)
         self._edit_timer.setInterval(RECOMPUTE_DELAY_MS)
         self._edit_timer.connect("timeout()", self._recompute)
+        self._measuring = Stepper()
         ui.phaseSlider.connect("valueChanged(int)", self._on_phase)
         ui.flickerCheckBox.connect("toggled(bool)", self._on_flicker)
         ui.resultComboBox.connect("currentIndexChanged(int)", self._on_result)
@@ -136,6 +138,7 @@ class ResultPanel:
     def clear(self) -> None:
         """Show nothing."""
         self._edit_timer.stop()
+        self._measuring.stop()
         self._show_timer.stop()
         self._observers.clear()
         if self.loaded is not None and self.ui.flickerCheckBox.checked:
@@ -213,12 +216,12 @@ class ResultPanel:
         self._edit_timer.start()
 
     def _recompute(self) -> None:
-        if self.loaded is not None and self.table is not None:
-            try:
-                self.table.recompute()
-            except VirtualContrastError as error:
-                self._tell(str(error))
-                return
+        if self.loaded is not None:
+            self._measuring.start(measure_steps(self.loaded), lambda _none: self._measured(), self._tell)
+
+    def _measured(self) -> None:
+        if self.table is not None:
+            self.table.refresh()
             self.features.clear()
             self._tell(_("Curves and measures follow the edited segments."))
 

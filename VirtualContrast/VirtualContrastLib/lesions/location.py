@@ -1,0 +1,129 @@
+"""Where lesions lie in the breast: quadrant, and distances to skin, nipple and chest wall, as reports give them.
+
+Geometric estimates from the breast region alone, on its grid of about 2 mm: the nipple is taken to be where the breast
+reaches farthest to the front, which a prone breast does near it, and the chest wall is the region's own estimate. None
+of this was compared with a reader's measures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..io.volumes import affine_of
+from ..synthesis.breast_region import BreastRegion
+
+Mask = NDArray[np.bool_]
+Point = NDArray[np.float64]
+
+CENTRAL_MM = 15.0
+"""A lesion whose center lies this near to the axis through the nipple belongs to no quadrant: it is central."""
+TIP_MM = 4.0
+"""The nipple is the middle of the foremost part of the breast of this depth."""
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class LesionPlace:
+    """Where one lesion lies; distances in mm, None where the region does not tell.
+
+    - quadrant: `upper outer`, `upper inner`, `lower outer`, `lower inner`, `central` or `unknown`, of the lesion's
+      center seen from the nipple.
+    - skin_mm, chest_wall_mm: from the lesion's nearest voxel.
+    - nipple_mm: from the lesion's center.
+    """
+
+    label: int
+    quadrant: str = UNKNOWN
+    skin_mm: float | None = None
+    nipple_mm: float | None = None
+    chest_wall_mm: float | None = None
+
+
+def lesion_places(labels: sitk.Image, region: BreastRegion) -> list[LesionPlace]:
+    """The place of every positive label, in order of the labels.
+
+    Nothing is told of a picture smaller than a breast, nor where the region's front is not the patient's; without a
+    chest wall the skin alone is.
+    """
+    array = sitk.GetArrayViewFromImage(labels)
+    present = [int(label) for label in np.unique(array) if label > 0]
+    if region.kind == "crop" or not region.faces_front:
+        return [LesionPlace(label) for label in present]
+    breasts = _Breasts(region, placed=not np.allclose(labels.GetOrigin(), 0.0))
+    boxes = ndimage.find_objects(array.astype(np.int32))
+    places = []
+    for label in present:
+        box = boxes[label - 1]
+        voxels = np.argwhere(array[box] == label) + [part.start for part in box]
+        homogeneous = np.column_stack([voxels[:, ::-1], np.ones(len(voxels))])
+        places.append(breasts.place(label, (homogeneous @ affine_of(labels).T)[:, :3]))
+    return places
+
+
+class _Breasts:
+    """Distances and nipples of one region, in LPS millimeters."""
+
+    def __init__(self, region: BreastRegion, *, placed: bool) -> None:
+        """`placed`: the image says where in the scanner it lies, so that x = 0 is about the middle of the patient."""
+        self._grid = region.grid
+        self._spacing_kji = np.array(self._grid.GetSpacing()[::-1])
+        body, breast = region.body(), region.breast()
+        self._to_skin = ndimage.distance_transform_edt(body, sampling=self._spacing_kji)
+        self._to_wall = None
+        self._nipples: list[tuple[Point, int]] = []  # each with the direction in which x grows outward, 0: unknown
+        if region.kind != "body" and breast.any():
+            self._to_wall = ndimage.distance_transform_edt(~(body & ~breast), sampling=self._spacing_kji)
+            self._nipples = self._two(breast) if region.kind == "two breasts" else [self._one(breast, placed=placed)]
+
+    def place(self, label: int, points: NDArray[np.float64]) -> LesionPlace:
+        """The place of a lesion whose voxel centers are `points` (n, 3)."""
+        center = points.mean(axis=0)
+        skin = self._nearest(self._to_skin, points)
+        if not self._nipples:
+            return LesionPlace(label, skin_mm=skin)
+        nipple, outward = min(self._nipples, key=lambda one: float(abs(one[0][0] - center[0])))
+        wall = self._nearest(self._to_wall, points) if self._to_wall is not None else None
+        distance = float(np.linalg.norm(center - nipple))
+        return LesionPlace(label, _quadrant(center - nipple, outward), skin, distance, wall)
+
+    def _nearest(self, distances: NDArray[np.float64], points: NDArray[np.float64]) -> float:
+        """The smallest distance at the points; a surface lies half a voxel before the center behind it."""
+        inverse = np.linalg.inv(affine_of(self._grid))
+        ijk = (np.column_stack([points, np.ones(len(points))]) @ inverse.T)[:, :3]
+        size = np.array(self._grid.GetSize()) - 1
+        i, j, k = np.clip(np.rint(ijk).astype(int), 0, size).T
+        return float(max(0.0, distances[k, j, i].min() - self._spacing_kji.min() / 2))
+
+    def _two(self, breast: Mask) -> list[tuple[Point, int]]:
+        """The nipples on both sides of the middle; x (LPS) grows outward in the left breast."""
+        columns = np.flatnonzero(breast.any(axis=(0, 1)))
+        middle = (columns[0] + columns[-1] + 1) // 2
+        sides = ((slice(0, middle), -1), (slice(middle, None), 1))
+        return [(self._tip(breast, part), outward) for part, outward in sides if breast[:, :, part].any()]
+
+    def _one(self, breast: Mask, *, placed: bool) -> tuple[Point, int]:
+        """The nipple of the only breast, which is the left one where x (LPS) is positive."""
+        tip = self._tip(breast, slice(None))
+        return tip, int(np.sign(tip[0])) if placed and abs(tip[0]) > CENTRAL_MM else 0
+
+    def _tip(self, breast: Mask, columns: slice) -> Point:
+        """The middle of the foremost part of the breast in these columns, on its surface."""
+        k, j, i = np.nonzero(breast[:, :, columns])
+        front = j <= j.min() + TIP_MM / self._spacing_kji[1]
+        index = [float(i[front].mean()) + (columns.start or 0), float(j.min()) - 0.5, float(k[front].mean())]
+        return np.array(self._grid.TransformContinuousIndexToPhysicalPoint(index))
+
+
+def _quadrant(offset: Point, outward: int) -> str:
+    """The quadrant of a point by its offset from the nipple (LPS, mm); x grows outward in the direction `outward`."""
+    if np.hypot(offset[0], offset[2]) <= CENTRAL_MM:
+        return "central"
+    if outward == 0:
+        return UNKNOWN
+    height = "upper" if offset[2] > 0 else "lower"
+    return f"{height} {'outer' if offset[0] * outward > 0 else 'inner'}"
