@@ -59,7 +59,11 @@ def test_a_batch_of_nothing_ends_with_2(tmp_path, capfd):
 @pytest.mark.parametrize(
     ("row", "out", "words"),
     [
-        ("a,~nobody-of-this-name/x.nrrd", "out", "no such user"),
+        (
+            "a,~nobody-of-this-name/x.nrrd",
+            "out",
+            "cases.csv line 2 names ~nobody-of-this-name/x.nrrd, but there is no such user",
+        ),
         ("summary.csv,{place}/pre.nrrd", "out", "summary.csv"),
         ("a,{place}/pre.nrrd", "o" * 300, "too long"),
     ],

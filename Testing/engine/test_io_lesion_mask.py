@@ -60,6 +60,14 @@ def test_all_segments_of_a_layered_segmentation_are_read(tmp_path):
     np.testing.assert_array_equal(read(layers, tmp_path, "lesions.seg.nrrd")[0], LABELS)
 
 
+def test_segments_that_overlap_are_told(tmp_path):
+    layers = sitk.Compose([like(part.astype(np.uint8), PRE) for part in (LABELS == 1, LABELS > 0)])
+    for n in (0, 1):
+        layers.SetMetaData(f"Segment{n}_LabelValue", "1")
+        layers.SetMetaData(f"Segment{n}_Layer", str(n))
+    assert f"overlap: {np.count_nonzero(LABELS == 1)} voxels" in read(layers, tmp_path, "lesions.seg.nrrd")[1]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_tables_of_excel_are_read(tmp_path, encoding, delimiter):

@@ -166,6 +166,26 @@ def test_seconds_count_from_the_injection_where_the_header_tells_it(tmp_path):
     assert (plain.real[0].time_s, plain.time_zero) == (180.0, PRE_CONTRAST)
 
 
+@pytest.mark.parametrize("bolus", ["100330", "093000"], ids=["after the first phase", "before the first volume"])
+def test_an_injection_at_an_impossible_moment_is_no_zero_for_any_phase(tmp_path, bolus):
+    series = MrSeries(oblique_image())
+    for n, clock in enumerate(("100000", "100300", "100430")):
+        series.write(tmp_path / "s", phase=n, AcquisitionTime=clock, ContrastBolusStartTime=bolus)
+    events = Events()
+    assert times_of(tmp_path / "s", 3, events) == [180.0, 270.0]
+    assert any("ContrastBolusStartTime" in warning and "not lie between" in warning for warning in events.warnings)
+
+
+def test_a_trigger_time_of_no_known_unit_is_no_time(tmp_path):
+    for name, content in (("alone", None), ("with content time", ("101010", "101125", "101320"))):
+        series = MrSeries(oblique_image())
+        for n, seconds in enumerate((0.0, 75.0, 190.0)):
+            clock = {"ContentTime": content[n]} if content else {}
+            series.write(tmp_path / name, phase=n, TriggerTime=seconds, **clock)
+        assert times_of(tmp_path / name, 3) == ([75.0, 190.0] if content else [None, None])
+        assert ("its unit is not known" in warnings_of(tmp_path / name)) is not bool(content)
+
+
 def dynamic(folder, *, count=3, **tags):
     for n in range(count):
         series = MrSeries(oblique_image(), SeriesNumber=10 + n, description=f"t1 fl3d dyn {n}", **tags)

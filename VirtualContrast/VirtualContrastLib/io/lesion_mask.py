@@ -35,7 +35,7 @@ def read_lesions(path: str | Path, pre: sitk.Image, events: Events) -> tuple[sit
     if file.is_file() and is_dicom(file) and (found := _segmentation_object(file)) is not None:
         mask, source = found, Source((file,), "dicom", sha256_of(file), "SEG")
     elif file.is_file() and file.name.lower().endswith(".nrrd") and (layers := _layers(file)):
-        mask, source = _merged(file, layers), Source((file,), "nrrd", sha256_of(file))
+        mask, source = _merged(file, layers, events), Source((file,), "nrrd", sha256_of(file))
     else:
         loaded = load(path)
         mask, source = loaded.image, Source(loaded.files, loaded.format, sha256_of(*loaded.files), loaded.modality)
@@ -103,16 +103,20 @@ def _layers(path: Path) -> list[tuple[int, int]]:
     return found
 
 
-def _merged(path: Path, segments: list[tuple[int, int]]) -> sitk.Image:
-    """Segments 1..n of a segmentation with one or several layers; where two overlap, the later one stays."""
+def _merged(path: Path, segments: list[tuple[int, int]], events: Events) -> sitk.Image:
+    """Segments 1..n of a segmentation with one or several layers; the later one stays where two overlap (a warning)."""
     image = read_with_itk(path)
     count = image.GetNumberOfComponentsPerPixel()
     layers = [sitk.VectorIndexSelectionCast(image, n) for n in range(count)] if count > 1 else [image]
-    labels = np.zeros(sitk.GetArrayViewFromImage(layers[0]).shape, np.uint16)
+    labels, shared = np.zeros(sitk.GetArrayViewFromImage(layers[0]).shape, np.uint16), 0
     for number, (layer, value) in enumerate(segments, start=1):
         if layer >= len(layers):
             raise InputError(f"{path.name} names a layer {layer} that it has not; save the segmentation again.")
-        labels[sitk.GetArrayViewFromImage(layers[layer]) == value] = number
+        inside = sitk.GetArrayViewFromImage(layers[layer]) == value
+        shared += int(np.count_nonzero(labels[inside]))
+        labels[inside] = number
+    if shared:
+        events.warn(f"Segments of {path.name} overlap: {shared} voxels were given to the later segment alone.")
     return like(labels, layers[0])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from ..events import Events, InputError
 from ..files import check_name, sha256_of
 from ..study import Phase, Source, Study
 from .dicom import series as dicom_series
-from .dicom.clocks import seconds_between
+from .dicom.clocks import INJECTION, PRE_CONTRAST, seconds_between, seconds_from_start
 from .dicom.headers import is_dicom
 from .formats import metaimage, nifti, nrrd, picture
 from .loaded import Loaded
@@ -62,7 +62,7 @@ def read_study(
         raise InputError(f"{loaded.refusals[0]} Synthesize all the same with --force.")
     for warning in (*loaded.refusals, *loaded.contrast_warnings):
         events.warn(warning)
-    phases, sources, zeros = [], [], []
+    phases, sources, told = [], [], []
     for number, spec in enumerate(real, start=1):
         other, other_source = _of_study(spec, pixel_spacing_mm, events, expected, series)
         if other_source.sha256 == source.sha256 and other_source.files == source.files and _same(loaded, other):
@@ -72,21 +72,38 @@ def read_study(
             raise InputError(
                 f"{_label(spec)} does not lie on the voxels of {_label(pre)}; resample it to them first: {difference}"
             )
-        told = seconds_between(loaded.clocks, other.clocks)
-        time, zero = told if told and times_s is None else (None, "")
-        if times_s is not None:
-            time, zero = times_s[number - 1], GIVEN_ZERO
-        zeros.append(zero)
-        phases.append(Phase(number, _in_units_of(loaded, other, _label(spec), events), time, synthetic=False))
+        told.append(other.clocks)
+        phases.append(Phase(number, _in_units_of(loaded, other, _label(spec), events), None, synthetic=False))
         sources.append(other_source)
+    times, zero = (times_s, GIVEN_ZERO) if times_s and real else _times(loaded.clocks, told, events)
     return Study(
         pre=Phase(0, loaded.image, 0.0, synthetic=False),
         source=source,
-        real=tuple(phases),
+        real=tuple(dataclasses.replace(phase, time_s=time) for phase, time in zip(phases, times, strict=True)),
         real_sources=tuple(sources),
         has_geometry=loaded.has_geometry,
-        time_zero=" / ".join(dict.fromkeys(zero for zero in zeros if zero)),
+        time_zero=zero,
     )
+
+
+def _times(
+    pre: Mapping[str, float], real: Sequence[Mapping[str, float]], events: Events
+) -> tuple[list[float | None], str]:
+    """Seconds of the real phases by the clocks of their headers, all from one zero, and what that zero is.
+
+    Seconds count from the injection where all phases with a time tell it; a bolus that started before the pre-contrast
+    volume, or after one of the phases, is warned of and not used.
+    """
+    found = [seconds_between(pre, clocks) for clocks in real]
+    zeros = {zero for _, zero in filter(None, found)}
+    if any("bolus" in clocks and "acquisition" in clocks for clocks in real) and zeros != {INJECTION}:
+        events.warn(
+            "The start of the injection (ContrastBolusStartTime) does not lie between the pre-contrast volume and all "
+            "real phases; times count from the pre-contrast acquisition. Give true times with --real-times."
+        )
+        found = [(s, PRE_CONTRAST) if (s := seconds_from_start(pre, clocks)) is not None else None for clocks in real]
+        zeros = {PRE_CONTRAST} if any(found) else set()
+    return [one[0] if one else None for one in found], next(iter(zeros), "")
 
 
 def read_volume(

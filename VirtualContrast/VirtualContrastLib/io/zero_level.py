@@ -67,8 +67,8 @@ def _smeared_padding(values: NDArray[Any], negative: NDArray[Any], bright: float
     """
     heap = 0.8 * float(np.percentile(negative, 1))
     rest = values[values > heap]
-    between = np.count_nonzero(rest < -0.1 * bright)
-    air = np.count_nonzero(np.abs(rest) < 0.05 * bright)
+    between = int(np.count_nonzero(rest < -0.1 * bright))
+    air = int(np.count_nonzero(np.abs(rest) < 0.05 * bright))
     return heap < -0.1 * bright and between < _GAP_SHARE * rest.size and air > _AIR_SHARE * rest.size
 
 

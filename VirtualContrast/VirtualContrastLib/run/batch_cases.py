@@ -94,19 +94,21 @@ def _case(cells: list[str], columns: list[str], path: Path, line: int) -> BatchC
         raise InputError(f"{path} line {line} skips a real phase; fill real1, real2 ... without gaps.")
     return BatchCase(
         name=values["case"],
-        input=_located(values["input"], path.parent),
-        real=tuple(_located(value, path.parent) for _, value in reals),
-        lesions=_located(values["lesions"], path.parent) if values.get("lesions") else None,
+        input=_located(values["input"], path, line),
+        real=tuple(_located(value, path, line) for _, value in reals),
+        lesions=_located(values["lesions"], path, line) if values.get("lesions") else None,
         settings=_settings(values, path, line),
     )
 
 
-def _located(value: str, folder: Path) -> str:
+def _located(value: str, table: Path, line: int) -> str:
     """A path of the table made absolute; a `@N` at its end stays."""
     try:
-        return str(folder.absolute() / Path(value).expanduser())
-    except RuntimeError as error:  # ~nobody: no such user
-        raise InputError(f"The table names {value}, and there is no such user; write the path out.") from error
+        return str(table.parent.absolute() / Path(value).expanduser())
+    except RuntimeError as error:
+        raise InputError(
+            f"{table} line {line} names {value}, but there is no such user; write the path out."
+        ) from error
 
 
 def _settings(values: Mapping[str, str], path: Path, line: int) -> dict[str, Any]:

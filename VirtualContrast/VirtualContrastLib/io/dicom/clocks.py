@@ -57,24 +57,34 @@ def _fill_first_trigger(frames: Sequence[DicomFrame], tags: list[dict[str, float
 
 def _trigger_in_seconds(tags: list[dict[str, float]]) -> None:
     """Some exporters write TriggerTime in seconds, not milliseconds: it then runs 1000 times too slow."""
-    if not all("trigger" in known and "acquisition" in known for known in tags):
-        return
-    trigger, acquisition = ([known[name] for known in tags] for name in ("trigger", "acquisition"))
-    span = max(trigger) - min(trigger)
-    if span > 0 and 800 < (max(acquisition) - min(acquisition)) / span < 1200:
+    span = _span(tags, "trigger")
+    if span and any(800 < _span(tags, clock) / span < 1200 for clock in ("acquisition", "content")):
         for known in tags:
             known["trigger"] *= 1000.0
+
+
+def _span(tags: Sequence[Mapping[str, float]], name: str) -> float:
+    """Seconds from the first to the last value of a tag, 0 where an image lacks it."""
+    values = [known[name] for known in tags if name in known]
+    return max(values) - min(values) if values and len(values) == len(tags) else 0.0
 
 
 def seconds_between(pre: Mapping[str, float], post: Mapping[str, float]) -> tuple[float, str] | None:
     """Seconds from one volume to another and what they count from, on the first clock that both have; None if none.
 
-    Where the later one tells when the bolus started, on the clock of its acquisition, seconds count from there. A clock
-    counts where it runs forward by an hour at most, over midnight where it has no date.
+    Where the later one tells when the bolus started, on the clock of its acquisition and after the start of the other
+    volume, seconds count from there. A clock counts where it runs forward by an hour at most, over midnight where it
+    has no date.
     """
     since_bolus = post.get("acquisition", 0.0) - post.get("bolus", post.get("acquisition", 0.0))
-    if 0 < since_bolus <= LONGEST_SERIES_S:
+    since_start = seconds_from_start(pre, post)
+    if 0 < since_bolus <= LONGEST_SERIES_S and (since_start is None or since_bolus < since_start):
         return since_bolus, INJECTION
+    return None if since_start is None else (since_start, PRE_CONTRAST)
+
+
+def seconds_from_start(pre: Mapping[str, float], post: Mapping[str, float]) -> float | None:
+    """Seconds from the start of one volume to that of another, on the first clock that both have; None if none."""
     for clock, start in pre.items():
         if clock == "bolus" or clock not in post:
             continue
@@ -82,5 +92,5 @@ def seconds_between(pre: Mapping[str, float], post: Mapping[str, float]) -> tupl
         if clock in ("acquisition", "content") and -DAY_S < passed < 0:
             passed += DAY_S
         if 0 < passed <= LONGEST_SERIES_S:
-            return passed, PRE_CONTRAST
+            return passed
     return None

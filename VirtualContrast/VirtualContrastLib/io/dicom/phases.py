@@ -30,6 +30,8 @@ NAMES = {
 _SAME_PLACE_MM = 0.01
 _SAME_PLACE_SHARE = 0.05
 _ORIENTATION_TOLERANCE = 1e-3
+_SHORTEST_SERIES_S = 2.0
+"""A dynamic series that ends earlier would end before contrast arrives: its times are in another unit."""
 _OVERLAPS = 1.5
 """Slices this many times thicker than their distance were interpolated, or belong to several volumes."""
 
@@ -97,6 +99,9 @@ def split_phases(frames: Sequence[DicomFrame], name: str) -> SplitSeries:
         values = [time.get(key) for time in times]
         if any(a is None or b is None or a >= b for a, b in pairwise(values)):
             times = [{k: v for k, v in time.items() if k != key} for time in times]
+    if count > 1 and all("trigger" in time for time in times) and times[-1]["trigger"] < _SHORTEST_SERIES_S:
+        times = [{k: v for k, v in time.items() if k != "trigger"} for time in times]
+        warnings.append(f"{name}: TriggerTime ends within seconds, so its unit is not known and it tells no time.")
     phases = [DicomPhase(tuple(v), t, tag) for v, t in zip(volumes, times, strict=True)]
     return SplitSeries(phases, tuple(warnings))
 
