@@ -137,6 +137,28 @@ def test_unequal_grids_other_labels_and_single_volumes_are_listed(made, tmp_path
     assert "neither DICOM nor a volume file" in reasons["empty"]
 
 
+@pytest.mark.parametrize("name", ["a_sub_1", "a-SUB3", "x_subtraction", "a_MIP_2", "a_washout", "a_sub1_reg"])
+def test_computed_images_beside_the_phases_are_left_out(made, tmp_path, capsys, name):
+    write_volumes(tmp_path / "in" / "sub-01", made, ["sub-01_p0", "sub-01_p1", "sub-01_p2", "sub-01_p3"])
+    sitk.WriteImage(made.images[1], str(tmp_path / "in" / "sub-01" / f"{name}.nii.gz"))
+    assert prepare(tmp_path / "in", tmp_path / "out") == 0
+    assert len(description(tmp_path / "out", "sub-01")["images"]) == 4
+    assert f"noted: sub-01: {name}.nii.gz was left out: a subtraction or projection" in capsys.readouterr().out
+
+
+def test_check_reports_every_case_and_writes_nothing(made, tmp_path, capsys):
+    write_volumes(tmp_path / "in" / "good", made, ["p0", "p1", "p2", "p3"])
+    write_volumes(tmp_path / "in" / "flat", made, ["p0", "p1", "p2", "p3"])
+    sitk.WriteImage(made.images[1] * 0 + 7, str(tmp_path / "in" / "flat" / "p1.nii.gz"))
+    (tmp_path / "labels").mkdir()
+    assert prepare(tmp_path / "in", tmp_path / "out", "--lesions", str(tmp_path / "labels"), "--check") == 4
+    told = capsys.readouterr().out
+    assert "failed: flat: phase 1 has one value in every voxel" in told
+    assert "noted: good: it has no label file in the folder of lesions" in told
+    assert "1 usable, 1 failed, nothing was written" in told
+    assert not (tmp_path / "out").exists()
+
+
 def test_given_times_must_fit(made, tmp_path, capsys):
     write_volumes(tmp_path / "in" / "a", made, ["p0", "p1", "p2", "p3"])
     (tmp_path / "times.csv").write_text("a,0,80,60,240\n")

@@ -70,6 +70,7 @@ def _kind(kinds: Any, name: str, text: str, run: Command) -> argparse.ArgumentPa
     division.add_argument("--split", metavar="NAME|FILE", help="cases into train, validation and test (see `splits`)")
     division.add_argument("--hold-out", type=float, metavar="SHARE", help="this share of the patients into validation")
     parser.add_argument("--workers", type=count, default=1, help="processes (default 1)")
+    parser.add_argument("--check", action="store_true", help="read and judge every case, and write nothing")
     return parser
 
 
@@ -160,11 +161,12 @@ def _prepare(sources: Sequence[CaseSource], args: argparse.Namespace, out: Outpu
     warnings = _leaks(split)
     for warning in warnings:
         out.warn(warning)
-    outcomes = list(progress(prepare(sources, args.output, split=split, workers=args.workers), len(sources), "cases"))
+    work = prepare(sources, args.output, split=split, workers=args.workers, write=not args.check)
+    outcomes = list(progress(work, len(sources), "cases"))
     outcomes.sort(key=lambda outcome: outcome.case)
     counts = Counter(outcome.state for outcome in outcomes)
     out.result(_as_text(outcomes, counts, args.output), _report(outcomes, counts, warnings))
-    usable = counts["prepared"] + counts["kept"]
+    usable = counts["prepared"] + counts["kept"] + counts["usable"]
     if usable == 0:
         raise InputError(f"None of the {len(outcomes)} cases could be used: {_first_reason(outcomes)}")
     return ExitCode.SOME_CASES_FAILED if counts["failed"] else ExitCode.DONE
@@ -201,7 +203,7 @@ def _table(given: Path | None, root: Path, name: str) -> Path | None:
 
 
 def _report(outcomes: Iterable[Outcome], counts: Counter[str], warnings: list[str]) -> dict[str, object]:
-    listed = [{"case": o.case, "state": o.state, "reason": o.reason} for o in outcomes]
+    listed = [{"case": o.case, "state": o.state, "reason": o.reason, "warnings": list(o.warnings)} for o in outcomes]
     return {"counts": dict(counts), "cases": listed, "warnings": warnings}
 
 
@@ -212,10 +214,13 @@ def _as_text(outcomes: Sequence[Outcome], counts: Counter[str], output: Path) ->
         lines += [f"{state}: {outcome.case}: {outcome.reason}" for outcome in found[:_LISTED]]
         if len(found) > _LISTED:
             lines.append(f"{state}: ... and {len(found) - _LISTED} more, see {output / 'index.json'}")
-    done = ", ".join(
-        f"{counts[state]} {state}" for state in ("prepared", "kept", "excluded", "failed") if counts[state]
-    )
-    return "\n".join([*lines, f"{done} -> {output}"])
+    noted = [f"noted: {outcome.case}: {warning}" for outcome in outcomes for warning in outcome.warnings]
+    lines += noted[:_LISTED]
+    if len(noted) > _LISTED:
+        lines.append(f"noted: ... and {len(noted) - _LISTED} more, in the JSON of --json")
+    states = ("prepared", "usable", "kept", "excluded", "failed")
+    done = ", ".join(f"{counts[state]} {state}" for state in states if counts[state])
+    return "\n".join([*lines, f"{done}, nothing was written" if counts["usable"] else f"{done} -> {output}"])
 
 
 def _first_reason(outcomes: Sequence[Outcome]) -> str:

@@ -34,7 +34,8 @@ from .dynamic_series import DynamicPhase, DynamicSeries, check_one_grid, read_di
 from .prepared import PreparedCase, dynamic_case, files_below
 
 _MASK = re.compile(r"(^|[^a-z])(mask|seg|segmentation|lesions?|label|roi|tumou?r)([^a-z]|$)", re.I)
-_DERIVED = re.compile(r"[^a-z](sub\d*|subtr[a-z]*|mip|mpr)$", re.I)
+_DERIVED = re.compile(r"(?<=[^a-z])(sub|subtr[a-z]*|mip|mpr|diff(erence)?|wash[_ ]?(in|out))[_ ]?\d*(?![a-z\d-])", re.I)
+"""Names of computed images; `sub-01` and a name that begins with `sub` are subjects."""
 _PRE = re.compile(r"(^|[^a-z])(pre|native?)([^a-z]|$)", re.I)
 
 
@@ -243,7 +244,7 @@ def _by_name(path: Path) -> tuple:
 def _cleaned(series: DynamicSeries, name: str) -> tuple[DynamicSeries, list[str]]:
     """The series without padding below the zero level, as a run reads it, and what there is to say of it.
 
-    Raises InputError where a phase has voxels that are no numbers: training would stop on them.
+    Raises InputError where a phase has voxels that are no numbers, which would stop a training, or is empty.
     """
     phases, told = [], []
     for number, phase in enumerate(series.phases):
@@ -252,6 +253,8 @@ def _cleaned(series: DynamicSeries, name: str) -> tuple[DynamicSeries, list[str]
             raise InputError(
                 f"{name}: phase {number} holds voxels that are NaN or infinite; repair or mask them first."
             )
+        if values.min() == values.max():
+            raise InputError(f"{name}: phase {number} has one value in every voxel; export it again.")
         image, count = without_values_below_zero(phase.image)
         if count:
             told.append(f"phase {number} has {count} voxels below its zero level, which were set to it")

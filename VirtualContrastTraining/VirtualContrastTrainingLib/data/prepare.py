@@ -49,28 +49,38 @@ class CaseSource(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case: `state` is prepared, kept, failed or excluded; `entry` its line in the index."""
+    """What became of a case: `state` is prepared, usable (only read), kept, failed or excluded; `warnings` are what was
+    odd, `entry` is its line in the index.
+    """
 
     case: str
     state: str
     reason: str = ""
     entry: Mapping[str, Any] | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def prepare(
-    sources: Sequence[CaseSource], output: Path, *, split: Split | HoldOut | None = None, workers: int = 1
+    sources: Sequence[CaseSource],
+    output: Path,
+    *,
+    split: Split | HoldOut | None = None,
+    workers: int = 1,
+    write: bool = True,
 ) -> Iterator[Outcome]:
     """Prepare every case into `output/<case>`, or `output/<part>/<case>` with a split; yields outcomes as they come.
 
     A case that was prepared from unchanged files is kept. A case that cannot be read is a `failed` outcome; one that
-    the split does not know or that has too few phases for it is `excluded`. Ends with `output/index.json`. Raises
-    VirtualContrastError where the output cannot be written or a worker process dies.
+    the split does not know or that has too few phases for it is `excluded`. Ends with `output/index.json`. Without
+    `write` every case is read and judged, and nothing is written. Raises VirtualContrastError where the output cannot
+    be written or a worker process dies.
     """
     outcomes = []
-    for outcome in _run(sources, output, split, workers):
+    for outcome in _run(sources, output, split, workers, write):
         outcomes.append(outcome)
         yield outcome
-    _write_index(sorted(outcomes, key=lambda o: o.case), output, split.name if split else None)
+    if write:
+        _write_index(sorted(outcomes, key=lambda o: o.case), output, split.name if split else None)
 
 
 def verify(output: Path) -> dict[str, list[str]]:
@@ -80,13 +90,15 @@ def verify(output: Path) -> dict[str, list[str]]:
     return {folder: files for folder, files in found.items() if files}
 
 
-def _run(sources: Sequence[CaseSource], output: Path, split: Split | HoldOut | None, workers: int) -> Iterator[Outcome]:
+def _run(
+    sources: Sequence[CaseSource], output: Path, split: Split | HoldOut | None, workers: int, write: bool
+) -> Iterator[Outcome]:
     if workers == 1:
-        yield from (prepare_one(source, output, split) for source in sources)
+        yield from (prepare_one(source, output, split, write) for source in sources)
         return
     # "spawn": SimpleITK has threads of its own, which a forked child would lack.
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        tasks = [pool.submit(prepare_one, source, output, split) for source in sources]
+        tasks = [pool.submit(prepare_one, source, output, split, write) for source in sources]
         try:
             for task in as_completed(tasks):
                 yield task.result()
@@ -99,7 +111,7 @@ def _run(sources: Sequence[CaseSource], output: Path, split: Split | HoldOut | N
             pool.shutdown(cancel_futures=True)
 
 
-def prepare_one(source: CaseSource, output: Path, split: Split | HoldOut | None) -> Outcome:
+def prepare_one(source: CaseSource, output: Path, split: Split | HoldOut | None, write: bool = True) -> Outcome:
     """Prepare one case; see `prepare`."""
     part = split.part_of(source.patient) if split else None
     if split and part is None:
@@ -107,7 +119,7 @@ def prepare_one(source: CaseSource, output: Path, split: Split | HoldOut | None)
     folder = output / part / source.case if part else output / source.case
     try:
         fingerprint = fingerprint_of(source.files(), source.folder, (source.kind, part, source.settings()))
-        if is_current(folder, fingerprint):
+        if write and is_current(folder, fingerprint):
             return Outcome(source.case, "kept", entry=_entry(source.case, folder, output))
         content = source.read()
     except (VirtualContrastError, OSError, RuntimeError, ValueError) as error:
@@ -116,9 +128,11 @@ def prepare_one(source: CaseSource, output: Path, split: Split | HoldOut | None)
     if split and source.kind != "mammogram" and len(content.images) - 1 < split.minimum_post_phases:
         reason = f"{len(content.images) - 1} post-contrast phases, {split.name} needs {split.minimum_post_phases}"
         return Outcome(source.case, "excluded", reason)
+    if not write:
+        return Outcome(source.case, "usable", warnings=content.warnings)
     header = {"kind": source.kind, "split": {"name": split.name, "part": part} if split else None}
     write_case(content, folder, header, fingerprint)
-    return Outcome(source.case, "prepared", entry=_entry(source.case, folder, output))
+    return Outcome(source.case, "prepared", entry=_entry(source.case, folder, output), warnings=content.warnings)
 
 
 def _entry(case: str, folder: Path, output: Path) -> dict[str, Any]:
