@@ -264,3 +264,37 @@ def test_a_png_with_a_wrong_checksum_or_absurd_size_is_refused(tmp_path):
 def test_the_published_slices_read_as_gray(shared_data):
     path = shared_data / "duke" / "case041" / "pre.png"
     np.testing.assert_array_equal(sitk.GetArrayFromImage(load(path).image)[0], iio.imread(path)[..., 0])
+
+
+def nrrd_of(path, *lines):
+    """A NRRD file of 4 x 5 x 6 voxels whose header says `lines` of their place."""
+    header = ["NRRD0005", "type: short", "dimension: 3", "sizes: 6 5 4", "encoding: raw", "endian: little", *lines]
+    path.write_bytes("\n".join([*header, "", ""]).encode() + np.arange(120, dtype="<i2").tobytes())
+    return path
+
+
+@pytest.mark.parametrize(("unit", "mm"), [("mm", 1.0), ("cm", 10.0), ("um", 0.001), ("m", 1000.0)])
+def test_units_of_a_nrrd_header_become_millimeters(tmp_path, unit, mm):
+    steps = " ".join(
+        f"({','.join(str(s if n == k else 0.0) for n in range(3))})" for k, s in enumerate((0.7, 0.8, 2.0))
+    )
+    in_space = nrrd_of(
+        tmp_path / "a.nrrd", "space: LPS", f"space directions: {steps}", f'space units: "{unit}" "{unit}" "{unit}"',
+        "space origin: (1,2,3)",
+    )  # fmt: skip
+    image = load(in_space).image
+    np.testing.assert_allclose(image.GetSpacing(), np.array((0.7, 0.8, 2.0)) * mm)
+    np.testing.assert_allclose(image.GetOrigin(), np.array((1, 2, 3)) * mm)
+    by_axis = nrrd_of(tmp_path / "b.nrrd", "spacings: 0.7 0.8 2", f'units: "{unit}" "{unit}" "{unit}"')
+    np.testing.assert_allclose(load(by_axis).image.GetSpacing(), np.array((0.7, 0.8, 2.0)) * mm)
+
+
+def test_a_voxel_size_that_a_nrrd_header_does_not_tell_is_told_or_refused(tmp_path):
+    assert any("tells no voxel size" in text for text in load(nrrd_of(tmp_path / "a.nrrd")).warnings)
+    for lines, words in (
+        (("axis mins: 0 0 0", "axis maxs: 6 5 12"), "axis mins and maxs"),
+        (("spacings: 1 1 1", 'units: "furlong" "furlong" "furlong"'), "furlong"),
+        (("spacings: 1 1 1", 'units: "mm" "cm" "mm"'), "cm, mm"),
+    ):
+        with pytest.raises(InputError, match=words):
+            load(nrrd_of(tmp_path / "b.nrrd", *lines))

@@ -202,6 +202,8 @@ LEFT_OUT = {
     "report picture": ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, "it is a secondary capture"),
     "projection": ({"ImageType": ["DERIVED", "SECONDARY", "MIP"]}, "it is a projection"),
     "Dixon fat": ({"ImageType": ["DERIVED", "PRIMARY", "DIXON", "FAT"]}, "Dixon image other than water"),
+    "map": ({"ImageType": ["DERIVED", "PRIMARY", "WI"], "description": "wash"}, "it is derived from the others"),
+    "difference": ({"ImageType": ["DERIVED", "SECONDARY"], "description": "dyn 2 minus 1"}, "it is derived"),
     "phase": ({"ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]}, "it is a phase, real or imaginary image"),
 }
 
@@ -263,6 +265,19 @@ def test_an_incomplete_last_phase_is_left_out_and_the_whole_ones_stay(tmp_path, 
     assert f"lacks {lacking} of 9 slices and was left out; {count - 1} whole" in " ".join(loaded.warnings)
     if count == 4:
         assert order_of(tmp_path / "s", 3) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("lacking", [1, 2, 4])
+def test_a_last_series_that_was_stopped_is_left_out_and_the_whole_ones_stay(tmp_path, lacking):
+    for n in range(4):
+        series = MrSeries(oblique_image(), SeriesNumber=10 + n)
+        skip = tuple(range(9 - lacking, 9)) if n == 3 else ()
+        series.write(tmp_path / "s", phase=n, skip=skip, AcquisitionTime=f"10{n:02d}00", name=f"p{n}_{{k}}.dcm")
+    events = Events()
+    assert times_of(tmp_path / "s", 3, events) == [60.0, 120.0]
+    assert any("series 13" in warning and "was left out" in warning for warning in events.warnings)
+    with pytest.raises(InputError, match="holds 3 phases"):
+        load(tmp_path / "s")
 
 
 @pytest.mark.parametrize("separate", [False, True])

@@ -94,6 +94,8 @@ def find_examination(path: Path, wanted: Sequence[str] = ()) -> Examination:
     found = examination(series, path.name, notes)
     first = np.array([frame.position for frame in found.pairs[0][1].frames])
     spacing = float(np.linalg.norm(first[1] - first[0])) if len(first) > 1 else 1.0
+    if len(found.pairs) > 1 and len(found.pairs[-1][1].frames) < len(first):
+        found = _without_last(found, len(first), path.name)
     for one, phase in found.pairs:
         here = np.array([frame.position for frame in phase.frames])
         if here.shape != first.shape or not np.allclose(here, first, atol=0.05 * max(spacing, 1.0)):
@@ -102,6 +104,16 @@ def find_examination(path: Path, wanted: Sequence[str] = ()) -> Examination:
                 "elsewhere; choose with --series."
             )
     return found
+
+
+def _without_last(found: Examination, slices: int, name: str) -> Examination:
+    """The examination without its last phase, a series that was stopped before it had all `slices`."""
+    last = found.pairs[-1]
+    warning = (
+        f"{name}: its last phase (series {last[0].label}) lacks {slices - len(last[1].frames)} of {slices} slices and "
+        "was left out."
+    )
+    return replace(found, pairs=found.pairs[:-1], times=found.times[:-1], warnings=(*found.warnings, warning))
 
 
 def read(path: Path, index: int | None, wanted: Sequence[str] = ()) -> Loaded:

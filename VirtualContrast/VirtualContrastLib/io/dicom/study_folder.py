@@ -66,6 +66,7 @@ def choose_series(
     if len(series) < 2:
         return list(series), []
     reasons = {one.key: _not_acquired(one, series) for one in series}
+    reasons |= {one.key: "it is derived from the others" for one in _derived([s for s in series if not reasons[s.key]])}
     kept = [one for one in series if not reasons[one.key]]
     if not kept:
         return list(series), []
@@ -146,6 +147,19 @@ def _not_acquired(one: DicomSeries, series: Sequence[DicomSeries]) -> str:
     if not all(frame.position and frame.orientation for frame in one.frames):
         return "it has no place in space"
     return ""
+
+
+def _derived(series: Sequence[DicomSeries]) -> list[DicomSeries]:
+    """Series of the image type DERIVED where others on their grid are ORIGINAL: maps, differences, reformats.
+
+    Where all are derived, as water images of Dixon scans are, none is meant.
+    """
+    of_grid: dict[tuple, list[DicomSeries]] = defaultdict(list)
+    for one in series:
+        of_grid[_grid_key(one)].append(one)
+    is_derived = {one.key: all("DERIVED" in map(str.upper, f.kind) for f in one.frames) for one in series}
+    mixed = [group for group in of_grid.values() if {is_derived[one.key] for one in group} == {True, False}]
+    return [one for group in mixed for one in group if is_derived[one.key]]
 
 
 def _largest_group(series: Sequence[DicomSeries], name: str) -> list[DicomSeries]:

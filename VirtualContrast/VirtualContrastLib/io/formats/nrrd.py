@@ -36,6 +36,7 @@ _BYTES = {
     "float": 4,
 }
 _TIME_KINDS = {"list", "time", "none", "???", ""}
+_MILLIMETERS = {"mm": 1.0, "millimeter": 1.0, "cm": 10.0, "m": 1000.0, "um": 1e-3, "µm": 1e-3, "μm": 1e-3}
 _SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "msec": 1e-3, "min": 60.0}
 
 
@@ -61,10 +62,11 @@ def read(path: Path, index: int | None) -> Loaded:
     files = _data_files(header, path, math.prod(sizes[2:]) if len(sizes) > 2 else sizes[-1])
     _check_directions(header, path.name)
     _check_payload(header, path, files, math.prod(sizes))
-    image = _one_volume(read_with_itk(path), time_point)
+    image = _in_mm(as_three_d(_one_volume(read_with_itk(path), time_point)), header, time_axis, path.name)
     times = frame_times(header, count)
     clocks = {f"frames of {path.resolve()}": times[time_point]} if times else {}
-    return Loaded(as_three_d(image), tuple(dict.fromkeys((path, *files))), "nrrd", clocks=clocks)
+    warnings = () if _has_voxel_size(header, path.name) else (f"{path.name} tells no voxel size: 1 mm was taken.",)
+    return Loaded(image, tuple(dict.fromkeys((path, *files))), "nrrd", clocks=clocks, warnings=warnings)
 
 
 def parse_header(path: Path) -> NrrdHeader:
@@ -130,6 +132,37 @@ def _check_directions(header: NrrdHeader, name: str) -> None:
             usable = False
         if not usable:
             raise InputError(f"{name} declares the voxel size '{text}', so its header is damaged.")
+
+
+def _has_voxel_size(header: NrrdHeader, name: str) -> bool:
+    """False where the header tells no voxel size; InputError where only ends of axes do, read in two ways."""
+    if header.fields.get("spacedirections") or header.fields.get("spacings"):
+        return True
+    if header.fields.get("axismins") or header.fields.get("axismaxs"):
+        raise InputError(f"{name} gives its voxel size by axis mins and maxs; save it again with space directions.")
+    return False
+
+
+def _in_mm(image: sitk.Image, header: NrrdHeader, time_axis: int | None, name: str) -> sitk.Image:
+    """The image with spacing and origin in mm, where the header gives them in another unit (the toolkit reads none)."""
+    units = set(_words(header.fields.get("spaceunits", "")))
+    units |= {unit for axis, unit in enumerate(_words(header.fields.get("units", ""))) if axis != time_axis}
+    units -= {"", "none", "???"}
+    if len(units) > 1 or not units <= set(_MILLIMETERS):
+        raise InputError(f"{name} has the units {', '.join(sorted(units))}; save it again in millimeters.")
+    factor = _MILLIMETERS[units.pop()] if units else 1.0
+    if factor != 1.0:
+        image.SetSpacing([factor * value for value in image.GetSpacing()])
+        image.SetOrigin([factor * value for value in image.GetOrigin()])
+    return image
+
+
+def _words(text: str) -> list[str]:
+    """Words of a field, quoted or not, in lower case; [] where a quote is not closed."""
+    try:
+        return [word.strip().lower() for word in shlex.split(text)]
+    except ValueError:
+        return []
 
 
 def _data_files(header: NrrdHeader, path: Path, slices: int) -> list[Path]:
