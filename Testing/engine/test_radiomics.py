@@ -11,7 +11,7 @@ from VirtualContrastLib.events import Events, InputError
 from VirtualContrastLib.kinetics.feature_agreement import concordance, feature_agreement
 from VirtualContrastLib.lesions.radiomics import lesion_radiomics
 from VirtualContrastLib.metrics.tissue import scale_of
-from VirtualContrastLib.run.analysis import compare_radiomics
+from VirtualContrastLib.run.analysis import Kinetics, compare_features
 from VirtualContrastLib.run.pipeline import RunSettings, run
 from VirtualContrastLib.study import Phase
 
@@ -100,7 +100,8 @@ def test_report_manifest_and_agreement_tell_of_them(result):
     assert {"pyradiomics", "pyradiomics-cuda"} & set(result.manifest.versions)
     with (result.folder / "feature_agreement.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert {(row["kind"], row["phase"]) for row in rows} == {("kinetics", ""), *(("radiomics", n) for n in "123")}
+    kinds = {("kinetics", ""), *((kind, n) for kind in ("radiomics", "background") for n in "123")}
+    assert {(row["kind"], row["phase"]) for row in rows} == kinds
     assert sum(row["kind"] == "radiomics" for row in rows) == 3 * 93
     assert all(row["ccc"] == "" for row in rows), "two lesions have no concordance"
     assert "Lin's concordance" not in report
@@ -128,7 +129,8 @@ def test_agreement_by_feature_is_over_the_lesions_of_one_phase():
         *lesion_radiomics(labels, [phase(image, 0, synthetic=False), phase(image, synthetic=False)], 100.0),
         *lesion_radiomics(labels, [phase(image + 10), phase(image, 2)], 100.0),
     ]
-    found = {one.feature: one for one in compare_radiomics(rows)}
+    kinetics = Kinetics(np.ones(mask.shape, bool), {}, labels, radiomics=tuple(rows))
+    found = {one.feature: one for one in compare_features(kinetics)}
     assert {one.phase for one in found.values()} == {1} and len(found) == 93
     mean = found["firstorder_Mean"]
     real = np.array([image[mask == label].mean() for label in (1, 2, 3)])

@@ -25,11 +25,12 @@ MODEL = {"role": "synthesis", "id": "sample", "version": "1", "weights_sha256": 
 
 def write_result(
     folder, pre, synthetic, *, labels=None, real=(), uncertainty=None, arbitrary=False, given=True, format="nrrd",
-    radiomics=False,
+    radiomics=False, corrected=(),
 ):  # fmt: skip
     """The result folder of `synthetic` phases (images) as if a model had made them; returns its path.
 
-    `arbitrary`: `pre` is in units of its own, 10 times smaller than the phases'.
+    `corrected`: numbers of the real phases that count as without motion. `arbitrary`: `pre` is in units of its own, 10
+    times smaller than the phases'.
     """
     study = Study(Phase(0, pre, 0.0, synthetic=False), Source((), "memory", "0" * 64))
     own_units = sitk.Cast(pre, sitk.sitkFloat32) * (10.0 if arbitrary else 1.0)
@@ -50,7 +51,7 @@ def write_result(
             run_id=writer.run_id,
             created_utc=now_utc().isoformat(timespec="seconds"),
             fingerprint="0" * 64,
-            inputs=[],
+            inputs=[{"role": f"real_{index}", "time_s": 0.0, "motion": {"kept": True}} for index in corrected],
             models=[MODEL],
             settings={"segmentation": "none" if labels is None else "given" if given else "threshold"},
             device={"device": "cpu", "precision": "float32", "reason": "test"},

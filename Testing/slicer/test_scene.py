@@ -185,7 +185,15 @@ def test_curve_types_have_four_named_colors_and_a_legend(loaded):
 
 
 def test_tables_hold_the_numbers_of_the_csv_files(folder, loaded):
-    assert set(loaded.tables) == {"lesions", "curves", "curves_real", "comparison", "agreement", "feature_agreement"}
+    assert set(loaded.tables) == {
+        "lesions",
+        "curves",
+        "curves_real",
+        "comparison",
+        "agreement",
+        "feature_agreement",
+        "breast_tissue",
+    }
     table = nodes.node(loaded.tables["lesions"])
     header, *rows = (line.split(",") for line in (folder / "lesions.csv").read_text().splitlines())
     for place, name in enumerate(header):
@@ -297,7 +305,8 @@ def test_a_folder_that_is_no_result_is_refused(tmp_path, pre):
 
 def test_a_result_without_lesions_uncertainty_and_real_phases_loads(bare_folder, pre):
     loaded = scene.load_result(bare_folder, pre)
-    assert (loaded.segmentation, loaded.lesions, loaded.charts, loaded.tables) == ("", [], {}, {})
+    assert (loaded.segmentation, loaded.lesions, loaded.charts) == ("", [], {})
+    assert set(loaded.tables) == {"breast_tissue"}
     assert each(loaded, "uncertainty") == each(loaded, "real") == ["", "", ""]
     assert all(each(loaded, "volume"))
     assert all(each(loaded, "subtraction"))
@@ -476,3 +485,17 @@ def test_what_a_calibrated_model_says_of_a_lesion_is_told_until_its_outline_chan
     assert [row.confidence for row in loaded.lesions] == [told, "uncertain: consider real contrast"]
     remeasure.measure_again(loaded)
     assert [row.confidence for row in loaded.lesions] == ["", ""]
+
+
+def test_a_real_phase_without_motion_stands_in_the_place_of_the_users_own(tmp_path, host, study, pre):
+    """It is the one that the run compared with; the scene keeps both, and loses it with the result."""
+    folder = result_samples.full_result(tmp_path / "result", corrected=(2,))
+    real = [result_samples.add_input(image, f"real {number}") for number, image in enumerate(study["real"], 1)]
+    loaded = scene.load_result(folder, pre, real_nodes=real)
+    assert [phase.real == node.GetID() for phase, node in zip(loaded.phases, real, strict=True)] == [True, False, True]
+    corrected = nodes.node(loaded.phases[1].real)
+    assert "without motion" in corrected.GetName() and not nodes.is_synthetic(corrected)
+    np.testing.assert_allclose(voxels(corrected.GetID()), sitk.GetArrayFromImage(study["real"][1]))
+    scene.remove_result(loaded)
+    assert nodes.node(real[1].GetID()) is not None
+    assert slicer.mrmlScene.GetNodeByID(loaded.phases[1].real) is None

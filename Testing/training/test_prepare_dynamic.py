@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk
 from duke_samples import main, phantom, stored
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.synthesis import registration
 from VirtualContrastTrainingLib.data.cases import load_case
 from VirtualContrastTrainingLib.data.dynamic_files import read_volume_files
 from VirtualContrastTrainingLib.data.dynamic_series import read_dicom_dynamic
@@ -204,3 +205,26 @@ def test_a_picture_of_other_colors_is_no_pair(tmp_path):
     sitk.WriteImage(sitk.GetImageFromArray(pixels, isVector=True), str(tmp_path / "x.png"))
     with pytest.raises(InputError, match="no low-energy image in red"):
         split_combined(tmp_path / "x.png")
+
+
+def test_register_brings_phases_onto_the_first_and_tells_what_was_found(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(registration, "SAMPLES", 2000)
+    monkeypatch.setattr(registration, "ITERATIONS", 6)
+    pre, phase = made.images[:2]
+    away = sitk.Resample(phase, phase, sitk.TranslationTransform(3, (4.0, 3.0, 0.0)))
+    folder = tmp_path / "in" / "p"
+    folder.mkdir(parents=True)
+    for number, image in enumerate((pre, away)):
+        sitk.WriteImage(image, str(folder / f"p{number}.nii.gz"))
+    assert prepare(tmp_path / "in", tmp_path / "still", "--register") == 0
+    assert prepare(tmp_path / "in", tmp_path / "plain") == 0
+    (found,) = description(tmp_path / "still", "p")["motion"]
+    assert found["kept"] and found["similarity_after"] > found["similarity_before"]
+    assert "motion" not in description(tmp_path / "plain", "p")
+    still, plain = (stored(tmp_path / name / "p")[0] for name in ("still", "plain"))
+    assert np.array_equal(still[0], plain[0]), "the pre-contrast volume never moves"
+    truth = sitk.GetArrayFromImage(phase).astype(float)
+    inner = np.s_[2:-2, 8:-8, 8:-8]
+    assert np.abs(still[1] - truth)[inner].mean() < 0.8 * np.abs(plain[1] - truth)[inner].mean()
+    assert prepare(tmp_path / "in", tmp_path / "still") == 0
+    assert "motion" not in description(tmp_path / "still", "p"), "another setting makes the case anew"

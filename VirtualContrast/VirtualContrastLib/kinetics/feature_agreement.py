@@ -19,14 +19,14 @@ from .parameters import CurveParameters
 
 FEWEST_LESIONS = 3
 """Two lesions lie on a line whatever the images show."""
-KINETICS, RADIOMICS = "kinetics", "radiomics"
+KINETICS, RADIOMICS, BACKGROUND = "kinetics", "radiomics", "background"
 
 
 @dataclass(frozen=True)
 class FeatureAgreement:
-    """One feature over all lesions, synthetic against real.
+    """One feature over all lesions (of the background over the breasts), synthetic against real.
 
-    - kind: "kinetics" or "radiomics".
+    - kind: "kinetics", "radiomics" or "background".
     - feature, phase: its name, and the index of the phase; None for a feature of the whole curve.
     - lesions: those in which both have a value.
     - ccc: concordance correlation coefficient, -1 to 1; NaN for fewer than three lesions, or without any spread.
@@ -68,7 +68,7 @@ def feature_agreement(
     """Every feature that all lesions have, in the order of the first one.
 
     Args:
-        kind: "kinetics" or "radiomics".
+        kind: "kinetics", "radiomics" or "background".
         synthetic: value by feature of each lesion.
         real: the same, of the same lesions in the same order.
         phase: index of the phase that they belong to.

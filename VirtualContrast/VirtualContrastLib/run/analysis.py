@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -17,8 +17,16 @@ from ..events import Events
 from ..io.volumes import like, to_array
 from ..kinetics.agreement import Agreement, agreement
 from ..kinetics.curves import LesionCurve, early_phase, lesion_curves
-from ..kinetics.feature_agreement import KINETICS, RADIOMICS, FeatureAgreement, curve_features, feature_agreement
+from ..kinetics.feature_agreement import (
+    BACKGROUND,
+    KINETICS,
+    RADIOMICS,
+    FeatureAgreement,
+    curve_features,
+    feature_agreement,
+)
 from ..kinetics.maps import kinetic_maps
+from ..lesions.breast_tissue import BreastTissue, breast_tissue, fibroglandular_tissue
 from ..lesions.confidence import Evidence, LesionConfidence, lesion_confidence
 from ..lesions.location import LesionPlace, lesion_places
 from ..lesions.measurement import LesionMeasures, measure_lesions
@@ -29,7 +37,7 @@ from ..metrics.image_pairs import PairMetrics, compare_images
 from ..metrics.own_scale import image_on_own_scale
 from ..metrics.tissue import scale_of
 from ..study import Phase, Study
-from ..synthesis.breast_region import find_breasts
+from ..synthesis.breast_region import BreastRegion, find_breasts
 
 if TYPE_CHECKING:
     from ..lesions.nnunet import LesionNet
@@ -126,6 +134,7 @@ class Kinetics:
     - labels: lesion instances 1..n, None where lesions were not looked for.
     - lesions: one result per label, in order.
     - radiomics: of every lesion in every phase; empty where they were not asked for.
+    - tissue: fibroglandular tissue and background enhancement of every breast in every phase; empty without geometry.
     """
 
     region: Region
@@ -133,13 +142,15 @@ class Kinetics:
     labels: sitk.Image | None = None
     lesions: tuple[LesionResult, ...] = ()
     radiomics: tuple[LesionRadiomics, ...] = ()
+    tissue: tuple[BreastTissue, ...] = ()
 
 
 @dataclass(frozen=True)
 class Comparison:
     """Synthetic against real: metrics of images, curves of the lesions on the real phases, agreement of curves.
 
-    `features` tells the agreement of every kinetic parameter, and of every radiomics feature where they were asked for.
+    `features` tells the agreement of every kinetic parameter, of the background enhancement, and of every radiomics
+    feature where they were asked for.
     """
 
     metrics: tuple[PairMetrics, ...] = ()
@@ -278,7 +289,19 @@ def analyze_kinetics(series: Series, labels: sitk.Image | None, events: Events) 
         parts = zip(measures, curves, places, _confidence(series, labels), strict=True)
         lesions = tuple(LesionResult(*one) for one in parts)
     maps = kinetic_maps(series.phases, like(mapped.astype(np.uint8), original))
-    return Kinetics(region, maps, labels, lesions)
+    return Kinetics(region, maps, labels, lesions, tissue=_tissue(series, breasts, labels))
+
+
+def _tissue(series: Series, breasts: BreastRegion, labels: sitk.Image | None) -> tuple[BreastTissue, ...]:
+    """Breast tissue in the synthetic phases and in the real ones; nothing of a picture without millimeters."""
+    if not series.study.has_geometry:
+        return ()
+    tissue = fibroglandular_tissue(series.study.pre.image, breasts, labels)
+    pre, real = series.study.pre, list(series.real)
+    if series.arbitrary_units:
+        pre, *real = (replace(phase, image=image_on_own_scale(phase.image)) for phase in (pre, *real))
+    made = breast_tissue(tissue, series.pre, series.synthetic)
+    return (*made, *breast_tissue(tissue, pre.image, real))
 
 
 def _confidence(series: Series, labels: sitk.Image) -> Sequence[LesionConfidence | None]:
@@ -382,15 +405,23 @@ def measure_radiomics(series: Series, labels: sitk.Image, events: Events) -> tup
     return tuple(lesion_radiomics(labels, [*real, *series.synthetic], scale_of(to_array(series.pre)), events))
 
 
-def compare_radiomics(rows: Sequence[LesionRadiomics]) -> tuple[FeatureAgreement, ...]:
-    """Agreement of every feature but the shape, in every phase that is both synthetic and real."""
-    sides = {kind: {(r.phase, r.label): r for r in rows if r.synthetic is kind} for kind in (True, False)}
+def compare_features(kinetics: Kinetics) -> tuple[FeatureAgreement, ...]:
+    """Agreement of what depends on the phase, in every phase that is both synthetic and real: the background
+    enhancement over the breasts, and every radiomics feature over the lesions.
+    """
+    tissue = [(one.synthetic, one.phase, one.side, one.background) for one in kinetics.tissue]
+    radiomics = [(one.synthetic, one.phase, one.label, one.of_phase) for one in kinetics.radiomics]
+    return (*_by_phase(BACKGROUND, tissue), *_by_phase(RADIOMICS, radiomics))
+
+
+def _by_phase(kind: str, rows: Sequence[tuple[bool, int, Any, Mapping[str, float]]]) -> list[FeatureAgreement]:
+    """`rows` are: synthetic, phase, lesion or breast, value by feature."""
+    made, real = ({(phase, key): values for side, phase, key, values in rows if side is kind} for kind in (True, False))
     found: list[FeatureAgreement] = []
-    for phase in sorted({phase for phase, _ in sides[True]} & {phase for phase, _ in sides[False]}):
-        labels = [label for number, label in sides[True] if number == phase and (phase, label) in sides[False]]
-        made, real = ([sides[kind][phase, label].of_phase for label in labels] for kind in (True, False))
-        found += feature_agreement(RADIOMICS, made, real, phase)
-    return tuple(found)
+    for phase in sorted({phase for phase, _ in made} & {phase for phase, _ in real}):
+        keys = [key for number, key in made if number == phase and (phase, key) in real]
+        found += feature_agreement(kind, [made[phase, key] for key in keys], [real[phase, key] for key in keys], phase)
+    return found
 
 
 def outline_breast(series: Series) -> Region:

@@ -177,7 +177,7 @@ def _analyze(plan: Plan, series: Series, models: ModelCache, clock: _Clock) -> A
             labels = kinetics.labels if kinetics else None
             comparison = analysis.compare_with_real(series, region, labels, clock.events)
     if kinetics:
-        features = (*comparison.features, *analysis.compare_radiomics(kinetics.radiomics))
+        features = (*comparison.features, *analysis.compare_features(kinetics))
         comparison = dataclasses.replace(comparison, features=features)
     return Analysis(series, region, kinetics, comparison)
 

@@ -161,6 +161,8 @@ def _tables(task: _Export) -> None:
             tables.write_radiomics_csv(path("radiomics.csv"), found.radiomics)
         if comparison.curves:
             tables.write_curves_csv(path("curves_real.csv"), comparison.curves)
+    if found.kinetics and found.kinetics.tissue:
+        tables.write_records_csv(path("breast_tissue.csv"), found.kinetics.tissue)
     if comparison.metrics:
         tables.write_records_csv(path("comparison.csv"), comparison.metrics, PAIR_COLUMNS)
     if comparison.agreement is not None:
@@ -200,6 +202,7 @@ def _figures_and_report(task: _Export) -> None:
         segmented=found.labels is not None,
         confidence=found.confidence,
         radiomics=found.radiomics,
+        tissue=found.kinetics.tissue if found.kinetics else (),
         features=found.comparison.features,
     )
     write_report(task.writer.path("report.html"), content)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...kinetics.feature_agreement import KINETICS, FeatureAgreement
+from ...kinetics.feature_agreement import KINETICS, RADIOMICS, FeatureAgreement
+from ...lesions.breast_tissue import SHARE_PE_PERCENT, BreastTissue
 from ...lesions.radiomics import BIN_WIDTH_PERCENT, LesionRadiomics
 from . import html as style
 
@@ -31,6 +32,33 @@ AGREEMENT_NOTE = (
 )
 
 
+TISSUE_NOTE = (
+    "An estimate by threshold, unchecked by a reader, and not a BI-RADS category. FGT: fibroglandular tissue, what is "
+    "brighter before contrast than Otsu's threshold in the breasts, skin and lesions left out; it takes fat to be "
+    "suppressed, and shading of the coils shifts it. BPE: percent enhancement of the mean signal of that tissue, and "
+    f"the share of it that enhances by {SHARE_PE_PERCENT:.0f} % or more."
+)
+
+
+def tissue_table(tissue: Sequence[BreastTissue]) -> list[str]:
+    """A row per breast and phase, synthetic beside real, and what the columns are."""
+    sides = {kind: {(one.side, one.phase): one for one in tissue if one.synthetic is kind} for kind in (True, False)}
+    rows = []
+    for key in sorted({(one.side, one.phase) for one in tissue}):
+        pair = [sides[kind].get(key) for kind in (True, False)]
+        one = next(found for found in pair if found is not None)
+        bpe = [None if found is None else found.bpe_percent for found in pair]
+        share = [None if found is None else found.bpe_share_percent for found in pair]
+        apart = None if None in bpe else bpe[0] - bpe[1]  # type: ignore[operator]
+        values = (one.fgt_mm3 / 1000, one.fgt_percent, *bpe, apart, *share)
+        rows.append((*key, *(style.rounded(value) for value in values)))
+    header = (
+        "Breast", "Phase", "FGT (cm³)", "FGT (% of the breast)", "BPE synthetic (%)", "BPE real (%)",
+        "Difference (points)", "Enhancing share synthetic (%)", "Enhancing share real (%)",
+    )  # fmt: skip
+    return [style.table(header, rows), style.paragraph(TISSUE_NOTE, "note")]
+
+
 def radiomics_table(rows: Sequence[LesionRadiomics]) -> list[str]:
     """A row per lesion and phase, and what the columns are."""
     ordered = sorted(rows, key=lambda row: (row.label, row.phase, not row.synthetic))
@@ -53,11 +81,14 @@ def agreement_table(features: Sequence[FeatureAgreement]) -> list[str]:
     """CCC of every kinetic parameter, and by class and phase of radiomics; nothing where no feature has one."""
     if not any(np.isfinite(one.ccc) for one in features):
         return []
-    rows = [(one.feature.replace("_", " "), "whole curve", one.lesions, 1, one.ccc, one.ccc) for one in features
-            if one.kind == KINETICS]  # fmt: skip
+    rows = [
+        (one.feature.replace("_", " "), "whole curve", one.lesions, 1, one.ccc, one.ccc)
+        for one in features
+        if one.kind == KINETICS
+    ]
     groups: dict[tuple[int, str], list[FeatureAgreement]] = {}
     for one in features:
-        if one.phase is not None:
+        if one.kind == RADIOMICS and one.phase is not None:
             groups.setdefault((one.phase, one.feature.partition("_")[0]), []).append(one)
     for (phase, name), group in groups.items():
         values = np.array([one.ccc for one in group])

@@ -16,6 +16,7 @@ import SimpleITK as sitk
 from ...kinetics.agreement import Agreement
 from ...kinetics.curves import LesionCurve
 from ...kinetics.feature_agreement import FeatureAgreement
+from ...lesions.breast_tissue import BreastTissue
 from ...lesions.confidence import LesionConfidence
 from ...lesions.measurement import LesionMeasures
 from ...lesions.radiomics import LesionRadiomics
@@ -27,7 +28,7 @@ from ..figures.run_figures import FigureFile, FigureInput
 from ..tables import agreement_rows, peak_uncertainty_percent
 from . import html as style
 from . import text as words
-from .features import agreement_table, radiomics_table
+from .features import agreement_table, radiomics_table, tissue_table
 from .viewer import viewer_html
 
 
@@ -52,6 +53,7 @@ class ReportContent:
     viewer: FigureInput | None = None
     radiomics: Sequence[LesionRadiomics] = ()
     features: Sequence[FeatureAgreement] = ()
+    tissue: Sequence[BreastTissue] = ()
     run: RunIdentity = field(init=False)
 
     def __post_init__(self) -> None:
@@ -69,6 +71,7 @@ def write_report(path: Path, content: ReportContent) -> None:
         _viewer(content),
         _lesions(content) if dynamic else "",
         _warnings(content.manifest),
+        style.section("Breast tissue", *tissue_table(content.tissue)) if content.tissue else "",
         _radiomics(content.radiomics),
         _figures(content.figures),
         _agreement(content) if dynamic else _mammogram_agreement(content),

@@ -20,6 +20,7 @@ from .sequence import add_sequence
 
 TABLES = (
     "lesions", "curves", "curves_real", "comparison", "agreement", "confidence", "radiomics", "feature_agreement",
+    "breast_tissue",
 )  # fmt: skip
 
 

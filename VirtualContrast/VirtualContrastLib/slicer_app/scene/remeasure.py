@@ -146,7 +146,7 @@ def _write_tables(
             table = nodes.node(loaded.tables.get(name, ""))
             if table is not None:
                 tables.fill_from_csv(table, file)
-    for name in ("comparison", "agreement", "confidence", "radiomics", "feature_agreement"):
+    for name in ("comparison", "agreement", "confidence", "radiomics", "feature_agreement", "breast_tissue"):
         table = nodes.node(loaded.tables.get(name, ""))
         if table is not None and not table.GetAttribute(nodes.OUTDATED):
             table.SetAttribute(nodes.OUTDATED, "1")
