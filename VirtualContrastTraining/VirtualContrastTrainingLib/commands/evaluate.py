@@ -22,6 +22,7 @@ from ..papers.evaluation_run import EvaluationRequest, evaluate
 from ..papers.inputs import Images, Networks
 from ..papers.outputs import listing
 from ..papers.phantom_cohort import FIRST_SEED, phantom_cohort
+from ..papers.reports import set_rows, shown
 from ..papers.subgroup_report import as_lines
 from ..papers.table_run import TableRequest, known_output, write_output
 from .evaluate_options import FID_EXAMPLE, add_fid
@@ -91,6 +92,13 @@ def _add_measures(group: argparse._ArgumentGroup) -> None:
         help="torchvision's AlexNet weights for LPIPS, or 'download' (default: torch's hub folder)",
     )
     add_fid(add)
+    add("--diversity", action="store_true", help="also how different the synthetic images are from each other")
+    add(
+        "--training",
+        type=Path,
+        metavar="FOLDER",
+        help="also how near the synthetic images come to these training images: does the model repeat them?",
+    )
     add("--radiomics", action="store_true", help="also the radiomics distance (FRD) of the lesions")
     add(
         "--radiomics-groups",
@@ -158,6 +166,8 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
         _networks(args),
         radiomics=args.radiomics_groups if args.radiomics else (),
         output=args.output,
+        diversity=args.diversity,
+        training=args.training,
         by=args.by,
         patients=args.patients,
         scheduler=args.scheduler,
@@ -224,6 +234,7 @@ def as_text(report: Mapping[str, Any]) -> str:
         lines.append(f"FID {name} {both['fid']:.4f}{baseline}; KID {both['kid']:.6f}. {both['note']}")
     if "radiomics" in report:
         lines += [f"{name}: {value}" for name, value in report["radiomics"].items() if name != "definitions"]
+    lines += [f"{row['what']}, {row['images']}: {shown(row['value'])}" for row in set_rows(report)]
     lines += as_lines(report.get("by", {}))
     lines += [f"{name}: {note}" for name, note in report["notes"].items()]
     lines.append(f"As published: {report['as_published_means']}.")

@@ -23,6 +23,7 @@ from ..metrics.evaluation import METRICS, Evaluation, EvaluationReport, Settings
 from ..metrics.feature_networks import FeatureNetwork
 from ..metrics.lpips import Lpips
 from ..metrics.measured_pair import MeasuredPair, measure
+from ..metrics.neighbors import set_report
 from ..metrics.pairs import Pair
 from ..metrics.patient_groups import patient_groups
 from ..metrics.radiomics_distance import lesion_distance
@@ -45,6 +46,8 @@ class EvaluationRequest:
         data: where the images come from, None to say that they were given.
         by: columns whose groups of patients are told apart.
         patients: table of these columns, None where prepared cases have them.
+        diversity: also how different the synthetic images are from each other.
+        training: folder of training images that the synthetic ones may repeat, None for no check.
         scheduler: of a Dask cluster whose workers measure the pairs, None to measure them here.
     """
 
@@ -56,6 +59,8 @@ class EvaluationRequest:
     data: str | None = None
     by: Sequence[str] = ()
     patients: Path | None = None
+    diversity: bool = False
+    training: Path | None = None
     scheduler: str | None = None
 
 
@@ -83,6 +88,9 @@ def evaluate(request: EvaluationRequest) -> Evaluated:
         distances = _distances(request, usable, networks)
     data = request.data or data_given(pair.real.parent for pair in pairs)
     values: dict[str, Any] = {"data": data, **report.as_json(), **distances}
+    if request.diversity or request.training is not None:
+        pattern = request.images.patient_pattern
+        values |= set_report(usable, request.training, pattern, request.settings.seed)
     if groups:
         values["by"] = {name: evaluation.by(group_of) for name, group_of in groups.items()}
         values["by_definitions"] = subgroups.DEFINITIONS

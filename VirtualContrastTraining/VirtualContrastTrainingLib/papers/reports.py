@@ -150,6 +150,11 @@ def write_evaluation(report: EvaluationReport, values: Mapping[str, Any], folder
         '<img src="metrics.png" alt="means with intervals">',
         html_table(columns, rows),
     ]
+    if sets := set_rows(values):
+        parts.append(html_table(("what", "images", "value"), sets))
+        notes += [f"{name}: {text}." for name, text in values["set_definitions"].items()]
+        if values.get("memorization", {}).get("patients_in_training"):
+            notes.append("Patients compared are among those of the training images: these numbers are no check.")
     write_page(folder / "report.html", title, parts, [f"As published: {values['as_published_means']}.", *notes])
 
 
@@ -162,6 +167,17 @@ def evaluation_rows(report: EvaluationReport) -> list[dict[str, Any]]:
             if found is not None:
                 row = {"region": label, "metric": name, "mean": found.mean, "std": found.std, "n": found.n}
                 rows.append(row | {"ci95 low": found.low, "ci95 high": found.high, "patients": found.patients})
+    return rows
+
+
+def set_rows(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Diversity and memorization as rows of what, images, value; none where they were not asked for."""
+    rows = [{"what": name, "images": "", "value": values["diversity"][name]} for name in ("diversity", "coverage")
+            if "diversity" in values]  # fmt: skip
+    labels = {"median": "median distance", "p5": "5th percentile", "least": "least distance", "copies": "copies"}
+    for side in ("synthetic", "real") if "memorization" in values else ():
+        found = values["memorization"][side]
+        rows += [{"what": f"memorization: {text}", "images": side, "value": found[n]} for n, text in labels.items()]
     return rows
 
 
