@@ -7,7 +7,7 @@ each lesion; a correlation forgives a shift and a gain, this one does not.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,6 +89,24 @@ def feature_agreement(
         limits = bias.bias, bias.sd, bias.lower, bias.upper
         rows.append(FeatureAgreement(kind, name, phase, bias.n, concordance(made, truth), *limits))
     return rows
+
+
+def agreement_by_phase(
+    kind: str, rows: Iterable[tuple[bool, int, Hashable, Mapping[str, float]]]
+) -> list[FeatureAgreement]:
+    """Every feature in every phase that is both synthetic and real, over what both have (lesions, breasts).
+
+    `rows` are: synthetic or real, index of the phase, the lesion or breast, value by feature.
+    """
+    made: dict[tuple[int, Hashable], Mapping[str, float]] = {}
+    real: dict[tuple[int, Hashable], Mapping[str, float]] = {}
+    for synthetic, phase, key, values in rows:
+        (made if synthetic else real)[phase, key] = values
+    found: list[FeatureAgreement] = []
+    for phase in sorted({phase for phase, _ in made} & {phase for phase, _ in real}):
+        keys = [key for number, key in made if number == phase and (phase, key) in real]
+        found += feature_agreement(kind, [made[phase, key] for key in keys], [real[phase, key] for key in keys], phase)
+    return found
 
 
 def curve_features(curve: LesionCurve) -> dict[str, float]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
@@ -22,6 +22,7 @@ from ..kinetics.feature_agreement import (
     KINETICS,
     RADIOMICS,
     FeatureAgreement,
+    agreement_by_phase,
     curve_features,
     feature_agreement,
 )
@@ -411,17 +412,7 @@ def compare_features(kinetics: Kinetics) -> tuple[FeatureAgreement, ...]:
     """
     tissue = [(one.synthetic, one.phase, one.side, one.background) for one in kinetics.tissue]
     radiomics = [(one.synthetic, one.phase, one.label, one.of_phase) for one in kinetics.radiomics]
-    return (*_by_phase(BACKGROUND, tissue), *_by_phase(RADIOMICS, radiomics))
-
-
-def _by_phase(kind: str, rows: Sequence[tuple[bool, int, Any, Mapping[str, float]]]) -> list[FeatureAgreement]:
-    """`rows` are: synthetic, phase, lesion or breast, value by feature."""
-    made, real = ({(phase, key): values for side, phase, key, values in rows if side is kind} for kind in (True, False))
-    found: list[FeatureAgreement] = []
-    for phase in sorted({phase for phase, _ in made} & {phase for phase, _ in real}):
-        keys = [key for number, key in made if number == phase and (phase, key) in real]
-        found += feature_agreement(kind, [made[phase, key] for key in keys], [real[phase, key] for key in keys], phase)
-    return found
+    return (*agreement_by_phase(BACKGROUND, tissue), *agreement_by_phase(RADIOMICS, radiomics))
 
 
 def outline_breast(series: Series) -> Region:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from VirtualContrastLib.events import ExitCode
+from VirtualContrastLib.results.manifest import MANIFEST
 
+from ..metrics.pooled_features import pooled_features
 from ..papers.kinetic_cases import curves_of_volumes
 from ..papers.kinetic_report import find_curves, report_of
 from ..papers.kinetics import agreement_rows, write_kinetics
 from ..papers.phantom_cohort import FIRST_SEED, phantom_cohort
-from ..papers.reports import shown
+from ..papers.reports import shown, write_table
 from .options import Output, add_output, add_training_command, count, whole
 
 
@@ -52,9 +54,12 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
     else:
         curves, data = find_curves(args.results, args.real, args.synthetic, args.lesions, args.times)
     report = report_of(curves, data, repeats=args.bootstrap, seed=args.seed)
+    folders = sorted(path.parent for path in args.results.glob(f"*/{MANIFEST}")) if args.results is not None else []
+    report["features"] = [plain(vars(one)) for one in pooled_features(curves.pairs, folders)]
     code = out.left_out(f"case {number}: {sentence}" for number, sentence in curves.failed)
     if args.output is not None:
         write_kinetics(report, curves.pairs, args.output)
+        write_table(args.output, "feature_agreement", list(report["features"][0]), report["features"])
     out.result(as_text(report), report)
     return code
 
@@ -68,4 +73,12 @@ def as_text(report: Mapping[str, Any]) -> str:
     for row in report["bland_altman"]:
         limits = f"limits {shown(row['lower'])} to {shown(row['upper'])}"
         lines.append(f"{'bias of ' + row['quantity']:36} {shown(row['bias']):>8}  {limits} {row['unit']}")
+    lines += [
+        f"{'CCC of ' + row['feature']:36} {shown(row['ccc']):>8}" for row in report["features"] if not row["phase"]
+    ]
     return "\n".join([*lines, *report["notes"]])
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with None in the place of what is not a number."""
+    return {name: None if value != value else value for name, value in values.items()}
