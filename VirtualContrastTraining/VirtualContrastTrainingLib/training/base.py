@@ -25,6 +25,7 @@ from .launch import is_launched
 from .packaging import Packaging, export_state
 from .progress import Watched
 from .recipe import Checkpoints, DescribedRecipe, write_recipe
+from .same_stop import SameStop
 from .samples import SampleImages
 from .system import RunOptions
 
@@ -125,7 +126,9 @@ def fit(
     )
     stage = "" if run is None or run == output else output.name
     watched = Watched(run or output, stage, keeper.last)
-    trainer.callbacks += [keeper, watched, SampleImages(output, validation_set)]  # type: ignore[attr-defined]
+    patience = plan.checkpoints.patience_epochs
+    same_stop = SameStop(output / "checkpoints", patience) if patience else None
+    trainer.callbacks += [*([same_stop] if same_stop else []), keeper, watched, SampleImages(output, validation_set)]  # type: ignore[attr-defined]
     loaders = (
         DataLoader(train_set, batch_sampler=batches, num_workers=plan.workers),
         DataLoader(validation_set, batch_size=plan.batch_size),
@@ -153,6 +156,8 @@ def fit(
             f"Process {rank} lost another one of the {world_size} training processes (it ended or its network failed); "
             f"{_kept(keeper.last)}."
         ) from error
+    if same_stop is not None:
+        same_stop.restore(module)
     return trainer.is_global_zero
 
 

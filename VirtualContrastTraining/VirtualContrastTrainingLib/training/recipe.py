@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -39,14 +40,19 @@ class SliceData(Strict):
 
 
 class Checkpoints(Strict):
-    """When `last.ckpt` is rewritten beside the end of each epoch, and which epochs are kept for good (0: none)."""
+    """When `last.ckpt` is rewritten beside the end of each epoch, and which epochs are kept for good (0: none).
+
+    `patience_epochs`: the run ends where SAMe of the held-out measures found no better epoch for so many, and the best
+    epoch is what becomes the model; 0 trains to the end and takes the last.
+    """
 
     every_steps: int = Field(default=1000, ge=1)
     keep_every_epochs: int = Field(default=0, ge=0)
+    patience_epochs: int = Field(default=0, ge=0)
 
 
 class Schedule(Strict):
-    """Adam and its learning rate: constant, then falling linearly to 0.
+    """Adam and its learning rate: constant, then falling to 0 in a straight line or along half a cosine (`fall`).
 
     `batch_size` is that of one step over all processes. Without `slices_per_epoch` an epoch is every slice once, in
     random order, less an incomplete last batch.
@@ -58,6 +64,12 @@ class Schedule(Strict):
     slices_per_epoch: int | None = Field(default=None, ge=1)
     constant_epochs: int = Field(default=100, ge=0)
     decay_epochs: int = Field(default=100, ge=0)
+    fall: Literal["linear", "cosine"] = "linear"
+
+    def share(self, left: float) -> float:
+        """Share of the learning rate where the part `left` (1 to 0) of the fall is still to come."""
+        left = min(1.0, max(0.0, left))
+        return 0.5 * (1 - math.cos(math.pi * left)) if self.fall == "cosine" else left
 
     @property
     def epochs(self) -> int:

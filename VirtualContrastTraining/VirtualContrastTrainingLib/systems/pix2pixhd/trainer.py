@@ -199,14 +199,14 @@ def generator_of_checkpoint(path: Path) -> dict[str, Tensor]:
 
 
 def learning_rate(recipe: Pix2PixHDRecipe, epoch: int) -> float:
-    """Learning rate of `epoch` (from 1): constant, then falling linearly, as the original counts.
+    """Learning rate of `epoch` (from 1): constant, then falling, as the original counts.
 
     The original subtracts learning_rate / decay_epochs at the END of every epoch beyond constant_epochs, so that the
     first lower rate is used in epoch constant_epochs + 2.
     """
     schedule = recipe.schedule
     falls = max(0, epoch - 1 - schedule.constant_epochs)
-    return schedule.learning_rate * max(0.0, 1 - falls / max(1, schedule.decay_epochs))
+    return schedule.learning_rate * schedule.share(1 - falls / max(1, schedule.decay_epochs))
 
 
 def training_of(recipe: Pix2PixHDRecipe) -> Training:

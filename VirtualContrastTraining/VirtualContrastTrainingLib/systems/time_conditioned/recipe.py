@@ -47,7 +47,7 @@ class TimeConditionedRecipe(DescribedRecipe):
 
     `outputs.times_s` are the phases that the model makes when no times are asked for. Slices are trained on at the
     pixel size that `in_plane` has the engine use. Adam; its rate is constant for `constant_epochs` of `schedule` and
-    falls linearly to 0 in the `decay_epochs` after them.
+    falls to 0 (`fall`) in the `decay_epochs` after them.
     """
 
     system: Literal["time_conditioned"]

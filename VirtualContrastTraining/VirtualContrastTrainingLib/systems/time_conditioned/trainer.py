@@ -77,10 +77,10 @@ class TimeConditionedTrainer(L.LightningModule):
 
 
 def learning_rate(recipe: TimeConditionedRecipe, epoch: int) -> float:
-    """Rate of `epoch` (from 0): constant, then falling linearly, so that the epoch after the last would have 0."""
+    """Rate of `epoch` (from 0): constant, then falling, so that the epoch after the last would have 0."""
     schedule = recipe.schedule
     left = (schedule.epochs - epoch) / (schedule.decay_epochs + 1)
-    return schedule.learning_rate * min(1.0, left)
+    return schedule.learning_rate * schedule.share(left)
 
 
 def training_of(recipe: TimeConditionedRecipe) -> Training:
