@@ -11,9 +11,12 @@ from VirtualContrastLib.events import ExitCode, InputError
 from VirtualContrastLib.reader_study.reads_table import write_reads
 from VirtualContrastLib.reader_study.study_list import KINDS, load_list, make_list, write_list
 
+from ..metrics import same_readers
 from ..metrics.readers import load_reads, reader_report
+from ..metrics.same_readers import against_readers
 from ..papers.readers import detection_rows, write_readers
-from ..papers.reports import shown
+from ..papers.reports import shown, write_table
+from ..papers.selection import read_table
 from .options import Output, add_output, add_training_command, count, whole
 
 
@@ -24,6 +27,13 @@ def add_parser(subparsers: Any) -> None:
     add("table", type=Path, help="CSV: reader, case, condition and any of truth, lesion, bpe, score, hallucination")
     add(
         "--weights", choices=("linear", "quadratic", "none"), default="linear", help="weights of kappa (default linear)"
+    )
+    add(
+        "--same",
+        type=Path,
+        metavar="CSV",
+        help="SAMe and metrics of checkpoints or models (same.csv or folder of `select -o`): do they rank the "
+        "conditions of the reads as the readers do?",
     )
     add("--bootstrap", type=count, default=2000, metavar="N", help="bootstrap samples of cases (default 2000)")
     add("--seed", type=whole, default=0, help="seed of the bootstrap (default 0)")
@@ -51,8 +61,17 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
     table = args.table if args.answers is None else write_reads(load_list(args.table), args.answers, args.answers)[0]
     reads = load_reads(table)
     report = reader_report(reads, weights=args.weights, repeats=args.bootstrap, seed=args.seed)
+    if args.same is not None:
+        measures = read_table(args.same / "same.csv" if args.same.is_dir() else args.same)
+        measures = {
+            name: {m: v for m, v in row.items() if not m.startswith("scaled ")} for name, row in measures.items()
+        }
+        report["same"] = against_readers(reads, measures, repeats=args.bootstrap, seed=args.seed)
+        report["same_definitions"] = same_readers.DEFINITIONS
     if args.output is not None:
         write_readers(report, args.output)
+        if report.get("same"):
+            write_table(args.output, "same_readers", list(report["same"][0]), report["same"])
     out.result(as_text(report), report)
     return ExitCode.DONE
 
@@ -76,6 +95,9 @@ def as_text(report: Mapping[str, Any]) -> str:
     for row in report["hallucinations"]:
         reported = row["reported"]
         lines.append(f"hallucinations {row['reader']}/{row['condition']}: {reported['count']} of {reported['total']}")
+    for row in report.get("same", ()):
+        told = f"{shown(row['spearman'])} {row['ci95'] or ''} ({row['models']} models, {row['cases']} cases)"
+        lines.append(f"rank correlation of {row['measure']} with {row['answer']} of the readers: {told}")
     for test in report["tests"]:
         pair = " - ".join("/".join(test[side]) for side in ("first", "second"))
         lines.append(
