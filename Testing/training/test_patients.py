@@ -1,6 +1,7 @@
 """Members of a cross-validation become a calibrated package, which is measured and drawn on patients."""
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
@@ -16,11 +17,14 @@ from VirtualContrastTrainingLib.cli import main
 from VirtualContrastTrainingLib.data.crops import load_patients
 from VirtualContrastTrainingLib.metrics.patient_table import METHODS, Row, summarize
 from VirtualContrastTrainingLib.systems.residual_enhancement.calibrate import (
+    MOST_WORSE,
     FoundLesion,
+    choose_display,
+    display_scores,
     fit_band,
     fit_grade,
-    out_of_fold_heads,
 )
+from VirtualContrastTrainingLib.systems.residual_enhancement.heads import out_of_fold_heads, unseen_heads
 
 FOLDS, PATIENTS = 2, 24
 CONFIG = {"widths": [4, 8], "encode": [1, 1], "decode": [1]}
@@ -109,6 +113,43 @@ def test_members_out_of_order_are_refused(prepared, tmp_path, capsys):
     arguments = ["patients", "calibrate", *map(str, members), "--prepared", str(prepared), "--id", "x", "--title", "x"]
     assert main([*arguments, "-o", str(tmp_path / "joined")]) == ExitCode.UNUSABLE
     assert "must be those of folds 0 to 1 in order" in capsys.readouterr().err
+
+
+def test_a_site_of_less_enhancement_holds_the_display_back(prepared):
+    """Where real enhancement is a tenth of what is predicted, everything shown makes patients worse there."""
+    patients = load_patients(prepared, folds=FOLDS)
+    network = build_residual_enhancement(CONFIG)
+    network.members[0].last.bias.data.fill_(0.2)
+    heads = out_of_fold_heads([network] * FOLDS, patients, 4)
+    weak = [
+        dataclasses.replace(patient, phases=patient.pre + 0.1 * (patient.phases - patient.pre)) for patient in patients
+    ]
+    alone, other = (display_scores([(site, heads)], 0) for site in (patients, weak))
+    both = display_scores([(patients, heads), (weak, heads)], 0)
+    assert [score.worse for score in both] == pytest.approx(
+        [(a.worse + b.worse) / 2 for a, b in zip(alone, other, strict=True)]
+    )
+    assert [score.harm_p95 for score in both] == [
+        max(a.harm_p95, b.harm_p95) for a, b in zip(alone, other, strict=True)
+    ]
+    free, held = choose_display([(patients, heads)], 0), choose_display([(patients, heads), (weak, heads)], 0)
+    assert free.worse <= MOST_WORSE < held.worse
+    assert held.display.background < free.display.background
+    assert held.worse == min(score.worse for score in both)
+
+
+def test_heads_of_an_unseen_site_are_the_mean_of_the_members(prepared):
+    networks = [build_residual_enhancement(CONFIG) for _ in range(FOLDS)]
+    networks[1].members[0].last.bias.data.fill_(1.0)
+    heads = unseen_heads(networks, load_patients(prepared, folds=FOLDS)[:2], 4)
+    assert [float(values.float().mean()) for values in heads.values()] == [0.5, 0.5]
+
+
+def test_a_cohort_of_the_training_is_not_unseen(prepared, tmp_path, capsys):
+    members = [member(tmp_path / f"m{fold}", fold, 0.1) for fold in range(FOLDS)]
+    arguments = ["patients", "calibrate", *map(str, members), "--prepared", str(prepared), "--id", "x", "--title", "x"]
+    assert main([*arguments, "--unseen", "A", "-o", str(tmp_path / "joined")]) == ExitCode.UNUSABLE
+    assert "trained on A" in capsys.readouterr().err
 
 
 def test_table_tells_all_methods_by_cohort(joined, prepared, tmp_path, capsys):

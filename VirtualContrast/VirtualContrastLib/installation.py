@@ -35,10 +35,11 @@ def missing() -> list[str]:
     return [name for name in _needed() if not _installed(name)]
 
 
-def advice() -> str:
-    """The command to type."""
+def advice(package: str | None = None) -> str:
+    """The command to type: for all that is missing, or for one package that a single function needs."""
     python = "PythonSlicer" if "SLICER_HOME" in os.environ else Path(sys.executable).name
-    return " ".join([python, *(part if part.isalnum() else shlex.quote(part) for part in _pip())])
+    parts = _pip() if package is None else ["-m", "pip", "install", package]
+    return " ".join([python, *(part if part.isalnum() else shlex.quote(part) for part in parts)])
 
 
 def install() -> int:

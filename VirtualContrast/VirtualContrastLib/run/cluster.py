@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .. import __version__
+from .. import __version__, installation
 from ..errors import explain, quiet_libraries
 from ..events import Events, InputError, VirtualContrastError
 
@@ -78,7 +78,7 @@ def _connect(scheduler: str) -> Client:
         from distributed import Client
     except ImportError as error:
         raise InputError(
-            "--scheduler needs dask.distributed; install it with: pip install 'virtual-contrast[cluster]'"
+            f"--scheduler needs dask.distributed; install it with: {installation.advice('distributed')}"
         ) from error
     try:
         return Client(_address(scheduler), timeout=CONNECT_S, set_as_default=False)

@@ -48,6 +48,13 @@ def add_parser(subparsers: Any) -> None:
     joined.add_argument("--prepared", type=Path, required=True, help="the prepared patients they were trained on")
     joined.add_argument("--id", required=True, help="id of the package")
     joined.add_argument("--title", required=True, help="its title")
+    joined.add_argument(
+        "--unseen",
+        nargs="+",
+        default=[],
+        metavar="COHORT",
+        help="cohorts never trained on that may not be harmed either",
+    )
     add_output(joined.add_argument, "folder of the package", required=True)
 
 
@@ -118,7 +125,7 @@ def run_draw(args: argparse.Namespace, out: Output) -> ExitCode:
 def run_calibrate(args: argparse.Namespace, out: Output) -> ExitCode:
     """Write the joined package and print its calibration."""
     members = [load_package(path) for path in args.members]
-    package = join_members(members, args.prepared, args.output, model_id=args.id, title=args.title)
+    package = join_members(members, args.prepared, args.output, model_id=args.id, title=args.title, unseen=args.unseen)
     calibration = package.card.model_dump(include={"calibration"})["calibration"]
     out.result(json.dumps(calibration, indent=1), calibration)
     return ExitCode.DONE

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ... import installation
 from ...events import Events, InputError, Stage, VirtualContrastError
 from ...io.dicom.headers import dicom_errors, quiet_pydicom
 
@@ -64,7 +65,7 @@ def store(files: Sequence[Path], to: Destination, title: str, trust: ssl.SSLCont
         from pynetdicom import AE
     except ImportError as error:
         raise InputError(
-            "Sending to AET@HOST:PORT needs pynetdicom; install it with: pip install 'virtual-contrast[dicom-send]'"
+            f"Sending to AET@HOST:PORT needs pynetdicom; install it with: {installation.advice('pynetdicom')}"
         ) from error
     if not re.fullmatch(_TITLE, title):
         raise InputError(f"{title!r} is no application entity title; give 1 to 16 letters and digits.")

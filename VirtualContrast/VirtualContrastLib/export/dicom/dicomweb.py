@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ... import installation
 from ...events import Events, InputError, Stage, VirtualContrastError
 from ...io.dicom.headers import quiet_pydicom
 
@@ -56,7 +57,7 @@ def store_by_web(files: Sequence[Path], url: str, trust: ssl.SSLContext | None, 
         from dicomweb_client.api import DICOMwebClient
     except ImportError as error:
         raise InputError(
-            "Sending to a URL needs dicomweb-client; install it with: pip install 'virtual-contrast[dicom-send]'"
+            f"Sending to a URL needs dicomweb-client; install it with: {installation.advice('dicomweb-client')}"
         ) from error
     logging.getLogger("retrying").addHandler(logging.NullHandler())  # it would print tracebacks of what we explain
     with quiet_pydicom(), requests.Session() as session:

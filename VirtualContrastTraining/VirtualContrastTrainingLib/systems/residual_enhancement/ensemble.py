@@ -9,8 +9,9 @@ from VirtualContrastLib.events import InputError
 from VirtualContrastLib.models.package import Metric, ModelCard, ModelPackage, save_package
 from VirtualContrastLib.networks.residual_enhancement import build_residual_enhancement
 
-from ...data.crops import load_patients
-from .calibrate import calibrate, out_of_fold_heads
+from ...data.crops import CropPatient, load_patients
+from .calibrate import Site, calibrate
+from .heads import out_of_fold_heads, unseen_heads
 
 
 def join_members(
@@ -22,6 +23,7 @@ def join_members(
     title: str,
     metrics: Sequence[Metric] = (),
     text: str = "",
+    unseen: Sequence[str] = (),
 ) -> ModelPackage:
     """Write a package that averages `members` (member k was trained without fold k), calibrated out of fold.
 
@@ -33,6 +35,10 @@ def join_members(
         title: its title.
         metrics: what was measured of it.
         text: MODEL_CARD.md.
+        unseen: cohorts of `prepared` that no member was trained on, which what is shown may not harm either.
+
+    Returns:
+        The package as saved.
 
     Raises:
         InputError: a member is of another network or training, or the patients cannot be read.
@@ -51,9 +57,15 @@ def join_members(
         network = build_residual_enhancement(first.architecture.config)
         network.load_state_dict({name: tensor.float() for name, tensor in state.items()})
         networks.append(network.eval())
-    heads = out_of_fold_heads(networks, patients, first.in_plane.pad_multiple if first.in_plane else 16)
-    cohorts = ", ".join(f"{sum(p.cohort == c for p in patients)} {c}" for c in data["cohorts"])
-    calibration = calibrate(patients, heads, f"{cohorts}; each patient by the member that was trained without it")
+    multiple = first.in_plane.pad_multiple if first.in_plane else 16
+    heads = out_of_fold_heads(networks, patients, multiple)
+    sites = []
+    for cohort in unseen:
+        if cohort in data["cohorts"]:
+            raise InputError(f"The members were trained on {cohort}; --unseen names cohorts that they never saw.")
+        others = load_patients(prepared, cohorts=[cohort])
+        sites.append((others, unseen_heads(networks, others, multiple)))
+    calibration, finder = calibrate(patients, heads, _said(patients, data["cohorts"], sites), sites)
     card = ModelCard.model_validate(
         first.model_dump(exclude={"architecture", "weights_sha256"})
         | {
@@ -66,6 +78,7 @@ def join_members(
             "training": {**first.training, "data": {**data, "fold": folds}},
             "metrics": [metric.model_dump() for metric in metrics],
             "calibration": calibration.model_dump(),
+            "lesion_finder": finder.model_dump(),
         }
     )
     state = {
@@ -74,3 +87,11 @@ def join_members(
         for name, tensor in one.items()
     }
     return save_package(folder, card, state, model_card_md=text or f"# {title}\n")
+
+
+def _said(patients: Sequence[CropPatient], cohorts: Sequence[str], sites: Sequence[Site]) -> str:
+    """Which patients the calibration rests on, in words."""
+    counts = ", ".join(f"{sum(patient.cohort == cohort for patient in patients)} {cohort}" for cohort in cohorts)
+    text = f"{counts}; each patient by the member that was trained without it"
+    others = ", ".join(f"{len(found)} {found[0].cohort}" for found, _ in sites)
+    return f"{text}; how much is shown also by {others}, by the mean of the members" if others else text
