@@ -1,8 +1,8 @@
 """Fibroglandular tissue and background parenchymal enhancement of each breast: an estimate by threshold.
 
 Fibroglandular tissue is what is brighter before contrast than Otsu's threshold in the breasts (Otsu, IEEE Trans. Syst.
-Man Cybern. 9 (1979) 62), skin and lesions left out; one threshold serves both breasts. It takes fat to be suppressed,
-and shading of the coils makes it too much near them and too little far off. Background enhancement is measured in it,
+Man Cybern. 9 (1979) 62), skin and lesions left out; one threshold serves both breasts. It takes fat to be suppressed:
+where that fails, and near the coils, fat counts as tissue. Background enhancement is measured in it,
 in percent. Neither is the category that a radiologist gives (BI-RADS a to d), and no reader has checked the outline.
 """
 
@@ -110,7 +110,7 @@ def breast_tissue(
                     breast_mm3=int(breast.sum()) * voxel_mm3,
                     fgt_mm3=int(gland.sum()) * voxel_mm3,
                     fgt_percent=100.0 * int(gland.sum()) / int(breast.sum()),
-                    bpe_percent=100.0 * (then.mean() / baseline - 1) if baseline > 0 else float("nan"),
+                    bpe_percent=100.0 * float(then.mean() / baseline - 1) if baseline > 0 else float("nan"),
                     bpe_share_percent=100.0 * float(np.mean(then - first >= SHARE_PE_PERCENT / 100 * np.abs(first))),
                 )
             )

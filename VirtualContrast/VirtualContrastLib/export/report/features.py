@@ -34,8 +34,8 @@ AGREEMENT_NOTE = (
 
 TISSUE_NOTE = (
     "An estimate by threshold, unchecked by a reader, and not a BI-RADS category. FGT: fibroglandular tissue, what is "
-    "brighter before contrast than Otsu's threshold in the breasts, skin and lesions left out; it takes fat to be "
-    "suppressed, and shading of the coils shifts it. BPE: percent enhancement of the mean signal of that tissue, and "
+    "brighter before contrast than Otsu's threshold in the breasts, skin and lesions left out; where fat suppression "
+    "fails, and near the coils, fat counts as tissue. BPE: percent enhancement of the mean signal of that tissue, and "
     f"the share of it that enhances by {SHARE_PE_PERCENT:.0f} % or more."
 )
 
