@@ -276,3 +276,20 @@ def test_the_times_of_real_phases_are_those_that_a_time_conditioned_model_makes_
     assert [entry["time_s"] for entry in untimed.manifest.phases] == [90.0, 220.0, 350.0]
     other = run(study / "pre.nrrd", tmp_path / "c", replace(timed, times_s=(70.0, 90.0)), real=real[:2], models=models)
     assert any("made for 90 s and is compared with the real one of 210 s" in text for text in other.manifest.warnings)
+
+
+def test_an_iter_unet_begins_from_any_phase_that_was_acquired(study, real, later, models, tmp_path, no_pictures):
+    """Only the second phase was acquired, at 220 s: it takes the place of the first, and later ones are made of it."""
+    asked = replace(later, real_times_s=(220.0,), times_s=(350.0, 480.0))
+    done = run(study / "pre.nrrd", tmp_path / "out", asked, real=[real[1]], models=models)
+    assert [entry["time_s"] for entry in done.manifest.phases] == [350.0, 480.0]
+    package = plan.resolve_model(later.model, "synthesis")
+    pre, second = (sitk.ReadImage(str(path)) for path in (study / "pre.nrrd", real[1]))
+    alone = VolumetricSynthesizer(package, choose_device("cpu"))
+    expected = alone.synthesize(pre, second, Events(), times_s=[350.0, 480.0]).phases
+    for entry, image in zip(done.manifest.phases, expected, strict=True):
+        np.testing.assert_array_equal(array(done.folder / entry["file"]), sitk.GetArrayFromImage(image))
+    assert any("trained to begin at 90 s and begins at 220 s" in warning for warning in done.manifest.warnings)
+    with pytest.raises(InputError, match="give later --times"):
+        early = replace(asked, times_s=(150.0, 350.0))
+        run(study / "pre.nrrd", tmp_path / "early", early, real=[real[1]], models=models)

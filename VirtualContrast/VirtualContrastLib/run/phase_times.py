@@ -54,7 +54,12 @@ def with_input_times(study: Study, card: ModelCard, events: Events) -> Study:
                 f"The model '{card.id}' makes phase {card.first_phase} and later from the pre-contrast volume and the "
                 f"real phase {index}; give that phase with --real."
             )
-        if present[index].time_s is not None:
+        if (time_s := present[index].time_s) is not None:
+            if index in own and card.outputs is not None and time_s >= card.outputs.times_s[0]:
+                events.warn(
+                    f"The model '{card.id}' was trained to begin at {own[index]:g} s and begins at {time_s:g} s here: "
+                    "it knows that phase as a step on its way only."
+                )
             continue
         if index not in own:
             raise InputError(f"The time of the real phase {index} is unknown; give it with --real-times.")
