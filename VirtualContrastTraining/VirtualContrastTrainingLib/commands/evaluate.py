@@ -234,7 +234,9 @@ def as_text(report: Mapping[str, Any]) -> str:
         lines.append(f"FID {name} {both['fid']:.4f}{baseline}; KID {both['kid']:.6f}. {both['note']}")
     if "radiomics" in report:
         lines += [f"{name}: {value}" for name, value in report["radiomics"].items() if name != "definitions"]
-    lines += [f"{row['what']}, {row['images']}: {shown(row['value'])}" for row in set_rows(report)]
+    lines += [
+        f"{', '.join(filter(None, (row['what'], row['images'])))}: {shown(row['value'])}" for row in set_rows(report)
+    ]
     lines += as_lines(report.get("by", {}))
     lines += [f"{name}: {note}" for name, note in report["notes"].items()]
     lines.append(f"As published: {report['as_published_means']}.")
