@@ -125,6 +125,10 @@ def test_a_lesion_comes_into_all_views_and_its_curve_is_shown(shown):
         assert manager().sliceWidget(tag).mrmlSliceNode().GetSliceOffset() == pytest.approx(row.centroid_ras[2])
     assert manager().sliceWidget("Red").mrmlSliceNode().GetSliceOffset() == pytest.approx(red)
     camera = manager().threeDWidget(layout.VIEW_3D).threeDView().cameraNode()
+    whole = camera.GetFocalPoint()
+    assert whole != pytest.approx(row.centroid_ras)  # the MIP shows all lesions, and so stays
+    camera.SetParallelScale(0.5)
+    layout.jump_to_lesion(shown, 2)
     assert camera.GetFocalPoint() == pytest.approx(row.centroid_ras)
     plot = slicer.mrmlScene.GetSingletonNode(layout.PLOT, "vtkMRMLPlotViewNode")
     assert plot.GetPlotChartNodeID() == shown.charts["lesion_2"]
@@ -151,14 +155,15 @@ def test_the_3d_view_shows_the_mip_and_other_3d_views_do_not(shown):
     widget = manager().threeDWidget(layout.VIEW_3D)
     pixels = widget.threeDView().pixels()
     assert share(pixels, lambda r, g, b: r + g + b > 120) > 0.005
-    rendering = [display for number in range(nodes.node(shown.phases[0].subtraction).GetNumberOfDisplayNodes())
-                 if (display := nodes.node(shown.phases[0].subtraction).GetNthDisplayNode(number)).IsA(
-                     "vtkMRMLVolumeRenderingDisplayNode")]  # fmt: skip
+    displays = [
+        nodes.node(shown.mip).GetNthDisplayNode(n) for n in range(nodes.node(shown.mip).GetNumberOfDisplayNodes())
+    ]
+    rendering = [display for display in displays if display.IsA("vtkMRMLVolumeRenderingDisplayNode")]
     assert len(rendering) == 1
     assert rendering[0].IsDisplayableInView(widget.mrmlViewNode().GetID())
     assert not rendering[0].IsDisplayableInView("vtkMRMLViewNode1")
     layout.show(shown)
-    assert nodes.node(shown.phases[0].subtraction).GetNumberOfDisplayNodes() == 2  # no second one
+    assert nodes.node(shown.mip).GetNumberOfDisplayNodes() == 2  # no second one
 
 
 def test_real_phases_get_the_window_of_the_synthetic_ones(shown):

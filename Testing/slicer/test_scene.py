@@ -17,7 +17,6 @@ from VirtualContrastLib.run import write_outputs
 from VirtualContrastLib.run.pipeline import RunSettings, run
 from VirtualContrastLib.slicer_app.scene import nodes, remeasure, segments, tables
 from VirtualContrastLib.slicer_app.scene import result as scene
-from VirtualContrastLib.slicer_app.views import display
 
 OBLIQUE = (0.9396926, 0.0, 0.3420201, 0.0, -1.0, 0.0, 0.3420201, 0.0, -0.9396926)
 
@@ -121,9 +120,12 @@ def test_every_node_carries_its_origin_and_real_ones_are_not_called_synthetic(fo
     assert pre.GetAttribute("VirtualContrast.RunId") is None
 
 
-def test_pre_and_phases_share_one_window_and_subtractions_have_their_own(loaded):
-    low, high = display.common_window(nodes.node(loaded.pre))
-    for node_id in (loaded.pre, loaded.proxy, *each(loaded, "volume")):
+def test_pre_and_all_phases_share_one_window_and_subtractions_have_their_own(loaded, study):
+    images = [study["pre"], *study["synthetic"], *study["real"]]
+    arrays, lesions = [sitk.GetArrayFromImage(image) for image in images], sitk.GetArrayFromImage(study["labels"]) > 0
+    low = np.percentile(arrays[0], 1)
+    high = max(max(np.percentile(array, 99.8), np.percentile(array[lesions], 95)) for array in arrays)
+    for node_id in (loaded.pre, loaded.proxy, *each(loaded, "volume"), *each(loaded, "real")):
         view = nodes.node(node_id).GetDisplayNode()
         assert view.GetWindow() == pytest.approx(high - low)
         assert view.GetLevel() == pytest.approx((high + low) / 2)

@@ -13,7 +13,7 @@ import slicer
 
 from ...reader_study.images import WINDOW, CaseImages
 from ..scene import nodes
-from ..views import display, layouts
+from ..views import display, layouts, sides
 from ..views.annotation import READING
 
 BESIDE, IMAGE = "VirtualContrastBeside", "VirtualContrastReading"
@@ -158,7 +158,7 @@ def _show(widget: Any, volume: Any, plane: str, *, along_slices: bool, volumetri
     view.SetOrientation(plane)
     if along_slices:
         view.RotateToVolumePlane(volume)
-    display.mark_sides(view, on=volumetric)
+    sides.mark_slice(widget, on=volumetric)
     view.SetSliceVisible(False)
     widget.sliceLogic().FitSliceToBackground()
     bounds = [0.0] * 6

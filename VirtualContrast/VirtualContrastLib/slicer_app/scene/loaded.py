@@ -23,7 +23,7 @@ PHASE, REAL, SUBTRACTION, UNCERTAINTY, MAP = "phase", "real", "subtraction", "un
 ACQUIRED = "acquired"
 SEQUENCE, BROWSER, PROXY, SEGMENTATION = "sequence", "browser", "proxy", "segmentation"
 TABLE, CHART, SERIES, POINTS = "table", "chart", "series", "points"
-COLORS, RENDERING = "colors", "rendering"
+COLORS, RENDERING, MIP = "colors", "rendering", "mip"
 """Roles of nodes in a result."""
 
 ALL_LESIONS = "all"
@@ -101,6 +101,7 @@ class LoadedResult:
     - input: the user's pre-contrast volume; pre: the same in the units of the phases.
     - phases: the synthetic ones in order.
     - input_phases: copies of the real phases that the model read; they come before `phases` in the sequence.
+    - mip: the subtraction of the first phase inside the breasts, cut to them.
     - maps, tables, charts: by key: `curve_type` ...; `lesions`, `curves`, `curves_real`, `comparison`, `agreement`;
       `all`, `lesion_1` ... .
     - breasts: found when lesions are measured for the first time; the scene does not keep it.
@@ -117,6 +118,7 @@ class LoadedResult:
     browser: str
     proxy: str
     segmentation: str
+    mip: str = ""
     input_phases: list[LoadedPhase] = field(default_factory=list)
     maps: dict[str, str] = field(default_factory=dict)
     tables: dict[str, str] = field(default_factory=dict)
@@ -208,7 +210,7 @@ def referred(run_node: Any, role: str) -> dict[str, str]:
 def parts(run_node: Any) -> list[str]:
     """IDs of all nodes of a result that are still there, without the user's own volumes."""
     roles = [PRE, ACQUIRED, PHASE, SUBTRACTION, UNCERTAINTY, MAP, SEQUENCE, BROWSER, PROXY, SEGMENTATION, TABLE, CHART,
-             SERIES, POINTS, COLORS, RENDERING]  # fmt: skip
+             SERIES, POINTS, COLORS, RENDERING, MIP]  # fmt: skip
     return [node_id for role in roles for node_id in referred(run_node, role).values()] + [run_node.GetID()]
 
 
@@ -246,6 +248,7 @@ def of_run(run_node: Any) -> LoadedResult:
         browser=one(BROWSER),
         proxy=one(PROXY),
         segmentation=one(SEGMENTATION),
+        mip=one(MIP),
         maps=referred(run_node, MAP),
         tables=referred(run_node, TABLE),
         charts=referred(run_node, CHART),

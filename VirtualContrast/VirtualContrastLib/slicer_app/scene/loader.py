@@ -15,6 +15,8 @@ from ...events import InputError
 from ...results.manifest import MAMMOGRAM, Result, input_phase_times
 from ..views import charts, display
 from . import loaded, nodes, segments, tables
+from .breasts import add_inside
+from .breasts import find as find_breasts
 from .nodes import Steps
 from .sequence import add_sequence
 
@@ -62,12 +64,14 @@ class Loader:
         acquired = yield from self._acquired(real_nodes)
         proxy = yield from self._sequence(pre, acquired)
         lesions = yield from self._lesions()
-        window = display.common_window(pre)
-        yield
-        for volume in (pre, proxy, *acquired, *self.registered, *self.phases):
+        breasts, kind = yield from find_breasts(self.input_node)
+        shown_alike = [pre, *acquired, *self.phases, *self._real_alike(real_nodes)]
+        window = yield from self._window(shown_alike, breasts, lesions)
+        for volume in (proxy, *self.registered, *shown_alike):
             display.set_window(volume, window)
             yield
         yield from self._show_subtraction(subtraction, window, lesions)
+        yield from self._mip(subtraction, breasts | lesions, kind)
         yield from self._maps(maps)
         yield from self._tables()
         yield from charts.update_steps(loaded.of_run(self.run_node))
@@ -224,6 +228,29 @@ class Loader:
         segmentation = yield from segments.add_segmentation(labels, self._name(name), self.input_node)
         self._adopt(segmentation, loaded.SEGMENTATION, synthetic=not given)
         return np.asarray(sitk.GetArrayViewFromImage(labels) > 0)
+
+    def _real_alike(self, real_nodes: Sequence[Any]) -> list[Any]:
+        """The real phases that can be compared with the synthetic ones: in their units and on their grid."""
+        shape = slicer.util.arrayFromVolume(self.phases[0]).shape
+        present = [] if self.result.manifest.arbitrary_units else [one for one in real_nodes if nodes.in_scene(one)]
+        return [one for one in present if one.GetImageData() and slicer.util.arrayFromVolume(one).shape == shape]
+
+    def _window(self, volumes: Sequence[Any], breasts: np.ndarray, lesions: np.ndarray) -> Steps[display.Window]:
+        arrays = [slicer.util.arrayFromVolume(volume) for volume in volumes]
+        window = yield from nodes.in_thread(lambda: display.phases_window(arrays, breasts, lesions))
+        return window
+
+    def _mip(self, subtraction: Sequence[Any], breasts: np.ndarray, kind: str) -> Steps[None]:
+        """The first subtraction inside the breasts, and inside lesions that reach beyond them, with its gray window."""
+        if not subtraction:
+            return
+        what = _("MIP of the breasts, phase 1 minus pre-contrast")
+        if kind == "body":
+            what = _("MIP of the body, phase 1 minus pre-contrast (chest wall not found)")
+        volume = yield from add_inside(breasts, subtraction[0], self._name(what))
+        display.set_window(volume, display.window_of(subtraction[0].GetDisplayNode()))
+        self._adopt(volume, loaded.MIP, caption=what)
+        yield
 
     def _show_subtraction(self, volumes: Sequence[Any], phases: display.Window, lesions: np.ndarray) -> Steps[None]:
         highs = []

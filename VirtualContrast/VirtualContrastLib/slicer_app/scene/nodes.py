@@ -198,17 +198,23 @@ def ijk_to_ras(volume: Any) -> np.ndarray:
 
 def to_image(array: np.ndarray, volume: Any, box: Box | None = None) -> sitk.Image:
     """A SimpleITK image of `array` [k, j, i], which lies on the voxels `box` (default all) of a volume node."""
-    return _placed(sitk.GetImageFromArray(np.ascontiguousarray(array)), volume, box)
+    return put(sitk.GetImageFromArray(np.ascontiguousarray(array)), place_of(volume, box))
 
 
-def _placed(image: sitk.Image, volume: Any, box: Box | None = None) -> sitk.Image:
-    """The image, after it was given the place of the voxels `box` (default all) of a volume node."""
-    lps = LPS_TO_RAS @ ijk_to_ras(volume)
-    start = [part.start for part in reversed(box)] if box else [0, 0, 0]
-    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+def place_of(volume: Any, box: Box | None = None) -> np.ndarray:
+    """4 x 4 matrix from voxel index to LPS millimeters of the voxels `box` (default all) of a volume node."""
+    lps: np.ndarray = LPS_TO_RAS @ ijk_to_ras(volume)
+    if box is not None:
+        lps[:, 3] = lps @ [*(part.start for part in reversed(box)), 1.0]
+    return lps
+
+
+def put(image: sitk.Image, place: np.ndarray) -> sitk.Image:
+    """The image, after it was given the spacing, origin and direction of a matrix as `place_of` gives it."""
+    spacing = np.linalg.norm(place[:3, :3], axis=0)
     image.SetSpacing(spacing.tolist())
-    image.SetOrigin((lps @ [*start, 1.0])[:3].tolist())
-    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin(place[:3, 3].tolist())
+    image.SetDirection((place[:3, :3] / spacing).ravel().tolist())
     return image
 
 
@@ -223,7 +229,7 @@ def difference(image: sitk.Image, volume: Any) -> str:
     size = volume.GetImageData().GetDimensions() if volume.GetImageData() else (0, 0, 0)
     if image.GetSize() != size:
         return f"{image.GetSize()} and {size} voxels."
-    return same_geometry(image, _placed(sitk.Image(size, sitk.sitkUInt8), volume))
+    return same_geometry(image, put(sitk.Image(size, sitk.sitkUInt8), place_of(volume)))
 
 
 def same_voxels(read: np.ndarray, voxels: np.ndarray, atol: float = 1e-3) -> bool:

@@ -14,6 +14,7 @@ import vtk
 from ...export.content import LABEL
 from ..observers import Observers
 from ..scene import nodes
+from .overlay import top_renderer
 
 READING = nodes.PREFIX + "Reading"
 """Attribute of the volumes of a blinded reading, real and synthetic alike."""
@@ -77,7 +78,7 @@ class Annotator:
 
     def _actor(self, view_node: Any, view: Any) -> Any:
         """The text actor of a view, put into the renderer on top, which the image cannot cover."""
-        top = _top_renderer(view.renderWindow())
+        top = top_renderer(view.renderWindow())
         known = self._actors.get(view_node.GetID())
         if known is not None and known[0] is top and top.HasViewProp(known[1]):
             return known[1]
@@ -139,17 +140,6 @@ def _told(volumes: list[Any]) -> str:
     synthetic = [volume for volume in volumes if nodes.is_synthetic(volume)]
     captions = [volume.GetAttribute(nodes.CAPTION) for volume in synthetic if volume.GetAttribute(nodes.CAPTION)]
     return "\n".join([LABEL, *captions[:1]]) if synthetic else ""
-
-
-def _top_renderer(window: Any) -> Any:
-    """The highest renderer of the view itself, over the image.
-
-    Those of the orientation marker, the ruler and the legend are not interactive; they shrink to a corner when shown.
-    """
-    renderers = window.GetRenderers()
-    all_of_them = [renderers.GetItemAsObject(number) for number in range(renderers.GetNumberOfItems())]
-    own = [renderer for renderer in all_of_them if renderer.GetInteractive()]
-    return max(own or all_of_them, key=lambda renderer: renderer.GetLayer())
 
 
 def _text_actor() -> Any:

@@ -1,12 +1,12 @@
-"""How the volumes of a result look: gray windows, color tables, legends, the MIP."""
+"""How the volumes of a result look: gray windows, color tables, legends."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import slicer
-import vtk
 from slicer.i18n import tr as _
 
 from ...export.content import TYPE_NAMES
@@ -40,8 +40,34 @@ def _thin(array: np.ndarray) -> np.ndarray:
 
 
 def common_window(pre: Any) -> Window:
-    """The gray window (low, high) of the pre-contrast volume and all phases, from the pre-contrast volume alone."""
+    """The gray window (low, high) of a pre-contrast volume that has no phases yet, as the figures have it."""
     return figures.common_window(sample(pre))
+
+
+def phases_window(volumes: Sequence[np.ndarray], breasts: np.ndarray, lesions: np.ndarray) -> Window:
+    """The one gray window (low, high) of a pre-contrast volume and its phases, real ones with them.
+
+    From the 1st percentile of the pre-contrast volume to the highest that any of them has: the 99.8th percentile of
+    the breasts or the 95th of the lesions. So neither a phase nor its real counterpart is cut off where the other is
+    not, and the heart, brighter than any lesion, does not count.
+
+    Args:
+        volumes: Voxels [k, j, i], the pre-contrast ones first.
+        breasts: Mask [k, j, i].
+        lesions: Mask [k, j, i]; may be empty.
+    """
+    inside, marked = _thin(breasts), _thin(lesions)
+    low, highs = float(np.percentile(_thin(volumes[0]), 1.0)), []
+    for values in map(_thin, volumes):
+        highs.append(np.percentile(values[inside] if inside.any() else values, 99.8))
+        if marked.any():
+            highs.append(np.percentile(values[marked], 95.0))
+    return low, max(float(max(highs)), low + 1e-6)
+
+
+def window_of(display: Any) -> Window:
+    """The gray window (low, high) of a display node."""
+    return display.GetLevel() - display.GetWindow() / 2, display.GetLevel() + display.GetWindow() / 2
 
 
 def set_window(volume: Any, window: Window) -> None:
@@ -93,15 +119,6 @@ def show_map(volume: Any, colors: Any) -> None:
         display.SetUpperThreshold(most)
 
 
-def mark_sides(slice_node: Any, *, on: bool = True) -> None:
-    """Show the patient's directions and a ruler in a slice view (no side is taken for the other), or hide them."""
-    slice_node.SetOrientationMarkerType(
-        slice_node.OrientationMarkerTypeAxes if on else slice_node.OrientationMarkerTypeNone
-    )
-    slice_node.SetOrientationMarkerSize(slice_node.OrientationMarkerSizeSmall)
-    slice_node.SetRulerType(slice_node.RulerTypeThin if on else slice_node.RulerTypeNone)
-
-
 def link_places(composite: Any) -> None:
     """Link a slice view with the others of its group: place and zoom, never which volumes they show."""
     composite.SetInteractionFlagsModifier(0)
@@ -142,14 +159,14 @@ def add_legend(volume: Any, title: str, *, named: bool = False) -> Any:
         return None
     legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(volume)
     legend.SetTitleText(title)
-    legend.SetPosition(0.98, 0.5)
+    legend.SetPosition(0.02, 0.02)  # below the breasts, beside ruler and axes
     if named:
-        legend.SetSize(0.2, 0.5)
+        legend.SetSize(0.22, 0.34)
         legend.SetUseColorNamesForLabels(True)
         legend.SetMaxNumberOfColors(len(CurveType))
         legend.SetNumberOfLabels(len(CurveType))
     else:
-        legend.SetSize(0.06, 0.2)  # numbers and title are as large as fits, other than names
+        legend.SetSize(0.1, 0.34)  # numbers and title are as large as fits, other than names
         legend.SetLabelFormat("%.0f")
     for text in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
         text.SetFontSize(12)
@@ -166,26 +183,3 @@ def renew_legend(volume: Any) -> None:
         title, named = old.GetTitleText(), bool(old.GetUseColorNamesForLabels())
         slicer.mrmlScene.RemoveNode(old)
         add_legend(volume, title, named=named)
-
-
-def add_mip(volume: Any, high: float) -> Any:
-    """A volume rendering display node for the maximum intensity projection of a subtraction, black up to white.
-
-    The projection itself is a property of the 3-D view (its raycast technique). The logic's default nodes are not used:
-    they look at every voxel for colors that a MIP does not keep.
-    """
-    display = slicer.modules.volumerendering.logic().CreateVolumeRenderingDisplayNode()
-    if display.GetScene() is None:
-        slicer.mrmlScene.AddNode(display)
-    opacity, colors = vtk.vtkPiecewiseFunction(), vtk.vtkColorTransferFunction()
-    for value, fraction in ((0.1 * high, 0.0), (high, 1.0)):
-        opacity.AddPoint(value, fraction)
-        colors.AddRGBPoint(value, fraction, fraction, fraction)
-    surface = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVolumePropertyNode", f"{volume.GetName()}: MIP")
-    surface.GetVolumeProperty().SetInterpolationTypeToLinear()
-    surface.SetScalarOpacity(opacity)
-    surface.SetColor(colors)
-    display.SetAndObserveVolumePropertyNodeID(surface.GetID())
-    volume.AddAndObserveDisplayNodeID(display.GetID())
-    display.SetVisibility(True)
-    return display

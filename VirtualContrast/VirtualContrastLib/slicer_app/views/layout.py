@@ -1,4 +1,4 @@
-"""The views of a result: pre, phase and subtraction side by side and linked, 3-D and curves below.
+"""The views of a result: pre, phase and subtraction side by side and linked, MIP and curves below.
 
 A mammogram has two images side by side: the low-energy one and the synthetic recombined one.
 
@@ -7,19 +7,19 @@ Without a main window there are no views: every function then does what concerns
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import slicer
 
 from ...results.manifest import MAMMOGRAM
-from ..scene import loaded as result_nodes
-from ..scene import nodes
+from ..scene import breasts, nodes
 from ..scene.loaded import ALL_LESIONS, LoadedResult
 from ..scene.sequence import select
-from . import display, layouts
+from . import display, layouts, mip, sides
 from .flicker import Flicker
+from .lesion_marks import LesionMarks
 
 LAYOUT_ID = 52917
 PRE, PHASE, SUBTRACTION = "VirtualContrastPre", "VirtualContrastPhase", "VirtualContrastSubtraction"
@@ -32,7 +32,13 @@ MAMMOGRAM_LAYOUT_ID = 52918
 MAMMOGRAM_VIEWS = (PRE, PHASE)
 _MAMMOGRAM_LABELS = {PRE: "Low", PHASE: "Recomb"}
 
+_MARGIN = 1.06
+"""Field of view of a slice view over the width of the breasts."""
+_LABEL_SHARE = 0.14
+"""Of the height of a slice view, at its upper edge."""
+
 _flicker = Flicker()
+_marks = LesionMarks()
 
 
 def _slice_xml(tag: str) -> str:
@@ -44,10 +50,10 @@ def _slice_xml(tag: str) -> str:
 
 
 _XML = f"""<layout type="vertical" split="true">
- <item><layout type="horizontal">{"".join(map(_slice_xml, SLICE_VIEWS))}</layout></item>
- <item><layout type="horizontal">
+ <item splitSize="420"><layout type="horizontal">{"".join(map(_slice_xml, SLICE_VIEWS))}</layout></item>
+ <item splitSize="580"><layout type="horizontal">
   <item><view class="vtkMRMLViewNode" singletontag="{VIEW_3D}">
-   <property name="viewlabel" action="default">3-D</property>
+   <property name="viewlabel" action="default">MIP</property>
    <property name="viewgroup" action="default">{_GROUP}</property></view></item>
   <item><view class="vtkMRMLPlotViewNode" singletontag="{PLOT}">
    <property name="viewlabel" action="default">Curves</property></view></item>
@@ -92,16 +98,22 @@ def show_steps(loaded: LoadedResult) -> nodes.Steps[None]:
         _set_layer(tag, "Background", volume_id)
         yield
     set_phase(loaded, 0)
-    _match_windows(loaded)
     yield
+    inside = nodes.node(loaded.mip)
+    frame = (yield from breasts.frame(inside)) if inside is not None else None
     for tag in views:
-        _fit(manager.sliceWidget(tag), nodes.node(loaded.pre), mammogram=mammogram)
+        _fit(manager.sliceWidget(tag), loaded, frame)
         label = (_MAMMOGRAM_LABELS if mammogram else _LABELS)[tag]
         manager.sliceWidget(tag).mrmlSliceNode().SetLayoutLabel(label)
         yield
     if mammogram:
         return
-    yield from _show_3d(loaded)
+    yield from mip.show(loaded, manager.threeDWidget(VIEW_3D))
+    segmentation = nodes.node(loaded.segmentation)
+    if segmentation is not None:
+        segmentation.GetDisplayNode().SetVisibility3D(False)  # solid bodies would hide what is to be seen
+    mark_lesions(loaded)
+    yield
     _show_chart(loaded.charts.get(ALL_LESIONS, ""))
     yield
     if loaded.lesions:
@@ -132,16 +144,38 @@ def flicker(loaded: LoadedResult, on: bool) -> bool:
 
 
 def jump_to_lesion(loaded: LoadedResult, label: int) -> None:
-    """Bring a lesion into all slice views, into the middle of the 3-D view, and show its curve."""
+    """Bring a lesion into all views and show its curve."""
     row = loaded.lesion(label)
     manager = slicer.app.layoutManager()
     if manager is None:
         return
     _jump_slices(row.centroid_ras)
-    view = manager.threeDWidget(VIEW_3D)
-    if view is not None:
-        _pan(view.threeDView().cameraNode(), row.centroid_ras)
+    widget = manager.threeDWidget(VIEW_3D)
+    if widget is not None:
+        mip.bring_into_view(widget, row.centroid_ras)
     _show_chart(loaded.charts.get(f"lesion_{label}", ""))
+
+
+def see_mip_from(loaded: LoadedResult, direction: str) -> None:
+    """Turn the MIP to one of `mip.DIRECTIONS`."""
+    manager = slicer.app.layoutManager()
+    widget = manager.threeDWidget(VIEW_3D) if manager is not None else None
+    if widget is not None:
+        mip.look(loaded, widget, direction)
+
+
+def mark_lesions(loaded: LoadedResult) -> None:
+    """Number the lesions as they are now in the slices and the MIP."""
+    manager = slicer.app.layoutManager()
+    widget = manager.threeDWidget(VIEW_3D) if manager is not None else None
+    if widget is not None:
+        _marks.show(loaded, [manager.sliceWidget(tag) for tag in SLICE_VIEWS], widget)
+
+
+def clear() -> None:
+    """Let go of the result that is shown."""
+    _flicker.stop()
+    _marks.clear()
 
 
 def set_overlay(loaded: LoadedResult, name: str = "", opacity: float = 0.6) -> None:
@@ -175,31 +209,34 @@ def _set_layer(tag: str, layer: str, volume_id: str) -> None:
         getattr(composite, f"Set{layer}VolumeID")(volume_id or None)
 
 
-def _match_windows(loaded: LoadedResult) -> None:
-    """Real phases get the gray window of the synthetic ones, so that flicker shows differences of the images alone.
-
-    Where the phases have units of their own, the windows are left to the user.
-    """
-    first = nodes.node(loaded.phases[0].volume)
-    if first is None or loaded.arbitrary_units:
-        return
-    view = first.GetDisplayNode()
-    window = (view.GetLevel() - view.GetWindow() / 2, view.GetLevel() + view.GetWindow() / 2)
-    for volume in filter(None, (nodes.node(phase.real) for phase in loaded.phases)):
-        if volume.GetDisplayNode() is not None:
-            display.set_window(volume, window)
-
-
-def _fit(widget: Any, pre: Any, *, mammogram: bool) -> None:
-    """Link a slice view with the others and show the plane of the acquisition; a mammogram has no patient axes."""
-    composite = widget.mrmlSliceCompositeNode()
+def _fit(widget: Any, loaded: LoadedResult, frame: tuple[np.ndarray, np.ndarray] | None) -> None:
+    """Link a slice view with the others and show the breasts (or all) in the plane of the acquisition."""
+    composite, pre = widget.mrmlSliceCompositeNode(), nodes.node(loaded.pre)
     composite.SetLinkedControl(False)  # each view is fitted in its own step
     if pre is not None:
         widget.mrmlSliceNode().RotateToVolumePlane(pre)
     widget.mrmlSliceNode().SetSliceVisible(False)
-    display.mark_sides(widget.mrmlSliceNode(), on=not mammogram)
+    sides.mark_slice(widget, on=loaded.kind != MAMMOGRAM)
     widget.sliceLogic().FitSliceToBackground()
+    if frame is not None:
+        _zoom_to(widget.mrmlSliceNode(), *frame)
+        widget.sliceLogic().SnapSliceOffsetToIJK()
     display.link_places(composite)
+
+
+def _zoom_to(slice_node: Any, low: np.ndarray, high: np.ndarray) -> None:
+    """Let a box between two RAS corners fill a slice view, below the label in it; what room is left lies below the box.
+
+    There the legend, the ruler and the axes stand, in an axial slice over the chest.
+    """
+    axes = slicer.util.arrayFromVTKMatrix(slice_node.GetSliceToRAS())[:3, :2]
+    across, high_mm = np.abs(axes).T @ (high - low)
+    width, height, _count = slice_node.GetDimensions()
+    field = max(_MARGIN * across, high_mm / (1 - 2 * _LABEL_SHARE) * width / max(height, 1))
+    field_high = field * height / max(width, 1)
+    slice_node.SetFieldOfView(field, field_high, slice_node.GetFieldOfView()[2])
+    lower_mm = field_high * (0.5 - _LABEL_SHARE) - high_mm / 2
+    slice_node.JumpSliceByCentering(*((low + high) / 2 - lower_mm * axes[:, 1]))
 
 
 def _jump_slices(point_ras: tuple[float, float, float]) -> None:
@@ -209,14 +246,6 @@ def _jump_slices(point_ras: tuple[float, float, float]) -> None:
         slice_node.JumpSliceByOffsetting(*point_ras)
         if not _in_view(slice_node, point_ras):
             slice_node.JumpSliceByCentering(*point_ras)
-
-
-def _pan(camera: Any, point_ras: tuple[float, float, float]) -> None:
-    """Move a camera, without turning it, so that it looks at a point."""
-    position, before = camera.GetPosition(), camera.GetFocalPoint()
-    camera.SetFocalPoint(*point_ras)
-    camera.SetPosition(*(place + new - old for place, new, old in zip(position, point_ras, before, strict=True)))
-    camera.ResetClippingRange()
 
 
 def _in_view(slice_node: Any, point_ras: tuple[float, float, float]) -> bool:
@@ -232,50 +261,3 @@ def _show_chart(chart_id: str) -> None:
     view = slicer.mrmlScene.GetSingletonNode(PLOT, "vtkMRMLPlotViewNode")
     if view is not None:
         view.SetPlotChartNodeID(chart_id or None)
-
-
-def _show_3d(loaded: LoadedResult) -> nodes.Steps[None]:
-    """MIP of the first subtraction with the lesions' surfaces, seen from the feet, in this layout's 3-D view alone."""
-    widget = slicer.app.layoutManager().threeDWidget(VIEW_3D)
-    view = widget.mrmlViewNode()
-    view.SetBackgroundColor(0.0, 0.0, 0.0)
-    view.SetBackgroundColor2(0.0, 0.0, 0.0)
-    view.SetLayoutLabel("3-D")
-    view.SetBoxVisible(False)
-    view.SetAxisLabelsVisible(False)
-    view.SetOrientationMarkerType(view.OrientationMarkerTypeAxes)
-    view.SetRaycastTechnique(view.MaximumIntensityProjection)
-    subtraction = nodes.node(next((phase.subtraction for phase in loaded.phases if phase.subtraction), ""))
-    yield
-    if subtraction is not None:
-        _mip(loaded, subtraction).SetViewNodeIDs((view.GetID(),))
-        yield
-        _look_from_feet(widget.threeDView(), subtraction)
-
-
-def _look_from_feet(view: Any, volume: Any) -> None:
-    """See all of a volume from the feet, anterior up, as breast MIPs are read: from the front the heart covers them."""
-    camera = view.cameraNode()
-    bounds = [0.0] * 6
-    volume.GetRASBounds(bounds)
-    center = [(bounds[axis] + bounds[axis + 1]) / 2 for axis in (0, 2, 4)]
-    width, height = view.renderWindow().GetSize()
-    extent = max(bounds[3] - bounds[2], (bounds[1] - bounds[0]) * height / max(width, 1))
-    angle = math.radians(camera.GetCamera().GetViewAngle()) / 2
-    distance = (bounds[5] - bounds[4]) / 2 + 0.52 * extent / math.tan(angle)
-    camera.SetFocalPoint(*center)
-    camera.SetPosition(center[0], center[1], center[2] - distance)
-    camera.SetViewUp(0.0, 1.0, 0.0)
-    camera.ResetClippingRange()
-
-
-def _mip(loaded: LoadedResult, subtraction: Any) -> Any:
-    """The MIP of a subtraction, made at the first time."""
-    for number in range(subtraction.GetNumberOfDisplayNodes()):
-        if subtraction.GetNthDisplayNode(number).IsA("vtkMRMLVolumeRenderingDisplayNode"):
-            return subtraction.GetNthDisplayNode(number)
-    view = subtraction.GetDisplayNode()
-    rendering = display.add_mip(subtraction, view.GetLevel() + view.GetWindow() / 2)
-    run_node = nodes.node(loaded.run_node)
-    result_nodes.adopt(run_node, rendering.GetVolumePropertyNode(), result_nodes.RENDERING)
-    return rendering

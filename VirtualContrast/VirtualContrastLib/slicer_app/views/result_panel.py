@@ -16,11 +16,12 @@ from ..observers import Observers
 from ..scene import result as scene
 from ..scene.remeasure import measure_steps
 from ..stepper import Stepper
-from . import layout
+from . import layout, mip
 from .annotation import Annotator
 from .feature_table import FeatureTable
 from .lesion_table import LesionTable
 from .overlay_choice import OverlayChoice
+from .shared_window import SharedWindow
 
 if TYPE_CHECKING:
     from ..scene.result import LoadedResult
@@ -37,6 +38,7 @@ class ResultPanel:
     def __init__(self, ui: Any, tell: Callable[[str], None]) -> None:
         self._observers = Observers()
         self.ui, self._tell = ui, tell
+        ui.mipComboBox.addItems([_("the feet"), _("the front"), _("the right"), _("the left"), _("all sides, turning")])
         self.loaded: LoadedResult | None = None
         self.report: Path | None = None
         self._listed: list[str] = []  # run nodes in the order of the list of results
@@ -44,7 +46,7 @@ class ResultPanel:
         self.table: LesionTable | None = None
         self.features = FeatureTable(ui.featuresTable)
         self.overlays = OverlayChoice(ui, tell)
-        self.annotator = Annotator()
+        self.annotator, self._window = Annotator(), SharedWindow()
         self._showing: Iterator[None] = iter(())
         self._show_timer = qt.QTimer()
         self._show_timer.setInterval(0)
@@ -58,6 +60,7 @@ class ResultPanel:
         ui.flickerCheckBox.connect("toggled(bool)", self._on_flicker)
         ui.resultComboBox.connect("currentIndexChanged(int)", self._on_result)
         ui.layoutButton.connect("clicked(bool)", self._on_layout)
+        ui.mipComboBox.connect("currentIndexChanged(int)", self._on_mip)
         ui.reportButton.connect("clicked(bool)", self._on_report)
         ui.removeButton.connect("clicked(bool)", self._on_remove)
         self.clear()
@@ -78,6 +81,7 @@ class ResultPanel:
         self.loaded = loaded
         self.table = LesionTable(self.ui.lesionsTable, loaded, lambda label: self.features.show(loaded, label))
         self._observe_segments(loaded)
+        self._window.follow(loaded)
         self._set_up_controls(loaded)
         self._list_results()
         self._on_layout()
@@ -124,6 +128,7 @@ class ResultPanel:
     def _on_layout(self) -> None:
         """Show the views of the result, step by step; after another layout was chosen they come back so."""
         if self.loaded is not None:
+            self.ui.mipComboBox.currentIndex = 0
             self._showing = layout.show_steps(self.loaded)
             self._show_timer.start()
 
@@ -145,6 +150,8 @@ class ResultPanel:
             self.ui.flickerCheckBox.checked = False
         if self.loaded is not None:
             self.ui.inputButton.collapsed = False
+            self._window.clear()
+            layout.clear()
         if self.table is not None:
             self.table.cleanup()
         self.features.clear()
@@ -194,6 +201,10 @@ class ResultPanel:
         if self.loaded is not None:
             layout.flicker(self.loaded, on)
 
+    def _on_mip(self, index: int) -> None:
+        if self.loaded is not None:
+            layout.see_mip_from(self.loaded, mip.DIRECTIONS[index])
+
     def _on_report(self) -> None:
         if self.report is not None:
             qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self.report)))
@@ -220,9 +231,10 @@ class ResultPanel:
             self._measuring.start(measure_steps(self.loaded), lambda _none: self._measured(), self._tell)
 
     def _measured(self) -> None:
-        if self.table is not None:
+        if self.table is not None and self.loaded is not None:
             self.table.refresh()
             self.features.clear()
+            layout.mark_lesions(self.loaded)
             self._tell(_("Curves and measures follow the edited segments."))
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
