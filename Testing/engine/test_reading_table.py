@@ -68,6 +68,8 @@ def read(cases, folder, clock, number):
             guess="synthetic" if CALLED_SYNTHETIC[one.condition][one.case] else "real",
             confidence=CONFIDENCE[one.condition][CASES.index(one.case)],
             location_lps_mm=(1.0, 2.0, 3.0) if one.case == "C1" else None,
+            hallucination=one.condition == "synthetic" and one.case in ("C2", "C6"),
+            remarks="a line, that ends" if one.case == "C2" else "",
         )
 
 
@@ -107,7 +109,7 @@ def test_kappa_with_the_reference_and_between_versions_is_that_worked_out_by_han
 def test_the_confidence_of_paired_reads_is_tested(study, tmp_path, capsys):
     cases, folder, _ = study
     reads, _ = write_reads(cases, folder, tmp_path / "out")
-    (test,) = evaluate(capsys, reads)["tests"]
+    (test,) = [one for one in evaluate(capsys, reads)["tests"] if one["endpoint"] == "score"]
     assert (test["cases"], test["median"]) == (6, 1.0)
 
 
@@ -132,6 +134,33 @@ def test_every_read_stands_in_the_table_with_its_session_time_and_place(study, t
     places = {(row["lesion_left_mm"], row["lesion_posterior_mm"], row["lesion_superior_mm"]) for row in rows}
     assert places == {("1.0", "2.0", "3.0"), ("", "", "")}
     assert "png" not in reads.read_text()
+    assert {row["remarks"] for row in rows if row["case"] == "C2"} == {"a line, that ends"}
+
+
+def test_what_readers_hold_to_be_invented_is_counted(study, tmp_path, capsys):
+    cases, folder, _ = study
+    reads, _ = write_reads(cases, folder, tmp_path / "out")
+    told = {(row["reader"], row["condition"]): row["reported"] for row in evaluate(capsys, reads)["hallucinations"]}
+    assert [(told["R1", kind]["count"], told["R1", kind]["total"]) for kind in ("real", "synthetic")] == [
+        (0, 6),
+        (2, 6),
+    ]
+
+
+def test_answers_of_earlier_versions_are_read_and_gone_on_with(study, tmp_path):
+    """Their lines have neither remarks nor the question of what looks invented."""
+    cases, folder, _ = study
+    for path in folder.glob("*.jsonl"):
+        first, *lines = path.read_text().splitlines()
+        events = [
+            {k: v for k, v in json.loads(line).items() if k not in ("hallucination", "remarks")} for line in lines
+        ]
+        path.write_text("\n".join([first, *map(json.dumps, events)]) + "\n")
+    reads, _ = write_reads(cases, folder, tmp_path / "out")
+    with reads.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["reader"] == "R1"]
+    assert {(row["hallucination"], row["remarks"]) for row in rows} == {("", "")}
+    assert len(rows) == 12
 
 
 def test_a_third_session_is_a_second_read_and_gives_agreement_within_the_reader(study, tmp_path, capsys):

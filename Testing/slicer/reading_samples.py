@@ -11,6 +11,8 @@ from VirtualContrastLib.reader_study import answers
 from VirtualContrastLib.reader_study.study_list import ReadingCase, write_list
 from VirtualContrastLib.slicer_app.reader import views
 
+READ = "A N Return R N Return"
+"""Keys that answer both pages."""
 TYPES = {"real": np.int16, "synthetic": np.float32}
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import slicer
-from reading_samples import log_of, open_panel, press, shown_labels, start, wait_for_image, write_volumes
+from reading_samples import READ, log_of, open_panel, press, shown_labels, start, wait_for_image, write_volumes
 from VirtualContrastLib.reader_study.images import load_case
 from VirtualContrastLib.reader_study.study_list import ReadingCase, write_list
 from VirtualContrastLib.slicer_app.reader import views, widget
@@ -44,25 +44,49 @@ def test_a_session_is_read_with_the_keyboard_alone(host, panel, volumes):
     assert not ui.nextButton.enabled
     press(panel, "Return")
     assert ui.positionLabel.text == "Image 1 of 3"  # nothing was answered
-    for key in ("S", "Y", "3"):  # in any order
+    for key in ("Y", "3"):  # in any order
         press(panel, key)
         assert not ui.nextButton.enabled
     press(panel, "C")
-    assert ui.nextButton.enabled
+    assert (ui.nextButton.enabled, ui.nextButton.text) == (True, "Continue")
+    ui.remarksEdit.text = " spiculated, 2 o'clock "
+    press(panel, "Return S")
+    assert not ui.nextButton.enabled
+    press(panel, "Y")
+    assert (ui.nextButton.enabled, ui.nextButton.text) == (True, "Save and next")
     press(panel, "Return")
     wait_for_image(host, panel)
     assert ui.positionLabel.text == "Image 2 of 3"
     assert not any(button.checked for button in panel.reading.questions._buttons())
-    press(panel, "D N R Enter")
+    assert ui.remarksEdit.text == ""
+    press(panel, "D N Enter R N Enter")
     wait_for_image(host, panel)
-    press(panel, "A A B N R S Return")
+    press(panel, "A A B N Return R S N Return")
     assert not panel.reading.active
     assert "finished: 3 images" in ui.readingStatusLabel.text
     log = log_of(volumes)
     said = [log.answers[row] for row in log.plan.rows]
-    assert [(a.bpe, a.lesion, a.guess, a.confidence) for a in said] == [
-        ("c", True, "synthetic", 3), ("d", False, "real", None), ("b", False, "synthetic", None),
+    assert [(a.bpe, a.lesion, a.guess, a.confidence, a.hallucination, a.remarks) for a in said] == [
+        ("c", True, "synthetic", 3, True, "spiculated, 2 o'clock"), ("d", False, "real", None, False, ""),
+        ("b", False, "synthetic", None, False, ""),
     ]  # fmt: skip
+
+
+def test_real_or_synthetic_is_asked_after_the_findings_which_then_stand(host, panel, volumes):
+    start(host, panel, volumes)
+    ui = panel.reading.ui
+    assert (ui.findingsPage.isHidden(), ui.judgmentPage.isHidden()) == (False, True)
+    press(panel, "S A N")
+    assert not ui.guessSyntheticButton.checked  # a key of the page to come
+    press(panel, "Return")
+    assert (ui.findingsPage.isHidden(), ui.judgmentPage.isHidden()) == (True, False)
+    press(panel, "B 4 P Backspace")
+    assert (ui.bpeAButton.checked, ui.lesionNoButton.checked, ui.confidenceComboBox.currentIndex) == (True, True, 0)
+    assert slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode") == []
+    assert not ui.judgmentPage.isHidden()
+    press(panel, "R Y Return")
+    wait_for_image(host, panel)
+    assert (ui.findingsPage.isHidden(), ui.judgmentPage.isHidden()) == (False, True)
 
 
 def test_images_are_read_ahead_while_slicers_event_loop_keeps_pythons_lock(host, panel, volumes, monkeypatch):
@@ -83,7 +107,7 @@ def test_images_are_read_ahead_while_slicers_event_loop_keeps_pythons_lock(host,
             break
         host.process_events(0.5)
     assert len(read) == 2
-    press(panel, "C N S Return")
+    press(panel, "C N Return S N Return")
     host.process_events(0.5)
     assert panel.reading.session.is_shown
 
@@ -102,6 +126,8 @@ def test_volumes_are_shown_in_three_planes_beside_their_pre_contrast_volume_and_
     assert manager.sliceWidget(views.BESIDE).mrmlSliceNode().GetSliceOffset() == pytest.approx(14.0)
     for tag in names:
         assert manager.sliceWidget(tag).sliceView().pixels().std() > 10
+    labels = [manager.sliceWidget(tag).mrmlSliceNode().GetLayoutLabel() for tag in names]
+    assert labels == ["Image to read, axial", "Comparison, axial", "Image to read, coronal", "Image to read, sagittal"]
 
 
 def test_a_picture_is_shown_alone_and_upright(host, panel, pictures):
@@ -122,7 +148,7 @@ def test_a_picture_is_shown_alone_and_upright(host, panel, pictures):
 
 def test_a_break_and_a_crash_are_gone_on_from(host, panel, volumes):
     start(host, panel, volumes)
-    press(panel, "A N R Return")
+    press(panel, READ)
     wait_for_image(host, panel)
     second = panel.reading.session.row
     panel.reading.ui.breakButton.click()
@@ -137,21 +163,22 @@ def test_a_break_and_a_crash_are_gone_on_from(host, panel, volumes):
 
 def test_going_back_is_there_only_where_it_is_allowed_and_shows_the_earlier_answers(host, panel, volumes):
     start(host, panel, volumes)
-    press(panel, "A N R Return")
+    press(panel, READ)
     wait_for_image(host, panel)
     assert panel.reading.ui.backButton.isHidden()
     press(panel, "Backspace")
     assert panel.reading.ui.positionLabel.text == "Image 2 of 3"
     panel.reading.ui.breakButton.click()
     start(host, panel, volumes, "R2", back=True)
-    press(panel, "A Y 4 R")
+    press(panel, "A Y 4 Return Backspace")
+    assert not panel.reading.ui.findingsPage.isHidden()
     panel.reading.views.set_point((5.0, -6.0, 9.0))
-    press(panel, "Return")
+    press(panel, "Return R Y Return")
     wait_for_image(host, panel)
     press(panel, "Backspace")
     wait_for_image(host, panel)
     assert panel.reading.views.point() == pytest.approx((5.0, -6.0, 9.0))
-    press(panel, "C Return")
+    press(panel, "C Return Return")  # with the earlier answers of the second page
     first = log_of(volumes, "R2").answers[log_of(volumes, "R2").plan.rows[0]]
     assert (first.bpe, first.lesion, first.confidence) == ("c", True, 4)
 
@@ -164,13 +191,13 @@ def test_a_point_in_a_view_is_saved_in_patient_coordinates_and_only_with_a_lesio
     assert panel.reading.ui.lesionYesButton.checked
     (point,) = slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode")
     point.AddControlPointWorld(10.0, 20.0, 11.0)  # RAS, what a click does
-    press(panel, "B R Return")
+    press(panel, "B Return R N Return")
     wait_for_image(host, panel)
     assert interaction.GetCurrentInteractionMode() == interaction.ViewTransform
     assert slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode") == []
     press(panel, "P")
     slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode")[0].AddControlPointWorld(1.0, 2.0, 3.0)
-    press(panel, "N B R Return")
+    press(panel, "N B Return R N Return")
     log = log_of(volumes)
     places = [log.answers[row].location_lps_mm for row in log.plan.rows[:2]]
     assert places == [(-10.0, -20.0, 11.0), None]
@@ -179,7 +206,7 @@ def test_a_point_in_a_view_is_saved_in_patient_coordinates_and_only_with_a_lesio
 def test_the_washout_is_told_in_the_panel(host, panel, volumes):
     start(host, panel, volumes)
     while panel.reading.active:
-        press(panel, "A N R Return")
+        press(panel, READ)
         wait_for_image(host, panel)
     start(host, panel, volumes, session=2)
     assert not panel.reading.active
@@ -195,7 +222,7 @@ def test_closing_the_scene_or_leaving_the_module_is_safe_while_reading(host, pan
     slicer.util.selectModule("Data") if "Data" in slicer.app.moduleManager().modulesNames() else panel.exit()
     assert panel.reading._shortcuts == []
     panel.enter()
-    press(panel, "A N R Return")
+    press(panel, READ)
     wait_for_image(host, panel)
     slicer.mrmlScene.Clear(0)
     assert not panel.reading.active
@@ -207,7 +234,7 @@ def test_closing_the_scene_or_leaving_the_module_is_safe_while_reading(host, pan
 
 def test_the_lead_gets_the_table_of_reads(host, panel, volumes):
     start(host, panel, volumes)
-    press(panel, "A Y R Return")
+    press(panel, "A Y Return R N Return")
     wait_for_image(host, panel)
     panel.reading.ui.breakButton.click()
     panel.reading.ui.tableButton.click()

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 import slicer
 from module_samples import add_volume
-from reading_samples import looks, open_panel, press, scene_texts, shown_labels, start, wait_for_image, write_volumes
+from reading_samples import (
+    READ,
+    looks,
+    open_panel,
+    press,
+    scene_texts,
+    shown_labels,
+    start,
+    wait_for_image,
+    write_volumes,
+)
 from VirtualContrastLib.reader_study.study_list import ReadingCase, write_list
 from VirtualContrastLib.slicer_app.views import annotation
 
@@ -28,7 +38,7 @@ def test_nothing_but_the_picture_differs_between_real_and_synthetic(host, panel,
     seen = {}
     while panel.reading.active:
         seen.setdefault(panel.reading.session.current.condition, []).append(looks(panel))
-        press(panel, "A N R Return")
+        press(panel, READ)
         wait_for_image(host, panel)
     assert set(seen) == {"real", "synthetic"}
     every = [one for looks_of_kind in seen.values() for one in looks_of_kind]
@@ -57,7 +67,7 @@ def test_a_damaged_image_is_told_by_its_row_and_the_reads_are_kept(host, panel, 
                 file.truncate(40)
     start(host, panel, volumes)
     while panel.reading.active:
-        press(panel, "A N R Return")
+        press(panel, READ)
         wait_for_image(host, panel)
     text = panel.reading.ui.readingStatusLabel.text
     assert re.search(r"image in row \d of the reading list cannot be read", text)
@@ -87,10 +97,10 @@ def test_volumes_of_the_scene_can_be_read_too(host, panel, tmp_path):
     cases = [ReadingCase("A", "node:Real phase", "real"), ReadingCase("B", "node:Synthetic phase", "synthetic")]
     start(host, panel, write_list(tmp_path / "list.csv", cases))
     assert not [text for text in scene_texts() if text and "phase" in text]
-    press(panel, "A N R Return")
+    press(panel, READ)
     wait_for_image(host, panel)
     assert panel.reading.active
-    press(panel, "A N R Return")
+    press(panel, READ)
     assert "finished" in panel.reading.ui.readingStatusLabel.text
     start(host, panel, write_list(tmp_path / "list.csv", cases), "R2")
     assert "row 2 of the reading list is not there" in panel.reading.ui.readingStatusLabel.text

@@ -32,7 +32,8 @@ class Answer:
     """What a reader said of one image; ValueError where it cannot be.
 
     `confidence` is that of the answer on the lesion, 1 (a guess) to 5 (certain). `location_lps_mm` is where the reader
-    put the lesion. `seconds` since the image was shown; `read_at` is UTC in ISO 8601.
+    put the lesion. `seconds` since the image was shown; `read_at` is UTC in ISO 8601. `hallucination`: something in the
+    image looks invented; `remarks` are the reader's own words. Files of earlier versions have neither.
     """
 
     bpe: str
@@ -42,10 +43,14 @@ class Answer:
     location_lps_mm: tuple[float, float, float] | None
     seconds: float
     read_at: str
+    hallucination: bool | None = None
+    remarks: str = ""
 
     def __post_init__(self) -> None:
         location = self.location_lps_mm
         if self.bpe not in BPE or self.guess not in (REAL, SYNTHETIC) or type(self.lesion) is not bool:
+            raise ValueError(f"not an answer: {self}")
+        if (self.hallucination is not None and type(self.hallucination) is not bool) or type(self.remarks) is not str:
             raise ValueError(f"not an answer: {self}")
         if self.confidence not in (None, *CONFIDENCES) or (location is not None and len(location) != 3):
             raise ValueError(f"not an answer: {self}")
@@ -114,7 +119,8 @@ class Log:
             self.shown[row] = self.shown.get(row, 0) + 1
         else:
             location = event["location_lps_mm"]
-            values = {name: event[name] for name in Answer.__dataclass_fields__} | {
+            asked_later = {"hallucination", "remarks"} - event.keys()
+            values = {name: event[name] for name in Answer.__dataclass_fields__.keys() - asked_later} | {
                 "location_lps_mm": None if location is None else tuple(map(float, location))
             }
             row, at = int(event["row"]), str(event["read_at"])

@@ -16,6 +16,7 @@ from .study_list import SYNTHETIC, ReadingList
 READS = (
     "reader", "case", "condition", "truth", "lesion", "bpe", "score", "guess", "session", "position", "seconds",
     "times_shown", "times_answered", "read_at", "lesion_left_mm", "lesion_posterior_mm", "lesion_superior_mm",
+    "hallucination", "remarks",
 )  # fmt: skip
 GUESSES = ("reader", "case", "condition", "truth", "lesion")
 
@@ -24,7 +25,8 @@ def write_reads(reading_list: ReadingList, folder: str | Path, out: str | Path) 
     """Join the answers with the list into reads.csv and guesses.csv. This ends the blinding.
 
     reads.csv has one row per read: truth and BPE as given, `score` the confidence (1..5) of the answer on the lesion,
-    seconds and place (mm to the patient's left, back and head). A condition that a reader reads again (a third session)
+    seconds, place (mm to the patient's left, back and head), whether something looked invented ("hallucination"; empty
+    where it was not asked) and the reader's remarks. A condition that a reader reads again (a third session)
     becomes "real, read 2". Where the list has BPE grades they stand under the reader "reference", so that every
     reader's kappa with them is computed (and one of the reference with itself).
 
@@ -69,7 +71,8 @@ def _reads(reading_list: ReadingList, logs: Sequence[Log]) -> Iterable[Sequence[
                 condition = one.condition if number == 1 else f"{one.condition}, read {number}"
                 said = [_yes(one.truth), _yes(answer.lesion), answer.bpe, answer.confidence or "", answer.guess]
                 how = [log.plan.session, position, answer.seconds, log.shown.get(row, 0), log.given[row]]
-                yield [who, one.case, condition, *said, *how, answer.read_at, *_place(answer)]
+                more = [_yes(answer.hallucination), answer.remarks]
+                yield [who, one.case, condition, *said, *how, answer.read_at, *_place(answer), *more]
 
 
 def _reference(reading_list: ReadingList) -> Iterable[Sequence[object]]:

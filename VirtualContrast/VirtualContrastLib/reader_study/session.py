@@ -131,6 +131,8 @@ class Session:
         guess: str,
         confidence: int | None = None,
         location_lps_mm: tuple[float, float, float] | None = None,
+        hallucination: bool | None = None,
+        remarks: str = "",
     ) -> None:
         """Save the answer on the present image and go to the next one.
 
@@ -140,6 +142,8 @@ class Session:
             guess: Whether the image is taken for real or synthetic.
             confidence: Of the answer on the lesion, 1 to 5.
             location_lps_mm: Place of the lesion in mm to the patient's left, back and head.
+            hallucination: Whether something in the image looks invented; None where it was not asked.
+            remarks: The reader's own words.
 
         Raises:
             ValueError: The image was not shown, or the answer is not one of those allowed.
@@ -149,7 +153,8 @@ class Session:
             raise ValueError("the present image was not shown")
         seconds = round(self._clock_s() - self._shown_s, 1)
         read_at = self._now().isoformat(timespec="seconds")
-        self.log.add_answer(self.row, Answer(bpe, lesion, guess, confidence, location_lps_mm, seconds, read_at))
+        said = (bpe, lesion, guess, confidence, location_lps_mm, seconds, read_at, hallucination, remarks.strip())
+        self.log.add_answer(self.row, Answer(*said))
         self.position, self._shown_s = self.position + 1, None
 
     def can_go_back(self) -> bool:

@@ -1,4 +1,7 @@
-"""The questions of a blinded reading: background enhancement, lesion, real or synthetic; in any order."""
+"""The questions of a blinded reading: the findings, then on a page of its own what the reader takes the image for.
+
+Whoever has just been asked whether an image is real reads it with other eyes.
+"""
 
 from __future__ import annotations
 
@@ -21,30 +24,39 @@ class Questions:
         self._bpe = {"a": ui.bpeAButton, "b": ui.bpeBButton, "c": ui.bpeCButton, "d": ui.bpeDButton}
         self._lesion = {True: ui.lesionYesButton, False: ui.lesionNoButton}
         self._guess = {REAL: ui.guessRealButton, SYNTHETIC: ui.guessSyntheticButton}
+        self._hallucination = {True: ui.hallucinationYesButton, False: ui.hallucinationNoButton}
+        self._remarks = ui.remarksEdit
         for button in self._buttons():
             button.connect("toggled(bool)", self._on_toggled)
 
     def _buttons(self) -> list[Any]:
-        return [*self._bpe.values(), *self._lesion.values(), *self._guess.values()]
+        return [button for group in self._groups for button in group.values()]
+
+    @property
+    def _groups(self) -> tuple[dict[Any, Any], ...]:
+        return self._bpe, self._lesion, self._guess, self._hallucination
 
     def _on_toggled(self) -> None:
         self.changed()
 
     @property
+    def findings_complete(self) -> bool:
+        """Background enhancement and lesion have an answer."""
+        return _answered(self._bpe) and _answered(self._lesion)
+
+    @property
     def complete(self) -> bool:
-        """Every question but that of confidence has an answer."""
-        return all(any(button.checked for button in group.values()) for group in (self._bpe, self._lesion, self._guess))
+        """Every question but those of confidence and remarks has an answer."""
+        return all(map(_answered, self._groups))
 
     def answer(self) -> dict[str, Any]:
         """The answers as `Session.answer` takes them, without the place; None where there is none."""
-        chosen = [
-            next((value for value, button in group.items() if button.checked), None)
-            for group in (self._bpe, self._lesion, self._guess)
-        ]
+        chosen = [next((value for value, button in group.items() if button.checked), None) for group in self._groups]
         number = self._confidence.currentIndex
         return {
             "bpe": chosen[0], "lesion": chosen[1], "guess": chosen[2],
             "confidence": CONFIDENCES[number - 1] if number > 0 else None,
+            "hallucination": chosen[3], "remarks": self._remarks.text,
         }  # fmt: skip
 
     def set_answer(self, answer: Answer) -> None:
@@ -52,6 +64,9 @@ class Questions:
         self.set_bpe(answer.bpe)
         self.set_lesion(answer.lesion)
         self.set_guess(answer.guess)
+        if answer.hallucination is not None:
+            self.set_hallucination(answer.hallucination)
+        self._remarks.text = answer.remarks
         self._confidence.currentIndex = 0 if answer.confidence is None else CONFIDENCES.index(answer.confidence) + 1
 
     def set_bpe(self, grade: str) -> None:
@@ -66,6 +81,10 @@ class Questions:
         """What the reader takes the image for."""
         self._guess[kind].checked = True
 
+    def set_hallucination(self, there: bool) -> None:
+        """Something in the image looks invented, or nothing."""
+        self._hallucination[there].checked = True
+
     def set_confidence(self, number: int) -> None:
         """How sure the answer on the lesion is, 1 to 5."""
         self._confidence.currentIndex = CONFIDENCES.index(number) + 1
@@ -77,3 +96,8 @@ class Questions:
             button.checked = False
             button.autoExclusive = True
         self._confidence.currentIndex = 0
+        self._remarks.text = ""
+
+
+def _answered(group: dict[Any, Any]) -> bool:
+    return any(button.checked for button in group.values())

@@ -20,7 +20,7 @@ BESIDE, IMAGE = "VirtualContrastBeside", "VirtualContrastReading"
 SECOND, THIRD = "VirtualContrastReading2", "VirtualContrastReading3"
 _FIRST_LAYOUT_ID = 52930
 _GROUP = 530
-_LABELS = {BESIDE: "Comparison", IMAGE: "Image to read", SECOND: "Second plane", THIRD: "Third plane"}
+_LABELS = {BESIDE: "Comparison", IMAGE: "Image to read", SECOND: "Image to read", THIRD: "Image to read"}
 _COLORS = {BESIDE: "#8da0cb", IMAGE: "#e69f00", SECOND: "#b3b3b3", THIRD: "#b3b3b3"}
 _PLANES = ("Sagittal", "Coronal", "Axial")  # across the R, A and S axis
 Point = tuple[float, float, float]
@@ -76,6 +76,7 @@ class ReadingViews:
         shown += [(tag, image, plane) for tag, plane in zip((SECOND, THIRD), others, strict=True)]
         for tag, volume, plane in shown if images.volumetric else shown[:-2]:
             _show(manager.sliceWidget(tag), volume, plane, along_slices=plane == main, volumetric=images.volumetric)
+            manager.sliceWidget(tag).mrmlSliceNode().SetLayoutLabel(_label(tag, plane if images.volumetric else ""))
 
     def _add(self, name: str, image: sitk.Image) -> Any:
         """A volume node that is not saved with the scene: a synthetic image must not leave it without its mark."""
@@ -139,6 +140,11 @@ class ReadingViews:
         self._point.SetMaximumNumberOfControlPoints(1)
         self._point.SetControlPointLabelFormat("%N")
         self._point.SetSaveWithScene(False)
+
+
+def _label(tag: str, plane: str) -> str:
+    """What a view shows, with its plane where it is one of a volume."""
+    return f"{_LABELS[tag]}, {plane.lower()}" if plane else _LABELS[tag]
 
 
 def _planes(image: sitk.Image) -> list[str]:

@@ -47,6 +47,7 @@ class ReadingPanel:
         self._timer.setInterval(POLL_MS)
         self._timer.connect("timeout()", self._poll)
         self._shortcuts: list[Any] = []
+        self._judging = False  # the page after the findings: real or synthetic, anything invented
         ui = self.ui
         ui.startButton.connect("clicked(bool)", self._on_start)
         ui.tableButton.connect("clicked(bool)", self._on_table)
@@ -143,6 +144,7 @@ class ReadingPanel:
         if session is None:
             return
         self.questions.clear()
+        self._judging = False
         self.views.clear()
         coming = [session.current, *([session.following] if session.following is not None else [])]
         self._ahead = {
@@ -197,6 +199,10 @@ class ReadingPanel:
         session = self.session
         if session is None or not self._complete():
             return
+        if not self._judging:
+            self._judging = True
+            self._update()
+            return
         try:
             session.answer(**self.questions.answer(), location_lps_mm=self._location())
         except VirtualContrastError as error:
@@ -209,12 +215,16 @@ class ReadingPanel:
             self._load()
 
     def _on_back(self) -> None:
-        if self.session is not None and self.session.can_go_back():
+        """From the second page to the findings, from these to the image before, where the study allows it."""
+        if self._judging and self.session is not None and self.session.log.plan.allow_back:
+            self._judging = False
+            self._update()
+        elif not self._judging and self.session is not None and self.session.can_go_back():
             self.session.go_back()
             self._load()
 
     def _on_place(self) -> None:
-        if self.session is not None and self.session.is_shown:
+        if self.session is not None and self.session.is_shown and not self._judging:
             self.questions.set_lesion(True)
             self.views.start_placing()
 
@@ -222,7 +232,9 @@ class ReadingPanel:
         return self.views.point() if self.questions.answer()["lesion"] else None
 
     def _complete(self) -> bool:
-        return self.session is not None and self.session.is_shown and self.questions.complete
+        """The page that is shown is answered."""
+        answered = self.questions.complete if self._judging else self.questions.findings_complete
+        return self.session is not None and self.session.is_shown and answered
 
     # ---- what the panel shows --------------------------------------------------------------------------------------
 
@@ -237,9 +249,11 @@ class ReadingPanel:
             return
         text = _("Image {number} of {count}").format(number=session.position + 1, count=session.count)
         self.ui.positionLabel.text = text if session.is_shown else _("{text}: loading").format(text=text)
+        self.ui.findingsPage.visible, self.ui.judgmentPage.visible = not self._judging, self._judging
+        self.ui.nextButton.text = _("Save and next") if self._judging else _("Continue")
         self.ui.nextButton.enabled = self._complete()
         self.ui.backButton.visible = session.log.plan.allow_back
-        self.ui.backButton.enabled = session.can_go_back()
+        self.ui.backButton.enabled = self._judging or session.can_go_back()
         self.ui.placeButton.enabled = session.is_shown
 
     def _tell(self, text: str, *, error: bool = False) -> None:
@@ -255,17 +269,31 @@ class ReadingPanel:
             "Enter": self._on_next,
             "Backspace": self._on_back,
             "P": self._on_place,
-            "Y": lambda: questions.set_lesion(True),
-            "N": lambda: questions.set_lesion(False),
-            "R": lambda: questions.set_guess(REAL),
-            "S": lambda: questions.set_guess(SYNTHETIC),
+            "Y": lambda: self._answer_yes_or_no(True),
+            "N": lambda: self._answer_yes_or_no(False),
+            "R": lambda: self._on_page(True, questions.set_guess, REAL),
+            "S": lambda: self._on_page(True, questions.set_guess, SYNTHETIC),
         }
-        actions |= {grade.upper(): lambda grade=grade: questions.set_bpe(grade) for grade in BPE}  # type: ignore[misc]
-        actions |= {str(n): lambda n=n: questions.set_confidence(n) for n in range(1, 6)}  # type: ignore[misc]
+        answers: list[tuple[str, Callable[[Any], None], Any]] = [(one.upper(), questions.set_bpe, one) for one in BPE]
+        answers += [(str(number), questions.set_confidence, number) for number in range(1, 6)]
+        for key, answer, value in answers:
+            actions[key] = lambda answer=answer, value=value: self._on_page(False, answer, value)  # type: ignore[misc]
         for key, action in actions.items():
             shortcut = qt.QShortcut(qt.QKeySequence(key), slicer.util.mainWindow())
             shortcut.connect("activated()", action)
             self._shortcuts.append(shortcut)
+
+    def _on_page(self, judging: bool, answer: Callable[[Any], None], value: Any) -> None:
+        """Answer a question of the page that is shown; a key of the other page does nothing."""
+        if self._judging == judging:
+            answer(value)
+
+    def _answer_yes_or_no(self, yes: bool) -> None:
+        """The yes-or-no question of the page that is shown."""
+        if self._judging:
+            self.questions.set_hallucination(yes)
+        else:
+            self.questions.set_lesion(yes)
 
     def _remove_shortcuts(self) -> None:
         for shortcut in self._shortcuts:
