@@ -141,7 +141,6 @@ def grab_slice(loaded, lesion, tag, path):
 
     widget = slicer.app.layoutManager().sliceWidget(tag)
     widget.sliceView().resize(900, 650)
-    widget.sliceLogic().FitSliceToBackground()
     layout.jump_to_lesion(loaded, lesion.label)
     widget.sliceView().save_png(path)
 
