@@ -1,5 +1,6 @@
 """What a radiologist sees of a result: the breasts alone, sides, numbers, one gray window, a MIP without the heart."""
 
+import dataclasses
 import sys
 
 import numpy as np
@@ -8,6 +9,7 @@ import result_samples
 import SimpleITK as sitk
 import slicer
 from module_samples import TESTING
+from VirtualContrastLib.results.manifest import MAMMOGRAM
 from VirtualContrastLib.slicer_app.scene import nodes, result
 from VirtualContrastLib.slicer_app.views import layout, mip, sides
 from VirtualContrastLib.slicer_app.views.shared_window import SharedWindow
@@ -193,6 +195,11 @@ def test_one_window_for_all_phases_follows_the_user_in_any_of_them(shown):
     shared.clear()
     displays[0].SetWindowLevel(10.0, 5.0)
     assert len(windows()) == 2
+    shared.follow(dataclasses.replace(shown, kind=MAMMOGRAM))
+    displays[2].SetWindowLevel(70.0, 60.0)
+    assert displays[3].GetWindow() == 70.0
+    assert displays[0].GetWindow() == 10.0
+    shared.clear()
 
 
 def test_a_saved_scene_shows_the_mip_again(shown, tmp_path):

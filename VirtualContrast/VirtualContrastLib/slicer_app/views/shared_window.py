@@ -6,6 +6,7 @@ from typing import Any
 
 import vtk
 
+from ...results.manifest import MAMMOGRAM
 from ..observers import Observers
 from ..scene import nodes
 from ..scene.loaded import LoadedResult
@@ -23,11 +24,14 @@ class SharedWindow:
     def follow(self, loaded: LoadedResult) -> None:
         """Keep the windows of a result together, from that of its first phase on.
 
-        Real phases belong to them where the phases have their units; else their window is left to the user.
+        Real phases belong to them where the phases have their units; else their window is left to the user. So is that
+        of a low-energy mammogram, whose recombined image is another kind of picture.
         """
         self.clear()
         phases = (*loaded.input_phases, *loaded.phases)
-        ids = [loaded.pre, loaded.proxy, *(phase.volume for phase in phases)]
+        ids = [phase.volume for phase in phases]
+        if loaded.kind != MAMMOGRAM:
+            ids += [loaded.pre, loaded.proxy]
         if not loaded.arbitrary_units:
             ids += [phase.real for phase in loaded.phases]
         self._volumes = [one for one in ids if _display(one) is not None]
