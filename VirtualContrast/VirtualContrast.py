@@ -69,7 +69,7 @@ class VirtualContrastWidget(ScriptedLoadableModuleWidget):
         self.panel.enter()
 
     def exit(self) -> None:
-        """Slicer shows another module; a run goes on."""
+        """Slicer shows another module; a run continues."""
         self.panel.exit()
 
     def cleanup(self) -> None:

@@ -64,7 +64,7 @@ class VirtualContrastTrainingWidget(ScriptedLoadableModuleWidget):
         self.panel.enter()
 
     def exit(self) -> None:
-        """Slicer shows another module; a run goes on."""
+        """Slicer shows another module; a run continues."""
         self.panel.exit()
 
     def cleanup(self) -> None:

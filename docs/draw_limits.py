@@ -48,9 +48,11 @@ def draw_measured_limits() -> None:
     figure, axes = plt.subplots(1, len(names), figsize=(13.5, 3.2), layout="constrained")
     for axis, (name, title) in zip(axes, names.items(), strict=True):
         for place, metric in enumerate(metric for metric in card["metrics"] if metric["name"] == name):
-            told = metric["definition"]
-            values = {who: float(re.search(rf"{who} (-?[\d.]+)", told).group(1)) for who in ("gain", "intensity table")}
-            low, high = (float(v) for v in re.search(r"\[(-?[\d.]+), (-?[\d.]+)\]", told).groups())
+            definition = metric["definition"]
+            values = {
+                who: float(re.search(rf"{who} (-?[\d.]+)", definition).group(1)) for who in ("gain", "intensity table")
+            }
+            low, high = (float(v) for v in re.search(r"\[(-?[\d.]+), (-?[\d.]+)\]", definition).groups())
             for n, (who, value) in enumerate((values | {"model": metric["value"]}).items()):
                 error = [[value - low], [high - value]] if who == "model" else None
                 axis.bar(

@@ -188,7 +188,7 @@ def test_phases_that_each_lack_another_slice_are_not_mixed(tmp_path):
     for n in range(3):
         skip = [k for k in range(9) if k % 3 == n]
         series.write(tmp_path / "s", phase=n, skip=skip, TriggerTime=1000.0 * n, InstanceNumber=None)
-    with pytest.raises(InputError, match="no tag that tells the phases apart"):
+    with pytest.raises(InputError, match="no tag that distinguishes the phases"):
         load(f"{tmp_path / 's'}@0")
 
 

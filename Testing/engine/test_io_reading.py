@@ -222,7 +222,7 @@ def test_few_slices_and_an_unknown_modality_are_warned_of():
     events = Events()
     validation.check_volume(oblique_image()[:, :, :3], MEMORY, events=events)
     assert any("only 3 slice" in text for text in events.warnings)
-    assert any("modality is not told" in text for text in events.warnings)
+    assert any("does not record the modality" in text for text in events.warnings)
 
 
 def test_the_gate_sees_nan_in_a_nifti_file_that_itk_would_hide(tmp_path):

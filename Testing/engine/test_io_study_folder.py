@@ -332,7 +332,7 @@ def test_contrast_in_the_header_of_a_later_phase_is_read_for_that_phase(tmp_path
     [
         ({"BodyPartExamined": "BRAIN"}, "names the body part BRAIN"),
         ({"description": "3D Ax T1 MP-RAGE"}, "not a dynamic T1-weighted series by its description"),
-        ({"ScanningSequence": "EP"}, "no gradient-echo image by its header"),
+        ({"ScanningSequence": "EP"}, "not a gradient-echo image by its header"),
         ({"BodyPartExamined": "BREAST", "ScanningSequence": "GR"}, ""),
     ],
 )

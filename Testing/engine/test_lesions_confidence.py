@@ -72,4 +72,4 @@ def test_a_run_tells_certainty_in_table_and_report(tmp_path):
     assert float(rows[0]["probability"]) == pytest.approx(1 / (1 + np.exp(-3)), abs=1e-3)
     report = (result.folder / "report.html").read_text()
     assert "likely enhancing (13 % of lesions so graded on unseen patients did not)" in report
-    assert "Certainty was measured on patients that the model had not seen" in report
+    assert "Certainty was measured on patients not used for training" in report

@@ -93,7 +93,7 @@ def test_weights_that_changed_by_one_bit_are_refused_before_they_are_parsed(tmp_
     data = bytearray(package.weights_path.read_bytes())
     data[-1] ^= 1
     package.weights_path.write_bytes(data)
-    with pytest.raises(InputError, match=r"not those of the card.*SHA-256"):
+    with pytest.raises(InputError, match=r"do not match the card.*SHA-256"):
         package.load_state()
 
 

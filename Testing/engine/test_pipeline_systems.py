@@ -176,7 +176,7 @@ def test_a_real_phase_of_unknown_time_gets_that_of_the_training_with_a_warning(
     study, real, later, models, tmp_path, no_pictures
 ):
     result = run(study / "pre.nrrd", tmp_path / "out", later, real=real[:1], models=models)
-    assert any("90 s was taken, as in the model's training" in warning for warning in result.manifest.warnings)
+    assert any("90 s was used, as in the model's training" in warning for warning in result.manifest.warnings)
     assert result.manifest.inputs[1]["time_s"] == 90.0
     untold = tiny_models.tiny_iter_unet(tmp_path / "untold", first_time_s=())
     with pytest.raises(InputError, match="time of the real phase 1 is unknown; give it with --real-times"):

@@ -62,7 +62,7 @@ def test_the_fastest_way_is_chosen_and_its_difference_measured(ways):
     assert chosen.ratio == pytest.approx(20)
     assert chosen.mean_difference_255 == pytest.approx(0.1275, rel=1e-3)
     assert chosen.high_difference_255 == pytest.approx(0.1275, rel=1e-3)
-    assert "0.13 of 255" in chosen.told
+    assert "0.13 of 255" in chosen.description
 
 
 def outlier(x):

@@ -386,7 +386,7 @@ def test_a_gpu_too_small_for_one_slice_hands_over_to_the_cpu_with_a_warning(make
     network.to = lambda device: setattr(network, "fits", 99)
     events = Events()
     synthesizer.synthesize(breast(size=(16, 16, 4)), events)
-    assert len(events.warnings) == 1 and "the CPU goes on" in events.warnings[0]
+    assert len(events.warnings) == 1 and "continuing on the CPU" in events.warnings[0]
     assert synthesizer.network.choice.device == "cpu"
 
 

@@ -198,7 +198,7 @@ def test_a_model_that_counts_steps_says_that_it_knows_no_seconds(tmp_path):
     events = Events()
     synthesizer(tmp_path / "m").synthesize(*study(WINDOW), events, times_s=[200.0, 300.0])
     assert len(events.warnings) == 1
-    assert "knows no seconds" in events.warnings[0]
+    assert "does not use seconds" in events.warnings[0]
 
 
 def test_windows_without_tissue_keep_the_first_phase(tmp_path):

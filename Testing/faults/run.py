@@ -1,8 +1,9 @@
 """What breaks when things go wrong: the matrix of stages and faults, and seeded fuzzers. `make faults`.
 
-Prints the matrix (a row a fault, a column a stage of the run) and the counts of the fuzzers, and ends with 1 where
-anything did not survive. Everything runs in children forked from processes that have the engine loaded, one a core, so
-that the whole takes minutes. A cell is repeated alone with `--only FAULT STAGE`, a fuzzer with `--fuzz NAME --seed N`.
+Prints the matrix (one row per fault, one column per stage of the run) and the counts of the fuzzers, and ends with 1
+where anything did not survive. Everything runs in children forked from processes that have the engine loaded, one a
+core, so that the whole takes minutes. A cell is repeated alone with `--only FAULT STAGE`, a fuzzer with `--fuzz NAME
+--seed N`.
 """
 
 from __future__ import annotations

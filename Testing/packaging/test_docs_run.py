@@ -71,7 +71,7 @@ def prepare(place):
 
 
 def write_dicom(volume, folder):
-    """An MR series, a file a slice."""
+    """An MR series, one file per slice."""
     folder.mkdir()
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()

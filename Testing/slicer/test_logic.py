@@ -222,7 +222,7 @@ def test_a_mammography_model_takes_one_image_and_no_series(chosen, tmp_path):
     assert "not written as DICOM" in parameters.why_not(chosen)
     chosen.dicom = False
     chosen.realVolumes = [add_volume(run_samples.make_real(n)[:1]) for n in (1, 2)]
-    assert "one true recombined image" in parameters.why_not(chosen)
+    assert "one real recombined image" in parameters.why_not(chosen)
 
 
 # ---- runs ---------------------------------------------------------------------------------------------------------

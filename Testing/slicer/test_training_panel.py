@@ -92,7 +92,7 @@ def test_start_says_why_it_cannot_work(panel, tmp_path):
         return ui.startButton.toolTip
 
     ui.outputPath.currentPath = str(run)
-    assert "make phantoms to try" in reason()
+    assert "simulate phantoms to try" in reason()
     ui.trainPath.currentPath = ui.validationPath.currentPath = str(tmp_path / "train")
     assert "same folder" in reason()
     ui.validationPath.currentPath = str(tmp_path / "none")
@@ -211,7 +211,7 @@ def test_a_stop_before_the_first_step_ends_the_run_at_once(host, panel, out):
     panel.ui.stopButton.click()
     host.wait_until(lambda: not panel.training.busy, 5)
     assert panel.ui.startButton.enabled
-    assert panel.ui.resumeButton.toolTip == "The output folder holds no run that could go on."
+    assert panel.ui.resumeButton.toolTip == "The output folder holds no run to continue."
 
 
 def test_several_processes_that_stopped_are_no_failure(host, panel, out):
@@ -259,7 +259,7 @@ def test_the_simulation_of_phantoms_can_be_stopped(host, panel, tmp_path):
     host.process_events(0.1)
     panel.ui.stopButton.click()
     host.wait_until(lambda: not panel.training.busy, 5)
-    assert panel.ui.statusLabel.text == "Stopped; the studies that are whole are kept."
+    assert panel.ui.statusLabel.text == "Stopped; finished studies are kept."
     assert panel.ui.trainPath.currentPath == ""
 
 

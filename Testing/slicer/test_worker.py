@@ -14,7 +14,7 @@ from VirtualContrastLib.events import Stage
 from VirtualContrastLib.results.manifest import load_result
 from VirtualContrastLib.run.settings import RunSettings
 from VirtualContrastLib.slicer_app.run.engine_process import EngineProcess
-from VirtualContrastLib.worker.estimate import Estimate, told_time
+from VirtualContrastLib.worker.estimate import Estimate, duration_text
 from VirtualContrastLib.worker.protocol import LineSplitter, RunRequest, Warned, decode, encode
 
 
@@ -148,7 +148,13 @@ def test_the_estimate_never_goes_back_and_learns_from_the_last_run():
 
 
 def test_times_are_told_as_people_do():
-    assert [told_time(seconds) for seconds in (0.2, 12.4, 89, 180, 500)] == ["1 s", "12 s", "89 s", "3 min", "8 min"]
+    assert [duration_text(seconds) for seconds in (0.2, 12.4, 89, 180, 500)] == [
+        "1 s",
+        "12 s",
+        "89 s",
+        "3 min",
+        "8 min",
+    ]
 
 
 # ---- runs ---------------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def checkpoint():
 def stop_if_asked():
     if (out / "stop").exists():
         (out / "stop").unlink()
-        print("Error: Stopped; the checkpoint is kept, go on from it with --resume.", file=sys.stderr)
+        print("Error: Stopped; the checkpoint is kept, continue from it with --resume.", file=sys.stderr)
         sys.exit(3)
 """
 

@@ -62,7 +62,7 @@ def test_another_archive_is_refused(tmp_path, capsys):
     with tarfile.open(path, "w:gz") as packed:
         packed.addfile(tarfile.TarInfo(lpips_weights.ALEXNET.member), io.BytesIO())
     assert main(["weights", "lpips", "--archive", str(path)]) == 2
-    assert "has not the published SHA-256" in capsys.readouterr().err
+    assert "does not have the published SHA-256" in capsys.readouterr().err
     assert main(["weights", "lpips", "--archive", str(tmp_path / "none")]) == 2
 
 

@@ -60,7 +60,7 @@ def test_torchs_own_folder_is_looked_into_first(caches):
 
 
 def test_a_file_with_another_checksum_is_thrown_away(server, caches):
-    with pytest.raises(InputError, match="has not the checksum 12345678"):
+    with pytest.raises(InputError, match="does not have the checksum 12345678"):
         fetched(known(server, digits="12345678"))
     assert not [path for path in (caches / "own").rglob("*") if path.is_file()]
 

@@ -1,4 +1,4 @@
-"""Slices with a table become one case a patient; real crops are read as their source describes them."""
+"""Slices with a table become one case per patient; real crops are read as their source describes them."""
 
 import csv
 import json

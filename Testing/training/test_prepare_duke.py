@@ -227,7 +227,7 @@ def test_phases_without_any_such_tag_are_refused(studies, tmp_path, capsys):
     nothing = strip("AcquisitionTime", "TriggerTime", "ContentTime", "TemporalPositionIdentifier")
     write_case(tmp_path / "in", 1, studies[1], change=nothing)
     assert prepare(tmp_path / "in", tmp_path / "out") == 2
-    assert "whose order no tag tells" in capsys.readouterr().err
+    assert "whose order no tag gives" in capsys.readouterr().err
 
 
 def write_mapping(path, study, names):

@@ -203,7 +203,7 @@ def test_a_picture_of_other_colors_is_no_pair(tmp_path):
     pixels = np.zeros((20, 40, 3), np.uint8)
     pixels[:, :20, 1] = 200
     sitk.WriteImage(sitk.GetImageFromArray(pixels, isVector=True), str(tmp_path / "x.png"))
-    with pytest.raises(InputError, match="no low-energy image in red"):
+    with pytest.raises(InputError, match="not a low-energy image in red"):
         split_combined(tmp_path / "x.png")
 
 

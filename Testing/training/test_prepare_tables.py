@@ -116,7 +116,7 @@ def test_a_split_without_common_cases_does_not_leak():
     [
         ({"train": ["1"], "validation": ["1"], "test": []}, "1 in both train and validation"),
         ({"train": "rest", "validation": []}, "lacks or misuses a part"),
-        ({"train": "rest", "validation": ["1", "1"], "test": []}, "there twice"),
+        ({"train": "rest", "validation": ["1", "1"], "test": []}, "appears twice"),
         ({"folds": [["1"], ["1"]]}, "folds"),
     ],
 )

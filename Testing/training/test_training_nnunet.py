@@ -60,7 +60,7 @@ def test_a_stopped_run_is_exported_resumed_and_watched(tmp_path, monkeypatch):
             write(progress, place)
 
         patch.setattr(Progress, "write", written)
-        with pytest.raises(CancelledError, match="go on from it with --resume"):
+        with pytest.raises(CancelledError, match="continue from it with --resume"):
             train(recipe, run, RunOptions(resume=True))
     assert len(load_nnunet(run / RESULTS / "checkpoint_latest.pth")["logging"]["train_losses"]) == 2
     before = package.load_state()

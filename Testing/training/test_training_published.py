@@ -200,7 +200,7 @@ def test_the_local_stage_starts_from_the_global_generator_and_holds_it_for_its_e
 
 def test_a_global_generator_of_another_width_is_refused(cases, tmp_path):
     package = train(small(cases, f"{SINGLE}-code", "schedule.constant_epochs=1"), tmp_path / "global")
-    with pytest.raises(InputError, match="no global generator for this local enhancer"):
+    with pytest.raises(InputError, match="not a global generator for this local enhancer"):
         Pix2PixHDTrainer(small(cases, f"{SINGLE}-paper", f"global_stage={{weights: {package}}}"))
     with pytest.raises(InputError, match="does not exist"):
         Pix2PixHDTrainer(small(cases, f"{SINGLE}-paper", "global_stage={weights: nowhere.pth}"))

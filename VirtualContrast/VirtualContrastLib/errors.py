@@ -16,14 +16,14 @@ from contextlib import contextmanager
 from . import installation
 from .events import ExitCode, VirtualContrastError
 
-SEE_DEBUG = "run again with --debug to see where it arose"
-SEE_LOG = "the log shows where it arose"
+SEE_DEBUG = "run again with --debug to see where it occurred"
+SEE_LOG = "the log shows where it occurred"
 
 
 def explain(error: BaseException, *, advice: str = SEE_DEBUG) -> tuple[str, ExitCode]:
     """The sentence a user reads for `error` and the exit code a command ends with.
 
-    `advice` says of an error that nobody foresaw where to learn more.
+    `advice` says of an unexpected error where to learn more.
     """
     if isinstance(error, VirtualContrastError):
         return str(error), error.exit_code

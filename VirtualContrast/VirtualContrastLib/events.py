@@ -1,4 +1,4 @@
-"""What a run tells the outside: progress, warnings, cancellation, exit codes and the errors that carry them."""
+"""What a run reports: progress, warnings, cancellation, exit codes and the errors that carry them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Stage(enum.StrEnum):
 
 
 class VirtualContrastError(Exception):
-    """A failure told in one sentence that a user can act on; `exit_code` is what a command ends with."""
+    """A failure in one sentence that a user can act on; `exit_code` is what a command ends with."""
 
     exit_code = ExitCode.FAILED
 
@@ -62,12 +62,12 @@ class Listener(Protocol):
         """
 
     def warning(self, message: str) -> None:
-        """One sentence that the user should read although the run goes on."""
+        """One sentence that the user should read although the run continues."""
 
 
 @dataclass
 class Events:
-    """Carries progress and warnings to listeners, and the wish to cancel back to the run.
+    """Carries progress and warnings to listeners, and the request to cancel back to the run.
 
     `warnings` keeps every warning once, in order, for the manifest and the report.
     """
@@ -100,7 +100,7 @@ class Events:
             listener.warning(message)
 
     def with_own_warnings(self) -> Events:
-        """Events for one case of many: an empty list of warnings, the same listeners and the same wish to cancel."""
+        """Events for one case of many: an empty list of warnings, the same listeners and the same request to cancel."""
         return replace(self, warnings=[])
 
     def cancel(self) -> None:

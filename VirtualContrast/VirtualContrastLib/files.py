@@ -52,7 +52,7 @@ def atomic_file(path: Path, *, suffix: str = "", flush: bool = True) -> Iterator
 
     Args:
         path: its folder must exist.
-        suffix: end of the name to write to, for writers that tell the format by it.
+        suffix: end of the name to write to, for writers that infer the format from it.
         flush: False for what is written many times a minute; the promise then holds only while the system runs.
 
     Yields:

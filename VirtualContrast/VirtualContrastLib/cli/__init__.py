@@ -1,1 +1,1 @@
-"""The command line: arguments become a request, results become text or JSON; one file a command."""
+"""The command line: arguments become a request, results become text or JSON; one file per command."""

@@ -1,4 +1,4 @@
-"""How a program of ours runs a command: how it speaks (bars on a terminal, plain lines, JSON lines), how it stops."""
+"""How both programs run a command: how they report (bars on a terminal, plain lines, JSON lines), how they stop."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 PATIENCE_S = 1.5
-"""How long a run that was asked to stop may go on before it is interrupted."""
+"""How long a run that was asked to stop may continue before it is interrupted."""
 
 
 class Reporter:
@@ -77,7 +77,7 @@ class Reporter:
         """Release the terminal."""
 
     def _say(self, text: str) -> None:
-        """Print to stderr; where nobody can hear it (a closed pipe, a full disk) the work goes on."""
+        """Print to stderr; where it cannot be printed (a closed pipe, a full disk) the work continues."""
         with contextlib.suppress(OSError, ValueError):
             print(printable(text), file=self.err, flush=True)
 
@@ -185,7 +185,7 @@ class JsonReporter(Reporter):
         self._say(f"Error: {message}")
 
     def _tell(self, event: str, **fields: Any) -> None:
-        """Emit what may be lost: where nobody reads any more the work goes on."""
+        """Emit what may be lost: when the reader is gone the work continues."""
         with contextlib.suppress(OSError, ValueError):
             self._emit(event, **fields)
 
@@ -240,7 +240,7 @@ def guarded(action: Callable[[Reporter, Events], ExitCode], *, reporter: Reporte
 
     Args:
         action: gets the reporter and the events that signals cancel.
-        reporter: tells people or programs of it.
+        reporter: reports it to people or programs.
         debug: the traceback of an error follows its sentence.
     """
     events = Events([reporter])

@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
 
 def _add_import(actions: Any) -> None:
     parser = add_command(
-        actions, "import", _import, "make a model package from a checkpoint, a package folder or a zip"
+        actions, "import", _import, "make a model package from a checkpoint, an ONNX file, a package folder or a zip"
     )
     add = parser.add_argument
     add("source", metavar="SOURCE", help="*_net_G.pth, ONNX file, nnU-Net result folder, package folder or zip")
@@ -92,7 +92,7 @@ def _verify(arguments: argparse.Namespace, reporter: Reporter, events: Events) -
     names = [arguments.model] if arguments.model else list(installed_models())
     for name in names:
         any_package(name).verify()
-    reporter.done("\n".join(f"{name}: all files are those of the card" for name in names), verified=names)
+    reporter.done("\n".join(f"{name}: all files match the card" for name in names), verified=names)
     return ExitCode.DONE
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .console import Reporter
 
 Action = Callable[[argparse.Namespace, "Reporter", Events], ExitCode]
-"""Translates arguments into a call of the library and tells the reporter what came of it."""
+"""Translates arguments into a call of the library and reports the outcome."""
 
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 unusable arguments or input, 3 cancelled, 4 some cases of a batch failed"
 INPUT_HELP = "NIfTI, NRRD, MetaImage, PNG, TIFF or DICOM file or DICOM folder; FILE@N is time point N, from 0"
@@ -38,9 +38,9 @@ def add_command(commands: Any, name: str, action: Action, help: str, **more: Any
         more: further arguments of `add_parser`.
     """
     parser: argparse.ArgumentParser = commands.add_parser(name, help=help, epilog=EXIT_CODES, **more)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
-    parser.add_argument("--quiet", action="store_true", help="no progress; warnings and errors are still told")
-    parser.add_argument("--debug", action="store_true", help="show where an error arose")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line on standard output")
+    parser.add_argument("--quiet", action="store_true", help="no progress; warnings and errors are still shown")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.set_defaults(action=action)
     return parser
 
@@ -61,7 +61,7 @@ def add_scheduler(add: Callable[..., Any], what: str) -> None:
 
 
 def add_settings(parser: argparse.ArgumentParser, *, without: tuple[str, ...] = ()) -> None:
-    """Add the options of a run, as `RunSettings` declares them; `without` are fields that a command has not."""
+    """Add the options of a run, as `RunSettings` declares them; `without` are fields that a command does not have."""
     for name, option in options().items():
         if name not in without:
             default = RunSettings.__dataclass_fields__[name].default

@@ -28,9 +28,9 @@ def add(commands: Any) -> None:
         nargs="+",
         default=[],
         help="real post-contrast phases 1, 2, ...: input of models that read real phases, else to compare with; "
-        "for a mammogram its true recombined image",
+        "for a mammogram its real recombined image",
     )
-    parser.add_argument("--lesions", metavar="MASK", help="mask or labels in which curves are measured")
+    parser.add_argument("--lesions", metavar="MASK", help="mask or labels of lesions, instead of looking for them")
     add_settings(parser)
 
 

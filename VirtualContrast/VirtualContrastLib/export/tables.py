@@ -118,9 +118,9 @@ def write_confidence_csv(path: Path, lesions: Sequence[LesionConfidence]) -> Non
     """One row per lesion and synthetic phase: grade, and the band that bounds the real percent enhancement."""
     rows = []
     for lesion in lesions:
-        told = [lesion.label, True, lesion.grade, lesion.false_positive_rate, lesion.probability]
+        certainty = [lesion.label, True, lesion.grade, lesion.false_positive_rate, lesion.probability]
         bands = zip(lesion.times_s, lesion.low_percent, lesion.high_percent, lesion.coverage, strict=True)
-        rows += [[*told, *band] for band in bands]
+        rows += [[*certainty, *band] for band in bands]
     _write(path, CONFIDENCE_COLUMNS, rows)
 
 

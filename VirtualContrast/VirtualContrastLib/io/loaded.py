@@ -1,4 +1,4 @@
-"""What every format reader hands to `reading`: one volume and what its header tells."""
+"""What every format reader hands to `reading`: one volume and what its header says."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def _oddities(image: sitk.Image, source: Source, name: str, low: float, high: fl
         found.append(f"{name} has only {image.GetSize()[2]} slice(s); a breast volume has many more.")
     if source.modality is None:
         found.append(
-            "The modality is not told by the file format: make sure that it is fat-suppressed T1-weighted breast MR."
+            "The file format does not record the modality: make sure that it is fat-suppressed T1-weighted breast MR."
         )
     return found
 
@@ -164,4 +164,4 @@ def _oddities(image: sitk.Image, source: Source, name: str, low: float, high: fl
 def _oddities_of_mammogram(source: Source) -> list[str]:
     if source.modality is not None:
         return []
-    return ["The modality is not told by the file format: make sure that it is a low-energy mammogram."]
+    return ["The file format does not record the modality: make sure that it is a low-energy mammogram."]

@@ -20,7 +20,7 @@ UNCERTAIN = "uncertain: consider real contrast"
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a calibrated model tells beside its phases.
+    """What a calibrated model gives beside its phases.
 
     - bands: a lower and an upper image of every synthetic phase, whose means over a lesion bound its real mean.
     - probability: how sure the model is that a voxel enhances, 0..1, at the early phase.

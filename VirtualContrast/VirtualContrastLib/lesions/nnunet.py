@@ -192,7 +192,7 @@ def _tile_predictor_class() -> Any:
     from ..networks.cpu_forms import in_cpu_forms
 
     class TilePredictor(nnUNetPredictor):
-        """nnU-Net's predictor that tells of every tile and can be stopped between two tiles."""
+        """nnU-Net's predictor that reports every tile and can be stopped between two tiles."""
 
         _events = Events()
         _wanted: NDArray[np.bool_] | None = None

@@ -56,7 +56,7 @@ class Inputs(_Strict):
 
     `channels` (segmentation only): each input channel in order, `pre`, `phase_N` or `subtraction_N` (phase N
     - pre). `phases`: phase indices, 0 = pre-contrast; others are real phases that a user must give. `times_s`:
-    seconds after injection of those real phases in training, [] where not told. `channel_offsets`: channel c is
+    seconds after injection of those real phases in training, [] where unknown. `channel_offsets`: channel c is
     slice k + offset of the volume, the first or last slice repeated beyond the ends (2-D networks only).
     """
 
@@ -186,7 +186,7 @@ class GateKind(_Strict):
 class GateStatistics(_Strict):
     """What the training images look like, in the numbers of `synthesis.gate`: mean and inverse covariance.
 
-    A study whose distance is above `limit` is unlike them. `kinds`: wrong inputs that are known. `data` tells which
+    A study whose distance is above `limit` is unlike them. `kinds`: wrong inputs that are known. `data` says which
     images were measured.
     """
 
@@ -291,7 +291,7 @@ class ModelCard(_Strict):
         if isinstance(self.architecture.options, SliceOptions):
             _check_slices(self, self.architecture.options)
         if (self.kind == "synthesis" and self.dynamic) != (self.outputs is not None):
-            raise ValueError("outputs must tell the phases of a synthesis model of MRI, and of no other")
+            raise ValueError("outputs must give the phases of a synthesis model of MRI, and of no other")
         return self
 
 

@@ -60,7 +60,7 @@ class CatalogEntry(BaseModel):
     """One model of the catalog.
 
     `embedded` models lie in Resources/Models/<id>. `download` models have mirrors in `urls` (https); without
-    `sha256` or the public `record` they cannot be downloaded; `manual_import` tells how to bring them in. `default`:
+    `sha256` or the public `record` they cannot be downloaded; `manual_import` says how to import them. `default`:
     taken for a study where no model is named; `default_for_phantoms`: for files with the phantom writer's mark alone.
     """
 

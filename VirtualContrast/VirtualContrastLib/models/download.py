@@ -20,7 +20,7 @@ from .package import ModelPackage, cache_dir, load_package
 
 CHUNK_BYTES = 2**18
 MAX_PACKAGE_BYTES = 16 * 2**30
-"""No package is larger; a server that does not tell a size is left when it has sent as much."""
+"""No package is larger; a download of unknown size is stopped when it reaches this."""
 TRANSIENT = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError)
 
 
@@ -47,7 +47,7 @@ class _Interrupted(Exception):  # noqa: N818  (not an error of its own: the next
 class Wanted:
     """Bytes to fetch: of which model, from where, how many (None: unknown).
 
-    `problem` tells what is wrong with a file, None where it is right.
+    `problem` says what is wrong with a file, None where it is right.
     """
 
     name: str

@@ -22,7 +22,7 @@ from .zips import opened_zip
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """What to import, and what its files do not tell.
+    """What to import, and what its files do not say.
 
     - source: a package folder or zip, a checkpoint (.pth, .pt, or a zip with one), or an nnU-Net result folder.
     - id, title: of the new model; by default after the name of the source.

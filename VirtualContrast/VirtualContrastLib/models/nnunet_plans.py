@@ -53,7 +53,7 @@ _MOST = {
     "n_blocks_per_stage": 32,
     "n_conv_per_stage_decoder": 32,
 }
-"""Far above any plan: nnU-Net builds as many layers as it is told, before the weights are compared with them."""
+"""Far above any plan: nnU-Net builds as many layers as the plans ask for, before the weights are compared with them."""
 _LABEL_MANAGERS = frozenset({"LabelManager"})
 
 

@@ -91,7 +91,7 @@ class ModelPackage:
         except OSError as error:
             raise InputError(f"The model file {path} is missing or unreadable; fetch the model again.") from error
         if hashlib.sha256(data).hexdigest() != self.card.files[name]:
-            raise InputError(f"The model file {path} is not that of the card; remove the model and fetch it again.")
+            raise InputError(f"The model file {path} does not match the card; remove the model and fetch it again.")
         return data
 
     def _verify_weights(self) -> None:
@@ -104,7 +104,7 @@ class ModelPackage:
         if not self.card.weights_sha256 or found != self.card.weights_sha256:
             expected = self.card.weights_sha256 or "none"
             raise InputError(
-                f"The weights {self.weights_path} are not those of the card (SHA-256 {found[:12]}..., "
+                f"The weights {self.weights_path} do not match the card (SHA-256 {found[:12]}..., "
                 f"{CARD_NAME} says {expected[:12]}...); remove the model and fetch it again."
             )
 

@@ -1,7 +1,7 @@
 """Checkpoints that their authors publish in a public record (Zenodo), without a SHA-256: fetched, checked, converted.
 
 What the record's own metadata say (size and MD5) is checked. At the first use the SHA-256 of what came is pinned on
-this machine and told; a record that later offers other bytes is refused.
+this machine and reported; a record that later offers other bytes is refused.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Network architectures, one file a network. Modules here need torch and know nothing of files or images."""
+"""Network architectures, one file per network. Modules here need torch and know nothing of files or images."""

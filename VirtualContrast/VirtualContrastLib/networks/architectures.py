@@ -178,7 +178,7 @@ def architecture(name: str) -> Architecture:
 
 
 def part(place: Place) -> Any:
-    """What `place` names, imported where that has not happened yet."""
+    """What `place` names, imported on first use."""
     if not isinstance(place, str):
         return place
     module, _, name = place.partition(":")

@@ -31,7 +31,7 @@ class OnnxNetwork(nn.Module):
         self._session: Any = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the file's graph; InputError where it is none, or its channels are not those of the card."""
+        """Run the file's graph; InputError where it is none, or its channels do not match the card."""
         if self._session is None:
             self._session = open_session(self.model.cpu().numpy().tobytes(), on_gpu=x.is_cuda)
         given = self._session.get_inputs()[0].name

@@ -116,7 +116,7 @@ class LocalEnhancer(nn.Module):
 
     The global part, `model`, has ngf * 2**n_local_enhancers base channels and lacks its last three modules
     (padding, 7x7 convolution, tanh). Enhancer n adds its own features (`model{n}_1`) to those of the coarser
-    level and goes on with `model{n}_2`; only the last one maps to output_nc channels.
+    level and continues with `model{n}_2`; only the last one maps to output_nc channels.
     """
 
     def __init__(

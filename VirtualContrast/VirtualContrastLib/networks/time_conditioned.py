@@ -62,7 +62,7 @@ class TimeConditionedGenerator(nn.Module):
             )
             for w in reversed(widths[:-1])
         )
-        # The slices themselves reach the head beside the features, which normalization has robbed of their scale.
+        # The slices themselves reach the head beside the features, whose scale normalization has removed.
         self.head = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(ngf + input_nc, bases, 7))
         self.time = TimeWeights(bases, rise_s, time_range_s[1])
         init_weights(self)

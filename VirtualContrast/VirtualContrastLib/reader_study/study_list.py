@@ -4,8 +4,8 @@ A CSV with one row for each image: `case` (a code of the study, never a patient'
 that `virtual-contrast` reads, or `node:NAME` for a volume of the Slicer scene), `condition` (real or synthetic) and any
 of `truth` (lesion: yes or no), `bpe` (the reference, a to d) and `beside` (the low-energy or pre-contrast image to show
 beside it). `scale` is own (default: each image on its own gray scale) or beside (both on that of the image beside, so
-that enhancement is seen, for images in its units); one value for the whole list, since a mixture would tell real from
-synthetic. Paths are relative to the list. The list is the key of the blinding: readers must not open it.
+that enhancement is seen, for images in its units); one value for the whole list, since a mixture would distinguish real
+from synthetic. Paths are relative to the list. The list is the key of the blinding: readers must not open it.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def load_list(path: str | Path) -> ReadingList:
             raise InputError(f"{path.name}, row {number}: case {one.case} has two {one.condition} images; keep one.")
         seen.add((one.case, one.condition))
     if len({one.scale for one in cases}) > 1:
-        raise InputError(f"{path.name}: scale must be the same in every row, or the gray scale tells the images apart.")
+        raise InputError(f"{path.name}: scale must be the same in every row, or the gray scale gives the images away.")
     return ReadingList(path, cases)
 
 
@@ -193,7 +193,7 @@ def _image_of(folder: str | Path, kind: str, phase: int) -> Path:
     wanted = kind if kind == RECOMBINED else f"{kind}/phase_{phase}"
     names = [name for name in result.manifest.outputs if name.startswith(f"{wanted}.")]
     if not names:
-        raise InputError(f"{result.folder} has no {wanted}; choose another kind or phase, or make it anew.")
+        raise InputError(f"{result.folder} has no {wanted}; choose another kind or phase, or make it again.")
     return result.folder / names[0]
 
 

@@ -107,7 +107,7 @@ def load_result(folder: str | Path) -> Result:
     """Read the manifest of a result folder.
 
     Raises:
-        InputError: no manifest, not ours, made by a newer version, or naming files outside the folder.
+        InputError: no manifest, another program's, made by a newer version, or naming files outside the folder.
     """
     folder = Path(folder).expanduser().absolute()
     path = folder / MANIFEST
@@ -121,7 +121,9 @@ def load_result(folder: str | Path) -> Result:
         manifest = Manifest(**fields)
         names = [*manifest.outputs, *(entry["file"] for entry in manifest.phases)]
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"{path} is not a manifest of VirtualContrast or is damaged; make the result anew.") from error
+        raise InputError(
+            f"{path} is not a manifest of VirtualContrast or is damaged; make the result again."
+        ) from error
     if any(not (folder / name).resolve().is_relative_to(folder.resolve()) for name in names):
         raise InputError(f"{path} names files outside its folder; do not use this result.")
     return Result(folder, manifest)

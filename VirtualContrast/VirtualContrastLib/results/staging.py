@@ -1,4 +1,4 @@
-"""Folders beside a result that belong to a run: made, told from a user's own folders, and cleared away.
+"""Folders beside a result that belong to a run: made, distinguished from a user's own folders, and removed.
 
 `<out>.partial-<run id>` is where a run writes, `<out>.old-<run id>` the result that it replaces. Both hold a note of
 their owner, which the owner keeps locked: the system lets go of the lock when the process ends, however it ends.
@@ -71,7 +71,7 @@ class Staging:
             raise
 
     def place(self, out: Path, *, replace: bool) -> None:
-        """Rename the folder to `out`, where nothing or an empty folder is; with `replace` maybe a result of ours.
+        """Rename the folder to `out`, where nothing or an empty folder is; with `replace` possibly an existing result.
 
         Raises:
             OSError: something else is there, or the folder cannot be renamed; what is there stays.
@@ -89,7 +89,7 @@ class Staging:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _swap(self, out: Path) -> None:
-        """Set the result at `out` aside, marked as ours, put the new one there, and remove the old one."""
+        """Set the result at `out` aside, marked as this run's, put the new one there, and remove the old one."""
         old = out.with_name(f"{out.name}.old-{self.run_id}")
         note = OwnerNote(out, self.run_id)
         try:
@@ -166,7 +166,7 @@ def _beside(out: Path, kind: str) -> Iterator[Path]:
 
 
 def _note(folder: Path) -> dict[str, Any]:
-    """What the owner's note says; {} where there is none of ours."""
+    """What the owner's note says; {} where there is none."""
     try:
         note = json.loads((folder / OWNER).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,8 +1,8 @@
-"""Writes a result folder that comes to be whole or not at all.
+"""Writes a result folder atomically.
 
 A run writes into a staging folder beside the target, puts the manifest there last, flushes every file to the disk and
 renames the folder once. A failed, cancelled or killed run leaves nothing under the target's name; what a killed run
-left beside it is cleared by the next run. See `staging` for what tells these folders from a user's own.
+left beside it is cleared by the next run. See `staging` for what distinguishes these folders from a user's own.
 """
 
 from __future__ import annotations

@@ -336,7 +336,7 @@ def compare_with_real(
         series: all images; only `series.compared` is compared with.
         region: the breasts, [k, j, i], or None.
         labels: lesion instances, or None.
-        events: hears warnings and carries the wish to cancel.
+        events: receives warnings and carries the request to cancel.
 
     Returns:
         Metrics, one row per phase and region, and the agreement of the curves where there are any.

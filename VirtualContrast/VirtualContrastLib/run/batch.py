@@ -217,7 +217,7 @@ def _run_on_worker(out: Path, settings: RunSettings, case: BatchCase) -> CaseOut
 
 
 def _redactor(cases: Sequence[BatchCase], out: Path) -> Redactor:
-    """What takes the names of cases and files out of the log; cases are told by their number in summary.csv."""
+    """What takes the names of cases and files out of the log; cases are named by their number in summary.csv."""
     paths = [place for case in cases for place in (case.input, *case.real, case.lesions, out / case.name) if place]
     return Redactor(paths, [case.name for case in cases])
 
@@ -251,7 +251,7 @@ def _run_case(case: BatchCase, folder: Path, settings: RunSettings, events: Even
         logger.error("%s", error)
         message, unusable = str(error), error.exit_code is ExitCode.UNUSABLE
     except Exception as error:
-        logger.exception("an error that nobody foresaw")
+        logger.exception("an unexpected error")
         message, _code = explain(error)
     seconds = round(time.perf_counter() - start, 3)
     for warning in own.warnings:

@@ -66,7 +66,7 @@ def _from_table(path: Path) -> list[BatchCase]:
 
 
 def _known(name: str) -> str:
-    """A column as it is called here, whatever its case, blanks and hyphens; "" for one that is not ours."""
+    """A column as it is called here, whatever its case, blanks and hyphens; "" for an unknown one."""
     plain = re.sub(r"[\s-]+", "_", name.strip().lower())
     allowed = {"case", "input", "lesions", *case_options()}
     return plain if plain in allowed or _REAL_COLUMN.fullmatch(plain) else ""

@@ -48,7 +48,7 @@ def spread(
         scheduler: the address of the scheduler, or the JSON file that it writes (`dask scheduler --scheduler-file`).
         function: importable on the workers, like all that it is given and returns; they see the same files.
         items: what it is called with.
-        events: carries the wish to cancel; calls that have begun then go on to their end, and nobody hears of them.
+        events: carries the request to cancel; calls that have begun then run to their end unheeded.
 
     Yields:
         (number from 0, what the function returned or why it never did), in the order in which they end. What the
@@ -119,7 +119,7 @@ def _call(version: str, function: Callable[[Item], Result], item: Item) -> tuple
 
 
 def _result(future: Future) -> Any:
-    """What a call returned; its log is told here."""
+    """What a call returned; its log is replayed here."""
     try:
         result, records = future.result()
     except concurrent.futures.CancelledError:

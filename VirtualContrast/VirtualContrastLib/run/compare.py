@@ -69,7 +69,7 @@ def compare_existing(
     curves.
 
     Args:
-        synthetic: A result folder of ours, or one volume, which is then phase 1.
+        synthetic: A result folder of this program, or one volume, which is then phase 1.
         real: Files, folders or series of the real phases, in order.
         out: Folder of the new result.
         pre: Pre-contrast volume.

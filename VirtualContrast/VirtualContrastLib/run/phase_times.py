@@ -64,7 +64,7 @@ def with_input_times(study: Study, card: ModelCard, events: Events) -> Study:
         if index not in own:
             raise InputError(f"The time of the real phase {index} is unknown; give it with --real-times.")
         events.warn(
-            f"The time of the real phase {index} is unknown; {own[index]:g} s was taken, as in the model's "
+            f"The time of the real phase {index} is unknown; {own[index]:g} s was used, as in the model's "
             "training. Give it with --real-times."
         )
         present[index] = dataclasses.replace(present[index], time_s=own[index])
@@ -118,8 +118,8 @@ def _check_after_inputs(times: list[float | None], study: Study, card: ModelCard
         first = times[0]
         if phase.index in card.inputs.real and first is not None and not first > (phase.time_s or 0.0):
             raise InputError(
-                f"Phase {card.first_phase} was to be made for {first:g} s, but the real phase {phase.index} is of "
-                f"{phase.time_s:g} s; give later --times."
+                f"Phase {card.first_phase} was requested at {first:g} s, but the real phase {phase.index} was "
+                f"acquired at {phase.time_s:g} s; give later --times."
             )
 
 
@@ -134,7 +134,7 @@ def real_with_times(
         study: as read.
         planned: seconds after injection of the images to make, by index.
         card: of the synthesis model.
-        events: hears the warnings.
+        events: receives the warnings.
 
     Returns:
         The real phases in order.
@@ -149,7 +149,7 @@ def real_with_times(
         time_s, made_for = phase.time_s, planned.get(phase.index)
         if card.abilities.free_times and time_s is not None and made_for is not None and time_s != made_for:
             events.warn(
-                f"Phase {phase.index} was made for {made_for:g} s and is compared with the real one of {time_s:g} s."
+                f"Phase {phase.index} was made for {made_for:g} s and is compared with the real one at {time_s:g} s."
             )
         timed.append(phase)
     return tuple(timed)

@@ -52,9 +52,9 @@ def run(
         out: the result folder to make.
         settings: what the user chose.
         real: real post-contrast phases 1, 2, ...: those that the model reads are its input, the others are compared
-            with. For a mammogram its true recombined image.
+            with. For a mammogram its real recombined image.
         lesions: mask or label volume in which curves are measured, in place of lesions found on the phases.
-        events: hears progress and warnings, and carries the wish to cancel.
+        events: receives progress and warnings, and carries the request to cancel.
         models: keeps weights from run to run.
 
     Returns:
@@ -100,7 +100,7 @@ def run(
             )
             series = _series(plan, synthesis)
         found = _analyze(plan, series, models, clock)
-        device = _told(models.device(settings.device, settings.precision), synthesis)
+        device = _device_entry(models.device(settings.device, settings.precision), synthesis)
         manifest = _manifest(plan, found, device, clock, writer.run_id)
         with clock(Stage.EXPORT):
             export(found, writer, manifest, settings, events)
@@ -108,7 +108,7 @@ def run(
 
 
 class _Clock:
-    """Seconds per stage; tells `events` when a stage starts and ends."""
+    """Seconds per stage; reports to `events` when a stage starts and ends."""
 
     def __init__(self, events: Events) -> None:
         self.events = events
@@ -152,7 +152,7 @@ def _series(plan: Plan, synthesis: Synthesis) -> Series:
 
 
 def _evidence(plan: Plan, synthesis: Synthesis) -> Evidence | None:
-    """What a calibrated model tells of its certainty, None for others."""
+    """What a calibrated model says of its certainty, None for others."""
     calibration = plan.card.calibration
     if calibration is None or synthesis.bands is None or synthesis.probability is None:
         return None
@@ -212,22 +212,22 @@ def _keep(out: Path, plan: Plan) -> Result | None:
     if result.manifest.fingerprint != plan.fingerprint:
         problem = "was made from another input, model, setting or version"
     elif problems := verify_result(out):
-        problem = f"is not as it was made: {problems[0].rstrip('.')}"
+        problem = f"was changed since it was made: {problems[0].rstrip('.')}"
     else:
         return dataclasses.replace(result, kept=True)
     if plan.settings.overwrite:
         return None
-    raise InputError(f"The result folder {out} {problem}; use --overwrite to make it anew.")
+    raise InputError(f"The result folder {out} {problem}; use --overwrite to replace it.")
 
 
-def _told(choice: DeviceChoice, synthesis: Synthesis) -> dict[str, str]:
+def _device_entry(choice: DeviceChoice, synthesis: Synthesis) -> dict[str, str]:
     """Where and how the networks were computed, for the manifest."""
-    told = {"device": choice.device, "precision": choice.precision, "reason": choice.reason}
-    return told | ({"computed": synthesis.computed} if synthesis.computed else {})
+    entry = {"device": choice.device, "precision": choice.precision, "reason": choice.reason}
+    return entry | ({"computed": synthesis.computed} if synthesis.computed else {})
 
 
 def _manifest(plan: Plan, found: Analysis, device: dict[str, str], clock: _Clock, run_id: str) -> Manifest:
-    """What is known before anything is written, as the report tells it; the writer adds the files' hashes."""
+    """What is known before anything is written, as the report shows it; the writer adds the files' hashes."""
     return Manifest(
         kind=SYNTHESIS if found.series.dynamic else MAMMOGRAM,
         run_id=run_id,
@@ -235,7 +235,7 @@ def _manifest(plan: Plan, found: Analysis, device: dict[str, str], clock: _Clock
         fingerprint=plan.fingerprint,
         inputs=plan.inputs,
         models=plan.models,
-        settings=plan.told_settings,
+        settings=plan.recorded_settings,
         device=device,
         versions=provenance.versions(),
         phases=phase_entries(found.series, plan.settings),

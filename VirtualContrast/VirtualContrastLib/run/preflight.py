@@ -83,7 +83,7 @@ def check_room(out: Path, image: sitk.Image, phases: int, *, uncertainty: bool, 
 
 
 def available_memory() -> float:
-    """Free memory in bytes, infinite where it cannot be told."""
+    """Free memory in bytes, infinite where it is unknown."""
     try:
         import psutil
     except ImportError:

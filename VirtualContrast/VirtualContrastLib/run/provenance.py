@@ -1,4 +1,4 @@
-"""What the manifest tells of inputs, models and versions, without a name or a path of the user's."""
+"""What the manifest records of inputs, models and versions, without a name or a path of the user's."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Option:
     - column: of a table of cases in which each case may have its own; "" where it is one for all.
     - changes_result: it is part of the fingerprint. Models are so by the hash of their weights, times of real phases
       by the description of the inputs.
-    - recorded: the manifest tells it.
+    - recorded: the manifest holds it.
     """
 
     flag: str
@@ -86,7 +86,7 @@ def _setting(default: Any, flag: str, help: str, **more: Any) -> Any:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Settings of a run; `options()` tells of each what it is.
+    """Settings of a run; `options()` describes each.
 
     Raises:
         InputError: a value that makes no sense.
@@ -182,7 +182,7 @@ class RunSettings:
     resume: bool = _setting(
         False,
         "--resume",
-        "keep results that are whole and of the same input and settings",
+        "keep complete results of the same input and settings",
         kind=bool,
         changes_result=False,
         recorded=False,
@@ -206,7 +206,7 @@ class RunSettings:
     force: bool = _setting(
         False,
         "--force",
-        "synthesize also what is unlike the model's training images or no breast MRI by its header",
+        "also synthesize volumes that are unlike the model's training images or are not breast MRI by their header",
         kind=bool,
         changes_result=False,
     )
@@ -219,7 +219,7 @@ class RunSettings:
             if option.unit == "seconds" and value is not None:
                 _check_times(value)
         if self.seed < 0:
-            raise InputError(f"A seed of {self.seed} is not possible; give a whole number from 0 up.")
+            raise InputError(f"The seed {self.seed} cannot be used; give a whole number of at least 0.")
         if not 0 <= self.uncertainty <= MOST_PASSES or self.uncertainty == 1:
             raise InputError(f"Uncertainty needs 2 to {MOST_PASSES} perturbed syntheses, or 0 for none.")
         spacing = self.pixel_spacing_mm
@@ -238,7 +238,7 @@ class RunSettings:
         return {name: getattr(self, name) for name, option in options().items() if option.changes_result}
 
     def recorded(self) -> dict[str, Any]:
-        """The settings that the manifest tells, by name."""
+        """The settings that the manifest records, by name."""
         return {name: getattr(self, name) for name, option in options().items() if option.recorded}
 
     @classmethod
@@ -279,13 +279,13 @@ def reference() -> str:
     ]
     for field in dataclasses.fields(RunSettings):
         option: Option = field.metadata[_OPTION]
-        cells = [f"`{option.flag}`", option.help, f"`{field.name}`", option.values, _told(field.default)]
+        cells = [f"`{option.flag}`", option.help, f"`{field.name}`", option.values, _default_text(field.default)]
         cells += [f"`{option.column}`" if option.column else "", "yes" if option.changes_result else ""]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _told(default: Any) -> str:
+def _default_text(default: Any) -> str:
     if default is None:
         return ""
     return {True: "on", False: "off"}[default] if isinstance(default, bool) else str(default)

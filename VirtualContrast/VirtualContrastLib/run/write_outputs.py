@@ -76,7 +76,7 @@ def export(found: Analysis, writer: ResultWriter, manifest: Manifest, settings: 
 def _without_losing_the_rest(what: str, write: Callable[[], T], place: Path, events: Events) -> T | None:
     """What `write` gives; None where it fails: what it began at `place` is removed, the rest of the result stays.
 
-    That is told by a warning, and by `INCOMPLETE` in it the command ends with another exit code.
+    A warning says so, and by `INCOMPLETE` in it the command ends with another exit code.
     """
     try:
         return write()

@@ -1,4 +1,4 @@
-"""The panel: what to compute, Apply, progress, and what came of it. The event loop is never waited in."""
+"""The panel: what to compute, Apply, progress, and the outcome. It never blocks the event loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from ..events import VirtualContrastError
-from ..worker.estimate import told_time
+from ..worker.estimate import duration_text
 from ..worker.protocol import DeviceAnswer
 from . import path_edit
 from .observers import Observers
@@ -41,7 +41,7 @@ _NOT_FOR_READERS = (
 class Panel:
     """The module's widget and what its controls do.
 
-    `resource_path` gives the path of a file in Resources, `is_entered` tells whether Slicer shows the module.
+    `resource_path` gives the path of a file in Resources, `is_entered` says whether Slicer shows the module.
     """
 
     def __init__(self, logic: Any, resource_path: Callable[[str], str], is_entered: Callable[[], bool]) -> None:
@@ -83,7 +83,7 @@ class Panel:
         self.reading.enter()
 
     def exit(self) -> None:
-        """Another module is shown; a run goes on."""
+        """Another module is shown; a run continues."""
         self._device_timer.stop()
         self.reading.exit()
         self._use(None)
@@ -121,7 +121,7 @@ class Panel:
         self.logic.synthesis.cancel()
 
     def _on_scene_loads(self, caller: Any, event: Any) -> None:
-        """The list of real phases then tells of ticks that nobody made."""
+        """The list of real phases then reports ticks that nobody made."""
         self._use(None)
 
     def _on_scene_changed(self, caller: Any, event: Any) -> None:
@@ -268,7 +268,7 @@ class Panel:
         self._update()
 
     def _install(self) -> bool:
-        """Install what is missing, after asking; tells why not. True where a run can start now."""
+        """Install what is missing, after asking; shows why not. True where a run can start now."""
         try:
             install.ensure_packages(begins=self._update)
         except install.NotInstalledError as error:
@@ -289,7 +289,7 @@ class Panel:
     def _on_log(self) -> None:
         self.log_window.show()
 
-    # ---- what the run tells ----------------------------------------------------------------------------------------
+    # ---- what the run reports ----------------------------------------------------------------------------------------
 
     def _on_progress(self, fraction: float, text: str) -> None:
         self.ui.progressBar.value = round(1000 * fraction)
@@ -297,7 +297,7 @@ class Panel:
 
     def _on_done(self, loaded: LoadedResult, folder: Path) -> None:
         self.results.show(loaded, folder)
-        took = told_time(time.monotonic() - self._started_s)
+        took = duration_text(time.monotonic() - self._started_s)
         lines = [_("Done in {time}. Synthetic, research only.").format(time=took)]
         self._end("\n".join([*lines, *(_("Note: {text}").format(text=text) for text in self._warnings)]))
 

@@ -62,7 +62,7 @@ class Chosen:
         return cls(REFERENCE, _within(network, choice))
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """One sentence for the manifest."""
         if self.name == REFERENCE:
             return "Computed in float32, layer by layer."
@@ -97,7 +97,7 @@ def choose(network: nn.Module, choice: DeviceChoice, sample: Tensor, passes: int
         choice: its `precision` is "fp32" for the reference, "bf16" for torch's autocast, "auto" for a trial.
         sample: one slice of the study as the network gets it, [1, channel, row, column].
         passes: slices still to compute; for a few the reference is used and nothing is tried.
-        weights_sha256: tells models apart.
+        weights_sha256: distinguishes models.
 
     Returns:
         The way with the fastest measured time, or the reference.
@@ -232,7 +232,7 @@ def _openvino_pays(network: nn.Module, choice: DeviceChoice, work_s: float) -> b
 
 
 class OpenVINO:
-    """The network compiled by OpenVINO for the CPU, anew for each size of input."""
+    """The network compiled by OpenVINO for the CPU, once for each size of input."""
 
     def __init__(self, network: nn.Module, precision: str) -> None:
         self._network = network

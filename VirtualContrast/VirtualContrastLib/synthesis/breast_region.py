@@ -1,7 +1,7 @@
 """Where the breasts are: one answer for synthesis (identity outside them), lesions, maps and metrics.
 
 The heart and the great vessels enhance more than any lesion, so everything needs this region first. The rules
-are geometric and need no training; `chest_wall` tells how the wall is found. Work is done on a grid of about
+are geometric and need no training; see `chest_wall` for how the wall is found. Work is done on a grid of about
 2 mm, because no rule here is finer than that.
 """
 
@@ -32,7 +32,7 @@ CROP_MM = 130.0
 AIR_BORDER = 0.1
 """Share of a border of the picture that the body may touch where there is air in front of the breasts."""
 NO_WALL = (
-    "The chest wall was not found in the pre-contrast image, so the whole body was taken for breast; check that no "
+    "The chest wall was not found in the pre-contrast image, so the whole body was treated as breast; check that no "
     "lesion lies in the heart or chest."
 )
 
@@ -113,7 +113,7 @@ def breast_region(pre: sitk.Image, events: Events | None = None) -> Mask:
 def find_breasts(pre: sitk.Image, events: Events | None = None) -> BreastRegion:
     """The breasts of a pre-contrast volume or slice of any orientation, axial or sagittal, of one or both sides.
 
-    Where no chest wall can be told the whole body counts, with a warning to `events`.
+    Where no chest wall is found the whole body counts, with a warning to `events`.
     """
     size, spacing = pre.GetSize(), pre.GetSpacing()
     if max(size[axis] * spacing[axis] for axis in (0, 1)) < CROP_MM:

@@ -71,7 +71,7 @@ def behind_protrusion(body: Mask, steps: tuple[float, ...]) -> Mask | None:
     """What lies behind a breast that stands out of the chest's surface; None where nothing does.
 
     For sagittal slices and flat breasts: the surface, opened by a window that no breast fills, is the chest's own, and
-    the wall lies a little under it. Only directions in which the picture is longer than the window can tell.
+    the wall lies a little under it. Only directions in which the picture is longer than the window can show it.
     """
     surface = _surface(body)
     if not np.isfinite(surface).any():

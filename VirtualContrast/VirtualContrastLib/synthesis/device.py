@@ -43,7 +43,7 @@ class DeviceChoice:
 
     `device` is a torch device name; `precision` "fp32" is the reference, bit by bit the same on one machine, "bf16"
     torch's autocast, "auto" what a trial finds fastest within bounds (see `backends`); `reason` says in one sentence
-    why; `free_bytes` is the free memory of the device, None where it cannot be told.
+    why; `free_bytes` is the free memory of the device, None where it is unknown.
     """
 
     device: str
@@ -92,7 +92,7 @@ def device_problem(device: str) -> str | None:
 
 
 def free_bytes(device: str) -> int | None:
-    """Free memory in bytes, of the GPU or of the machine; None where it cannot be told."""
+    """Free memory in bytes, of the GPU or of the machine; None where it is unknown."""
     import torch
 
     if device == "cuda":

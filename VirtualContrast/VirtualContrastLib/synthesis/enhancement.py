@@ -112,8 +112,8 @@ class EnhancementSynthesizer:
             VirtualContrastError: The network gives values that are not finite.
         """
         columns_mm, rows_mm, _ = pre.GetSpacing()
-        if told := spacing_warning(self._in_plane, (rows_mm, columns_mm)):
-            events.warn(told)
+        if warning := spacing_warning(self._in_plane, (rows_mm, columns_mm)):
+            events.warn(warning)
         stored = to_array(pre)
         breasts = find_breasts(pre, events)
         shown_in = breasts.weight()

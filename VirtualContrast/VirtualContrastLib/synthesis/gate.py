@@ -1,9 +1,9 @@
-"""Is a study like those that a model was trained on? Measured on windows of breast tissue, told in one sentence.
+"""Is a study like those that a model was trained on? Measured on windows of breast tissue, answered in one sentence.
 
 Windows have one size in millimeters and one pixel size, so that a whole study and a crop of one give the same kind of
 picture. A window becomes a few numbers that no scaling of the intensities changes; far from the training windows by
 Mahalanobis distance is unlike them, and so is what lies far in the direction of a known wrong kind of input. That needs
-no network and tells nothing of lesions.
+no network and says nothing about lesions.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PIXEL_MM = 0.714
 SLICES = 9
 """Slices of a volume that are looked at, evenly among those with breast."""
 LEAST_TISSUE = 0.15
-"""Windows with less tissue than this tell nothing."""
+"""Windows with less tissue than this are not informative."""
 _PERCENTILES = (2, 10, 25, 50, 75, 98)
 _SCALES_PX = (1.0, 2.0, 4.0)
 FEATURES = (

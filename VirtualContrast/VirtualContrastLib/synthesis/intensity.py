@@ -28,7 +28,7 @@ _OTSU_CLIP_PERCENTILE = 99.9
 
 
 class IntensityRecipe(Protocol):
-    """One way to map intensities. `arbitrary_units` tells that outputs are not in the units of the input."""
+    """One way to map intensities. `arbitrary_units` says that outputs are not in the units of the input."""
 
     @property
     def arbitrary_units(self) -> bool:

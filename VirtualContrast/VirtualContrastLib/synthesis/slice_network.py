@@ -71,7 +71,9 @@ class SliceNetwork:
             return np.concatenate([self.run(stack[:half], events), self.run(stack[half:], events)])
         if self.choice.device == "cpu":
             raise VirtualContrastError("The memory is too small for one slice; close other programs.")
-        events.warn(f"The memory of {self.choice.device} is too small for one slice; the CPU goes on, more slowly.")
+        events.warn(
+            f"The memory of {self.choice.device} is too small for one slice; continuing on the CPU, more slowly."
+        )
         self.choice = DeviceChoice("cpu", "fp32", f"{self.choice.device} ran out of memory.")
         self.network.to("cpu")
         self.chosen = Chosen.reference(self.network, self.choice)

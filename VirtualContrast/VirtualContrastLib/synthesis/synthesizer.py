@@ -36,7 +36,7 @@ class Synthesis:
     Units are those of the input, or arbitrary ones (`arbitrary_units`); `pre` is the pre-contrast volume in
     the units of the phases, for subtraction and curves. `times_s` are seconds after injection. `uncertainty`
     holds the standard deviation of each phase over perturbed passes: sensitivity to perturbations, not a
-    calibrated error, unless the model tells its own. `bands` holds a lower and an upper image of each phase, whose
+    calibrated error, unless the model predicts its own. `bands` holds a lower and an upper image of each phase, whose
     means over a lesion bound its real mean signal in as many patients as the model's calibration says, and
     `probability` how sure the model is that a voxel enhances early (0..1); None where unknown. `computed` says in a
     sentence which way of computing the network was chosen, "" for the only one.
@@ -96,8 +96,8 @@ class SliceWise:
                 "The volume is a thin stack that is not axial; the model was trained on axial slices, "
                 "so its output is less reliable here."
             )
-        if told := spacing_warning(self._in_plane, view.spacing_mm[1:]):
-            events.warn(told)
+        if warning := spacing_warning(self._in_plane, view.spacing_mm[1:]):
+            events.warn(warning)
         stored = to_array(pre)
         constants = self._recipe.fit(stored)
         work = _Work(view.from_stored(stored), view, constants, self._recipe, self._in_plane)
@@ -112,7 +112,7 @@ class SliceWise:
             uncertainty=[like(view.to_stored(s), pre) for s in spread] if spread is not None else None,
             arbitrary_units=self._recipe.arbitrary_units,
             pre=like(self._recipe.to_output_units(stored, constants), pre),
-            computed=network.chosen.told,
+            computed=network.chosen.description,
         )
 
     def _predict(

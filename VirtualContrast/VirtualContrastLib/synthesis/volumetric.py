@@ -116,7 +116,7 @@ class VolumetricSynthesizer:
             if times[0] < trained[0] or times[-1] > trained[-1]:
                 events.warn(f"The model was trained for {trained[0]:g} to {trained[-1]:g} s; other times are guesses.")
         elif times != trained[: len(times)]:
-            events.warn("The model counts phases and knows no seconds; the times given are only written beside them.")
+            events.warn("The model counts phases and does not use seconds; the times given are only recorded.")
         return times
 
     def _predict(self, volumes: Float32, tissue: NDArray[np.bool_], times: list[float], events: Events) -> Float32:

@@ -49,7 +49,7 @@ class Estimate:
         return self.fraction
 
     def seconds_left(self, now: float) -> float | None:
-        """Seconds until the end at the present speed; None while it is too early to tell."""
+        """Seconds until the end at the present speed; None while it is too early to estimate."""
         if self._start is None or self.fraction < 0.05 or now - self._start < 1.0:
             return None
         return (now - self._start) * (1.0 - self.fraction) / self.fraction
@@ -59,7 +59,7 @@ class Estimate:
         self.weights.update({Stage(name): seconds for name, seconds in timing_s.items() if name in list(Stage)})
 
 
-def told_time(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """`seconds` as a person says it: "12 s", "3 min"."""
     return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
 

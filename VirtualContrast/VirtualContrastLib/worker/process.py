@@ -33,7 +33,7 @@ from ..torch_threads import set_up_torch
 from . import protocol
 
 GRACE_S = 1.0
-"""A cancelled run that has not stopped after this many seconds is ended with its process and all its children."""
+"""A canceled run that has not stopped after this many seconds is ended with its process and all its children."""
 _TELL_EVERY_S = 0.05
 
 
@@ -50,7 +50,7 @@ class CommandLoop:
         self._number: int | None = None
         self._target: Path | None = None
         self._events = Events()
-        self._last_told: tuple[Stage | None, float] = (None, 0.0)
+        self._last_report: tuple[Stage | None, float] = (None, 0.0)
 
     # ---- the reading thread ----------------------------------------------------------------------------------------
 
@@ -67,10 +67,10 @@ class CommandLoop:
         self._end_now()  # the parent is gone and the run does not stop
 
     def _hear(self, line: str) -> None:
-        """Take one command; a line that is none is told of in the log, and the next one is heard."""
+        """Take one command; a line that is not one is logged, and the next one is read."""
         message = protocol.decode(line)
         if message is None:
-            print(f"The worker got a line that is no command: {line[:200]!r}", file=sys.stderr, flush=True)
+            print(f"The worker received a line that is not a command: {line[:200]!r}", file=sys.stderr, flush=True)
         else:
             self._take(message)
 
@@ -114,7 +114,7 @@ class CommandLoop:
 
     def _do_run(self, command: protocol.Run) -> None:
         self.idle_s = command.idle_s
-        self._events, self._last_told = Events([self]), (None, 0.0)
+        self._events, self._last_report = Events([self]), (None, 0.0)
         self._target, self._number = Path(command.out), command.number
         if command.number in self._cancelled:
             self._events.cancel()
@@ -158,9 +158,9 @@ class CommandLoop:
     def progress(self, stage: Stage, done: int, total: int) -> None:
         """Tell the start and end of a stage at once, what lies between at most 20 times a second."""
         now = time.monotonic()
-        if stage is self._last_told[0] and done < total and now - self._last_told[1] < _TELL_EVERY_S:
+        if stage is self._last_report[0] and done < total and now - self._last_report[1] < _TELL_EVERY_S:
             return
-        self._last_told = (stage, now)
+        self._last_report = (stage, now)
         if self._number is not None:
             self.say(protocol.Progressed(self._number, stage.value, done, total))
 
@@ -188,7 +188,7 @@ def kill_children() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until idle, told to quit, or left alone; returns the exit code."""
+    """Serve until idle, asked to quit, or left alone; returns the exit code."""
     parser = argparse.ArgumentParser(prog="worker_process")
     parser.add_argument("--idle", type=float, default=600.0, help="seconds without work after which it ends")
     arguments = parser.parse_args(argv)

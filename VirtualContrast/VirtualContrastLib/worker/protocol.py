@@ -23,9 +23,9 @@ class Message:
     """Anything that is said; its fields are what JSON knows."""
 
     def __post_init__(self) -> None:
-        """Raise TypeError where a field that tells which run is meant is no whole number."""
+        """Raise TypeError where a field that says which run is meant is not a whole number."""
         if not isinstance(getattr(self, "number", 0), int):
-            raise TypeError("the number of a run is a whole number")
+            raise TypeError("the number of a run must be a whole number")
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ def _add_table(group: argparse._ArgumentGroup) -> None:
         action="append",
         default=[],
         metavar="NAME=FOLDER",
-        help="what one system synthesized, a folder a case, for tables of systems; may be repeated",
+        help="what one system synthesized, one folder per case, for tables of systems; may be repeated",
     )
     add("--times", type=float, nargs="+", metavar="S", help="seconds after injection of phases 1, 2 ..., for curves")
 

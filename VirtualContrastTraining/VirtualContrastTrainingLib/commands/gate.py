@@ -32,8 +32,8 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
         raise InputError("--where takes KEY=VALUE, for example cohort=ISPY1,ISPY2.")
     wanted = dict(entry.split("=", 1) for entry in args.where)
     folders = cases_of(args.prepared, wanted)
-    told = f" with {' and '.join(args.where)}" if args.where else ""
-    gate = gate_statistics(folders, data=f"{len(folders)} prepared cases{told}")
+    chosen = f" with {' and '.join(args.where)}" if args.where else ""
+    gate = gate_statistics(folders, data=f"{len(folders)} prepared cases{chosen}")
     card = package.card.model_copy(update={"gate": gate})
     text = json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
     (package.folder / CARD_NAME).write_text(text, encoding="utf-8")

@@ -36,13 +36,13 @@ def add_parser(subparsers: Any) -> None:
     table.add_argument("--baselines", metavar="ID|PATH", help="model whose fitted baselines to use, where it has none")
     add_output(table.add_argument, "folder for patients.csv, table.md and table.json")
     draw = add_training_command(
-        kinds, "draw", run_draw, "pre, real and synthetic early, both subtractions, as a picture a patient"
+        kinds, "draw", run_draw, "pre, real and synthetic early, both subtractions, as one picture per patient"
     )
     _common(draw)
     add_output(draw.add_argument, "folder for the pictures; they show patients", required=True)
     draw.add_argument("-n", "--count", type=count, default=12, help="patients, evenly from best to worst (default 12)")
     joined = add_training_command(
-        kinds, "calibrate", run_calibrate, "join the members of a cross-validation to one calibrated package"
+        kinds, "calibrate", run_calibrate, "join the members of a cross-validation into one calibrated package"
     )
     joined.add_argument("members", nargs="+", type=Path, metavar="PACKAGE", help="packages of folds 0, 1, ... in order")
     joined.add_argument("--prepared", type=Path, required=True, help="the prepared patients they were trained on")
@@ -62,7 +62,9 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="ID|PATH", help="synthesis model; 'default' is the catalog's")
     parser.add_argument("prepared", type=Path, help="prepared patients (`prepare crops`)")
     parser.add_argument("--cohort", nargs="+", default=[], help="only these cohorts")
-    parser.add_argument("--out-of-fold", action="store_true", help="each patient by the member that never saw it")
+    parser.add_argument(
+        "--out-of-fold", action="store_true", help="each patient by the member that was trained without it"
+    )
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="where to compute")
 
 

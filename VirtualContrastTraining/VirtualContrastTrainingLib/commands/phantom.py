@@ -23,9 +23,9 @@ def add_parser(subparsers: Any) -> None:
     """Add the command."""
     parser = add_training_command(subparsers, "phantom", run, "make phantom studies with known truth")
     add = parser.add_argument
-    add_output(add, "folder for the cases, a subfolder each", required=True)
+    add_output(add, "folder for the cases, one subfolder per case", required=True)
     add("-n", "--count", type=count, default=1, help="how many (default 1)")
-    add("--seed", type=whole, default=1, help="seed of the first; the next one has the next (default 1)")
+    add("--seed", type=whole, default=1, help="seed of the first; the following ones count up (default 1)")
     add("--format", choices=FORMATS, default="nrrd", help="file format (default nrrd)")
     add("--noise-free", action="store_true", help="also write the noise-free truth of each volume")
     add("--lesions", type=whole, help=f"try to place exactly this many lesions in each, at most {MOST_LESIONS}")
@@ -34,7 +34,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace, out: Output) -> ExitCode:
-    """Write the phantoms that are not there yet; a case folder that exists is left as it is."""
+    """Write the phantoms that are not there yet; an existing case folder is left unchanged."""
     settings = PhantomSettings()
     if args.lesions is not None:
         if args.lesions > MOST_LESIONS:

@@ -16,12 +16,14 @@ from .options import Output, add_output, add_training_command
 
 def add_parser(subparsers: Any) -> None:
     """Add the command."""
-    parser = add_training_command(subparsers, "phantom-quality", run, "measure the models on phantoms never trained on")
+    parser = add_training_command(
+        subparsers, "phantom-quality", run, "measure the models on phantoms not used for training"
+    )
     add = parser.add_argument
     add("cases", type=Path, help="folder of phantoms made with --noise-free")
     add("--model", default="phantom-joint-p1-p3", help="synthesis model, id or path")
     add("--segmentation", default="phantom-lesion-nnunet", help="lesion model, id or path")
-    add_output(add, "also write one row a case to this CSV file")
+    add_output(add, "also write one row per case to this CSV file")
     add("--record", action="store_true", help="write the table into the cards of both models")
 
 
@@ -48,7 +50,7 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
             writer.writeheader()
             writer.writerows(rows)
     if args.record:
-        data = f"{len(cases)} phantoms never trained on, {folders[0].name} to {folders[-1].name}"
+        data = f"{len(cases)} phantoms not used for training, {folders[0].name} to {folders[-1].name}"
         for package in packages:
             record_metrics(package.folder, as_metrics(summary, data))
     width = max(map(len, summary))

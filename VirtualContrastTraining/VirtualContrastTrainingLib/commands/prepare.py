@@ -37,7 +37,9 @@ def add_parser(subparsers: Any) -> None:
     ):
         text = f"{what} (.xlsx or .csv; default: looked for in the input folder)"
         duke.add_argument(f"--{name}", type=Path, metavar="TABLE", help=text)
-    dynamic = _kind(kinds, "dynamic", "a folder a subject: DICOM, one 4-D file, or a 3-D file a phase", run_dynamic)
+    dynamic = _kind(
+        kinds, "dynamic", "one folder per subject: DICOM, one 4-D file, or one 3-D file per phase", run_dynamic
+    )
     dynamic.add_argument("--pattern", default="*", metavar="GLOB", help="volume files to take, as *_dce*")
     dynamic.add_argument("--times", type=Path, metavar="TABLE", help="rows of a case and the seconds of its phases")
     dynamic.add_argument("--lesions", type=Path, metavar="DIR", help="folder with a label file CASE.nii.gz a case")
@@ -48,14 +50,14 @@ def add_parser(subparsers: Any) -> None:
             help="correct the motion of each phase against the pre-contrast volume, where that makes it more similar",
         )
     pairs = _kind(kinds, "mammograms", "pairs of low-energy and recombined mammograms", run_mammograms)
-    pairs.add_argument("--pixel-spacing", type=float, metavar="MM", help="of pictures, which do not tell it")
+    pairs.add_argument("--pixel-spacing", type=float, metavar="MM", help="of pictures, whose files do not give it")
     _kind(kinds, "crops", "a table of slices of several phases (CSV), as of BreastDCEDL crops", run_crops)
     text = "simulate pairs of mammograms as prepared cases"
     simulated = add_training_command(kinds, "phantom-mammograms", run_phantom_mammograms, text)
     add_output(simulated.add_argument, "folder for the pairs", required=True)
     simulated.add_argument("-n", "--count", type=count, default=1, help="how many (default 1)")
     simulated.add_argument(
-        "--seed", type=whole, default=1, help="seed of the first; the next one has the next (default 1)"
+        "--seed", type=whole, default=1, help="seed of the first; the following ones count up (default 1)"
     )
     check = add_training_command(kinds, "verify", run_verify, "check prepared cases against their SHA-256")
     check.add_argument("folder", type=Path)
@@ -94,13 +96,13 @@ def run_dynamic(args: argparse.Namespace, out: Output) -> ExitCode:
     """Prepare a BIDS-like folder."""
     times = read_times(args.times) if args.times else None
     if args.lesions is not None and not args.lesions.is_dir():
-        raise InputError(f"{args.lesions} is no folder.")
+        raise InputError(f"{args.lesions} is not a folder.")
     cases = find_dynamic_folders(args.input, pattern=args.pattern, times=times, lesions=args.lesions)
     return _prepare(_still(cases, args), args, out)
 
 
 def run_crops(args: argparse.Namespace, out: Output) -> ExitCode:
-    """Prepare the slices of a table, one case a patient."""
+    """Prepare the slices of a table, one case per patient."""
     return _prepare(find_crops(args.input), args, out)
 
 

@@ -24,7 +24,7 @@ def add_parser(subparsers: Any) -> None:
         "the AlexNet and VGG16 in it. LPIPS then needs no other file, and losses.vgg_weights=vgg16 uses the other.",
     )
     parser.add_argument("what", choices=("lpips",), help="which weights")
-    parser.add_argument("--archive", type=Path, help="the source archive, where it was fetched by other means")
+    parser.add_argument("--archive", type=Path, help="the source archive, if it was fetched by other means")
 
 
 def run(args: argparse.Namespace, out: Output) -> ExitCode:

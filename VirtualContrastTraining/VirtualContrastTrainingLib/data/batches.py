@@ -17,7 +17,7 @@ class EpochBatches(Sampler[list[Item]]):
 
     `batch_size` counts the items of all processes; each of `world_size` takes an equal part, so that averaged
     gradients are those of one process. Without `shuffle_seed` items come in order (for data sets that draw at random
-    themselves). Set `epoch` and `first_batch` to go on where a stopped run ended.
+    themselves). Set `epoch` and `first_batch` to continue where a stopped run ended.
     """
 
     def __init__(

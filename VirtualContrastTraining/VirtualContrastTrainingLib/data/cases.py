@@ -1,4 +1,4 @@
-"""Prepared cases: a folder a case with `pre.nrrd`, `phase_N.nrrd`, `lesions.nrrd` and `case.json`.
+"""Prepared cases: one folder per case with `pre.nrrd`, `phase_N.nrrd`, `lesions.nrrd` and `case.json`.
 
 `virtual-contrast-training phantom` writes this layout; anything that writes the same can be trained on.
 """

@@ -1,4 +1,4 @@
-"""Slices of dynamic breast MRI as pictures with a table: prepared as one case a patient, read back for training.
+"""Slices of dynamic breast MRI as pictures with a table: prepared as one case per patient, read back for training.
 
 The table is a CSV whose rows are slices. `patient` names the patient; the pictures are `file` (red pre-contrast, green
 early, blue late, on one scale) or the three columns `pre`, `early` and `late` of gray pictures; paths are relative to
@@ -6,7 +6,7 @@ the table. `box_column`, `box_row`, `box_columns`, `box_rows` (pixels, first cor
 `split`, `tumor_area_mm2`, `mm_per_px`, `slice_index`, `slice_thickness_mm` may be left out. That is the layout of
 BreastDCEDL crops, and any folder of slices of several phases can be given one.
 
-Slices of a patient become one stack, spaced apart by their indices where those are told. Boxes become the label volume
+Slices of a patient become one stack, spaced apart by their indices where those are known. Boxes become the label volume
 (`lesion_source`: box).
 """
 
@@ -32,7 +32,7 @@ from .prepared import PreparedCase, read_description
 
 PHASE_COLUMNS = ("pre", "early", "late")
 NOMINAL_TIMES_S = (0.0, 150.0, 450.0)
-"""Seconds of pre-contrast, early and late phase where the source does not tell them: those of the I-SPY protocols."""
+"""Seconds of pre-contrast, early and late phase where the source does not give them: those of the I-SPY protocols."""
 
 _BOX = ("box_column", "box_row", "box_columns", "box_rows")
 _KEPT = ("subtype", "split")
@@ -84,7 +84,7 @@ class CropStack:
                 "cohort": first.get("cohort", ""),
                 "clinical": {name: first[name] for name in _KEPT if first.get(name)},
             },
-            warnings=("seconds of the phases are nominal: the source does not tell them",),
+            warnings=("seconds of the phases are nominal: the source does not give them",),
         )
 
     def _phases(self, row: Mapping[str, str]) -> NDArray[Any]:
@@ -94,10 +94,10 @@ class CropStack:
         if len(names) == 1:
             picture = pictures[0]
             if picture.ndim != 3 or picture.shape[2] < 3:
-                raise InputError(f"{self.case}: {row['file']} is no picture of three phases as red, green and blue.")
+                raise InputError(f"{self.case}: {row['file']} is not a picture of three phases as red, green and blue.")
             return np.ascontiguousarray(picture[..., :3].transpose(2, 0, 1))
         if any(picture.ndim != 2 or picture.shape != pictures[0].shape for picture in pictures):
-            raise InputError(f"{self.case}: the phases of {row['pre']} are no gray pictures of one size.")
+            raise InputError(f"{self.case}: the phases of {row['pre']} are not gray pictures of one size.")
         return np.stack(pictures)
 
     def _spacing_mm(self) -> tuple[float, float, float]:

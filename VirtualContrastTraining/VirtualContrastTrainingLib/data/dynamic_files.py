@@ -1,4 +1,4 @@
-"""Dynamic examinations from a folder a subject, BIDS-like: DICOM series, one 4-D file, or a 3-D file a phase.
+"""Dynamic examinations from one folder per subject, BIDS-like: DICOM series, one 4-D file, or one 3-D file per phase.
 
 A subject is a folder below the root, or each of its `ses-*` folders. DICOM is read by `dynamic_series`. Volume files
 (NIfTI, NRRD, MetaImage) are ordered by the first of these that all of them have: the times given with `--times`, a
@@ -41,7 +41,7 @@ _PRE = re.compile(r"(^|[^a-z])(pre|native?)([^a-z]|$)", re.I)
 
 @dataclass(frozen=True)
 class DynamicFolder:
-    """One subject to prepare. `times_s` (first 0) overrides what the files tell; `lesions` is its label file."""
+    """One subject to prepare. `times_s` (first 0) overrides what the files say; `lesions` is its label file."""
 
     case: str
     folder: Path
@@ -77,11 +77,11 @@ class DynamicFolder:
             raise InputError(f"{self.case} holds {len(masks)} label files; keep one, or give --lesions FOLDER.")
         mask = self.lesions or (masks[0] if masks else None)
         series, cleaned = _cleaned(series, self.case)
-        labels, told = _labels(mask, series.phases[0].image, self.case)
+        labels, notes = _labels(mask, series.phases[0].image, self.case)
         if mask is None and self.labels_expected:
-            told = ["it has no label file in the folder of lesions"]
+            notes = ["it has no label file in the folder of lesions"]
         left_out = [f"{path.name} was left out: a subtraction or projection by its name" for path in derived]
-        warnings = [*left_out, *series.notes, *cleaned, *told]
+        warnings = [*left_out, *series.notes, *cleaned, *notes]
         return dynamic_case(series, labels, "segmentation" if mask else "none", warnings=warnings)
 
 
@@ -97,7 +97,7 @@ def find_dynamic_folders(
     `times` maps a case to seconds of all its phases, `lesions` is a folder with a label file `CASE.<suffix>` a case.
     """
     if not root.is_dir():
-        raise InputError(f"{root} is no folder; give the folder that holds one folder a subject.")
+        raise InputError(f"{root} is not a folder; give the folder that holds one folder per subject.")
     labels = {stem_of(p): p for p in sorted(lesions.iterdir()) if suffix_of(p)} if lesions else {}
     found = []
     for subject in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
@@ -116,7 +116,7 @@ def find_dynamic_folders(
                 )
             )
     if not found:
-        raise InputError(f"{root} holds no folder; give the folder that holds one folder a subject.")
+        raise InputError(f"{root} holds no folder; give the folder that holds one folder per subject.")
     unknown = sorted(set(times or {}) - {one.case for one in found})
     if unknown:
         raise InputError(f"The table of times names {unknown[0]}, and {root} holds no such case.")
@@ -161,7 +161,7 @@ def read_volume_files(paths: Sequence[Path], times_s: Sequence[float] | None, na
         series = DynamicSeries(tuple(phases), clock)
     else:
         phases = [DynamicPhase(loaded[path].image, None, loaded[path].files) for path in ordered]
-        warnings = () if times_s else ("no time tag tells the order of the phases; they are ordered by file name",)
+        warnings = () if times_s else ("no time tag gives the order of the phases; they are ordered by file name",)
         series = DynamicSeries(tuple(phases), "file name", warnings)
     check_one_grid([phase.image for phase in series.phases], name)
     return _with_times(series, times_s, name)
@@ -175,7 +175,7 @@ def _four_d(path: Path, name: str) -> DynamicSeries:
     times = [0.0, *(time_after(loaded[0], other) for other in loaded[1:])]
     known = None not in times
     phases = [DynamicPhase(v.image, t if known else None, v.files) for v, t in zip(loaded, times, strict=True)]
-    warnings = () if known else (f"{path.name} tells no times of its {count} phases",)
+    warnings = () if known else (f"{path.name} gives no times of its {count} phases",)
     return DynamicSeries(tuple(phases), "frame times" if known else "frame number", warnings)
 
 
@@ -203,7 +203,7 @@ def _with_times(series: DynamicSeries, times_s: Sequence[float] | None, name: st
 
 
 def _sidecar_times(paths: Sequence[Path]) -> tuple[dict[Path, float] | None, str]:
-    """Seconds by file from the JSON files beside them, and the field; None where no field tells all files apart."""
+    """Seconds by file from the JSON files beside them, and the field; None where no field distinguishes all files."""
     contents = [_sidecar(path) for path in paths]
     for field, to_seconds in (("AcquisitionTime", _clock_s), ("TriggerTime", _milliseconds), ("ContentTime", _clock_s)):
         values = [to_seconds(content.get(field)) for content in contents]
@@ -246,7 +246,7 @@ def _cleaned(series: DynamicSeries, name: str) -> tuple[DynamicSeries, list[str]
 
     Raises InputError where a phase has voxels that are no numbers, which would stop a training, or is empty.
     """
-    phases, told = [], []
+    phases, notes = [], []
     for number, phase in enumerate(series.phases):
         values = sitk.GetArrayViewFromImage(phase.image)
         if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -257,9 +257,9 @@ def _cleaned(series: DynamicSeries, name: str) -> tuple[DynamicSeries, list[str]
             raise InputError(f"{name}: phase {number} has one value in every voxel; export it again.")
         image, count = without_values_below_zero(phase.image)
         if count:
-            told.append(f"phase {number} has {count} voxels below its zero level, which were set to it")
+            notes.append(f"phase {number} has {count} voxels below its zero level, which were set to it")
         phases.append(replace(phase, image=image))
-    return replace(series, phases=tuple(phases)), told
+    return replace(series, phases=tuple(phases)), notes
 
 
 def _labels(path: Path | None, pre: sitk.Image, name: str) -> tuple[sitk.Image, list[str]]:

@@ -32,7 +32,7 @@ class DynamicPhase:
 
 @dataclass(frozen=True)
 class DynamicSeries:
-    """Phases in order of time on one grid; `ordered_by` says what told the order, `notes` what was left out."""
+    """Phases in order of time on one grid; `ordered_by` says what gave the order, `notes` what was left out."""
 
     phases: tuple[DynamicPhase, ...]
     ordered_by: str
@@ -46,7 +46,7 @@ def read_dicom_dynamic(
     """The dynamic examination in a folder of DICOM series (at any depth), as the engine reads it.
 
     `belongs` chooses the series where something outside the tags says which they are. Raises InputError where there is
-    no dynamic series or several, where a phase lacks slices, where grids differ, or where no tag tells the order.
+    no dynamic series or several, where a phase lacks slices, where grids differ, or where no tag gives the order.
     """
     name = name or folder.name
     series = [one for one in find_series(folder) if one.header.modality == "MR"]
@@ -61,7 +61,7 @@ def read_dicom_dynamic(
     phases, first = [], found.pairs[0][1].frames
     for (one, phase), time_s in zip(found.pairs, found.times, strict=True):
         files = tuple(dict.fromkeys(frame.path for frame in phase.frames))
-        # Of its own frames alone: the whole series would be split anew for each of its phases.
+        # Of its own frames alone: the whole series would be split again for each of its phases.
         image = read_series(DicomSeries(one.header, phase.frames))
         if first[0].unit and phase.frames[0].unit and phase.frames[0].unit != first[0].unit:
             image = sitk.Cast(image, sitk.sitkFloat32) * (first[0].unit / phase.frames[0].unit)
@@ -82,7 +82,7 @@ def check_one_grid(images: Sequence[sitk.Image], name: str) -> None:
 
 def _time_warnings(times: Sequence[float | None]) -> list[str]:
     if times[-1] is None:
-        return ["no tag tells the times of the phases, only their order"]
+        return ["no tag gives the times of the phases, only their order"]
     if times[-1] > LONGEST_SERIES_S:
         return [f"the phases span {times[-1] / 60:.0f} minutes, which is long for one dynamic series"]
     return []

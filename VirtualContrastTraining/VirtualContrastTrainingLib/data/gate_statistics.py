@@ -56,7 +56,7 @@ def cases_of(root: Path, wanted: Mapping[str, str]) -> list[Path]:
 
 
 def without_fat_suppression(pre: sitk.Image) -> sitk.Image:
-    """A fat-suppressed image with fat bright and gland dark: tissue mirrored at its brightest, air as it is."""
+    """A fat-suppressed image with fat bright and gland dark: tissue mirrored at its brightest, air unchanged."""
     array: NDArray[np.float32] = sitk.GetArrayFromImage(pre).astype(np.float32)
     tissue = array > 0.08 * np.percentile(array, 99.5)
     mirrored = np.clip(1.25 * np.percentile(array, 98) - array, 0, None)

@@ -99,11 +99,11 @@ def split_combined(path: Path) -> tuple[sitk.Image, sitk.Image]:
     """Low-energy and recombined image of a two-color picture; InputError where its halves are not red and green."""
     pixels = sitk.GetArrayFromImage(read_with_itk(path))
     if pixels.ndim != 3 or pixels.shape[2] < 3 or pixels.shape[1] % 2:
-        raise InputError(f"{path.name} is no picture of a red and a green half.")
+        raise InputError(f"{path.name} is not a picture of a red and a green half.")
     half = pixels.shape[1] // 2
     left, right = pixels[:, :half, :3], pixels[:, half:, :3]
     if max(left[..., 1:].max(), right[..., 0].max(), right[..., 2].max()) > _LEAK:
-        raise InputError(f"{path.name} is no low-energy image in red beside a recombined one in green.")
+        raise InputError(f"{path.name} is not a low-energy image in red beside a recombined one in green.")
     return _image(left[..., 0]), _image(right[..., 1])
 
 
@@ -137,7 +137,7 @@ def _by_names(files: Sequence[Path]) -> tuple[dict[str, Path], dict[str, Path]] 
         if match:
             case = "_".join(part for part in (match[1], match[3]) if part)
             if case in found[match[2]]:
-                raise InputError(f"The {match[2]} image of {case} is there twice ({path.name}).")
+                raise InputError(f"The {match[2]} image of {case} appears twice ({path.name}).")
             found[match[2]][case] = path
     return (found["DM"], found["CM"]) if found["DM"] or found["CM"] else None
 

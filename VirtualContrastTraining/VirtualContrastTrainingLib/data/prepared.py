@@ -1,4 +1,4 @@
-"""The format of prepared data: a folder a case with its volumes and `case.json`, and `index.json` above them.
+"""The format of prepared data: one folder per case with its volumes and `case.json`, and `index.json` above them.
 
 `case.json` holds: `kind` (duke, dynamic, mammogram; phantoms have their own); `images` (file names, the pre-contrast or
 low-energy image first); `times_s` (seconds after the first phase, null where unknown; not of mammograms); `ordered_by`;
@@ -128,7 +128,7 @@ def files_below(folder: Path) -> list[Path]:
 def fingerprint_of(files: Sequence[Path], root: Path, settings: object) -> str:
     """SHA-256 of names below `root`, sizes and times of change of source files, and of what else shapes the result.
 
-    Quick to compute where contents are gigabytes; tells a resumed run what has to be prepared anew.
+    Quick to compute where contents are gigabytes; a resumed run sees by it what has to be prepared again.
     """
     digest = hashlib.sha256(repr((SCHEMA, settings)).encode())
     for path in sorted(files):

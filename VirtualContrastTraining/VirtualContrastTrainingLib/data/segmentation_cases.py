@@ -32,7 +32,9 @@ SUFFIX = ".nii.gz"
 
 
 class FirstPhases(Protocol):
-    """Where synthetic first phases come from; `name` says it in outputs, `settings` tells one source from another."""
+    """Where synthetic first phases come from; `name` says it in outputs, `settings` distinguishes one source from
+    another.
+    """
 
     name: str
     settings: str
@@ -93,7 +95,7 @@ class SegmentationSource:
         return self.folder.name
 
     def fingerprint(self, synthesis: str) -> str:
-        """Tells whether a case has to be made anew: files by size and time of change, and the synthesis."""
+        """Decides whether a case has to be made again: files by size and time of change, and the synthesis."""
         files = sorted(path for path in self.folder.iterdir() if path.is_file())
         files += [] if self.mask is None else [self.mask]
         stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]

@@ -152,7 +152,7 @@ def _ids(values: list[str]) -> frozenset[str]:
         raise TypeError("a part is not a list of case ids")
     found = frozenset(str(value) for value in values)
     if len(found) != len(values):
-        raise ValueError("a case id is there twice")
+        raise ValueError("a case id appears twice")
     return found
 
 

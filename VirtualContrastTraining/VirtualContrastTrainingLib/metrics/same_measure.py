@@ -48,7 +48,7 @@ def lower_is_better(metric: str, *, lower: Sequence[str] = (), higher: Sequence[
 def rank(table: Mapping[str, Mapping[str, float]], *, lower: Sequence[str] = (), higher: Sequence[str] = ()) -> Ranking:
     """SAMe over a table checkpoint -> metric -> value.
 
-    A metric on which all checkpoints agree tells none apart: it is left out of the mean and named in `left_out`.
+    A metric on which all checkpoints agree distinguishes none: it is left out of the mean and named in `left_out`.
     Raises InputError for fewer than two checkpoints, a missing or non-finite value, or when all metrics tie.
     """
     if len(table) < 2:

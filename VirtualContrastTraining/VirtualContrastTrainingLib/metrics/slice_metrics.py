@@ -21,7 +21,7 @@ Note = Callable[[str, str], None]
 
 
 class SliceMetrics:
-    """Computes metrics; `note` hears why one could not be computed.
+    """Computes metrics; `note` receives why one could not be computed.
 
     `subtraction` "signed" doubles the range that LPIPS maps to [-1, 1], as differences can be negative.
     """

@@ -76,7 +76,7 @@ def cached(weights: KnownWeights) -> Path | None:
 
 
 def fetched(weights: KnownWeights) -> Path:
-    """The file from a cache, else downloaded into ours.
+    """The file from a cache, else downloaded into this program's.
 
     Raises InputError, saying where to put the file by hand, where it cannot be had or is not the published one.
     """
@@ -91,7 +91,8 @@ def fetched(weights: KnownWeights) -> Path:
                 shutil.copyfileobj(source, target)
             if not sha256_of(partial).startswith(weights.sha256_start):
                 raise InputError(
-                    f"What came from {weights.url} has not the checksum {weights.sha256_start}...; it was thrown away."
+                    f"What came from {weights.url} does not have the checksum {weights.sha256_start}...; it was "
+                    "deleted."
                 )
     except (OSError, http.client.HTTPException) as error:
         raise InputError(

@@ -51,7 +51,7 @@ def find_candidates(run: Path) -> list[Candidate]:
 def package_of(candidate: Candidate, run: Path, folder: Path, recipe: DescribedRecipe | None = None) -> ModelPackage:
     """The candidate as a package in `folder`; a candidate that is a package stays where it is.
 
-    A checkpoint takes its card from `recipe`; or from a package of the same run, whose weights tell which of the
+    A checkpoint takes its card from `recipe`; or from a package of the same run, whose weights show which of the
     checkpoint's tensors are the network's; or from the recipe.yaml that its run wrote. Raises InputError where none
     fits.
     """
@@ -143,7 +143,7 @@ def _tensors(checkpoint: Path) -> dict[str, Tensor]:
         return dict(content["state_dict"])
     except (OSError, KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{checkpoint} is no checkpoint of a training run ({reason}).") from error
+        raise InputError(f"{checkpoint} is not a checkpoint of a training run ({reason}).") from error
 
 
 def _same_network(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor] | None:

@@ -37,8 +37,8 @@ NOTHING_DONE = "pre-contrast for every phase (baseline)"
 def write_systems(name: str, title: str, real: Path, folder: Path, options: TableOptions) -> dict[str, Any]:
     """Write the table as CSV, JSON, PNG and HTML; a row for each of `options.systems`, and the baseline.
 
-    `real` holds prepared cases, each system's folder a folder a case: a result folder, or phases/phase_N. Cases that
-    cannot be used go to `options.failures`. Raises InputError where a system has no usable case.
+    `real` holds prepared cases, each system's folder one folder per case: a result folder, or phases/phase_N. Cases
+    that cannot be used go to `options.failures`. Raises InputError where a system has no usable case.
     """
     results = {}
     with _with_baseline(real, options.systems) as systems:

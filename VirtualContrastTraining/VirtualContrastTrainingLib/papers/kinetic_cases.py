@@ -91,7 +91,7 @@ def curves_of_volumes(
 
 
 def read_curves(path: Path) -> list[LesionCurve]:
-    """Curves of a result folder's curves.csv or curves_real.csv, parameters worked out anew from the mean signals.
+    """Curves of a result folder's curves.csv or curves_real.csv, parameters computed again from the mean signals.
 
     The file does not hold the voxel counts; they are 0. Raises InputError where the file is missing or damaged.
     """

@@ -14,7 +14,7 @@ _PHANTOM_WARNING = (
 
 
 def record_metrics(folder: Path, metrics: Sequence[Metric]) -> None:
-    """Replace the metrics in the package's `model.json` and write its `MODEL_CARD.md` anew; the weights stay."""
+    """Replace the metrics in the package's `model.json` and rewrite its `MODEL_CARD.md`; the weights stay."""
     package = load_package(folder)
     if package.card.files:
         package.verify()  # what is hashed now must be what was hashed before

@@ -118,7 +118,7 @@ def write_phantoms(folder: Path, package: ModelPackage, *, count: int, seed: int
 def phase_times(card: ModelCard) -> tuple[float, ...]:
     """Seconds after injection of the phases that the model reads and makes.
 
-    Acquired phases whose time the card does not tell are spread evenly before the first that the model makes.
+    Acquired phases whose time the card does not give are spread evenly before the first that the model makes.
     """
     if card.outputs is None:
         return tuple(SETTINGS.phase_times_s)
@@ -135,12 +135,12 @@ def study_of(case: Path) -> Study:
     try:
         description = json.loads((case / "case.json").read_text(encoding="utf-8"))
         images = [sitk.ReadImage(str(case / name)) for name in description["images"]]
-        told = [float(time) for time in description.get("times_s", [])]
+        given_s = [float(time) for time in description.get("times_s", [])]
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise InputError(f"The prepared case {case} cannot be read: {str(error).splitlines()[0]}") from error
-    if not images or len(told) not in (0, len(images)):
-        raise InputError(f"The case.json of {case} names {len(images)} images and {len(told)} times.")
-    times: Sequence[float | None] = told or [None] * len(images)
+    if not images or len(given_s) not in (0, len(images)):
+        raise InputError(f"The case.json of {case} names {len(images)} images and {len(given_s)} times.")
+    times: Sequence[float | None] = given_s or [None] * len(images)
     pre, *real = (
         Phase(n, image, time, synthetic=False) for n, (image, time) in enumerate(zip(images, times, strict=True))
     )

@@ -128,7 +128,7 @@ def prepare_experiment(
 def train_scenario(
     experiment: Experiment, scenario: str, folds: Sequence[int] | None = None, max_minutes: float | None = None
 ) -> None:
-    """Train the given folds of a scenario (default: all); a finished fold is kept, a killed one goes on.
+    """Train the given folds of a scenario (default: all); a finished fold is kept, a killed one continues.
 
     Raises InputError for a fold that does not exist.
     """
@@ -284,7 +284,7 @@ def _kept_scenarios(experiment: Experiment, recipe: NNUNetRecipe) -> tuple[str, 
         if same[0] == same[1] and before.recipe() == recipe:
             return before.scenarios
     except InputError:
-        pass  # damaged files are written anew
+        pass  # damaged files are rewritten
     if any((experiment.folder / "scenarios").glob("*/nnunet/results/**/fold_*")):
         raise InputError(
             f"{experiment.folder} holds networks trained on other cases or by another recipe; choose another folder."

@@ -72,13 +72,13 @@ def read_table(path: Path) -> Table:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as a CSV table ({error}).") from error
     if len(rows) < 2:
-        raise InputError(f"{path} needs a header and a row a checkpoint.")
+        raise InputError(f"{path} needs a header and one row per checkpoint.")
     table: Table = {}
     for number, row in enumerate(rows[1:], start=2):
         if not row or not row[0]:
             continue
         if row[0] in table:
-            raise InputError(f"{path}, row {number}: checkpoint {row[0]} is there twice.")
+            raise InputError(f"{path}, row {number}: checkpoint {row[0]} appears twice.")
         try:
             cells = zip(rows[0][1:], row[1:], strict=False)
             table[row[0]] = {name.strip(): float(cell) for name, cell in cells if cell.strip()}

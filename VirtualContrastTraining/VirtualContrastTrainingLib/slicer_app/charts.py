@@ -27,11 +27,11 @@ _COLORS = (
     (0.34, 0.71, 0.91),
     (0.35, 0.35, 0.35),
 )
-"""Okabe and Ito's colors, told apart by color-blind people too."""
+"""Okabe and Ito's colors, distinguishable for color-blind people too."""
 
 
 class Charts:
-    """The charts of one run in the scene. What was deleted or closed away is made anew by the next update."""
+    """The charts of one run in the scene. What was deleted or closed is recreated by the next update."""
 
     def __init__(self, folder: str, title: str) -> None:
         self._folder, self._title = folder, title
@@ -71,7 +71,7 @@ class Charts:
                 chart.AddAndObservePlotSeriesNodeID(series_id)
 
     def _series(self, kind: str, name: str, points: Any, number: int) -> str:
-        series = self._node("vtkMRMLPlotSeriesNode", f"{kind}.{name}", told_name(name))
+        series = self._node("vtkMRMLPlotSeriesNode", f"{kind}.{name}", display_name(name))
         series.SetAndObserveTableNodeID(points.GetID())
         series.SetPlotType(series.PlotTypeScatter)
         series.SetXColumnName(EPOCH)
@@ -101,7 +101,7 @@ class Charts:
         return [node for node in reversed(found) if node.GetAttribute(RUN) == self._folder]
 
 
-def told_name(name: str) -> str:
+def display_name(name: str) -> str:
     """A curve as a person says it: "val_lesion_mae" is "lesion mae"; losses keep the names of their papers."""
     return name.removeprefix(HELD_OUT).replace("_", " ") if name.startswith(HELD_OUT) else name
 

@@ -50,11 +50,14 @@ def why_not_start(ui: Any, recipe: RecipeEntry | None, run: RunFolder | None, *,
 def _why_not_data(ui: Any, recipe: RecipeEntry) -> str:
     for path in (ui.trainPath.currentPath, ui.validationPath.currentPath):
         if not path and not Path(recipe.name).is_file():  # the folders in a shipped recipe are nobody's
-            return _("Choose training and validation cases, make phantoms to try, or tick the smoke trial.")
+            return _("Choose training and validation cases, simulate phantoms to try, or tick the smoke trial.")
         if path and not Path(path).is_dir():
             return _("The folder {folder} does not exist; choose another.").format(folder=path)
     if ui.trainPath.currentPath and ui.trainPath.currentPath == ui.validationPath.currentPath:
-        return _("Training and validation cases are the same folder; a network is not judged by what it has learned.")
+        return _(
+            "Training and validation cases are the same folder; a network must not be judged "
+            "on the cases it was trained on."
+        )
     return ""
 
 
@@ -68,11 +71,11 @@ def _why_not_changes(text: str) -> str:
 
 
 def why_not_resume(run: RunFolder | None, *, busy: bool) -> str:
-    """Why a run cannot go on, in one sentence; "" where it can."""
+    """Why a run cannot be continued, in one sentence; "" where it can."""
     if busy:
         return _("A run is under way; wait for its end or stop it.")
     if run is None or not run.has_checkpoint:
-        return _("The output folder holds no run that could go on.")
+        return _("The output folder holds no run to continue.")
     progress = run.progress
     if run.model is not None and (progress is None or progress.fraction >= 1):
         return _("This run is done; its model is below.")
@@ -82,10 +85,10 @@ def why_not_resume(run: RunFolder | None, *, busy: bool) -> str:
 def what_stop_does(kind: str, *, stopping: bool) -> str:
     """The tool tip of the Stop button."""
     if kind == "phantoms":
-        return _("End the simulation; the studies that are whole are kept.")
+        return _("End the simulation; finished studies are kept.")
     if stopping:
-        return _("End the run at once; the checkpoint before is kept.")
-    return _("End the run after the step it is in, with a checkpoint to go on from.")
+        return _("End the run at once; the last checkpoint is kept.")
+    return _("End the run after the step it is in, with a checkpoint to continue from.")
 
 
 def phantom_folder(output: str, *, mammograms: bool) -> Path:

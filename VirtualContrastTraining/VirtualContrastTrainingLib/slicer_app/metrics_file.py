@@ -13,7 +13,7 @@ Curve = dict[int, float]
 
 
 class MetricsFile:
-    """One growing metrics.csv. A new column makes Lightning rewrite the file, which is then read anew."""
+    """One growing metrics.csv. A new column makes Lightning rewrite the file, which is then read again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

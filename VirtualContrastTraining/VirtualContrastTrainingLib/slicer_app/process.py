@@ -1,4 +1,4 @@
-"""One training command at a time in a child process; the event loop is never waited in."""
+"""One training command at a time in a child process; it never blocks the event loop."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ class Process:
         self._process.kill()
 
     def shutdown(self, patience_s: float) -> None:
-        """End the command for good, without a word: killed with its children if it is not through in `patience_s`."""
-        process, self._process = self._process, None  # so that its last signals are not heard
+        """End the command without notifying anyone: killed with its children if it has not ended in `patience_s`."""
+        process, self._process = self._process, None  # so that its last signals are ignored
         if process is None:
             return
         process.closeWriteChannel()
@@ -101,7 +101,7 @@ class Process:
         text = line.rpartition("\r")[2].rstrip()  # of a progress bar the last state
         if text:
             self._log.append(text)
-        if text.startswith(_ERROR) and not self._error:  # of several processes the first tells why
+        if text.startswith(_ERROR) and not self._error:  # of several processes the first says why
             self._error = text.removeprefix(_ERROR)
 
     def _on_finished(self, code: int, status: Any) -> None:

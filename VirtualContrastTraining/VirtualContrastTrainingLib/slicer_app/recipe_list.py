@@ -28,7 +28,7 @@ class RecipeEntry:
 
     @property
     def tells_curves(self) -> bool:
-        """It tells losses and shows held-out images; nnU-Net's own training does not."""
+        """It reports losses and shows held-out images; nnU-Net's own training does not."""
         return self.system != "nnunet"
 
     @property
@@ -40,7 +40,7 @@ class RecipeEntry:
         """What the panel says of it, rich text."""
         data = _("simulated phantoms") if self.phantoms else _("patient images")
         first = _("System {system}, made for {data}.").format(system=self.system, data=data)
-        own = "" if self.tells_curves else " " + _("It tells no curves and stops between epochs.")
+        own = "" if self.tells_curves else " " + _("It shows no curves and stops only between epochs.")
         return f"{self.title}.<br><b>{first}</b>{own}"
 
 

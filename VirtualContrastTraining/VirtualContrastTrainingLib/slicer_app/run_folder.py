@@ -28,9 +28,9 @@ class Start:
     changes: str = ""
 
     def arguments(self, run: Path, *, resume: bool) -> list[str]:
-        """The command line. A run that goes on takes the recipe that it wrote, with every change in it.
+        """The command line. A run that is continued takes the recipe that it wrote, with every change in it.
 
-        A smoke trial has no data on disk to go on with: it shrinks its recipe and simulates its cases once more.
+        A smoke trial has no data on disk to continue with: it shrinks its recipe and simulates its cases once more.
         """
         own = resume and not self.smoke and (run / "recipe.yaml").is_file()
         line = ["train", str(run / "recipe.yaml") if own else self.recipe, "--output", str(run)]
@@ -44,7 +44,7 @@ class Start:
 
 
 class RunFolder:
-    """The folder of a run that is going on, was stopped or is done; none of its files needs to be there."""
+    """The folder of a run that is running, was stopped or is done; none of its files needs to be there."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -69,13 +69,13 @@ class RunFolder:
 
     @property
     def has_checkpoint(self) -> bool:
-        """There is something to go on from."""
+        """There is something to continue from."""
         ours = any((stage / "checkpoints" / "last.ckpt").is_file() for stage in stages(self.folder))
         return ours or any(self.folder.glob(NNUNET_CHECKPOINTS))
 
     @property
     def progress(self) -> Progress | None:
-        """How far it was when last told; a file that is just being replaced tells nothing new."""
+        """How far it was at the last report; a file that is just being replaced gives nothing new."""
         self._progress = Progress.read(self.folder) or self._progress
         return self._progress
 
@@ -100,7 +100,7 @@ class RunFolder:
         return [path for stage in stages(self.folder) for path in sorted((stage / SAMPLES).glob("epoch_*.png"))]
 
     def start(self) -> Start:
-        """How the panel started it; a run from elsewhere goes on with its own recipe."""
+        """How the panel started it; a run from elsewhere continues with its own recipe."""
         try:
             return Start(**json.loads((self.folder / START).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
@@ -120,5 +120,5 @@ class RunFolder:
 
     @property
     def has_stopped(self) -> bool:
-        """After `ask_to_stop`: the run has heard of it and has written its checkpoint."""
+        """After `ask_to_stop`: the run has received it and has written its checkpoint."""
         return not (self.folder / STOP).exists()

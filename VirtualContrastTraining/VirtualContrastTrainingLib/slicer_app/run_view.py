@@ -7,10 +7,10 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 from VirtualContrastLib.slicer_app.run import model_list
-from VirtualContrastLib.worker.estimate import told_time
+from VirtualContrastLib.worker.estimate import duration_text
 
 from . import choices, layout
-from .charts import Charts, told_name
+from .charts import Charts, display_name
 from .metrics_file import Curve
 from .run_folder import RunFolder
 from .sample_view import SampleView
@@ -58,8 +58,8 @@ class RunView:
         if run.model is not None and (progress is None or progress.fraction >= 1):
             return _("The run {title} in this folder is done.").format(title=run.title)
         if progress is None:
-            return _("The run {title} in this folder can go on.").format(title=run.title)
-        text = _("The run {title} in this folder ended in epoch {epoch} of {epochs} and can go on.")
+            return _("The run {title} in this folder can be continued.").format(title=run.title)
+        text = _("The run {title} in this folder ended in epoch {epoch} of {epochs} and can be continued.")
         return text.format(title=run.title, epoch=progress.epoch, epochs=progress.epochs)
 
     def progress_text(self) -> tuple[float, str]:
@@ -78,7 +78,7 @@ class RunView:
             parts = [_("Writing the model")]
         elif progress.left_s is not None:
             text = _("about {time} left of the warm-up") if progress.stage else _("about {time} left")
-            parts.append(text.format(time=told_time(progress.left_s)))
+            parts.append(text.format(time=duration_text(progress.left_s)))
         return progress.fraction, " · ".join([*parts, *filter(None, [progress.device])])
 
     # ---- curves ----------------------------------------------------------------------------------------------------
@@ -105,11 +105,13 @@ class RunView:
         curves = self.run.held_out if self.run is not None else {}
         has_curves = self.run is not None and bool(self.run.losses or curves)
         self._ui.curvesButton.enabled = has_curves
-        told = [_told_curve(name, curve) for name, curve in curves.items()]
+        texts = [_curve_text(name, curve) for name, curve in curves.items()]
         text = (
-            _("On held-out data: {measures}") if told else _("Losses and held-out measures come after the first epoch.")
+            _("On held-out data: {measures}")
+            if texts
+            else _("Losses and held-out measures come after the first epoch.")
         )
-        self._ui.metricsLabel.text = text.format(measures=", ".join(told))
+        self._ui.metricsLabel.text = text.format(measures=", ".join(texts))
 
     # ---- model -----------------------------------------------------------------------------------------------------
 
@@ -130,8 +132,8 @@ class RunView:
         self._ui.modelLabel.text = text
 
 
-def _told_curve(name: str, curve: Curve) -> str:
+def _curve_text(name: str, curve: Curve) -> str:
     """The last value of a held-out measure, and the first where there are two: "mae 0.37 (0.40 at first)"."""
     values = list(curve.values())
-    text = f"{told_name(name)} {values[-1]:.4g}"
+    text = f"{display_name(name)} {values[-1]:.4g}"
     return text + " " + _("({value} at first)").format(value=f"{values[0]:.4g}") if len(values) > 1 else text

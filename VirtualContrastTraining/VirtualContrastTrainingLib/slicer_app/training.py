@@ -18,7 +18,7 @@ PATIENCE_S = 3.0
 
 
 class TrainingRunner:
-    """Starts commands and tells how they ended. `ended` gets a kind ("train", "phantoms"), an exit code, a sentence."""
+    """Starts commands and reports their end. `ended` gets a kind ("train", "phantoms"), an exit code, a sentence."""
 
     def __init__(self, ended: Callable[[str, int, str], None] = lambda kind, code, sentence: None) -> None:
         self.ended = ended
@@ -77,7 +77,7 @@ class TrainingRunner:
             self.process.kill()
 
     def shutdown(self) -> None:
-        """End everything, without a word; a run gets PATIENCE_S to write its checkpoint."""
+        """End everything without notifying anyone; a run gets PATIENCE_S to write its checkpoint."""
         self._queue.clear()
         if self._kind == "train" and self.busy and self.run is not None and self.run.progress is not None:
             self.run.ask_to_stop()

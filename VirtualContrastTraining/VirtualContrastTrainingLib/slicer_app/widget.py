@@ -1,4 +1,4 @@
-"""The panel: what to train on what, Start, Stop, Resume, and what comes of it. The event loop is never waited in.
+"""The panel: what to train on what, Start, Stop, Resume, and the outcome. It never blocks the event loop.
 
 What is chosen here is not kept in the scene: a run belongs to its folder, and choosing the folder shows it again.
 """
@@ -29,7 +29,7 @@ POLL_MS = 500
 
 
 class Panel:
-    """The module's widget and what its controls do. `is_entered` tells whether Slicer shows the module."""
+    """The module's widget and what its controls do. `is_entered` says whether Slicer shows the module."""
 
     def __init__(self, training: TrainingRunner, ui_path: str, is_entered: Callable[[], bool]) -> None:
         self._observers = Observers()
@@ -62,7 +62,7 @@ class Panel:
         self._poll()
 
     def exit(self) -> None:
-        """Another module is shown; a run goes on, and its charts grow."""
+        """Another module is shown; a run continues, and its charts grow."""
         if not self.training.busy:
             self._timer.stop()
 
@@ -100,7 +100,7 @@ class Panel:
         ui.useButton.connect("clicked(bool)", self._on_use)
 
     def _on_scene_changed(self, caller: Any, event: Any) -> None:
-        """The charts of a run that goes on come again; those of another on request."""
+        """The charts of a continued run are shown again; those of another on request."""
         if self.training.busy:
             self.view.update_charts()
         self._update()
@@ -128,7 +128,7 @@ class Panel:
     def _on_output(self, _changed: Any = None) -> None:
         text = self.ui.outputPath.currentPath
         if self.training.kind == "train" and self.training.run is not None:
-            return  # the run that goes on stays in view
+            return  # the continued run stays in view
         self.view.open(RunFolder(Path(text)) if text else None)
         self._tell(self.view.state())
         self._update()
@@ -141,7 +141,7 @@ class Panel:
         ui.startButton.toolTip = reason or _("Train, then write the model package into the output folder.")
         reason = choices.why_not_resume(self.view.run, busy=busy)
         ui.resumeButton.enabled = not reason
-        ui.resumeButton.toolTip = reason or _("Go on from the last checkpoint in the output folder.")
+        ui.resumeButton.toolTip = reason or _("Continue from the last checkpoint in the output folder.")
         ui.stopButton.enabled = busy
         ui.stopButton.text = _("Sto&p now") if self.training.stopping else _("Sto&p")
         ui.stopButton.toolTip = choices.what_stop_does(self.training.kind, stopping=self.training.stopping)
@@ -181,7 +181,7 @@ class Panel:
         self._update()
 
     def _ready(self) -> bool:
-        """Install what is missing, after asking; tells why not. True where a run can start now."""
+        """Install what is missing, after asking; shows why not. True where a run can start now."""
         if not self.missing:
             return True
         try:
@@ -217,7 +217,7 @@ class Panel:
         if self.view.run is not None and self.view.run.model is not None:
             choices.use_model(self.view.run.model)
 
-    # ---- what the run tells ----------------------------------------------------------------------------------------
+    # ---- what the run reports ----------------------------------------------------------------------------------------
 
     def _poll(self) -> None:
         """Look at the run's files: progress, curves, pictures."""
@@ -243,7 +243,7 @@ class Panel:
             self.ui.progressBar.value = 1000
             self._tell(_("Done; the model is in {folder}.").format(folder=self.view.run.model if self.view.run else ""))
         elif code == ExitCode.CANCELLED and kind == "phantoms":
-            self._tell(_("Stopped; the studies that are whole are kept."))
+            self._tell(_("Stopped; finished studies are kept."))
         else:
             self._tell(sentence, error=code != ExitCode.CANCELLED)
         self._update()

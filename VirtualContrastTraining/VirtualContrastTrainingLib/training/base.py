@@ -1,4 +1,4 @@
-"""What the slice-wise trainers share: Lightning set up for exact resume, and failures told in one sentence."""
+"""What the slice-wise trainers share: Lightning set up for exact resume, and failures in one sentence."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def train_and_export(
 ) -> Path:
     """Train what `prepare` makes of `recipe` into `output` and return the exported model package `<output>/model`.
 
-    `output` holds what `fit` writes and the package. With `options.resume` the run goes on from its last checkpoint and
-    ends, on a CPU in float32, with the bits of an unbroken one.
+    `output` holds what `fit` writes and the package. With `options.resume` the run continues from its last checkpoint
+    and ends, on a CPU in float32, with the bits of an unbroken one.
 
     Raises:
         InputError: the output exists without `resume`, or there is nothing to resume.
@@ -85,7 +85,7 @@ def check_output(output: Path, resume: bool) -> Path:
     if resume and not last.is_file():
         raise InputError(f"{output} has no checkpoint to resume from ({last} is missing).")
     if not resume and last.is_file():
-        raise InputError(f"{output} already holds a run; give --resume to go on with it, or another folder.")
+        raise InputError(f"{output} already holds a run; give --resume to continue it, or another folder.")
     return last
 
 
@@ -178,8 +178,8 @@ def checked_losses(module: L.LightningModule, losses: Mapping[str, Tensor]) -> d
 
 def _kept(last: Path) -> str:
     if not last.is_file():
-        return "there is no checkpoint yet, start anew"
-    return f"the last good checkpoint {last} is kept, go on from it with --resume"
+        return "there is no checkpoint yet, start again"
+    return f"the last good checkpoint {last} is kept, continue from it with --resume"
 
 
 def _is_lost_peer(error: RuntimeError) -> bool:

@@ -116,7 +116,7 @@ class ExactCheckpoints(Checkpoint):
         """Write `last.ckpt` when it is due, or when the process was asked to end."""
         done = batch_idx + 1
         self._next = (trainer.current_epoch, done)
-        # Saving needs all processes, which do not hear a signal in the same step.
+        # Saving needs all processes, which do not receive a signal in the same step.
         asked_to_end = trainer.received_sigterm and trainer.world_size == 1
         due = done % self._every_steps == 0 or asked_to_end
         if due and done < trainer.num_training_batches:  # the end of the epoch has its own
@@ -141,13 +141,13 @@ def check_resumable(checkpoint: Path, module: nn.Module) -> None:
         shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     except (OSError, EOFError, KeyError, TypeError, AttributeError, RuntimeError, pickle.UnpicklingError) as error:
         raise InputError(
-            f"The checkpoint {checkpoint} is damaged or none of a training run ({type(error).__name__}); start anew in "
-            "another folder, or go on from a copy of it."
+            f"The checkpoint {checkpoint} is damaged or not of a training run ({type(error).__name__}); start again in "
+            "another folder, or continue from a copy of it."
         ) from error
     wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     if shapes != wanted:
         differing = sorted(name for name in {*shapes, *wanted} if shapes.get(name) != wanted.get(name))
         raise InputError(
-            f"The checkpoint {checkpoint} is of another network ({differing[0]} differs); go on with the recipe that "
-            "the run was begun with, recipe.yaml in its folder."
+            f"The checkpoint {checkpoint} is of another network ({differing[0]} differs); continue with the recipe "
+            "that started the run, recipe.yaml in its folder."
         )

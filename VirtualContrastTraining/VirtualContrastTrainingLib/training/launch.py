@@ -43,9 +43,9 @@ def launch_ranks(arguments: Sequence[str], processes: int) -> None:
         except KeyboardInterrupt as error:
             child.terminate()
             child.wait()
-            raise CancelledError("Stopped; go on from the last checkpoint with --resume.") from error
+            raise CancelledError("Stopped; continue from the last checkpoint with --resume.") from error
     if code != 0:
         raise VirtualContrastError(
             f"One of the {processes} training processes failed or was killed (its own message is above), so all were "
-            "ended; the last good checkpoint is kept, go on from it with --resume."
+            "ended; the last good checkpoint is kept, continue from it with --resume."
         )

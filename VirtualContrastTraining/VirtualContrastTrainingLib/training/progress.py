@@ -68,7 +68,7 @@ class Watched(L.Callback):
             trainer.save_checkpoint(self._checkpoint)
         if trainer.is_global_zero:
             (self._run / STOP).unlink(missing_ok=True)
-        raise CancelledError(f"Stopped; the checkpoint {self._checkpoint} is kept, go on from it with --resume.")
+        raise CancelledError(f"Stopped; the checkpoint {self._checkpoint} is kept, continue from it with --resume.")
 
     def _tell(self, trainer: L.Trainer, epoch: int, step: int) -> None:
         if not trainer.is_global_zero:

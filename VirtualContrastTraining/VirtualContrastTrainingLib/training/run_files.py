@@ -1,6 +1,6 @@
 """Names and forms of the small files by which a run and whoever watches it talk; needs nothing but Python.
 
-`<run>/progress.json` tells how far the run is. A file `<run>/stop` ends it after the present step, checkpointed: the
+`<run>/progress.json` says how far the run is. A file `<run>/stop` ends it after the present step, checkpointed: the
 one way that works on every system, for one process and for many. `<stage>/samples/epoch_NNNN.png` are pictures.
 """
 
@@ -16,7 +16,7 @@ from VirtualContrastLib.files import atomic_file
 WARM_UP = "warm_up"
 """Folder below the run of the stage before the last, for the systems that have one."""
 NNUNET_CHECKPOINTS = "nnunet/results/*/*/fold_*/checkpoint_latest.pth"
-"""Below the run of an nnU-Net recipe: what it goes on from. nnU-Net removes it at the end."""
+"""Below the run of an nnU-Net recipe: what it continues from. nnU-Net removes it at the end."""
 PROGRESS, STOP, SAMPLES = "progress.json", "stop", "samples"
 
 
@@ -25,7 +25,7 @@ class Progress:
     """Where a stage of a run is: `step` of `steps` of `epoch` (from 1) of `epochs` are done.
 
     `stage` is its folder's name below the run, "" for the last stage. `left_s`: seconds to the end of the stage at the
-    present speed, None while it is too early to tell. `device`: where it computes ("cpu", "cuda:0").
+    present speed, None while it is too early to estimate. `device`: where it computes ("cpu", "cuda:0").
     """
 
     stage: str

@@ -1,4 +1,4 @@
-"""Pictures of the held-out data as a run goes on: what went in, what came out, what should have come out."""
+"""Pictures of the held-out data during a run: what went in, what came out, what should have come out."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from ..content import DISCLAIMER, ModelIdentity, RunIdentity
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-# Patient, study and frame of reference, and what tells how the source was de-identified.
+# Patient, study and frame of reference, and how the source was de-identified.
 FROM_SOURCE = (
     "SpecificCharacterSet", "TimezoneOffsetFromUTC", "PatientName", "PatientID", "IssuerOfPatientID",
     "PatientBirthDate", "PatientSex", "OtherPatientIDs", "PatientAge", "PatientSize", "PatientWeight",

@@ -49,7 +49,7 @@ def write_segmentation(path: Path, labels: sitk.Image, series: Sequence[Path], r
     from pydicom.uid import ExplicitVRLittleEndian
 
     if run.segmentation is None:
-        raise InputError("Lesions were not looked for in this run; there is nothing to write as DICOM SEG.")
+        raise InputError("This run did not look for lesions; there is nothing to write as DICOM SEG.")
     array = sitk.GetArrayFromImage(labels)
     present = [int(value) for value in np.unique(array) if value > 0]
     if not present:

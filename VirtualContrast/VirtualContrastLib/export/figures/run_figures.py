@@ -113,7 +113,7 @@ def _curves(given: FigureInput) -> tuple[Any, str] | None:
     band = "one standard deviation of the synthesis, where it was estimated (an upper bound for the mean curve)"
     if given.confidence:
         share = 100 * min(given.confidence[0].coverage)
-        band = f"where the real curve lay in {share:.0f} % of patients that the model had not seen"
+        band = f"where the real curve lay in {share:.0f} % of patients not used for training"
     return figure, (
         f"Mean percent enhancement of each lesion. Solid: synthetic; dashed: real. Band: {band}.{read}{left_out}"
     )

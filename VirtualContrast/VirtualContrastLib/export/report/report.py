@@ -34,7 +34,7 @@ from .viewer import viewer_html
 
 @dataclass(frozen=True)
 class ReportContent:
-    """What the report tells.
+    """What the report says.
 
     `manifest` has its run id filled in. `reference` is the pre-contrast volume, for the side of lesions.
     `segmented` is False where no lesions were looked for. `agreement` and `metrics` come with real phases.
@@ -86,7 +86,7 @@ def write_report(path: Path, content: ReportContent) -> None:
 
 
 def _alerts(content: ReportContent) -> str:
-    """What must not be overread: phantom training, arbitrary units."""
+    """What readers must not misinterpret: phantom training, arbitrary units."""
     parts = []
     phantom = [model.id for model in _used(content.run) if model.trained_on_phantoms]
     if phantom:
@@ -133,7 +133,7 @@ def _inputs(manifest: Manifest) -> str:
 
 def _warnings(manifest: Manifest) -> str:
     if not manifest.warnings:
-        return style.printed_section("Warnings", style.paragraph("The run gave no warning."))
+        return style.printed_section("Warnings", style.paragraph("No warnings."))
     return style.printed_section("Warnings", style.bullets(manifest.warnings, "warnings"))
 
 
@@ -271,7 +271,7 @@ def _timing(manifest: Manifest) -> str:
 def _provenance(manifest: Manifest) -> str:
     """Run id, hashes, device, settings and versions."""
     rows = [("Run", manifest.run_id), ("Made (UTC)", manifest.created_utc), ("Use", manifest.use)]
-    rows.append(("Fingerprint of the job", manifest.fingerprint))
+    rows.append(("Fingerprint of the run", manifest.fingerprint))
     rows += [(f"Input SHA-256, {entry['role']}", entry["sha256"]) for entry in manifest.inputs]
     rows += [(f"Weights SHA-256, {model['id']}", model["weights_sha256"]) for model in manifest.models]
     rows += [(f"Device: {name}", value) for name, value in manifest.device.items()]

@@ -17,7 +17,7 @@ ARBITRARY_UNITS = (
     "The model's output is in arbitrary units, not in those of the input. Enhancement against the "
     "pre-contrast image is only as good as that mapping."
 )
-NOT_SEGMENTED = "Lesions were not looked for in this run."
+NOT_SEGMENTED = "This run did not look for lesions."
 NO_LESION = (
     "No lesion was outlined. This does not mean that there is none: the synthesis may hide a lesion, and "
     "the method may miss one."
@@ -31,9 +31,9 @@ LESION_NOTE = (
     "Hot spot: the most enhancing 3 × 3 voxels."
 )
 CONFIDENCE_NOTE = (
-    "Certainty was measured on patients that the model had not seen. Real PE: in {coverage:.0f} % of them the real "
-    "mean enhancement of the lesion lay in such a range. It holds for patients like those; elsewhere nobody has "
-    "measured it."
+    "Certainty was measured on patients not used for training. Real PE: in {coverage:.0f} % of them the real "
+    "mean enhancement of the lesion lay in such a range. It holds for patients like those; for others it was "
+    "not measured."
 )
 METRICS_HEADER = ("Phase", "Compared", "Region", "MAE", "MSE", "PSNR (dB)", "SSIM")
 METRICS_NOTE = (
@@ -119,7 +119,7 @@ def mammogram_methods() -> list[str]:
     """Paragraphs on how a recombined image was made, and on what it is not."""
     return [
         "The recombined image was computed by a neural network from the low-energy image alone, in overlapping windows "
-        "that were averaged; no high-energy image and no iodine map had a part in it. Outside the breast's bounding "
+        "that were averaged; no high-energy image or iodine map was used. Outside the breast's bounding "
         "box it is the darkest value that the model draws.",
         "Gray values are those of the images that the model was trained on. They have no unit and do not measure "
         "iodine. The network works on larger pixels than the input's, so the result is smoother than a real one.",
@@ -144,9 +144,9 @@ def _early_and_late(times_s: Mapping[int, float]) -> tuple[str, str]:
 
 def _segmentation(method: str, inputs: Sequence[int], early: str) -> str:
     if method == GIVEN:
-        return "The outlines of the lesions were given by the user; the synthetic images had no part in them."
+        return "The outlines of the lesions were given by the user; the synthetic images were not used for them."
     if method == NO_LESIONS:
-        return "Lesions were not looked for."
+        return "The run did not look for lesions."
     if method != THRESHOLD:
         on = "on the real and synthetic phases" if inputs else "on the synthetic phases"
         return f"Lesions were outlined by the network {method} {on}, unchecked by a reader."

@@ -104,7 +104,7 @@ class _UnusableValueError(Exception):
 def dicom_errors() -> tuple[type[Exception], ...]:
     """What pydicom raises on damaged files, depending on where the damage is.
 
-    For calls of pydicom alone: around code of ours it would make a fault of ours a damaged file.
+    For calls of pydicom alone: around our own code it would report a bug as a damaged file.
     """
     from pydicom.errors import BytesLengthException, InvalidDicomError
 
@@ -201,7 +201,7 @@ def read_headers(path: Path) -> tuple[SeriesHeader, list[DicomFrame]] | None:
 
 
 def check_inflation(path: Path) -> None:
-    """Raise InputError where a deflated file would grow beyond all measure: pydicom inflates it whole."""
+    """Raise InputError where a deflated file would expand to more than all measure: pydicom inflates it whole."""
     from pydicom.filereader import read_file_meta_info
 
     syntax = read_file_meta_info(path).get("TransferSyntaxUID")
@@ -218,7 +218,9 @@ def check_inflation(path: Path) -> None:
         while not stream.eof and (chunk := stream.unconsumed_tail or file.read(1 << 20)):
             length += len(stream.decompress(chunk, 1 << 20))
             if length > limit:
-                raise InputError(f"{path.name} is deflated and would grow beyond {limit >> 20} MiB; it is damaged.")
+                raise InputError(
+                    f"{path.name} is deflated and would expand to more than {limit >> 20} MiB; it is damaged."
+                )
 
 
 def _is_deflated(syntax: Any) -> bool:
@@ -242,7 +244,7 @@ def _series_header(dataset: Dataset) -> SeriesHeader:
 
 
 def _hints(dataset: Dataset) -> dict[str, str]:
-    """Words of a header that tell of contrast agent, weighting, fat suppression and body part."""
+    """Words of a header on contrast agent, weighting, fat suppression and body part."""
     shared = _first(dataset, "SharedFunctionalGroupsSequence")
     group = _first(dataset, "PerFrameFunctionalGroupsSequence")
     echo = _text(dataset, "EchoTime") or _nested(group, shared, "MREchoSequence", "EffectiveEchoTime")
@@ -340,7 +342,7 @@ def _philips_unit(dataset: Dataset, group: Any, shared: Any, slope: Any) -> floa
         return None
     element = _nested(group, shared, _PHILIPS_FRAME, _PHILIPS_SCALE) or _value(dataset, _PHILIPS_SCALE)
     value = getattr(element, "value", None)
-    if isinstance(value, bytes):  # an implicit header does not tell that it is a float
+    if isinstance(value, bytes):  # an implicit header does not say that it is a float
         value = struct.unpack("<f", value)[0] if len(value) == 4 else None
     scale = _number(value)
     return scale * (1.0 if slope is None else _to(float, slope)) if scale else None
@@ -354,7 +356,7 @@ def _padding(dataset: Dataset) -> tuple[int, int] | None:
 
 
 def _tags(dataset: Dataset, group: Any, shared: Any) -> dict[str, float]:
-    """Values that may tell phases apart; times in seconds (DICOM's trigger time is in milliseconds)."""
+    """Values that may distinguish phases; times in seconds (DICOM's trigger time is in milliseconds)."""
     trigger = _number(dataset.get("TriggerTime"))
     if trigger is None:
         trigger = _number(_nested(group, shared, "CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime"))
@@ -373,7 +375,7 @@ def _tags(dataset: Dataset, group: Any, shared: Any) -> dict[str, float]:
 
 
 def _bolus(dataset: Dataset, acquired: float | None) -> float | None:
-    """Start of the injection on the clock of the acquisition, on the day nearest to it; None where it is not told."""
+    """Start of the injection on the clock of the acquisition, on the day nearest to it; None where it is unknown."""
     clock = _datetime("00010101" + clock_digits(dataset.get("ContrastBolusStartTime")))
     if clock is None or acquired is None:
         return None

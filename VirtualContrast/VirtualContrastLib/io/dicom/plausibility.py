@@ -1,4 +1,4 @@
-"""What a DICOM header tells of body part, contrast agent, fat suppression and weighting: grounds to refuse or warn."""
+"""What a DICOM header says of body part, contrast agent, fat suppression and weighting: grounds to refuse or warn."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OTHER_WORDS = re.compile(r"(?<![a-z])(t2|flair|dwi|adc|diff\w*|mp-?rage|tirm|lo
 
 
 def refusals(header: SeriesHeader, name: str) -> list[str]:
-    """Why a series cannot be a breast MRI before contrast by its header, as sentences; often nothing is told."""
+    """Why a series cannot be a breast MRI before contrast by its header, as sentences; headers often say nothing."""
     if header.modality != "MR":
         return []
     hints, found = header.hints, []
@@ -40,7 +40,7 @@ def contrast_warnings(header: SeriesHeader, name: str) -> list[str]:
     hints, description = header.hints, header.description
     found = []
     if header.modality == "MR" and (_OTHER_SEQUENCES & set(hints["sequence"].upper().split())):
-        found.append(f"{name} is no gradient-echo image by its header (sequence {hints['sequence']}).")
+        found.append(f"{name} is not a gradient-echo image by its header (sequence {hints['sequence']}).")
     elif _OTHER_WORDS.search(header.description):
         found.append(f"{name} is not a dynamic T1-weighted series by its description.")
     if hints["agent"]:
@@ -49,7 +49,7 @@ def contrast_warnings(header: SeriesHeader, name: str) -> list[str]:
         found.append(f"{name} looks like a post-contrast or subtraction series by its description or image type.")
     suppressed = "FS" in hints["scan options"].split() or _SUPPRESSION_WORDS.search(description)
     if header.modality == "MR" and not suppressed and (hints["scan options"] or hints["suppression"] == "NONE"):
-        found.append(f"{name} does not tell of fat suppression in its header, which the models expect.")
+        found.append(f"{name} does not indicate fat suppression in its header, which the models expect.")
     if hints["synthetic"].upper() == "YES":
         found.append(f"{name} is marked as synthetic data in its header.")
     if header.photometric == "MONOCHROME1":

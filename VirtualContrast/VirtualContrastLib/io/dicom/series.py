@@ -86,7 +86,7 @@ def find_examination(path: Path, wanted: Sequence[str] = ()) -> Examination:
     """The phases of the MR examination in a folder (or file), by the series `wanted` or those that fit together.
 
     Raises:
-        InputError: no image, none that can be used, several that are equally good, or an order that nothing tells.
+        InputError: no image, none that can be used, several that are equally good, or an order that nothing gives.
     """
     series, notes = choose_series(find_series(path), path.name, wanted)
     for one in series:
@@ -136,7 +136,8 @@ def read(path: Path, index: int | None, wanted: Sequence[str] = ()) -> Loaded:
     warnings = list(found.warnings)
     if phase.separated_by in ("instance number", "frame number"):
         warnings.append(
-            f"{path.name}: no time tag tells its {len(pairs)} volumes apart; they were taken by {phase.separated_by}."
+            f"{path.name}: no time tag distinguishes its {len(pairs)} volumes; they were ordered by "
+            f"{phase.separated_by}."
         )
     if header.unreadable:
         warnings.append(f"{path.name}: unreadable elements were left out: {', '.join(header.unreadable)}.")
@@ -243,7 +244,7 @@ def _mammogram(series: DicomSeries, name: str) -> Loaded:
     )
     _check_usable(DicomSeries(header, (placed,)), name)
     image, headers = _volume(DicomPhase((placed,), {}, ""), header, name)
-    warnings = [] if frame.pixel_spacing else [f"{name} tells no pixel spacing: measures are in pixels."]
+    warnings = [] if frame.pixel_spacing else [f"{name} gives no pixel spacing: measures are in pixels."]
     if header.photometric == "MONOCHROME1":
         image = _inverted(image, [frame.slope * value + frame.intercept for value in header.stored_range])
         warnings.append(f"{name} is stored with inverted display (MONOCHROME1); it was inverted, so tissue is bright.")

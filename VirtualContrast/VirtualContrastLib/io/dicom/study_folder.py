@@ -42,7 +42,7 @@ _SHARED_PLACES, _SAME_PLACE_MM = 0.8, 0.2
 class Examination:
     """The phases of an examination in order of time, each with its series.
 
-    `times` are seconds after the first (None where no clock runs), `ordered_by` what told the order. `notes` say what
+    `times` are seconds after the first (None where no clock runs), `ordered_by` what gave the order. `notes` say what
     was left out and why, `warnings` what is odd.
     """
 
@@ -89,7 +89,7 @@ def examination(
 
     Phases of one series keep the order that `split_phases` gives them; those of several are ordered by the first of
     acquisition, trigger, content time and temporal position that all have, each another value. `whole` True refuses a
-    last phase that lacks slices. Raises InputError where slices are missing or no tag tells the order.
+    last phase that lacks slices. Raises InputError where slices are missing or no tag gives the order.
     """
     frames = [(n, frame) for n, one in enumerate(series) for frame in one.frames]
     right = clocks.put_right([frame for _, frame in frames]) if len(series) > 1 else [frame for _, frame in frames]
@@ -243,7 +243,7 @@ def _clock_of(times: Sequence[dict[str, float]]) -> str:
 def _in_order(
     pairs: Sequence[tuple[DicomSeries, DicomPhase]], times: Sequence[dict[str, float]], name: str, warnings: list[str]
 ) -> tuple[list[int], str]:
-    """Order of the phases of several series, and what told it; contradictions are added to `warnings`."""
+    """Order of the phases of several series, and what gave it; contradictions are added to `warnings`."""
     orders: dict[str, list[int]] = {}
     for clock in ORDERING:
         values = [known.get(clock) for known in times]
@@ -255,15 +255,15 @@ def _in_order(
         orders["temporal position"] = sorted(range(len(indices)), key=lambda n: indices[n])
     if not orders:
         raise InputError(
-            f"{name} has {len(pairs)} phases whose order no tag tells: acquisition, trigger and content times and "
+            f"{name} has {len(pairs)} phases whose order no tag gives: acquisition, trigger and content times and "
             "temporal positions are missing or repeat."
         )
     used = next(iter(orders))
     for other, order in orders.items():
         if order != orders[used] and other != "content time":
-            told = [" ".join(pairs[n][0].key for n in one) for one in (orders[used], order)]
+            keys = [" ".join(pairs[n][0].key for n in one) for one in (orders[used], order)]
             warnings.append(
-                f"{name}: the tags of its series contradict each other: the {used} orders them {told[0]}, which was "
-                f"used, and the {other} {told[1]}; make sure that phase 0 is the one before contrast."
+                f"{name}: the tags of its series contradict each other: the {used} orders them {keys[0]}, which was "
+                f"used, and the {other} {keys[1]}; make sure that phase 0 is the one before contrast."
             )
     return orders[used], used

@@ -108,7 +108,7 @@ def _check_payload(
 
 
 def _check_compressed_size(fields: dict[str, str], name: str, found: int) -> None:
-    """Raise InputError where the header tells another length than the file has: the rest would come out as noise."""
-    told = fields.get("CompressedDataSize")
-    if told is not None and told != str(found):
-        raise InputError(f"{name} declares {told} compressed bytes and holds {found}; copy or export it again.")
+    """Raise InputError where the header gives another length than the file has: the rest would be read as noise."""
+    declared = fields.get("CompressedDataSize")
+    if declared is not None and declared != str(found):
+        raise InputError(f"{name} declares {declared} compressed bytes and holds {found}; copy or export it again.")

@@ -119,7 +119,7 @@ def _axes(header: NrrdHeader, name: str) -> tuple[list[int], int | None]:
 
 
 def _check_directions(header: NrrdHeader, name: str) -> None:
-    """Raise InputError where an axis has no usable length: the toolkit would take 1 mm for it without a word."""
+    """Raise InputError where an axis has no usable length: the toolkit would silently assume 1 mm."""
     numbers = re.findall(
         r"[^\s(),]+", header.fields.get("spacedirections", "") + " " + header.fields.get("spacings", "")
     )
@@ -183,7 +183,7 @@ def _data_files(header: NrrdHeader, path: Path, slices: int) -> list[Path]:
             first, last, step = (int(value) for value in parts[1:4])
             numbers = range(first, last + (1 if step > 0 else -1), step)
             if not _NUMBERED.fullmatch(parts[0]) or len(numbers) > slices:
-                raise ValueError("not one file a slice")
+                raise ValueError("not one file per slice")
             names = [parts[0] % number for number in numbers]
         else:
             names = [entry]
@@ -250,8 +250,8 @@ def _one_volume(image: sitk.Image, time_point: int) -> sitk.Image:
 
 
 def frame_times(header: NrrdHeader, count: int) -> list[float] | None:
-    """Seconds of each time point from MultiVolume.FrameLabels or a sequence's index values; None if not
-    told.
+    """Seconds of each time point from MultiVolume.FrameLabels or a sequence's index values; None if
+    unknown.
     """
     pairs = header.pairs
     if "MultiVolume.FrameLabels" in pairs:

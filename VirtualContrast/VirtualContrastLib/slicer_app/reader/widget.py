@@ -1,6 +1,6 @@
-"""The panel's part for blinded readings: start a session, ask, save, go on.
+"""The panel's part for blinded readings: start a session, ask, save, continue.
 
-It tells a reader nothing that could give an image away: no case, file or node name, no engine's message about a file.
+It shows a reader nothing that could give an image away: no case, file or node name, no engine's message about a file.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class ReadingPanel:
         )
 
     def stop(self) -> None:
-        """End the reading; the session goes on here another time. Also called when the scene is closed."""
+        """End the reading; the session continues here another time. Also called when the scene is closed."""
         self._timer.stop()
         self._remove_shortcuts()
         if self.active:
@@ -133,7 +133,7 @@ class ReadingPanel:
         session = self.session
         if session is not None:
             self.stop()
-            text = _("{done} of {count} images are read and saved. Start the same session to go on.")
+            text = _("{done} of {count} images are read and saved. Start the same session to continue.")
             self._tell(text.format(done=session.position, count=session.count))
 
     # ---- one image after the other -----------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ class ReadingPanel:
     def _poll(self) -> None:
         """Show the present image as soon as it is read.
 
-        An idle Slicer holds Python's lock, and so stops the thread that reads: waiting here lets it go on.
+        An idle Slicer holds Python's lock, and so stops the thread that reads: waiting here lets it continue.
         """
         wait(self._ahead.values(), WAIT_S)
         session = self.session
@@ -305,7 +305,7 @@ class ReadingPanel:
 
     def _on_table(self) -> None:
         sure = slicer.util.confirmOkCancelDisplay(
-            _("The table tells which images are synthetic. It is for the study lead, after the reading."),
+            _("The table shows which images are synthetic. It is for the study lead, after the reading."),
             windowTitle=_("End the blinding"),
         )
         if not sure:

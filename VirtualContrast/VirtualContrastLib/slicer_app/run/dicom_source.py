@@ -1,6 +1,6 @@
 """The DICOM files that a volume was loaded from: the run reads these, so that it sees their headers.
 
-Slicer keeps no header in a volume node. Without one the run can tell neither MR from anything else nor times of phases,
+Slicer keeps no header in a volume node. Without one the run knows neither the modality nor the times of phases,
 and DICOM objects that it writes belong to an anonymous patient in a new study.
 """
 

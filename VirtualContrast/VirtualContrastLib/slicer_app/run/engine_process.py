@@ -1,6 +1,6 @@
 """The resident worker process as the panel sees it: start, run, cancel, free; one run at a time.
 
-The event loop is never waited in: the process speaks through QProcess' signals. Only `wait` blocks, for scripts.
+It never blocks the event loop: the process reports through QProcess' signals. Only `wait` blocks, for scripts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ...worker import protocol
 from ...worker.protocol import LineSplitter, RunRequest, decode, encode
 
 KILL_AFTER_MS = 1500
-"""A cancelled run that has not answered by then is killed. The worker itself gives up after 1 s."""
+"""A canceled run that has not answered by then is killed. The worker itself gives up after 1 s."""
 LOG_LINES = 5000
 
 
@@ -78,7 +78,7 @@ class EngineProcess:
 
     @property
     def _pid(self) -> int | None:
-        """Of the process, once it has told it; it writes nothing before."""
+        """Of the process, once it has reported it; it writes nothing before."""
         return self._child[0] if self._child else None
 
     def log_text(self) -> str:
@@ -115,7 +115,7 @@ class EngineProcess:
             self._kill()
 
     def shutdown(self) -> None:
-        """End the process and its run now; the listener is not told."""
+        """End the process and its run now; the listener is not notified."""
         request, pid = self._run[1] if self._run else None, self._pid
         self._run = None
         self._device_callbacks.clear()
@@ -203,7 +203,7 @@ class EngineProcess:
         self._run = None
         self._kill_timer.stop()
         if self._cancelling:
-            shutil.rmtree(request.out, ignore_errors=True)  # it was finished a moment before it heard of the cancel
+            shutil.rmtree(request.out, ignore_errors=True)  # it finished a moment before the request to cancel arrived
             tell = listener.cancelled
         self.state_changed()
         tell()
@@ -225,7 +225,7 @@ class EngineProcess:
             _number, request, listener = self._run
             if pid is not None:
                 remove_partial(request.out, pid)
-            sentence = _("The computation ended unexpectedly ({how}), nothing was made; the log tells more.")
+            sentence = _("The computation ended unexpectedly ({how}), nothing was made; see the log for more.")
             self._end(lambda: listener.failed(sentence.format(how=_how(code, crashed))))
         self.state_changed()
 

@@ -57,7 +57,7 @@ class NotInstalledError(Exception):
 
 
 def missing_packages(needs: Needs = ENGINE) -> list[str]:
-    """Names of the packages a run needs and this Python has not, torch first; [] where all are there."""
+    """Names of the packages that a run needs and this Python lacks, torch first; [] where none is missing."""
     import slicer.packaging
 
     missing = [requirement.name for requirement in _unmet(needs)]
@@ -67,7 +67,7 @@ def missing_packages(needs: Needs = ENGINE) -> list[str]:
 def _unmet(needs: Needs) -> list[Requirement]:
     """What has to be installed besides torch: a requirement, or what an installed package needs in turn.
 
-    Slicer looks at the requirements alone, and goes on where a part of one could not be installed.
+    Slicer looks at the requirements alone, and continues where a part of one could not be installed.
     """
     import slicer.packaging
     from packaging.requirements import Requirement
@@ -82,7 +82,7 @@ def _unmet(needs: Needs) -> list[Requirement]:
         if name in seen or not _applies(requirement):
             continue
         seen.add(name)
-        # What others need is looked for, not compared: they disagree about versions, and pip has the last word.
+        # What others need is looked for, not compared: they disagree about versions, and pip decides.
         if not slicer.packaging.pip_check(requirement if own else Requirement(requirement.name)):
             unmet.append(requirement)
         elif needs not in _whole:

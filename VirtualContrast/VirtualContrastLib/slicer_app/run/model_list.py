@@ -53,8 +53,8 @@ class ModelEntry:
         if self.acquired:
             numbers = ", ".join(map(str, self.acquired))
             parts.append(_("<b>Needs the real phase {numbers}.</b>").format(numbers=numbers))
-        told = {"version": html.escape(self.version), "license": html.escape(self.license)}
-        parts.append(_("Version {version}, license {license}.").format(**told))
+        escaped = {"version": html.escape(self.version), "license": html.escape(self.license)}
+        parts.append(_("Version {version}, license {license}.").format(**escaped))
         return " ".join(parts)
 
     def _makes(self) -> str:

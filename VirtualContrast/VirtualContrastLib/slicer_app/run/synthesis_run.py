@@ -22,7 +22,7 @@ from slicer.i18n import tr as _
 
 from ...events import CancelledError, InputError, Stage, VirtualContrastError
 from ...run.settings import RunSettings
-from ...worker.estimate import Estimate, told_time
+from ...worker.estimate import Estimate, duration_text
 from ...worker.protocol import Done, RunRequest
 from . import dicom_source, install, model_list, temporary
 from .engine_process import EngineProcess
@@ -162,7 +162,7 @@ class SynthesisRunner:
         self._end(self._job.callbacks.cancelled)
 
     def shutdown(self) -> None:
-        """End everything now: the run without a word, and the worker process."""
+        """End everything now: the run, without notifying anyone, and the worker process."""
         self._timer.stop()
         self.worker.shutdown()
         if self._job is not None:
@@ -171,7 +171,7 @@ class SynthesisRunner:
     # ---- a run -----------------------------------------------------------------------------------------------------
 
     def _step(self) -> None:
-        """Hand over the next piece of the volumes, or load the next piece of the result; after the last, go on."""
+        """Hand over the next piece of the volumes, or load the next piece of the result; after the last, continue."""
         job = self._job
         if job is None:
             self._timer.stop()
@@ -217,7 +217,7 @@ class SynthesisRunner:
         text = _stage_text(Stage(stage), done, total, perturbations, by_slices=self._job.by_slices)
         left = self.estimate.seconds_left(time.monotonic())
         if left is not None:
-            text += " · " + _("about {time} left").format(time=told_time(left))
+            text += " · " + _("about {time} left").format(time=duration_text(left))
         share = 1.0 - HAND_OVER_SHARE - LOADING_SHARE
         self._job.callbacks.progress(HAND_OVER_SHARE + share * fraction, text)
 
@@ -246,7 +246,7 @@ class SynthesisRunner:
         job.loading = Path(message.out)
         node = slicer.mrmlScene.GetNodeByID(job.input_id)
         if node is None:
-            text = _("The input volume was removed meanwhile; the result is in {folder}.")
+            text = _("The input volume was removed in the meantime; the result is in {folder}.")
             self._end(lambda: job.callbacks.failed(text.format(folder=job.loading)))
             return
         from ..scene import result
@@ -294,14 +294,14 @@ def _hand_over(volume: Any, place: Path, warn: Callable[[str], None]) -> Generat
         except StopIteration as end:
             if end.value:
                 return place
-        warn(_("The volume was changed since it was loaded, so that its DICOM header no longer counts."))
+        warn(_("The volume was changed since it was loaded, so its DICOM header is no longer used."))
     path = place.with_suffix(".nrrd")
     yield from write_nrrd(volume, path)
     return path
 
 
 def _new_folder(parent: Path | None) -> Path:
-    """Make a folder for a result, empty and private to the user; its name tells the time and nothing of the patient.
+    """Make a folder for a result, empty and private to the user; its name holds the time and nothing of the patient.
 
     Making it is what reserves its name: another Slicer may ask for one in the same second.
     """

@@ -269,8 +269,8 @@ def lesion_confidences(loaded: LoadedResult) -> dict[int, str]:
     table = nodes.node(loaded.tables.get("confidence", ""))
     if table is None or table.GetNumberOfRows() == 0 or table.GetAttribute(nodes.OUTDATED):
         return {}
-    told = zip(*(column(table, name) for name in ("lesion", "grade", "false_positive_rate")), strict=True)
-    return {int(label): grade_sentence(grade, rate if rate == rate else None) for label, grade, rate in told}
+    rows = zip(*(column(table, name) for name in ("lesion", "grade", "false_positive_rate")), strict=True)
+    return {int(label): grade_sentence(grade, rate if rate == rate else None) for label, grade, rate in rows}
 
 
 def lesion_rows(loaded: LoadedResult) -> list[LesionRow]:

@@ -107,7 +107,7 @@ class Loader:
         try:
             image = yield from nodes.in_thread(lambda: sitk.ReadImage(str(self.result.folder / name)))
         except RuntimeError as error:
-            raise InputError(f"{name} in {self.result.folder} cannot be read; make the result anew.") from error
+            raise InputError(f"{name} in {self.result.folder} cannot be read; make the result again.") from error
         if difference := nodes.difference(image, self.input_node):
             raise InputError(f"{name} does not lie on the volume {self.input_node.GetName()}: {difference}")
         self.files_read += 1

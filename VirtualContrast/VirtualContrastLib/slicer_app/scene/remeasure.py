@@ -113,7 +113,7 @@ class _Segment:
         ]
 
     def _real_times(self) -> dict[int, float | None]:
-        """Seconds after injection of the real phases by index, as the run took them; None where the input told none."""
+        """Seconds after injection of the real phases by index, as the run took them; None where the input gave none."""
         inputs = result_nodes.manifest_of(nodes.node(self.loaded.run_node))["inputs"]
         real = [entry for entry in inputs if entry["role"].startswith("real_")]
         return {int(entry["role"].removeprefix("real_")): entry["time_s"] for entry in real}

@@ -1,4 +1,4 @@
-"""The lesions as one segmentation node, a segment a lesion; and back to label boxes."""
+"""The lesions as one segmentation node, one segment per lesion; and back to label boxes."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _oriented(labels: np.ndarray, label: int, box: nodes.Box | None, reference: 
 
 
 def bounding_box(mask: np.ndarray, margin: int = 0) -> nodes.Box | None:
-    """Slices [k, j, i] around the True voxels, wider by `margin` where the array goes on; None where all is False."""
+    """Slices [k, j, i] around the True voxels, wider by `margin` up to the array's border; None where all is False."""
     parts = []
     for axis in range(3):
         others = tuple(other for other in range(3) if other != axis)

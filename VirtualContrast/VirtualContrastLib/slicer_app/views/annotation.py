@@ -26,7 +26,8 @@ COLOR = (1.0, 0.85, 0.2)
 class Annotator:
     """Keeps the label right from its making to `cleanup`.
 
-    It is told of every node that comes and goes, in every module: what it then does must not depend on their number.
+    It is notified of every node that comes and goes, in every module: what it then does must not depend on their
+    number.
     """
 
     def __init__(self) -> None:
@@ -49,7 +50,7 @@ class Annotator:
         self._actors.clear()
 
     def set_blinded(self, on: bool) -> None:
-        """Say the same neutral text in every view, for a blinded reading, or tell again what is synthetic."""
+        """Say the same neutral text in every view, for a blinded reading, or label synthetic images again."""
         self._blinded = on
         self.update()
 
@@ -68,8 +69,8 @@ class Annotator:
             self._label(widget.mrmlViewNode(), widget.threeDView(), _shown_3d(widget.mrmlViewNode()))
 
     def _label(self, view_node: Any, view: Any, volumes: list[Any]) -> None:
-        """Show in one view what `_told` says, or nothing."""
-        text = READING_LABEL if self._blinded else _told(volumes)
+        """Show in one view what `_label_text` says, or nothing."""
+        text = READING_LABEL if self._blinded else _label_text(volumes)
         actor = self._actor(view_node, view)
         if actor.GetInput() != text or bool(actor.GetVisibility()) != bool(text):
             actor.SetInput(text)
@@ -108,7 +109,7 @@ class Annotator:
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _on_added(self, scene: Any, event: Any, node: Any) -> None:
-        """A volume is seen once it has a display or stands in a layer, which both are told of."""
+        """A volume is seen once it has a display or stands in a layer, of both of which it is notified."""
         self._watch(node)
         if node.IsA("vtkMRMLAbstractViewNode"):
             self.update()
@@ -133,7 +134,7 @@ def _matters(node: Any) -> bool:
     return not node.IsA("vtkMRMLVolumeNode") or nodes.is_synthetic(node) or bool(node.GetAttribute(READING))
 
 
-def _told(volumes: list[Any]) -> str:
+def _label_text(volumes: list[Any]) -> str:
     """What a view with these volumes says: that they are synthetic and which, that they may be, or nothing."""
     if any(volume.GetAttribute(READING) for volume in volumes):
         return READING_LABEL

@@ -130,7 +130,7 @@ def set_phase(loaded: LoadedResult, index: int) -> None:
 
 
 def flicker(loaded: LoadedResult, on: bool) -> bool:
-    """Show the synthetic and the real phase in turn in the phase view, or stop; tells whether it flickers now.
+    """Show the synthetic and the real phase in turn in the phase view, or stop; returns whether it flickers now.
 
     It does not where the phase that is shown has no real counterpart in the scene.
     """

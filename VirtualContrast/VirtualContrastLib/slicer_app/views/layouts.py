@@ -37,7 +37,8 @@ def use(number: int, descriptions: Mapping[int, str]) -> None:
 
 
 def _keep_to_ourselves(node: Any, event: Any) -> None:
-    """A scene does not keep a layout of ours: where this extension is absent it would open without a single view.
+    """A scene does not keep a layout of this extension: where this extension is absent it would open without a single
+    view.
 
     The application then stays in the layout that it has, and shows the scene in it.
     """

@@ -1,4 +1,4 @@
-"""The list of lesions in the panel, and measuring them anew after a segment was edited."""
+"""The list of lesions in the panel, and measuring them again after a segment was edited."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class LesionTable:
             self._jump(label)
 
     def recompute(self) -> None:
-        """Measure the edited segments anew and show the numbers."""
+        """Measure the edited segments again and show the numbers."""
         recompute(self.loaded)
         self.refresh()
 

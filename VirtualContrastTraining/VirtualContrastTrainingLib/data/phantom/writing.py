@@ -18,7 +18,7 @@ _SUFFIX = {"nrrd": ".nrrd", "nifti": ".nii.gz"}
 
 
 def write_phantom(phantom: Phantom, folder: Path, *, format: str = "nrrd", noise_free: bool = False) -> Path:
-    """Write one phantom into `folder` (made anew) and return it.
+    """Write one phantom into `folder` (replaced if it exists) and return it.
 
     Holds `pre`, `phase_1` ... (files, or folders of a DICOM series each), `lesions` and `tissue` label maps, with
     `noise_free` also `truth_pre`, `truth_phase_1` ..., and `case.json` with times, lesions and settings. The folder

@@ -51,7 +51,7 @@ class VolumeLosses(Strict):
 
 
 class StageSchedule(Strict):
-    """AdamW at a constant rate, anew for each stage; batches are patches over all processes.
+    """AdamW at a constant rate, started again for each stage; batches are patches over all processes.
 
     The warm-up is teacher-forced (0 epochs: none). `optimization`: "recursive" starts every step from the network's own
     output; "forced_and_recursive" is the published code's: all steps teacher-forced, then again from the first output,

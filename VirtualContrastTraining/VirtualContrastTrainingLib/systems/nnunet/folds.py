@@ -1,8 +1,8 @@
 """nnU-Net's own planner and trainer in this process, fold by fold, each step kept once it is finished.
 
 Everything lies below one folder with nnU-Net's `raw`, `preprocessed` and `results`. Only the width of the network, the
-length of the training and the split are ours. A killed fold goes on from nnU-Net's last checkpoint, without its place
-in the random numbers: it ends close to an unbroken run, not equal to it.
+length of the training and the split are this library's. A killed fold continues from nnU-Net's last checkpoint, without
+its place in the random numbers: it ends close to an unbroken run, not equal to it.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ def train_fold(
 ) -> bool:
     """Train one fold of a preprocessed data set; True where it is finished.
 
-    A finished fold is kept; a begun one goes on from nnU-Net's last checkpoint. `max_minutes` ends it after the epoch
-    in which they pass, with a checkpoint. In the folder `run` it can be watched and stopped, see `run_files`. Raises
-    DivergedError where the loss is not finite, CancelledError where it was stopped.
+    A finished fold is kept; a started one continues from nnU-Net's last checkpoint. `max_minutes` ends it after the
+    epoch in which they pass, with a checkpoint. In the folder `run` it can be watched and stopped, see `run_files`.
+    Raises DivergedError where the loss is not finite, CancelledError where it was stopped.
     """
     place = _results(folder) / f"fold_{fold}"
     if (place / _FINAL).is_file():
@@ -187,7 +187,7 @@ def _plan(recipe: NNUNetRecipe) -> None:
 
 
 def _trainer(recipe: NNUNetRecipe, folder: Path, fold: int, device: str, *, resume: bool) -> Any:
-    """nnU-Net's trainer of one fold, with the weights of its last checkpoint where it goes on."""
+    """nnU-Net's trainer of one fold, with the weights of its last checkpoint where it continues."""
     import torch
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
@@ -228,7 +228,7 @@ def _load_latest(trainer: Any, path: Path) -> None:
     try:
         trainer.load_checkpoint(str(path))
     except (RuntimeError, KeyError) as error:
-        raise InputError(f"The checkpoint {path} is of another network; delete it to begin the fold anew.") from error
+        raise InputError(f"The checkpoint {path} is of another network; delete it to start the fold again.") from error
 
 
 def _save_whole(trainer: Any) -> None:
@@ -239,7 +239,7 @@ def _save_whole(trainer: Any) -> None:
         try:
             with atomic_file(Path(filename)) as partial:
                 save(str(partial))
-        except (OSError, RuntimeError) as error:  # torch tells of a full disk by either
+        except (OSError, RuntimeError) as error:  # torch reports a full disk by either
             raise VirtualContrastError(
                 f"The checkpoint {filename} could not be written (is the disk full?); the one before it is kept."
             ) from error
@@ -255,7 +255,7 @@ def _watch_loss(trainer: Any) -> None:
         if not all(np.isfinite(output["loss"]).all() for output in outputs):
             raise DivergedError(
                 f"Training diverged: the loss is not finite at epoch {trainer.current_epoch + 1}; the last good "
-                "checkpoint is kept, go on from it with another seed or start anew with a smaller network."
+                "checkpoint is kept, continue from it with another seed, or start again with a smaller network."
             )
         end_of_training(outputs)
 
@@ -263,7 +263,7 @@ def _watch_loss(trainer: Any) -> None:
 
 
 def _watch_epochs(trainer: Any, run: Path | None, max_minutes: float | None) -> None:
-    """After each epoch tell how far the run is, and leave the loop with a checkpoint when it is time or asked to."""
+    """After each epoch report how far the run is, and leave the loop with a checkpoint when it is time or asked to."""
     end_of_epoch, started = trainer.on_epoch_end, time.monotonic()
     first = trainer.current_epoch
 
@@ -282,7 +282,7 @@ def _watch_epochs(trainer: Any, run: Path | None, max_minutes: float | None) -> 
         trainer.save_checkpoint(str(latest))
         if asked and run is not None:
             (run / STOP).unlink(missing_ok=True)
-            raise CancelledError(f"Stopped; the checkpoint {latest} is kept, go on from it with --resume.")
+            raise CancelledError(f"Stopped; the checkpoint {latest} is kept, continue from it with --resume.")
         raise _TimeIsUpError
 
     if run is not None:

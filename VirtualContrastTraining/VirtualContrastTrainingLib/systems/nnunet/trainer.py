@@ -1,7 +1,7 @@
 """Trains the lesion segmentation network of a recipe with nnU-Net's own planner and trainer.
 
 The split keeps all images of a case on one side. Every step of a run is kept when it is finished, so that a killed run
-goes on with `--resume`.
+continues with `--resume`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SPLIT = "split.json"
 def train(recipe: NNUNetRecipe, output: Path, options: RunOptions) -> Path:
     """Train `recipe` into `output` and return the exported model package `<output>/model`.
 
-    A resumed run goes on from nnU-Net's last checkpoint; it ends close to an unbroken one, not with the same bits.
+    A resumed run continues from nnU-Net's last checkpoint; it ends close to an unbroken one, not with the same bits.
     Raises InputError for several processes, where `output` already holds a run, or none to resume, or where synthetic
     images are wanted without a model.
     """
@@ -40,9 +40,9 @@ def train(recipe: NNUNetRecipe, output: Path, options: RunOptions) -> Path:
         recipe = recipe.model_copy(update={"precision": options.precision})
     place = output / "nnunet"
     if options.resume and not raw_folder(place).is_dir():
-        raise InputError(f"{output} holds no nnU-Net run to resume; leave --resume out to begin one.")
+        raise InputError(f"{output} holds no nnU-Net run to resume; leave --resume out to start one.")
     if not options.resume and place.exists():
-        raise InputError(f"{output} already holds a run; give --resume to go on with it, or another folder.")
+        raise InputError(f"{output} already holds a run; give --resume to continue it, or another folder.")
     split = _dataset(recipe, raw_folder(place))
     write_recipe(recipe, output / "recipe.yaml")
     plan_and_preprocess(recipe, place, [split])

@@ -175,7 +175,7 @@ def load_global_part(generator: nn.Module, weights: Path) -> None:
     for name, tensor in wanted.items():
         if name not in state or state[name].shape != tensor.shape:
             raise InputError(
-                f"{weights} is no global generator for this local enhancer: {name} is missing or of another shape; "
+                f"{weights} is not a global generator for this local enhancer: {name} is missing or of another shape; "
                 "its ngf must be twice that of the enhancer, for each of its n_local_enhancers."
             )
     generator.load_state_dict({name: state[name] for name in wanted}, strict=False)

@@ -81,7 +81,7 @@ def vgg_weights(path_or_download: str) -> Path:
                 shutil.copyfileobj(source, target)
             if not sha256_of(partial).startswith(_VGG_SHA256_START):
                 raise InputError(
-                    f"The file at {VGG_URL} has not the checksum {_VGG_SHA256_START}...; it was thrown away."
+                    f"The file at {VGG_URL} does not have the checksum {_VGG_SHA256_START}...; it was deleted."
                 )
     except (OSError, http.client.HTTPException) as error:
         raise InputError(

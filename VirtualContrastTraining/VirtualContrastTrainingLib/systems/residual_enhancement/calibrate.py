@@ -1,4 +1,4 @@
-"""Calibrates the members of a cross-validation on the patients that each has not seen.
+"""Calibrates the members of a cross-validation on the patients that each was trained without.
 
 Every patient is judged by the one member whose training left it out. The shipped package averages all members, which
 errs less than any of them, so what is measured here is on the safe side for new patients of the same kind. Other sites

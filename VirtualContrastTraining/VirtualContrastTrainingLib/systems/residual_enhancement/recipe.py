@@ -97,7 +97,7 @@ def smoke_recipe(recipe: ResidualEnhancementRecipe, folder: Path) -> ResidualEnh
     data = {"prepared": str(folder), "cohorts": ["made up"], "folds": 2, "fold": 0, "size": 32, "workers": 0}
     return recipe.model_copy(
         update={
-            "title": recipe.title + " (smoke test: a few steps on made-up crops, of no use)",
+            "title": recipe.title + " (smoke test: a few steps on simulated crops, of no use)",
             "trained_on_phantoms": True,
             "network": {"widths": [4, 8], "encode": [1, 1], "decode": [1]},
             "data": recipe.data.model_copy(update=data),

@@ -45,7 +45,7 @@ class DrawnCrops(Dataset[dict[str, Tensor]]):
 
 
 class WholeCrops(Dataset[dict[str, Tensor]]):
-    """Every slice of held-out patients as it is, cut at the center to sides that the network takes."""
+    """Every slice of held-out patients unaugmented, cut at the center to sides that the network takes."""
 
     def __init__(self, patients: Sequence[CropPatient], multiple: int = 16) -> None:
         self._items = [(patient, k) for patient in patients for k in range(len(patient.pre))]
