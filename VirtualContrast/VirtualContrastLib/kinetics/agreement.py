@@ -99,7 +99,7 @@ def agreement(synthetic: list[LesionCurve], real: list[LesionCurve], *, seed: in
     if [curve.label for curve in synthetic] != list(by_label) or not synthetic:
         raise ValueError("synthetic and real curves must cover the same lesions in the same order")
     pairs = [(curve, by_label[curve.label]) for curve in synthetic]
-    lesions = [_lesion(ours, truth) for ours, truth in pairs]
+    lesions = [_lesion(*pair) for pair in pairs]
     counts = _type_counts(lesions)
     errors = np.stack([lesion.pe_error_percent for lesion in lesions])
     interval, kappa_interval = _bootstrap(lesions, seed)
@@ -146,8 +146,8 @@ def _lesion(synthetic: LesionCurve, real: LesionCurve) -> LesionAgreement:
     """Compare two curves of one lesion."""
     if len(synthetic.times_s) != len(real.times_s):
         raise ValueError(f"the curves of lesion {real.label} have different numbers of phases")
-    ours, truth = synthetic.signal_mean, real.signal_mean
-    flat = np.ptp(ours) == 0 or np.ptp(truth) == 0
+    made, acquired = synthetic.signal_mean, real.signal_mean
+    flat = np.ptp(made) == 0 or np.ptp(acquired) == 0
     real_peak = float(real.parameters.peak_pe_percent)
     return LesionAgreement(
         label=real.label,
@@ -155,8 +155,8 @@ def _lesion(synthetic: LesionCurve, real: LesionCurve) -> LesionAgreement:
         real_type=real.curve_type,
         pe_error_percent=(synthetic.pe_percent - real.pe_percent)[1:],
         peak_ratio=float(synthetic.parameters.peak_pe_percent) / real_peak if real_peak > 0 else float("nan"),
-        spearman=float("nan") if flat else float(stats.spearmanr(ours, truth).statistic),
-        same_order=bool((stats.rankdata(ours) == stats.rankdata(truth)).all()),
+        spearman=float("nan") if flat else float(stats.spearmanr(made, acquired).statistic),
+        same_order=bool((stats.rankdata(made) == stats.rankdata(acquired)).all()),
     )
 
 

@@ -83,27 +83,27 @@ def compare_images(
     Raises:
         ValueError: Sizes differ, a value is not finite, or the real image is constant (no data range).
     """
-    ours = sitk.GetArrayFromImage(image).astype(np.float64)
-    truth = sitk.GetArrayFromImage(real).astype(np.float64)
-    if ours.shape != truth.shape:
+    values = sitk.GetArrayFromImage(image).astype(np.float64)
+    real_values = sitk.GetArrayFromImage(real).astype(np.float64)
+    if values.shape != real_values.shape:
         raise ValueError(f"Images to compare differ in size: {image.GetSize()} and {real.GetSize()}.")
-    if not (np.isfinite(ours).all() and np.isfinite(truth).all()):
+    if not (np.isfinite(values).all() and np.isfinite(real_values).all()):
         raise ValueError("Images to compare hold values that are NaN or infinite.")
-    data_range = float(truth.max() - truth.min())
+    data_range = float(real_values.max() - real_values.min())
     if data_range == 0:
         raise ValueError("The real image is constant, so PSNR and SSIM have no data range.")
-    ssim_whole, ssim_map = _ssim(ours, truth, data_range)
-    rows = [_row(ours, truth, None, ssim_whole, data_range, phase, compared, WHOLE_IMAGE)]
+    ssim_whole, ssim_map = _ssim(values, real_values, data_range)
+    rows = [_row(values, real_values, None, ssim_whole, data_range, phase, compared, WHOLE_IMAGE)]
     for name, mask in regions.items():
         if mask.any():
             ssim = float(ssim_map[mask].mean())
-            rows.append(_row(ours, truth, mask, ssim, data_range, phase, compared, name))
+            rows.append(_row(values, real_values, mask, ssim, data_range, phase, compared, name))
     return rows
 
 
 def _row(
-    ours: NDArray[np.float64],
-    truth: NDArray[np.float64],
+    values: NDArray[np.float64],
+    real_values: NDArray[np.float64],
     mask: NDArray[np.bool_] | None,
     ssim: float,
     data_range: float,
@@ -111,7 +111,7 @@ def _row(
     compared: str,
     region: str,
 ) -> PairMetrics:
-    inside = (truth, ours) if mask is None else (truth[mask], ours[mask])
+    inside = (real_values, values) if mask is None else (real_values[mask], values[mask])
     squared = mse(*inside)
     return PairMetrics(
         phase,
@@ -127,15 +127,15 @@ def _row(
 
 
 def _ssim(
-    ours: NDArray[np.float64], truth: NDArray[np.float64], data_range: float
+    values: NDArray[np.float64], real_values: NDArray[np.float64], data_range: float
 ) -> tuple[float, NDArray[np.float64]]:
     """Mean SSIM over slices, and the SSIM map [k, j, i]; NaN where a slice is too small."""
-    maps = np.full(truth.shape, np.nan)
-    if min(truth.shape[1:]) < SMALLEST_SIDE:
+    maps = np.full(real_values.shape, np.nan)
+    if min(real_values.shape[1:]) < SMALLEST_SIDE:
         return math.nan, maps
     total = 0.0
-    for k in range(truth.shape[0]):
-        similarity = Similarity(truth[k], ours[k])
+    for k in range(real_values.shape[0]):
+        similarity = Similarity(real_values[k], values[k])
         maps[k] = similarity.ssim_map(data_range)
         total += similarity.ssim(data_range)
-    return total / truth.shape[0], maps
+    return total / real_values.shape[0], maps

@@ -74,9 +74,9 @@ def _known(name: str) -> str:
 
 def _check_columns(columns: list[str], header: list[str], path: Path) -> None:
     of_settings = tuple(case_options())
-    ours = [name for name in columns if name]
-    missing = [name for name in ("case", "input") if name not in ours]
-    if missing or len(set(ours)) != len(ours):
+    known = [name for name in columns if name]
+    missing = [name for name in ("case", "input") if name not in known]
+    if missing or len(set(known)) != len(known):
         raise InputError(
             f"{path} has the columns {', '.join(header)}; needed are case and input, and allowed are real1, "
             f"real2 ..., lesions, {', '.join(of_settings)}, each once; columns of other names are not read."
@@ -141,8 +141,8 @@ def _from_subfolder(folder: Path) -> BatchCase:
             real.append(str(volumes[name]))
         return BatchCase(folder.name, str(volumes["pre"]), tuple(real))
     if "low_energy" in volumes:
-        truth = (str(volumes["recombined"]),) if "recombined" in volumes else ()
-        return BatchCase(folder.name, str(volumes["low_energy"]), truth)
+        recombined = (str(volumes["recombined"]),) if "recombined" in volumes else ()
+        return BatchCase(folder.name, str(volumes["low_energy"]), recombined)
     if len(volumes) == 1:
         return BatchCase(folder.name, str(next(iter(volumes.values()))))
     return BatchCase(folder.name, str(folder))

@@ -144,14 +144,14 @@ def _comparison(given: FigureInput, slices: Slices) -> tuple[Any, str] | None:
         return None
     k = _shown_slice(slices)
     figure, axes = grid(len(pairs), 3, slices.ratio(None))
-    reach = max(float(np.percentile(np.abs(ours[k] - truth[k]), 99.5)) for _, ours, truth in pairs) or 1.0
-    for row, (phase, ours, truth) in zip(axes, pairs, strict=True):
+    reach = max(float(np.percentile(np.abs(made[k] - acquired[k]), 99.5)) for _, made, acquired in pairs) or 1.0
+    for row, (phase, made, acquired) in zip(axes, pairs, strict=True):
         title = f"{phase_title(phase)}, synthetic"
-        show(row[0], ours[k], slices.view, slices.window, synthetic=True, title=title)
+        show(row[0], made[k], slices.view, slices.window, synthetic=True, title=title)
         title = f"Phase {phase.index}, real"
-        show(row[1], truth[k], slices.view, slices.window, synthetic=False, title=title)
+        show(row[1], acquired[k], slices.view, slices.window, synthetic=False, title=title)
         title, limits = "Synthetic minus real", (-reach, reach)
-        drawn = show(row[2], (ours - truth)[k], slices.view, limits, synthetic=True, title=title, cmap="PuOr_r")
+        drawn = show(row[2], (made - acquired)[k], slices.view, limits, synthetic=True, title=title, cmap="PuOr_r")
         figure.colorbar(drawn, ax=row[2], shrink=0.8, label="input units")
         for axis in row:
             _outlines(axis, slices, k)
