@@ -18,10 +18,19 @@ _SHARPEN_SIGMA = (0.5, 1.0)
 
 
 def augment(series: Float32, lesions: Float32, kind: Augmentation, rng: np.random.Generator) -> tuple[Float32, Float32]:
-    """Change a patch [phase, k, j, i] and its mask [k, j, i] at random.
+    """Change a patch and its mask at random.
 
     "published": noise of 0.02 (probability 1/2), smoothing and sharpening (1/5 each), then as "geometric": a flip along
-    one random axis (1/2) and a turn by 90, 180 or 270 degrees in the axial plane (1/2). Series are in TI-norm units.
+    one random axis (1/2) and a turn by 90, 180 or 270 degrees in the axial plane (1/2).
+
+    Args:
+        series: Patch [phase, k, j, i] in TI-norm units.
+        lesions: Lesion mask [k, j, i] of the patch.
+        kind: "none", "geometric" or "published".
+        rng: Draws the changes.
+
+    Returns:
+        The changed patch and mask.
     """
     if kind == "none":
         return series, lesions

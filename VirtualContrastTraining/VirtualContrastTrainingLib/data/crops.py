@@ -151,9 +151,18 @@ class CropPatient:
 
 
 def load_patients(root: Path, *, folds: int = 1, cohorts: Sequence[str] = ()) -> list[CropPatient]:
-    """The prepared patients of `root`, of the given `cohorts` (all where none is given), in name order.
+    """The prepared patients of a folder.
 
-    Raises InputError where there are none or a case cannot be read.
+    Args:
+        root: Folder of the prepared cases.
+        folds: Number of folds of the cross-validation, into which patients are divided.
+        cohorts: Cohorts to take; all where none is given.
+
+    Returns:
+        The patients in name order.
+
+    Raises:
+        InputError: There are none, or a case cannot be read.
     """
     patients = [patient for patient in _patients(root, folds) if not cohorts or patient.cohort in cohorts]
     if not patients:

@@ -95,10 +95,21 @@ class PlacedBox:
 def place_box(box: AnnotationBox, frames: Sequence[DicomFrame], image: sitk.Image, name: str) -> PlacedBox:
     """Where an annotation box lies, by the patient coordinates of the images it was drawn on.
 
-    `frames` are the images of the annotated phase, `image` their volume. Slice s of the box is the s-th image in order
-    of InstanceNumber, whichever way that runs through the patient; row r and column c, counted from 1, are at
-    ImagePositionPatient + (c - 1) between-columns x row direction + (r - 1) between-rows x column direction. Raises
-    InputError where images have no number or the box is not within them.
+    Slice s of the box is the s-th image in order of InstanceNumber, whichever way that runs through the patient; row r
+    and column c, counted from 1, are at ImagePositionPatient + (c - 1) between-columns x row direction + (r - 1)
+    between-rows x column direction.
+
+    Args:
+        box: The box in rows, columns and slices, counted from 1.
+        frames: The images of the annotated phase.
+        image: Their volume.
+        name: Name of the case, for messages.
+
+    Returns:
+        The box in voxel indices of `image` and in LPS coordinates.
+
+    Raises:
+        InputError: Images have no number, or the box is not within them.
     """
     instances = [frame.instance for frame in frames]
     if None in instances or len(set(instances)) != len(frames):
@@ -118,7 +129,16 @@ def place_box(box: AnnotationBox, frames: Sequence[DicomFrame], image: sitk.Imag
 def bounds_lps(
     image: sitk.Image, low: np.ndarray, high: np.ndarray
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Smallest and largest LPS coordinates in mm of the voxels from index `low` to `high`, outer edges included."""
+    """The patient coordinates that voxels cover, outer edges included.
+
+    Args:
+        image: The volume.
+        low: Lowest index (i, j, k).
+        high: Highest index (i, j, k), included.
+
+    Returns:
+        Smallest and largest LPS coordinates in mm.
+    """
     ends = zip(low - 0.5, high + 0.5, strict=True)
     points = np.array([image.TransformContinuousIndexToPhysicalPoint(p) for p in itertools.product(*ends)])
     first, last = points.min(axis=0).round(4).tolist(), points.max(axis=0).round(4).tolist()
@@ -132,7 +152,20 @@ def find_duke_cases(
     mapping: Mapping[str, Mapping[str, MappedSequence]],
     clinical: Mapping[str, Mapping[str, str]],
 ) -> list[DukeCase]:
-    """Cases (folders `Breast_MRI_NNN`, at any depth) below `root`; raises InputError where there is none."""
+    """Find the cases (folders `Breast_MRI_NNN`, at any depth) of a download.
+
+    Args:
+        root: The folder.
+        boxes: Annotation boxes by case.
+        mapping: Series of each phase by case.
+        clinical: Clinical values by case.
+
+    Returns:
+        The cases in name order.
+
+    Raises:
+        InputError: There is no case, or a case twice.
+    """
     folders: dict[str, Path] = {}
     for path in sorted(p for p in [root, *root.rglob("Breast_MRI_*")] if p.is_dir()):
         if CASE_PATTERN.fullmatch(path.name):

@@ -92,9 +92,19 @@ def find_dynamic_folders(
     times: Mapping[str, Sequence[float]] | None = None,
     lesions: Path | None = None,
 ) -> list[DynamicFolder]:
-    """Subjects below `root`; raises InputError where there is none.
+    """Find the subjects of a folder.
 
-    `times` maps a case to seconds of all its phases, `lesions` is a folder with a label file `CASE.<suffix>` a case.
+    Args:
+        root: Folder with one folder per subject.
+        pattern: Names of the volume files to take.
+        times: Seconds of all phases by case, the first 0.
+        lesions: Folder with one label file `CASE.<suffix>` per case.
+
+    Returns:
+        The subjects in name order.
+
+    Raises:
+        InputError: There is none, or the times name a case that is not there.
     """
     if not root.is_dir():
         raise InputError(f"{root} is not a folder; give the folder that holds one folder per subject.")
@@ -145,9 +155,18 @@ def read_times(path: Path) -> dict[str, list[float]]:
 
 
 def read_volume_files(paths: Sequence[Path], times_s: Sequence[float] | None, name: str) -> DynamicSeries:
-    """A dynamic examination from one 4-D file or from a 3-D file a phase; raises InputError.
+    """A dynamic examination from one 4-D file or from one 3-D file per phase.
 
-    `times_s` are seconds of the phases in the order of time points, or of file names.
+    Args:
+        paths: The files.
+        times_s: Seconds of the phases in the order of time points, or of file names; None for those of the files.
+        name: Name of the case, for messages.
+
+    Returns:
+        The series, phases in order of time.
+
+    Raises:
+        InputError: A file cannot be read, or the times do not fit.
     """
     if len(paths) == 1:
         return _with_times(_four_d(paths[0], name), times_s, name)

@@ -45,8 +45,17 @@ def read_dicom_dynamic(
 ) -> DynamicSeries:
     """The dynamic examination in a folder of DICOM series (at any depth), as the engine reads it.
 
-    `belongs` chooses the series where something outside the tags says which they are. Raises InputError where there is
-    no dynamic series or several, where a phase lacks slices, where grids differ, or where no tag gives the order.
+    Args:
+        folder: The folder.
+        belongs: Chooses the series where something outside the tags says which they are.
+        name: Name of the case, for messages; None for the folder's.
+
+    Returns:
+        The series, phases in order of time.
+
+    Raises:
+        InputError: There is no dynamic series or several, a phase lacks slices, grids differ, or no tag gives the
+            order.
     """
     name = name or folder.name
     series = [one for one in find_series(folder) if one.header.modality == "MR"]

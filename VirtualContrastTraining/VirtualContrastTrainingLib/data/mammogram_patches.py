@@ -30,10 +30,18 @@ class Breast:
 
 
 def load_breasts(root: Path, spec: MammogramSpec, patch: int) -> list[Breast]:
-    """All prepared pairs below `root`, cut to the breast's box and grown to at least `patch` pixels a side.
+    """All prepared pairs of a folder, cut to the breast's box in the low-energy image.
 
-    The box is that of the low-energy image. Growing repeats the edge. Raises InputError where there is none or one
-    cannot be read.
+    Args:
+        root: Folder of the prepared pairs.
+        spec: Gray-value windows and pixel size.
+        patch: Pixels per side to which smaller boxes are grown, by repeating the edge.
+
+    Returns:
+        The breasts in name order.
+
+    Raises:
+        InputError: There is none, or one cannot be read.
     """
     folders = sorted(path.parent for path in root.glob(f"*/{LOW_ENERGY}"))
     if not folders:

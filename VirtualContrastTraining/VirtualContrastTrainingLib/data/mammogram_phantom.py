@@ -18,11 +18,19 @@ _IODINE_BACKGROUND, _IODINE_GLAND, _IODINE_MASS = 1750.0, 60.0, 420.0
 
 
 def phantom_pair(seed: int, size: tuple[int, int] = (256, 160), pixel_mm: float = 1.0) -> tuple[sitk.Image, sitk.Image]:
-    """Low-energy and recombined image (int16, size 1 along k) of `size` (rows, columns); the same for the same seed.
+    """Simulate a low-energy and a recombined mammogram; the same for the same seed.
 
     The low-energy image adds fat, a smooth random gland and one to three masses, which are a little denser than gland;
     the recombined one shows faint uptake of the gland and strong uptake of the masses. Both have quantum noise. Gray
     values are near those that the published windows (1800-2900, 1700-2400) are made for.
+
+    Args:
+        seed: Draws gland, masses and noise.
+        size: Rows and columns.
+        pixel_mm: Pixel size in mm.
+
+    Returns:
+        Low-energy and recombined image, int16, of size 1 along k.
     """
     rng = np.random.default_rng(seed)
     rows, columns = np.indices(size, dtype=float)
@@ -41,7 +49,17 @@ def phantom_pair(seed: int, size: tuple[int, int] = (256, 160), pixel_mm: float 
 
 
 def write_phantom_pair(seed: int, folder: Path, size: tuple[int, int] = (256, 160), pixel_mm: float = 1.0) -> Path:
-    """Write one simulated pair as a prepared mammogram and return its folder."""
+    """Write one simulated pair as a prepared mammogram.
+
+    Args:
+        seed: Draws the pair.
+        folder: Folder of the pair.
+        size: Rows and columns.
+        pixel_mm: Pixel size in mm.
+
+    Returns:
+        The folder.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for image, name in zip(phantom_pair(seed, size, pixel_mm), (LOW_ENERGY, RECOMBINED), strict=True):
         sitk.WriteImage(image, str(folder / name), useCompression=True)

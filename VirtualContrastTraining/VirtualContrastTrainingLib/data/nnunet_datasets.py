@@ -94,9 +94,16 @@ def folds_of(cases: Sequence[str], count: int) -> list[list[str]]:
 
 
 def write_nnunet_dataset(scenario: Scenario, folds: Sequence[Sequence[str]], cases: Path, folder: Path) -> None:
-    """Write `folder/dataset.json` for the images of `scenario`, which lie in `cases/<case>`.
+    """Write `folder/dataset.json` for the images of a scenario.
 
-    Raises InputError where an image is missing.
+    Args:
+        scenario: The training scenario.
+        folds: Cases of each fold.
+        cases: Folder of the cases, where the images lie in `cases/<case>`.
+        folder: Folder of the nnU-Net data set.
+
+    Raises:
+        InputError: An image is missing.
     """
     dataset = {}
     folder.mkdir(parents=True, exist_ok=True)

@@ -46,7 +46,18 @@ def dynamic_case(
     extra: Mapping[str, Any] | None = None,
     warnings: Sequence[str] = (),
 ) -> PreparedCase:
-    """A dynamic examination as `pre.nrrd`, `phase_1.nrrd` ... with its lesion labels (all 0 where none are known)."""
+    """A dynamic examination as `pre.nrrd`, `phase_1.nrrd` ... with its lesion labels.
+
+    Args:
+        series: The examination, the pre-contrast phase first.
+        lesions: Lesion labels on its grid, all 0 where none are known.
+        lesion_source: What the labels are: "segmentation", "box" or "none".
+        extra: Further entries of `case.json`.
+        warnings: Sentences on what is odd, added to those of the series.
+
+    Returns:
+        The case to write.
+    """
     names = ["pre.nrrd", *(f"phase_{n}.nrrd" for n in range(1, len(series.phases)))]
     return PreparedCase(
         images={name: phase.image for name, phase in zip(names, series.phases, strict=True)},
@@ -64,9 +75,19 @@ def dynamic_case(
 
 
 def write_case(content: PreparedCase, folder: Path, header: Mapping[str, Any], fingerprint: str) -> dict[str, Any]:
-    """Write a case into `folder` (replaced as a whole) and return its `case.json`.
+    """Write a case.
 
-    `header` holds kind and split. Raises VirtualContrastError where the place is full or cannot be written.
+    Args:
+        content: Volumes and description.
+        folder: Its folder, replaced as a whole.
+        header: Kind and split, for `case.json`.
+        fingerprint: Of the source files, from `fingerprint_of`.
+
+    Returns:
+        The content of `case.json`.
+
+    Raises:
+        VirtualContrastError: The disk is full, or the folder cannot be written.
     """
     try:
         with atomic_folder(folder) as partial:
@@ -126,9 +147,17 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def fingerprint_of(files: Sequence[Path], root: Path, settings: object) -> str:
-    """SHA-256 of names below `root`, sizes and times of change of source files, and of what else shapes the result.
+    """SHA-256 of names, sizes and times of change of source files, and of what else shapes the result.
 
     Quick to compute where contents are gigabytes; a resumed run sees by it what has to be prepared again.
+
+    Args:
+        files: The source files.
+        root: Their names are relative to it.
+        settings: What else shapes the result; its `repr` counts.
+
+    Returns:
+        The hash in hexadecimal.
     """
     digest = hashlib.sha256(repr((SCHEMA, settings)).encode())
     for path in sorted(files):

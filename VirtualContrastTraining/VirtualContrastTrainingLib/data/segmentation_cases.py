@@ -40,7 +40,19 @@ class FirstPhases(Protocol):
     settings: str
 
     def first_phase(self, case: str, pre: sitk.Image, time_s: float | None) -> sitk.Image:
-        """Synthetic phase 1 of a case whose own was acquired at `time_s`; raises InputError where there is none."""
+        """Synthetic phase 1 of a case.
+
+        Args:
+            case: Name of the case.
+            pre: Its pre-contrast volume.
+            time_s: Seconds after injection of its acquired phase 1; None where unknown.
+
+        Returns:
+            The phase.
+
+        Raises:
+            InputError: There is none.
+        """
         ...
 
 
@@ -57,7 +69,16 @@ class ModelPhases:
         self._synthesizer = study_synthesizer(package, choose_device("auto"))
 
     def first_phase(self, case: str, pre: sitk.Image, time_s: float | None) -> sitk.Image:
-        """Synthetic phase 1 of the volume `pre`."""
+        """Synthetic phase 1 of a volume, made by the model.
+
+        Args:
+            case: Name of the case, not used.
+            pre: Its pre-contrast volume.
+            time_s: Seconds after injection, at which a model of free times makes it; None for the model's own.
+
+        Returns:
+            The phase.
+        """
         study = Study(Phase(0, pre, 0.0, synthetic=False), Source((), "memory", ""))
         times = [time_s] if self._free_times and time_s else None
         made = self._synthesizer.synthesize_study(study, Events(), times_s=times, perturbations=0, seed=0)
@@ -75,7 +96,19 @@ class FolderPhases:
         self._folder = folder
 
     def first_phase(self, case: str, pre: sitk.Image, time_s: float | None) -> sitk.Image:
-        """Synthetic phase 1 as it lies in the folder."""
+        """Synthetic phase 1 of a case, read from the folder.
+
+        Args:
+            case: Name of the case.
+            pre: Not used.
+            time_s: Not used.
+
+        Returns:
+            The phase.
+
+        Raises:
+            InputError: The folder lacks it.
+        """
         path = self._folder / case / "phases" / "phase_1.nrrd"
         if not path.is_file():
             raise InputError(f"There is no synthetic phase {path}; synthesize this case too.")
@@ -107,8 +140,18 @@ def prepare_segmentation_case(
 ) -> Outcome:
     """Write one case into `output/<case>`; a case that was made from unchanged files is kept.
 
-    The outcome is `excluded` for a multifocal case (unless allowed), `failed` with a sentence for one that cannot be
-    used. Raises VirtualContrastError where the output cannot be written.
+    Args:
+        source: The case.
+        output: Folder of the cases.
+        phases: Where synthetic first phases come from.
+        allow_multifocal: Whether a case with several lesions is used.
+
+    Returns:
+        The outcome: `excluded` for a multifocal case that is not allowed, `failed` with a sentence for one that cannot
+        be used.
+
+    Raises:
+        VirtualContrastError: The output cannot be written.
     """
     folder = output / source.case
     try:

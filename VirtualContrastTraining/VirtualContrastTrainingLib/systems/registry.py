@@ -50,7 +50,17 @@ def system_of(name: object) -> System:
 
 
 def train(recipe: DescribedRecipe, output: Path, options: RunOptions = RunOptions(), *, smoke: bool = False) -> Path:
-    """Train `recipe` into `output` by the system that it names, and return the package; see `System.run`."""
+    """Train a recipe by the system that it names; see `System.run`.
+
+    Args:
+        recipe: The recipe.
+        output: Folder of the run.
+        options: Devices, time limit, precision, and whether to resume.
+        smoke: Run a few steps on small phantoms only.
+
+    Returns:
+        The exported model package.
+    """
     return system_of(recipe.system).run(recipe, output, options, smoke=smoke)
 
 

@@ -63,13 +63,22 @@ def train_and_export(
     prepare: Callable[[Recipe], Training],
     packaging: Packaging,
 ) -> Path:
-    """Train what `prepare` makes of `recipe` into `output` and return the exported model package `<output>/model`.
+    """Train what a system makes of a recipe, and export it.
 
-    `output` holds what `fit` writes and the package. With `options.resume` the run continues from its last checkpoint
-    and ends, on a CPU in float32, with the bits of an unbroken one.
+    A resumed run ends, on a CPU in float32, with the bits of an unbroken one.
+
+    Args:
+        recipe: The recipe.
+        output: Folder of the run: what `fit` writes, and the package.
+        options: Devices, time limit, precision, and whether to continue from the last checkpoint.
+        prepare: Makes module and data of the recipe.
+        packaging: Makes the model package.
+
+    Returns:
+        The exported model package `<output>/model`.
 
     Raises:
-        InputError: the output exists without `resume`, or there is nothing to resume.
+        InputError: The output exists without `resume`, or there is nothing to resume.
     """
     check_output(output, options.resume)
     L.seed_everything(recipe.seed, workers=True, verbose=False)
@@ -99,13 +108,26 @@ def fit(
     *,
     run: Path | None = None,
 ) -> bool:
-    """Train `module`; True in the one process that goes on to export it.
+    """Train a module.
 
-    `output` gets `recipe.yaml` (of `module.recipe`), `checkpoints/last.ckpt`, `logs/version_N/metrics.csv` (one a
-    start) and pictures of held-out data. `run` (default `output`) is the folder of a run of several stages, of which
-    `output` is one: it gets the `progress.json`, and a file `stop` in it ends the run; see `run_files`. Items of
-    `train_set` are asked for by (epoch, index). Raises DivergedError, CancelledError, or VirtualContrastError for a
-    full disk or a lost process, each of which leaves the last checkpoint whole.
+    Args:
+        module: The module, with its `recipe`.
+        train_set: Data to train on, whose items are asked for by (epoch, index).
+        validation_set: Held-out data.
+        output: Gets `recipe.yaml`, `checkpoints/last.ckpt`, `logs/version_N/metrics.csv` (one per start) and pictures
+            of held-out data.
+        plan: Epochs, batch size and checkpoints.
+        options: Devices, time limit, precision, and whether to resume.
+        run: Folder of a run of several stages, of which `output` is one (default `output`): it gets the
+            `progress.json`, and a file `stop` in it ends the run; see `run_files`.
+
+    Returns:
+        Whether this is the one process that exports the module.
+
+    Raises:
+        DivergedError: A loss or a weight is not finite.
+        CancelledError: The run was stopped.
+        VirtualContrastError: The disk is full or a process was lost. The last checkpoint stays whole in each case.
     """
     trainer = _trainer(output, plan, options)
     world_size = trainer.world_size

@@ -34,7 +34,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes beside the old file and renames: a checkpoint is always whole, and a failed write keeps the old one."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write `checkpoint` to `path`; raises DiskFullError where there is no room."""
+        """Write a checkpoint atomically.
+
+        Args:
+            checkpoint: Its content.
+            path: Its file.
+            storage_options: Not used.
+
+        Raises:
+            DiskFullError: The disk has no room.
+        """
         target = Path(path)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -109,6 +109,9 @@ def make_card(packaging: Packaging, recipe: DescribedRecipe, pixels: tuple[float
         recipe: what is trained.
         pixels: smallest and largest pixel side, mm, that the network was trained on; None takes the recipe's cases.
 
+    Returns:
+        The card.
+
     Raises:
         InputError: the card cannot be right.
     """
@@ -138,6 +141,9 @@ def export_state(
         folder: place of the package.
         pixels: as in `make_card`.
 
+    Returns:
+        The folder.
+
     Raises:
         InputError: the card would be refused.
         VirtualContrastError: the folder cannot be written.
@@ -154,13 +160,38 @@ def export_state(
 
 
 def export_checkpoint(packaging: Packaging, recipe: DescribedRecipe, checkpoint: Path, folder: Path) -> Path:
-    """Write the package of a run's checkpoint (any epoch's) and return its folder; raises InputError if it misfits."""
+    """Write the package of a checkpoint of a run, of any epoch.
+
+    Args:
+        packaging: The system's packaging.
+        recipe: The recipe of the run.
+        checkpoint: The checkpoint.
+        folder: Folder of the package.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: The checkpoint does not fit the recipe.
+    """
     state = checkpoint_state(packaging, recipe, checkpoint)
     return export_state(packaging, recipe, state, folder, _recorded_pixels(checkpoint))
 
 
 def checkpoint_state(packaging: Packaging, recipe: DescribedRecipe, checkpoint: Path) -> dict[str, Tensor]:
-    """The network's weights in a checkpoint of a run; raises InputError where it is not one of this recipe."""
+    """The network's weights in a checkpoint of a run.
+
+    Args:
+        packaging: The system's packaging.
+        recipe: The recipe of the run.
+        checkpoint: The checkpoint.
+
+    Returns:
+        Weights by name.
+
+    Raises:
+        InputError: It is not a checkpoint of this recipe.
+    """
     import torch
 
     try:
@@ -169,10 +200,10 @@ def checkpoint_state(packaging: Packaging, recipe: DescribedRecipe, checkpoint: 
         state = {name.removeprefix(prefix): value for name, value in everything.items() if name.startswith(prefix)}
     except (OSError, EOFError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as error:
         problem = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"{checkpoint} is no checkpoint of the recipe {recipe.id}: {problem}") from error
+        raise InputError(f"{checkpoint} is not a checkpoint of the recipe {recipe.id}: {problem}") from error
     network = make_card(packaging, recipe).architecture
     try:
         check_state(state, network.name, network.config, str(checkpoint))
     except InputError as error:
-        raise InputError(f"{checkpoint} is no checkpoint of the recipe {recipe.id}: {error}") from error
+        raise InputError(f"{checkpoint} is not a checkpoint of the recipe {recipe.id}: {error}") from error
     return state

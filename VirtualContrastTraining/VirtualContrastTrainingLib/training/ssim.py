@@ -16,11 +16,21 @@ _K1, _K2 = 0.01, 0.03
 
 
 def volume_ssim(a: Tensor, b: Tensor, data_range: Tensor | float) -> Tensor:
-    """Mean SSIM of each item of two batches of volumes [batch, channel, k, j, i]: [batch].
+    """Mean SSIM of each item of two batches of volumes.
 
     Gaussian window of 11 voxels with sigma 1.5 on each axis, population covariances, K1 0.01, K2 0.03; only where the
-    window fits, as the common implementations crop. `data_range` is the width of the intensity scale, one number or
-    one an item. Raises ValueError where a side is shorter than the window.
+    window fits, as the common implementations crop.
+
+    Args:
+        a: Volumes [batch, channel, k, j, i].
+        b: Volumes of the same shape.
+        data_range: Width of the intensity scale, one number or one per item [batch].
+
+    Returns:
+        SSIM [batch].
+
+    Raises:
+        ValueError: A side is shorter than the window.
     """
     if min(a.shape[2:]) < WINDOW:
         raise ValueError(f"SSIM needs at least {WINDOW} voxels on every side; the volume is {tuple(a.shape[2:])}.")

@@ -70,6 +70,9 @@ class System:
             options: how to run.
             smoke: train a small network for a few steps on small made-up cases instead, of no use.
 
+        Returns:
+            The exported model package `<output>/model`.
+
         Raises:
             InputError: the card of the model would be refused, or `output` does not suit; see `train_and_export`.
         """

@@ -23,7 +23,13 @@ _START = datetime.datetime(2000, 1, 1, 12, 0, 0)
 
 
 def write_dicom_study(phantom: Phantom, names: list[str], folder: Path) -> None:
-    """Write every volume of `phantom` as one series into `folder / name`, one file per slice."""
+    """Write every volume of a phantom as one DICOM series, one file per slice.
+
+    Args:
+        phantom: The phantom.
+        names: Folder names of its volumes, in order.
+        folder: Folder in which they are written.
+    """
     from pydicom.uid import generate_uid
 
     study = generate_uid(entropy_srcs=["VirtualContrast phantom", str(phantom.seed), repr(phantom.settings)])

@@ -63,7 +63,22 @@ def draw_uptake(
     flip_deg: float,
     rng: np.random.Generator,
 ) -> Uptake:
-    """Draw parameters whose noise-free signal follows `curve_type` ("I", "II" or "III") from first to last time."""
+    """Draw pharmacokinetic parameters whose noise-free signal follows a curve type from first to last time.
+
+    Args:
+        curve_type: "I", "II" or "III".
+        times_s: Seconds after injection of the phases.
+        arrival_s: Seconds from injection to arrival of the bolus.
+        tr_s: Repetition time in seconds.
+        flip_deg: Flip angle in degrees.
+        rng: Draws the parameters.
+
+    Returns:
+        The parameters.
+
+    Raises:
+        ValueError: A thousand draws give no such curve.
+    """
     low, high = LATE_CHANGE_MARGIN[curve_type]
     for _ in range(1000):
         ktrans, ve, vp = (rng.uniform(a, b) for a, b in _UPTAKE_RANGES[curve_type])
@@ -83,7 +98,19 @@ def place_lesion(
     taken: NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> LesionShape | None:
-    """Put a lesion of about `radius_mm` into a breast, clear of skin and of `taken`; None where there is no room."""
+    """Put a lesion into a breast, clear of skin and of other lesions.
+
+    Args:
+        anatomy: The breasts.
+        grid: Grid of the volume.
+        curve_type: "I", "II" or "III".
+        radius_mm: About its radius, in mm.
+        taken: Voxels [k, j, i] of other lesions.
+        rng: Draws place and shape.
+
+    Returns:
+        The lesion, or None where there is no room.
+    """
     allowed = anatomy.breast & (anatomy.depth_mm > radius_mm + 5)
     allowed[: round(radius_mm / grid.spacing_kji_mm[0]) + 1] = False
     allowed[-round(radius_mm / grid.spacing_kji_mm[0]) - 1 :] = False

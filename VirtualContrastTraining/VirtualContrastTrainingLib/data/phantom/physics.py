@@ -20,6 +20,15 @@ def spgr_signal(t1_s: ArrayLike, proton_density: ArrayLike, *, tr_s: float, flip
     """Steady-state spoiled gradient-echo signal M0 sin(a) (1 - E1) / (1 - cos(a) E1), with E1 = exp(-TR / T1).
 
     T2* decay is left out: echo times of dynamic breast protocols are short. Arguments broadcast against each other.
+
+    Args:
+        t1_s: T1 in seconds.
+        proton_density: M0 in signal units.
+        tr_s: Repetition time in seconds.
+        flip_deg: Flip angle a in degrees.
+
+    Returns:
+        The signal in the units of M0.
     """
     angle = np.deg2rad(flip_deg)
     e1 = np.exp(-tr_s / np.asarray(t1_s, dtype=float))
@@ -52,10 +61,20 @@ def parker_blood_concentration(time_s: ArrayLike) -> NDArray[np.float64]:
 def tofts_concentration(
     time_s: ArrayLike, *, ktrans_per_min: float, ve: float, vp: float, arrival_s: float
 ) -> NDArray[np.float64]:
-    """Extended Tofts tissue concentration (mM) at `time_s` after injection, for Parker's input arriving at `arrival_s`.
+    """Extended Tofts tissue concentration for Parker's arterial input.
 
     Ct(t) = vp Cp(t) + Ktrans integral of Cp(u) exp(-Ktrans/ve (t - u)) du, with Cp = Cb / (1 - hematocrit). The
     integral is a sum over 1 s steps (trapezoid).
+
+    Args:
+        time_s: Seconds after injection.
+        ktrans_per_min: Transfer constant Ktrans per minute.
+        ve: Fraction of extravascular extracellular space.
+        vp: Fraction of plasma.
+        arrival_s: Seconds from injection to arrival of the bolus.
+
+    Returns:
+        Concentration in mM, shaped as `time_s` (at least 1-D).
     """
     wanted = np.atleast_1d(np.asarray(time_s, dtype=float))
     grid = np.arange(0.0, float(wanted.max()) + 2 * _AIF_STEP_S, _AIF_STEP_S)

@@ -18,11 +18,19 @@ _SUFFIX = {"nrrd": ".nrrd", "nifti": ".nii.gz"}
 
 
 def write_phantom(phantom: Phantom, folder: Path, *, format: str = "nrrd", noise_free: bool = False) -> Path:
-    """Write one phantom into `folder` (replaced if it exists) and return it.
+    """Write one phantom atomically into a folder, which is replaced if it exists.
 
-    Holds `pre`, `phase_1` ... (files, or folders of a DICOM series each), `lesions` and `tissue` label maps, with
-    `noise_free` also `truth_pre`, `truth_phase_1` ..., and `case.json` with times, lesions and settings. The folder
-    appears only when it is complete.
+    It holds `pre`, `phase_1` ... (files, or one folder per DICOM series), `lesions` and `tissue` label maps, and
+    `case.json` with times, lesions and settings.
+
+    Args:
+        phantom: The phantom.
+        folder: Its folder.
+        format: "nrrd", "nifti" or "dicom", for the volumes.
+        noise_free: Also write `truth_pre`, `truth_phase_1` ...
+
+    Returns:
+        The folder.
     """
     with atomic_folder(folder) as partial:
         names = ["pre", *(f"phase_{n}" for n in range(1, len(phantom.images)))]

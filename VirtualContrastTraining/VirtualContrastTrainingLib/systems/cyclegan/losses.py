@@ -46,6 +46,14 @@ def cycle_loss(original: Tensor, returned: Tensor, ssim_share: float = 0.5) -> T
 
     SSIM over the whole batch where its window fits (Gaussian of 11 pixels, sigma 1.5), data range 2. (The code that the
     paper builds on takes the SSIM of the first image of the batch alone.)
+
+    Args:
+        original: Images [batch, channel, row, column] in -1..1.
+        returned: The images after both generators, of the same shape.
+        ssim_share: The share of the SSIM term, 0 to 1.
+
+    Returns:
+        The loss, a scalar with its graph.
     """
     error = (original - returned).abs().mean()
     if ssim_share == 0:
@@ -59,7 +67,17 @@ def cycle_loss(original: Tensor, returned: Tensor, ssim_share: float = 0.5) -> T
 
 
 def step_terms(networks: Networks, low: Tensor, high: Tensor, *, ssim_share: float = 0.5) -> CycleTerms:
-    """All unweighted losses of one step, before any weight changes; see `step_losses`."""
+    """All unweighted losses of one step, before any weight changes; see `step_losses`.
+
+    Args:
+        networks: Both generators and both discriminators.
+        low: Low-energy patches [batch, 1, row, column] in -1..1.
+        high: Recombined patches of the same shape.
+        ssim_share: Share of SSIM in the cycle loss.
+
+    Returns:
+        The losses and the generated images.
+    """
     fake_high, fake_low = networks.to_high(low), networks.to_low(high)
     losses = {
         "G_GAN_high": least_squares(networks.judge_high(fake_high), is_real=True),
@@ -78,9 +96,18 @@ def step_terms(networks: Networks, low: Tensor, high: Tensor, *, ssim_share: flo
 def step_losses(networks: Networks, low: Tensor, high: Tensor, *, ssim_share: float = 0.5) -> dict[str, Tensor]:
     """Named, unweighted losses of one step, with their graphs.
 
-    G_GAN_*, G_cycle_*, G_identity_* and G_paired (mean absolute error to the partner image, no part of the published
+    G_GAN_*, G_cycle_*, G_identity_* and G_paired (mean absolute error to the partner image, not part of the published
     system) are the generators', weighted by `generator_loss`; D_high and D_low are halves of the sums of the real and
     the fake term, each discriminator's whole loss. No image pool.
+
+    Args:
+        networks: Both generators and both discriminators.
+        low: Low-energy patches [batch, 1, row, column] in -1..1.
+        high: Recombined patches of the same shape.
+        ssim_share: Share of SSIM in the cycle loss.
+
+    Returns:
+        The losses by name.
     """
     return step_terms(networks, low, high, ssim_share=ssim_share).losses
 
@@ -88,7 +115,17 @@ def step_losses(networks: Networks, low: Tensor, high: Tensor, *, ssim_share: fl
 def generator_loss(
     losses: dict[str, Tensor], *, lambda_cycle: float = 1.0, lambda_identity: float = 10.0, lambda_paired: float = 0.0
 ) -> Tensor:
-    """The weighted sum of the generators' terms; a term of weight 0 adds nothing to the graph."""
+    """The weighted sum of the generators' terms; a term of weight 0 adds nothing to the graph.
+
+    Args:
+        losses: From `step_losses`.
+        lambda_cycle: Weight of the cycle terms.
+        lambda_identity: Weight of the identity terms.
+        lambda_paired: Weight of the paired term.
+
+    Returns:
+        The loss, a scalar with its graph.
+    """
     total = losses["G_GAN_high"] + losses["G_GAN_low"]
     for name, weight in (("cycle", lambda_cycle), ("identity", lambda_identity)):
         if weight:

@@ -25,9 +25,18 @@ def series_losses(
     perceptual: nn.Module | None = None,
     weights: Mapping[str, float] = PUBLISHED_WEIGHTS,
 ) -> dict[str, Tensor]:
-    """Unweighted terms `L1`, `SSIM` (1 - SSIM), `GDL`, with `perceptual` also `PERCEPTUAL`, and their weighted `TOTAL`.
+    """Unweighted terms `L1`, `SSIM` (1 - SSIM), `GDL`, with a perceptual network also `PERCEPTUAL`, and their weighted
+    `TOTAL`.
 
-    `data_range` is SSIM's: a number for all, or one an item [batch]. Terms of weight 0 are left out.
+    Args:
+        output: Synthetic series [batch, phase, k, j, i].
+        target: Acquired series of the same shape.
+        data_range: SSIM's width of the intensity scale, one number for all or one per item [batch].
+        perceptual: Feature network of the perceptual term.
+        weights: Weights by term; terms of weight 0 are left out.
+
+    Returns:
+        The terms by name, with their graphs.
     """
     phases = output.shape[1]
     volumes, targets = output.flatten(0, 1)[:, None], target.flatten(0, 1)[:, None]

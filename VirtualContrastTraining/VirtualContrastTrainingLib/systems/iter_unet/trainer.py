@@ -114,11 +114,19 @@ class IterUNetTrainer(L.LightningModule):
 
 
 def train(recipe: IterUNetRecipe, output: Path, options: RunOptions) -> Path:
-    """Train `recipe` into `output` and return the exported model package `<output>/model`.
+    """Train a recipe: warm-up, then the optimization stage.
 
-    `output/warm_up` holds checkpoints and logs of the warm-up, `output` those of the optimization stage. Resuming goes
-    on from the last checkpoint of the stage the run was in. Raises InputError where the output exists without `resume`,
-    or holds nothing to resume.
+    Args:
+        recipe: The recipe.
+        output: Folder of the run: `output/warm_up` holds checkpoints and logs of the warm-up, `output` those of the
+            optimization stage.
+        options: Devices, time limit, and whether to resume from the last checkpoint of the stage the run was in.
+
+    Returns:
+        The exported model package `<output>/model`.
+
+    Raises:
+        InputError: The output exists without `resume`, or holds nothing to resume.
     """
     module, exports = train_module(recipe, output, options)
     if exports:
@@ -127,7 +135,16 @@ def train(recipe: IterUNetRecipe, output: Path, options: RunOptions) -> Path:
 
 
 def train_module(recipe: IterUNetRecipe, output: Path, options: RunOptions) -> tuple[IterUNetTrainer, bool]:
-    """Both stages of `train` without the export; True in the one process that goes on to export."""
+    """Both stages of `train` without the export.
+
+    Args:
+        recipe: The recipe.
+        output: Folder of the run.
+        options: Devices, time limit, and whether to resume.
+
+    Returns:
+        The trained module, and whether this is the one process that exports it.
+    """
     warm_up = output / WARM_UP
     in_second = (output / "checkpoints" / "last.ckpt").is_file()
     has_warm_up = recipe.schedule.warm_up_epochs > 0

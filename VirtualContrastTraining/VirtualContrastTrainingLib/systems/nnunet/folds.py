@@ -45,10 +45,14 @@ def raw_folder(folder: Path) -> Path:
 
 
 def plan_and_preprocess(recipe: NNUNetRecipe, folder: Path, splits: Sequence[Mapping[str, Sequence[str]]]) -> None:
-    """Let nnU-Net plan a network of the recipe's width and preprocess the data set in `folder`.
+    """Let nnU-Net plan a network of the recipe's width and preprocess a data set.
 
-    `splits` are names of images to train and validate on, a mapping a fold. Kept where it was done for the same images,
-    splits and sizes.
+    It is kept where it was done for the same images, splits and sizes.
+
+    Args:
+        recipe: The recipe.
+        folder: Folder of the data set.
+        splits: Names of the images to train and to validate on, one mapping per fold.
     """
     preprocessed = folder / "preprocessed" / _DATASET
     sizes = {"base_features": recipe.base_features, "max_features": recipe.max_features, "gb": recipe.memory_gb}
@@ -69,11 +73,22 @@ def finished_folds(folder: Path) -> list[int]:
 def train_fold(
     recipe: NNUNetRecipe, folder: Path, fold: int, *, run: Path | None = None, max_minutes: float | None = None
 ) -> bool:
-    """Train one fold of a preprocessed data set; True where it is finished.
+    """Train one fold of a preprocessed data set. A finished fold is kept; a started one continues from nnU-Net's last
+    checkpoint.
 
-    A finished fold is kept; a started one continues from nnU-Net's last checkpoint. `max_minutes` ends it after the
-    epoch in which they pass, with a checkpoint. In the folder `run` it can be watched and stopped, see `run_files`.
-    Raises DivergedError where the loss is not finite, CancelledError where it was stopped.
+    Args:
+        recipe: The recipe.
+        folder: Folder of the data set.
+        fold: Number of the fold, from 0.
+        run: Folder in which it can be watched and stopped, see `run_files`.
+        max_minutes: Time after which it ends with the current epoch, with a checkpoint.
+
+    Returns:
+        Whether it is finished.
+
+    Raises:
+        DivergedError: The loss is not finite.
+        CancelledError: It was stopped.
     """
     place = _results(folder) / f"fold_{fold}"
     if (place / _FINAL).is_file():
@@ -112,7 +127,21 @@ def export_folds(
 ) -> ModelPackage:
     """A model package of all finished folds, or of the last checkpoint of a single one that is not finished.
 
-    Several folds are an ensemble. See `import_nnunet` for the arguments; `training` is added to what the recipe says.
+    Several folds are an ensemble.
+
+    Args:
+        recipe: The recipe.
+        folder: Folder of the data set.
+        package: Folder of the package.
+        model_id: Id of the model.
+        title: Title of the model.
+        channels: What each input channel is, as `import_nnunet` takes it.
+        options: Options of `LesionNet`.
+        training: Added to what the recipe says of the training.
+        trained_on_phantoms: Whether the training images were simulated.
+
+    Returns:
+        The package.
     """
     described = recipe.model_dump(mode="json", include={"system", "seed", "epochs", "iterations_per_epoch"})
     return import_nnunet(

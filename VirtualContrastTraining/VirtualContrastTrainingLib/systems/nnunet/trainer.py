@@ -28,11 +28,21 @@ _SPLIT = "split.json"
 
 
 def train(recipe: NNUNetRecipe, output: Path, options: RunOptions) -> Path:
-    """Train `recipe` into `output` and return the exported model package `<output>/model`.
+    """Train a recipe of nnU-Net.
 
     A resumed run continues from nnU-Net's last checkpoint; it ends close to an unbroken one, not with the same bits.
-    Raises InputError for several processes, where `output` already holds a run, or none to resume, or where synthetic
-    images are wanted without a model.
+
+    Args:
+        recipe: The recipe.
+        output: Folder of the run.
+        options: Time limit and precision, and whether to resume.
+
+    Returns:
+        The exported model package `<output>/model`.
+
+    Raises:
+        InputError: Several processes are asked for, `output` already holds a run, or none to resume, or synthetic
+            images are wanted without a model.
     """
     if options.devices * options.num_nodes > 1:
         raise InputError("nnU-Net recipes train in one process; leave --devices and --num-nodes out.")

@@ -36,6 +36,14 @@ def feature_matching_loss(fake: FeatureMaps, real: FeatureMaps, lambda_feat: flo
 
     Every map but the logits counts, with weight lambda_feat * (1 / scales) * (4 / (layers + 1)), where layers is the
     discriminator's n_layers_D (its maps less two).
+
+    Args:
+        fake: Feature maps of the fake image, by scale and layer.
+        real: Feature maps of the real image.
+        lambda_feat: Weight of the loss.
+
+    Returns:
+        The loss, a scalar with its graph.
     """
     terms = []
     for fake_scale, real_scale in zip(fake, real, strict=True):
@@ -56,7 +64,17 @@ def step_terms(
 ) -> StepTerms:
     """All losses of one optimization step, before any weight changes; see `step_losses`.
 
-    `pool` may exchange images (source and fake together) for earlier ones before the discriminator learns from them.
+    Args:
+        generator: The generator.
+        discriminator: The discriminator.
+        source: Input images [batch, channel, row, column] in -1..1.
+        target: Acquired images in -1..1.
+        lambda_feat: Weight of the feature matching loss.
+        perceptual: The perceptual loss; None leaves it out.
+        pool: May exchange images (source and fake together) for earlier ones before the discriminator learns from them.
+
+    Returns:
+        The losses and the generated image.
     """
     fake = generator(source)
     shown = torch.cat((source, fake.detach()), dim=1)
@@ -85,9 +103,19 @@ def step_losses(
 ) -> dict[str, Tensor]:
     """Named losses of one step of the original implementation, with their graphs.
 
-    `source` and `target` are [batch, channel, row, column] in -1..1; the discriminator sees them concatenated. Returns
-    the keys G_GAN, G_GAN_Feat, D_real, D_fake, and G_VGG where `perceptual` is given. The generator's loss is the sum
-    of the G terms; the discriminator's is (D_real + D_fake) / 2. No image pool, as the original's default.
+    The generator's loss is the sum of the G terms; the discriminator's is (D_real + D_fake) / 2. No image pool, as the
+    original's default.
+
+    Args:
+        generator: The generator.
+        discriminator: The discriminator, which sees source and image concatenated.
+        source: Input images [batch, channel, row, column] in -1..1.
+        target: Acquired images in -1..1.
+        lambda_feat: Weight of the feature matching loss.
+        perceptual: The perceptual loss; None leaves it out.
+
+    Returns:
+        The losses G_GAN, G_GAN_Feat, D_real, D_fake, and G_VGG where `perceptual` is given.
     """
     return step_terms(generator, discriminator, source, target, lambda_feat=lambda_feat, perceptual=perceptual).losses
 
@@ -95,17 +123,33 @@ def step_losses(
 def temporal_l1(fake: Tensor, target: Tensor, lesions: Tensor, lesion_weight: float) -> Tensor:
     """`lesion_weighted_l1` of the changes from each phase to the next; not part of the published system.
 
-    Channels are phases in order. The plain L1 weighs a wrong wash-out no more than a wrong brightness, although the
-    curve type hangs on it alone.
+    The plain L1 weighs a wrong wash-out no more than a wrong brightness, although the curve type depends on it alone.
+
+    Args:
+        fake: Generated images [batch, phase, row, column], phases in order.
+        target: Acquired images of the same shape.
+        lesions: 1 inside lesions [batch, 1, row, column].
+        lesion_weight: How many times lesion pixels count.
+
+    Returns:
+        The loss, a scalar with its graph.
     """
     return lesion_weighted_l1(fake.diff(dim=1), target.diff(dim=1), lesions, lesion_weight)
 
 
 def lesion_weighted_l1(fake: Tensor, target: Tensor, lesions: Tensor, lesion_weight: float) -> Tensor:
-    """Mean absolute error in which lesion pixels count `lesion_weight` times; not part of the published system.
+    """Mean absolute error in which lesion pixels count more; not part of the published system.
 
-    `lesions` is [batch, 1, row, column], 1 inside lesions. The GAN losses alone leave lesions, a thousandth of the
-    pixels, under-enhanced.
+    The GAN losses alone leave lesions, a thousandth of the pixels, under-enhanced.
+
+    Args:
+        fake: Generated images [batch, channel, row, column].
+        target: Acquired images of the same shape.
+        lesions: 1 inside lesions [batch, 1, row, column].
+        lesion_weight: How many times lesion pixels count.
+
+    Returns:
+        The loss, a scalar with its graph.
     """
     weight = 1.0 + (lesion_weight - 1.0) * lesions
     return (weight * (fake - target).abs()).mean() / weight.mean()

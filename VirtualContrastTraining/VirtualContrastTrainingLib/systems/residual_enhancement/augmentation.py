@@ -26,7 +26,17 @@ _SHIFT = 0.36
 
 
 def draw_item(patient: CropPatient, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Pre-contrast [1, size, size], change of early and late [2, size, size], tissue [1, size, size] (0 or 1)."""
+    """Draw a changed crop of a slice of a patient.
+
+    Args:
+        patient: The patient.
+        size: Side of the crop in pixels.
+        rng: Draws slice, crop and changes.
+
+    Returns:
+        Pre-contrast [1, size, size], change of early and late [2, size, size], both over the scale, and tissue [1,
+        size, size] (0 or 1).
+    """
     k = int(rng.integers(len(patient.pre)))
     image = np.concatenate([patient.phases[:, k] / patient.scale, patient.tissue[None, k].astype(np.float32)])
     image = np.rot90(image, int(rng.integers(4)), (1, 2))

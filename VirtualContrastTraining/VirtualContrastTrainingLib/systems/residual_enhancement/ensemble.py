@@ -40,6 +40,9 @@ def join_members(
     Returns:
         The package as saved.
 
+    Returns:
+        The package.
+
     Raises:
         InputError: a member is of another network or training, or the patients cannot be read.
     """

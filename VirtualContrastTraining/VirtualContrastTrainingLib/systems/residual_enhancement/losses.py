@@ -39,6 +39,9 @@ def enhancement_losses(
         harm: weight of the share by which the careful head is worse than the identity.
         lesion: weight of the careful head's relative error over pixels of at least 70 % enhancement.
         ranking: weight of the class-balanced cross-entropy of enhancing pixels.
+
+    Returns:
+        The terms by name, with their graphs.
     """
     totals = {name: heads.new_zeros(()) for name in ("QUANTILES", "CAREFUL", "LESION", "RANKING")}
     mask, signal = tissue[:, 0], pre[:, 0]

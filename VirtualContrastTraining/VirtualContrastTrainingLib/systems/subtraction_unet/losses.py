@@ -17,9 +17,17 @@ def subtraction_targets(source: Tensor, target: Tensor) -> Tensor:
 
 
 def subtraction_losses(output: Tensor, target: Tensor, lambda_mae: float = 10.0) -> dict[str, Tensor]:
-    """Named terms whose sum is the loss: `SSIM` = 1 - SSIM and `MAE` times `lambda_mae`, of images in 0..1.
+    """Named terms whose sum is the loss: `SSIM` = 1 - SSIM, and `MAE`.
 
     SSIM with Gaussian window 11, sigma 1.5, data range 1, where the window fits.
+
+    Args:
+        output: Generated images [batch, channel, row, column] in 0..1.
+        target: Acquired images of the same shape.
+        lambda_mae: Weight of MAE.
+
+    Returns:
+        The terms by name, with their graphs.
     """
     _, similarity = structural_similarity_index_measure(
         output.float(), target.float(), data_range=1.0, return_full_image=True
