@@ -21,7 +21,7 @@ from children import Child, fork
 
 STAGES = ("read", "model", "synthesize", "segment", "kinetics", "compare", "export")
 MODEL, LESIONS = "phantom-joint-p1-p3", "phantom-lesion-nnunet"
-LIMIT_S = 900.0
+LIMIT_S = 300.0
 STOP_S = 2.0
 """A request to stop is answered within this time, of processor time of the run."""
 
