@@ -191,7 +191,7 @@ def _of_entry_point(point: EntryPoint) -> Architecture | None:
     """The record of another package, None with a line in the log where that cannot be imported or is no record."""
     try:
         record = point.load()
-    except Exception:
+    except Exception:  # foreign code: whatever is wrong with it, the other architectures must still work
         logging.getLogger(__name__).warning("The architecture %s cannot be loaded.", point.value, exc_info=True)
         return None
     if not isinstance(record, Architecture):

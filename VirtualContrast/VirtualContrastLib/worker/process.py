@@ -67,10 +67,14 @@ class CommandLoop:
         self._end_now()  # the parent is gone and the run does not stop
 
     def _hear(self, line: str) -> None:
-        """Take one command; a line that is not one is logged, and the next one is read."""
+        """Take one command; ignore and log a line that is not one, without its text, which may name a patient."""
         message = protocol.decode(line)
         if message is None:
-            print(f"The worker received a line that is not a command: {line[:200]!r}", file=sys.stderr, flush=True)
+            print(
+                f"The worker ignored a line of {len(line)} characters that is not a command.",
+                file=sys.stderr,
+                flush=True,
+            )
         else:
             self._take(message)
 

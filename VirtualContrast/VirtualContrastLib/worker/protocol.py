@@ -16,6 +16,8 @@ from typing import Any
 from ..run.settings import RunSettings
 
 _NAME = "message"
+_PLAIN: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (int, float)}
+"""Types of fields that are checked."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,11 @@ class Message:
     """Anything that is said; its fields are what JSON knows."""
 
     def __post_init__(self) -> None:
-        """Raise TypeError where a field that says which run is meant is not a whole number."""
-        if not isinstance(getattr(self, "number", 0), int):
-            raise TypeError("the number of a run must be a whole number")
+        """Raise TypeError where a text or number is something else: the other end may be damaged."""
+        for one in dataclasses.fields(self):
+            wanted = _PLAIN.get(str(one.type))
+            if wanted and not isinstance(getattr(self, one.name), wanted):
+                raise TypeError(f"{one.name} must be of type {one.type}")
 
 
 @dataclass(frozen=True)

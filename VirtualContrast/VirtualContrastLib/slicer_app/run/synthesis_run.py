@@ -183,7 +183,7 @@ class SynthesisRunner:
             self._steps_done(job, end.value)
         except (VirtualContrastError, RuntimeError, OSError) as error:
             self._steps_failed(job, error)
-        except Exception:
+        except Exception:  # a slot of Qt: the run has to end before Slicer's console gets the fault
             self._end(lambda: job.callbacks.failed(_("An unexpected error ended the run; see the Python console.")))
             raise
         else:
