@@ -39,7 +39,13 @@ class Reporter:
         self._last_line = 0.0
 
     def progress(self, stage: Stage, done: int, total: int) -> None:
-        """One line at the start of each stage, then at most one every 5 seconds."""
+        """Print one line at the start of each stage, then at most one every 5 seconds.
+
+        Args:
+            stage: The stage of the run.
+            done: Its finished steps.
+            total: All its steps.
+        """
         now = time.monotonic()
         if stage is self._stage and now - self._last_line < 5:
             return
@@ -54,7 +60,13 @@ class Reporter:
         self._say(f"Warning: {message}")
 
     def case_started(self, case: str, number: int, total: int) -> None:
-        """A case of a batch begins."""
+        """A case of a batch begins.
+
+        Args:
+            case: Its name.
+            number: Its number, from 1.
+            total: The number of cases.
+        """
         self._stage = None
         self._say(f"[{number}/{total}] {case}")
 
@@ -242,6 +254,9 @@ def guarded(action: Callable[[Reporter, Events], ExitCode], *, reporter: Reporte
         action: gets the reporter and the events that signals cancel.
         reporter: reports it to people or programs.
         debug: the traceback of an error follows its sentence.
+
+    Returns:
+        The exit code.
     """
     events = Events([reporter])
     with contextlib.redirect_stdout(sys.stderr), cancelling_on_signals(events), quiet_libraries():

@@ -35,7 +35,10 @@ def add_command(commands: Any, name: str, action: Action, help: str, **more: Any
         name: of the command.
         action: what it does.
         help: one line for the list of commands.
-        more: further arguments of `add_parser`.
+        **more: further arguments of `add_parser`.
+
+    Returns:
+        The parser of the command, for its own options.
     """
     parser: argparse.ArgumentParser = commands.add_parser(name, help=help, epilog=EXIT_CODES, **more)
     parser.add_argument("--json", action="store_true", help="one JSON object per line on standard output")
@@ -46,7 +49,13 @@ def add_command(commands: Any, name: str, action: Action, help: str, **more: Any
 
 
 def add_output(parser: argparse.ArgumentParser, help: str, *, required: bool = True) -> None:
-    """Add `-o/--out`, the place that a command writes to."""
+    """Add `-o/--out`, the place that a command writes to.
+
+    Args:
+        parser: Gets the option.
+        help: What is written there.
+        required: Whether the option must be given.
+    """
     parser.add_argument("-o", "--out", metavar="OUT", required=required, help=help)
 
 

@@ -26,10 +26,21 @@ _KEPT = 0.5
 
 
 def read_lesions(path: str | Path, pre: sitk.Image, events: Events) -> tuple[sitk.Image, Source]:
-    """Lesion labels 1..n on the grid of `pre` from a mask, label volume, layered .seg.nrrd or DICOM SEG.
+    """Lesion labels 1..n from a mask, label volume, layered .seg.nrrd or DICOM SEG.
 
     A mask on another grid (other order of axes, cropped, shifted, coarser) is resampled to the nearest voxel, with a
-    warning. Values between 0 and 1 are soft: 0.5 and more is lesion. Raises InputError where nothing is marked.
+    warning. Values between 0 and 1 are soft: 0.5 and more is lesion.
+
+    Args:
+        path: The file.
+        pre: The pre-contrast volume.
+        events: Where warnings go.
+
+    Returns:
+        The labels on the grid of `pre`, and the file they came from.
+
+    Raises:
+        InputError: Nothing is marked, values are not labels, or the mask lies elsewhere.
     """
     file = Path(path)
     if file.is_file() and is_dicom(file) and (found := _segmentation_object(file)) is not None:
@@ -43,12 +54,20 @@ def read_lesions(path: str | Path, pre: sitk.Image, events: Events) -> tuple[sit
 
 
 def lesion_labels(mask: sitk.Image, pre: sitk.Image, name: str, events: Events | None = None) -> sitk.Image:
-    """Lesion labels 1..n on the grid of `pre` from a user's mask, in order of its values; 0 is no lesion.
+    """Lesion labels 1..n from a user's mask, in order of its values. A mask of one value is one lesion, connected or
+    not.
 
-    A mask of one value is one lesion, connected or not. `name` says in messages which file it is.
+    Args:
+        mask: The mask, on any grid.
+        pre: The pre-contrast volume.
+        name: File name of the mask, for messages.
+        events: Where warnings go.
+
+    Returns:
+        The labels on the grid of `pre`; 0 is no lesion.
 
     Raises:
-        InputError: no lesion, values that are no labels, or a mask that lies elsewhere.
+        InputError: There is no lesion, values are not labels, or the mask lies elsewhere.
     """
     hard = _hard(sitk.GetArrayFromImage(mask), name)
     present = np.unique(hard[hard != 0])

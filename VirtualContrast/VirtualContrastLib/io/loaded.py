@@ -54,8 +54,19 @@ def check_size(size: tuple[int, ...], name: str) -> None:
 
 
 def choose_time_point(index: int | None, count: int, name: str, what: str = "time points") -> int:
-    """The time point to read; InputError where a file of several is given without @N, or with one it has
-    not.
+    """The time point of a file to read.
+
+    Args:
+        index: The N of PATH@N, None where none is given.
+        count: The number of time points in the file.
+        name: Name of the file, for messages.
+        what: What there are several of.
+
+    Returns:
+        The index, from 0.
+
+    Raises:
+        InputError: A file of several time points is given without @N, or N does not exist.
     """
     if index is None:
         if count > 1:

@@ -34,13 +34,21 @@ _NORMALIZED_TOLERANCE = 0.05
 def check_volume(
     image: sitk.Image, source: Source, *, expected: str | None = None, events: Events | None = None
 ) -> None:
-    """Raise InputError where `image` cannot be a breast volume; warn through `events` where it is merely odd.
+    """Check that an image can be a breast volume; warn where it is merely odd.
 
-    Refused: a modality other than MR or MG, or than `expected` ("MR" or "MG", what the model reads) where both are
-    known, not 3-D (or one slice; for "MG" more than one), several or complex values per voxel, fewer than 16 voxels per
-    side in plane, spacings outside 0.05 to 50 mm, axes not at right angles, NaN or infinite values, one constant value,
-    values beyond 1e12 or all within 1e-6.
-    Warned of: 0..255 integers, few slices, unknown modality.
+    Refused: a modality other than MR or MG, or than the expected one where both are known, not 3-D (or one slice; for
+    "MG" more than one), several or complex values per voxel, fewer than 16 voxels per side in plane, spacings outside
+    0.05 to 50 mm, axes not at right angles, NaN or infinite values, one constant value, values beyond 1e12 or all
+    within 1e-6. Warned of: 0..255 integers, few slices, unknown modality.
+
+    Args:
+        image: The image.
+        source: The files it came from, with the modality.
+        expected: Modality that the model reads, "MR" or "MG"; None takes both.
+        events: Where warnings go.
+
+    Raises:
+        InputError: It is refused.
     """
     name = _name(source)
     if expected is not None:

@@ -86,8 +86,15 @@ def affine_of(image: sitk.Image) -> np.ndarray:
 
 
 def corner_distance(a: np.ndarray, b: np.ndarray, size: Sequence[int]) -> float:
-    """Largest distance in mm between the corner voxels of two index-to-world matrices (4 x 4) for one size
-    (i, j, k).
+    """Largest distance between the corner voxels of two grids.
+
+    Args:
+        a: Index-to-world matrix (4 x 4), in mm.
+        b: The other matrix.
+        size: Size (i, j, k) of both.
+
+    Returns:
+        The distance in mm.
     """
     corners = np.array([(*corner, 1.0) for corner in product(*[(0, n - 1 if n > 1 else 1) for n in size])])
     return float(np.linalg.norm(corners @ (a - b).T, axis=1).max())
@@ -118,13 +125,19 @@ def _times(values: Sequence[float]) -> str:
 
 
 def write(image: sitk.Image, path: Path, *, comment: str | None = None) -> None:
-    """Write a volume as NRRD (.nrrd, .nhdr), NIfTI (.nii, .nii.gz) or MetaImage (.mha, .mhd) by the suffix.
+    """Write a volume as NRRD, NIfTI or MetaImage by the suffix; NRRD, MetaImage and .nii.gz are compressed.
 
-    NRRD, MetaImage and .nii.gz are compressed. `comment` (say `SYNTHETIC_COMMENT`) becomes the NRRD or
-    MetaImage field `VirtualContrast` and the NIfTI field `descrip` (79 characters). NRRD and MetaImage keep
-    voxels bit for bit and geometry to the last place or two of double precision; a NIfTI header has single
-    precision, so spacing, origin and direction come back rounded to about 1e-7 of their size. Raises
-    InputError for another suffix and VirtualContrastError where the file cannot be written.
+    NRRD and MetaImage keep voxels bit for bit and geometry to the last place or two of double precision; a NIfTI header
+    has single precision, so spacing, origin and direction come back rounded to about 1e-7 of their size.
+
+    Args:
+        image: The volume.
+        path: The file: .nrrd, .nhdr, .nii, .nii.gz, .mha or .mhd.
+        comment: Becomes the NRRD or MetaImage field `VirtualContrast` and the NIfTI field `descrip` (79 characters).
+
+    Raises:
+        InputError: The suffix is another.
+        VirtualContrastError: The file cannot be written.
     """
     suffix = suffix_of(path)
     if not suffix:

@@ -41,7 +41,16 @@ class Estimate:
         self._in_run = [stage for stage in Stage if stage not in left_out]
 
     def update(self, stage: Stage, done: int, total: int) -> float:
-        """The fraction 0..1 of the run after `done` of `total` steps of `stage`; it never goes back."""
+        """Take the progress of a run.
+
+        Args:
+            stage: The stage of the run.
+            done: Its finished steps.
+            total: All its steps.
+
+        Returns:
+            The finished fraction of the run, 0 to 1, which never decreases.
+        """
         weights = {known: self.weights.get(known, 0.0) for known in self._in_run}
         before = sum(weight for known, weight in weights.items() if _order(known) < _order(stage))
         within = weights.get(stage, 0.0) * (done / total if total > 0 else 0.0)

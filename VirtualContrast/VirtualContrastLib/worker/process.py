@@ -160,7 +160,13 @@ class CommandLoop:
     # ---- what it says ----------------------------------------------------------------------------------------------
 
     def progress(self, stage: Stage, done: int, total: int) -> None:
-        """Tell the start and end of a stage at once, what lies between at most 20 times a second."""
+        """Send the start and end of a stage at once, what lies between at most 20 times a second.
+
+        Args:
+            stage: The stage of the run.
+            done: Its finished steps.
+            total: All its steps.
+        """
         now = time.monotonic()
         if stage is self._last_report[0] and done < total and now - self._last_report[1] < _TELL_EVERY_S:
             return

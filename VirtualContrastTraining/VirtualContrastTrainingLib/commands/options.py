@@ -57,6 +57,9 @@ def add_training_command(
         run: what it does.
         help: one line for the list of commands.
         description: for its own help, by default the same line.
+
+    Returns:
+        The parser of the command, for its own options.
     """
 
     def action(arguments: argparse.Namespace, reporter: Reporter, events: Events) -> ExitCode:
@@ -67,7 +70,13 @@ def add_training_command(
 
 
 def add_output(add: Callable[..., Any], help: str, *, required: bool = False) -> None:
-    """Add `-o/--out` through a parser's or group's `add_argument`; `--output` is its older name."""
+    """Add `-o/--out`; `--output` is its older name.
+
+    Args:
+        add: The `add_argument` of a parser or group.
+        help: What is written there.
+        required: Whether the option must be given.
+    """
     add("-o", "--out", "--output", dest="output", metavar="OUT", type=Path, required=required, help=help)
 
 
@@ -93,7 +102,19 @@ def minutes(text: str) -> float:
 
 
 def named_paths(texts: Sequence[str], option: str, example: str) -> dict[str, Path]:
-    """NAME=PATH arguments as a mapping; raises InputError for one of another form or a name given twice."""
+    """NAME=PATH arguments as a mapping.
+
+    Args:
+        texts: The arguments.
+        option: Name of the option, for messages.
+        example: An argument of the right form, for messages.
+
+    Returns:
+        Paths by name.
+
+    Raises:
+        InputError: An argument has another form, or a name is given twice.
+    """
     found: dict[str, Path] = {}
     for text in texts:
         name, equals, path = text.partition("=")

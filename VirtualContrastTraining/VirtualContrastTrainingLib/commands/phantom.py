@@ -75,6 +75,9 @@ def make_phantoms(
         noise_free: also write the noise-free truth.
         workers: processes.
 
+    Returns:
+        The number of new phantoms.
+
     Raises:
         InputError: the folder cannot be written.
     """

@@ -15,8 +15,19 @@ _SURPLUS = 64 << 20
 
 
 def read_plain(path: Path, start: int, length: int, total: int) -> tuple[bytes, int]:
-    """Bytes `start` to `start + length` of a file that must be `total` bytes long or more, and the surplus
-    bytes.
+    """Read a part of a file.
+
+    Args:
+        path: The file.
+        start: First byte.
+        length: Bytes to read.
+        total: Bytes that the file must have at least.
+
+    Returns:
+        The bytes, and how many the file has beyond `total`.
+
+    Raises:
+        InputError: The file is shorter.
     """
     size = path.stat().st_size
     if size < total:
@@ -30,6 +41,18 @@ def read_gzip(path: Path, start: int, length: int, total: int) -> tuple[bytes, i
     """As `read_plain`, of the decompressed stream, which is read to its end so that the checksum is verified.
 
     Memory grows with what the file really holds, never with what its header declares.
+
+    Args:
+        path: The file.
+        start: First byte of the decompressed stream.
+        length: Bytes to read.
+        total: Bytes that the stream must have at least.
+
+    Returns:
+        The bytes, and how many the stream has beyond `total`.
+
+    Raises:
+        InputError: The stream is shorter, damaged, or far longer.
     """
     kept = bytearray()
     position = 0
@@ -79,7 +102,16 @@ def beside(header: Path, name: str) -> Path:
 
 
 def truncated(name: str, expected: int, found: int) -> InputError:
-    """The error for a file that holds fewer bytes than its header declares."""
+    """The error for a file that holds fewer bytes than its header declares.
+
+    Args:
+        name: Name of the file.
+        expected: Bytes by the header.
+        found: Bytes in the file.
+
+    Returns:
+        The error, to raise.
+    """
     return InputError(
         f"{name} is truncated: its header declares {expected} bytes, {found} are there; copy or export it again."
     )
