@@ -54,6 +54,7 @@ def test_the_phases_come_as_near_to_the_truth_as_when_the_models_were_embedded(d
         for row in rows(demo, "comparison.csv")
         if row["compared"] == "synthetic" and row["region"] == "whole image"
     }
+    assert set(GOLDEN["phases"]) == {"1", "2", "3"}
     for phase, expected in GOLDEN["phases"].items():
         assert float(ours[phase]["ssim"]) == pytest.approx(expected["ssim"], abs=0.002)
         assert float(ours[phase]["mae"]) == pytest.approx(expected["mae"], rel=0.01)

@@ -58,6 +58,7 @@ def headers_of(files):
 def test_gdcm_reads_the_same_voxels_within_half_a_step_and_the_same_geometry(tmp_path, direction):
     phases = noise_phases(direction)
     files = write_dicom_series(phases, tmp_path, run_identity())
+    assert len(phases) > 1
     for phase in phases:
         back = gdcm_volume(tmp_path / phase.name)
         slope = pydicom.dcmread(files[phase.index][0]).RescaleSlope
@@ -100,7 +101,9 @@ def test_slope_and_intercept_survive_the_decimal_string(tmp_path):
 def test_every_file_says_that_it_is_synthetic_and_which_model_made_it(tmp_path):
     run = run_identity()
     files = write_dicom_series(noise_phases(None), tmp_path, run)
-    for path in [file for series in files.values() for file in series]:
+    paths = [file for series in files.values() for file in series]
+    assert paths
+    for path in paths:
         dataset = pydicom.dcmread(path)
         assert dataset[0x0008001C].value == "YES"
         assert dataset.ImageType[0] == "DERIVED"
@@ -140,6 +143,7 @@ def test_patient_study_and_frame_of_reference_come_from_a_dicom_source(tmp_path)
     patient = {"SpecificCharacterSet": "ISO_IR 100", "PatientName": "Müller^Ännchen", "PatientID": "4711"}
     source = reference_series(tmp_path / "scan", phases[0].image, PatientSex="F", Manufacturer="ACME", **patient)
     files = write_dicom_series(phases, tmp_path / "out", run_identity(), reference=headers_of(source))
+    assert len(files[1]) == len(source)
     for k, path in enumerate(files[1]):
         dataset, scan = pydicom.dcmread(path), pydicom.dcmread(source[k])
         for keyword in ("PatientName", "PatientID", "PatientSex", "StudyInstanceUID", "FrameOfReferenceUID"):
@@ -166,6 +170,7 @@ def test_a_real_enhanced_source_is_referred_to_by_frame(tmp_path, shared_data):
     image = sitk.Cast(gdcm_volume(classic), sitk.sitkFloat32)
     files = write_dicom_series([Phase(1, image, 90.0, True)], tmp_path, run_identity(), reference=headers_of([source]))
     scan = pydicom.dcmread(source, stop_before_pixels=True)
+    assert files[1]
     for path in files[1][::20]:
         dataset = pydicom.dcmread(path)
         (reference,) = dataset.SourceImageSequence

@@ -60,7 +60,9 @@ def exported(folder, study, **attributes):
     ],
 )
 def test_names_of_every_character_set_are_the_same_in_series_segmentation_and_report(charset, name, study, tmp_path):
-    for dataset in exported(tmp_path, study, SpecificCharacterSet=charset, PatientName=name):
+    datasets = list(exported(tmp_path, study, SpecificCharacterSet=charset, PatientName=name))
+    assert len(datasets) == 3
+    for dataset in datasets:
         assert str(dataset.PatientName) == name
         assert dataset.SpecificCharacterSet == "ISO_IR 192"
 
@@ -68,7 +70,9 @@ def test_names_of_every_character_set_are_the_same_in_series_segmentation_and_re
 @pytest.mark.parametrize("charset", ["latin1", "NONSENSE 7", None])
 def test_an_unknown_character_set_is_read_as_latin_1(charset, study, tmp_path):
     attributes = {"PatientName": "Müller^Änne".encode("latin-1"), "SpecificCharacterSet": charset or b""}
-    for dataset in exported(tmp_path, study, **attributes):
+    datasets = list(exported(tmp_path, study, **attributes))
+    assert len(datasets) == 3
+    for dataset in datasets:
         assert str(dataset.PatientName) == "Müller^Änne"
 
 

@@ -284,7 +284,9 @@ def test_an_odd_file_of_the_shared_set_is_read_as_nibabel_reads_it(shared_data, 
 
 
 def test_no_file_of_the_shared_set_ends_in_anything_but_a_volume_or_a_refusal(shared_data):
-    for path in sorted((shared_data / "bad-nifti").iterdir()):
+    paths = sorted((shared_data / "bad-nifti").iterdir())
+    assert paths
+    for path in paths:
         with contextlib.suppress(InputError):
             assert load(path).image.GetDimension() == 3
 

@@ -234,7 +234,9 @@ def test_the_gate_sees_nan_in_a_nifti_file_that_itk_would_hide(tmp_path):
 
 
 def test_every_bad_nifti_of_the_shared_set_is_refused_by_the_whole_way(shared_data):
-    for path in sorted((shared_data / "bad-nifti").iterdir()):  # all are also below 16 voxels in plane
+    paths = sorted((shared_data / "bad-nifti").iterdir())
+    assert paths
+    for path in paths:  # all are also below 16 voxels in plane
         with pytest.raises(InputError, match=path.name):
             read_volume(path)
 

@@ -47,6 +47,7 @@ def test_command_line_serves_real_patients_of_another_site_better_than_nothing(t
     with (REAL / "slices.csv").open() as stream:
         rows = [row for row in csv.DictReader(stream) if row["cohort"].startswith("Duke")]
     names = sorted({row["patient"] for row in rows})[:3]
+    assert len(names) == 3
     for name in names:
         slices = [row for row in rows if row["patient"] == name]
         pictures = [sitk.GetArrayFromImage(sitk.ReadImage(str(REAL / row["file"]))) for row in slices]

@@ -162,6 +162,7 @@ def test_curves_of_any_leading_shape_equal_curves_taken_one_by_one():
     together = curve_parameters(signals, TIMES)
     for index in np.ndindex(3, 2):
         alone = curve_parameters(signals[index], TIMES)
+        assert len(vars(alone)) == 10
         for name, value in vars(alone).items():
             np.testing.assert_array_equal(getattr(together, name)[index], value)
 
@@ -212,6 +213,7 @@ def test_parameters_of_real_qin_breast_voxels_equal_a_plain_loop(shared_data):
     times = [float(label) / 1000 for label in image.GetMetaData("MultiVolume.FrameLabels").split(",")]
     voxels = sitk.GetArrayFromImage(image).reshape(-1, len(times)).astype(float)
     p = curve_parameters(voxels, times)
+    assert len(voxels) == 15
     for number, signal in enumerate(voxels):
         pe = [100 * (value / signal[0] - 1) for value in signal]
         best = max(range(1, len(times)), key=lambda n: pe[n])

@@ -100,7 +100,9 @@ def test_volume_and_centroid_equal_simpleitks_in_any_geometry(seed, spacing, deg
     labels = image(array, spacing, tuple(rng.uniform(-100, 100, 3)), oblique(degrees))
     shape = sitk.LabelShapeStatisticsImageFilter()
     shape.Execute(labels)
-    for lesion in measure_lesions(labels):
+    measured = measure_lesions(labels)
+    assert [lesion.label for lesion in measured] == list(shape.GetLabels())
+    for lesion in measured:
         assert lesion.volume == pytest.approx(shape.GetPhysicalSize(lesion.label))
         assert lesion.voxel_count == shape.GetNumberOfPixels(lesion.label)
         np.testing.assert_allclose(lesion.centroid, shape.GetCentroid(lesion.label), atol=1e-6)

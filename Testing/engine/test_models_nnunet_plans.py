@@ -36,6 +36,8 @@ def hostile(folder, trace):
 
 def test_every_class_allowed_is_a_module_of_a_network():
     pytest.importorskip("dynamic_network_architectures")
+    assert NETWORKS
+    assert all(LAYERS.values())
     for name in NETWORKS.union(*LAYERS.values()):
         assert issubclass(pydoc.locate(name), torch.nn.Module), name
 

@@ -160,7 +160,7 @@ def fault(folder, kind):
 @pytest.mark.parametrize(
     ("kind", "told"),
     [
-        ("changed", "LICENSE is not that of the card"),
+        ("changed", "LICENSE does not match the card"),
         ("missing", r"MODEL_CARD\.md is missing"),
         ("added", r"holds sub/more\.json"),
         ("outside", r"'\.\./x' would land outside"),

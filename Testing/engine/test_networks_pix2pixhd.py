@@ -178,7 +178,9 @@ def test_the_discriminator_equals_a_recomputation_with_full_resolution_first_in_
     net = build_discriminator({"input_nc": 4, "ndf": 3, "num_D": scales}).double()
     s = net.state_dict()
     x = torch.randn(2, 4, 64, 48, dtype=torch.float64)
-    for i, maps in enumerate(net(x)):
+    result = net(x)
+    assert len(result) == scales
+    for i, maps in enumerate(result):
         y = x
         for _ in range(i):
             y = halved(y)
@@ -205,6 +207,7 @@ def test_the_sigmoid_option_maps_the_logits_only():
     bounded = build_discriminator({"input_nc": 4, "ndf": 3, "use_sigmoid": True})
     bounded.load_state_dict(plain.state_dict())
     x = torch.randn(1, 4, 32, 32)
+    assert plain(x)
     for raw, squashed in zip(plain(x), bounded(x), strict=True):
         torch.testing.assert_close(squashed[-1], 1 / (1 + torch.exp(-raw[-1])))
         torch.testing.assert_close(squashed[-2], raw[-2])

@@ -38,6 +38,7 @@ def test_a_subtraction_unet_package_adds_its_output_to_the_pre_contrast_slice(tm
     made = study_synthesizer(load_package(tmp_path / "unet"), choose_device("cpu")).synthesize_study(
         study, Events(), times_s=None, perturbations=0, seed=0
     )
+    assert made.phases
     for phase in made.phases:
         change = sitk.GetArrayFromImage(phase) - volume
         assert change.min() > -1e-3  # the U-Net can only add

@@ -107,6 +107,7 @@ def test_output_has_the_geometry_of_the_input_and_an_identity_network_gives_the_
     pre = rotated(sitk.DICOMOrient(breast(size, spacing), code), angles)
     found = make_cached(policy).synthesize(pre, Events())
     expected = sitk.GetArrayFromImage(pre)
+    assert found.phases
     for phase in found.phases:
         assert geometry(phase) == geometry(pre)
         np.testing.assert_allclose(sitk.GetArrayFromImage(phase), expected, atol=1e-3)

@@ -201,6 +201,7 @@ def test_removing_a_shown_result_leaves_nothing_of_it(loaded):
 
 
 def test_every_slice_view_tells_the_sides_and_the_scale(shown):
+    assert layout.SLICE_VIEWS
     for tag in layout.SLICE_VIEWS:
         view = manager().sliceWidget(tag)
         assert view.mrmlSliceNode().GetOrientationMarkerType() == slicer.vtkMRMLSliceNode.OrientationMarkerTypeAxes

@@ -82,6 +82,7 @@ def test_a_saved_and_loaded_scene_gives_the_same_result(loaded, tmp_path):
     before = contents(loaded)
     again = reload(tmp_path / "scene.mrb")
     after = contents(again)
+    assert before
     for part, expected in before.items():
         assert after[part] == expected, part
 

@@ -113,6 +113,7 @@ def test_a_dicom_phantom_reads_back_in_another_library(tmp_path):
     phantom = make_phantom(5, SMALL)
     folder = write_phantom(phantom, tmp_path / "case", format="dicom")
     reader = sitk.ImageSeriesReader()
+    assert phantom.images
     for image, name in zip(phantom.images, json.loads((folder / "case.json").read_text())["images"], strict=True):
         reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder / name)))
         read = reader.Execute()

@@ -94,9 +94,10 @@ def test_the_box_lies_around_the_lesion_in_patient_coordinates(prepared, studies
 
 
 def test_nothing_of_the_patient_is_in_what_was_written(prepared):
-    for path in prepared[1].rglob("*"):
-        if path.is_file():
-            assert b"PHANTOM" not in path.read_bytes(), path
+    files = [path for path in prepared[1].rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        assert b"PHANTOM" not in path.read_bytes(), path
 
 
 def test_a_second_run_keeps_all_and_prepares_what_changed(prepared, tmp_path, capsys):

@@ -91,7 +91,9 @@ def test_the_published_splits_have_the_published_sizes():
 
 def test_the_folds_are_those_of_the_published_nnunet_data(shared_data):
     path = shared_data / "tables" / "duke-nnunet" / "Dataset205_DukePreHalf" / "splits_final.json"
-    for number, published in enumerate(json.loads(path.read_text())):
+    folds = json.loads(path.read_text())
+    assert len(folds) == 5
+    for number, published in enumerate(folds):
         fold = load_split(f"duke-segmentation-folds:{number}")
         assert fold.validation == set(published["val"])
         assert fold.train == set(published["train"])

@@ -215,6 +215,7 @@ def test_the_loss_of_a_batch_is_the_mean_over_its_items_so_that_processes_may_sh
     module, batch = IterUNetTrainer(recipe), batch_of(recipe)
     whole = module.batch_losses(batch)
     items = [module.batch_losses({name: part[n : n + 1] for name, part in batch.items()}) for n in range(2)]
+    assert whole
     for name, value in whole.items():
         torch.testing.assert_close(value, (items[0][name] + items[1][name]) / 2, rtol=1e-5, atol=0)
 
