@@ -39,12 +39,14 @@ demo: $(SETUP)
 		--real $(STUDY)/phase_1.nrrd $(STUDY)/phase_2.nrrd $(STUDY)/phase_3.nrrd --times 90 220 350
 	@echo "Open demo/result/report.html"
 
-# The host is one application a process, so each file of Testing/slicer has a process of its own.
+# The host is one application per process, so each file of Testing/slicer has a process of its own, without the plugins
+# of pytest that these files do not use: importing them took a third of each process.
 test: $(SETUP)
 	@bash Testing/host/install_system_libraries.sh
 	@bash Testing/host/install_dicom_tools.sh
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --ignore=Testing/slicer
-	@ls Testing/slicer/test_*.py | OMP_NUM_THREADS=1 xargs -P 2 -n 1 $(BIN)/python -m pytest
+	@ls Testing/slicer/test_*.py | OMP_NUM_THREADS=1 xargs -P 2 -n 1 $(BIN)/python -m pytest \
+		-p no:hypothesispytest -p no:anyio -p no:jaxtyping
 
 test-slow: $(SETUP)
 	@$(BIN)/python -m pytest -m slow

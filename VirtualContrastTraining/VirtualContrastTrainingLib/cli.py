@@ -36,12 +36,12 @@ COMMANDS = (
 )
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Assemble the parser from the modules of `commands`."""
+def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """Assemble the parser from the modules of `commands`; each imports what it needs, some of it for seconds."""
     parser = Parser(prog="virtual-contrast-training", description=__doc__, epilog=EXIT_CODES)
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
+    for name in commands:
         importlib.import_module(f"{__package__}.commands.{name}").add_parser(subparsers)
     return parser
 
@@ -53,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given[:1] == ["--debug"]:  # its older place, before the command
         given = [*given[1:], "--debug"]
     try:
-        parser = build_parser()
+        wanted = [name for name in COMMANDS if given and given[0] == name.replace("_", "-")]
+        parser = build_parser(wanted or COMMANDS)
     except ImportError as error:  # the commands import what Slicer does not ship
         sentence, code = explain(error)
         print(f"Error: {sentence}", file=sys.stderr)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from .curves import LesionCurve
 from .parameters import Array, CurveType
@@ -146,6 +145,8 @@ def _lesion(synthetic: LesionCurve, real: LesionCurve) -> LesionAgreement:
     """Compare two curves of one lesion."""
     if len(synthetic.times_s) != len(real.times_s):
         raise ValueError(f"the curves of lesion {real.label} have different numbers of phases")
+    from scipy.stats import rankdata, spearmanr  # takes seconds to import, and only comparisons need it
+
     made, acquired = synthetic.signal_mean, real.signal_mean
     flat = np.ptp(made) == 0 or np.ptp(acquired) == 0
     real_peak = float(real.parameters.peak_pe_percent)
@@ -155,8 +156,8 @@ def _lesion(synthetic: LesionCurve, real: LesionCurve) -> LesionAgreement:
         real_type=real.curve_type,
         pe_error_percent=(synthetic.pe_percent - real.pe_percent)[1:],
         peak_ratio=float(synthetic.parameters.peak_pe_percent) / real_peak if real_peak > 0 else float("nan"),
-        spearman=float("nan") if flat else float(stats.spearmanr(made, acquired).statistic),
-        same_order=bool((stats.rankdata(made) == stats.rankdata(acquired)).all()),
+        spearman=float("nan") if flat else float(spearmanr(made, acquired).statistic),
+        same_order=bool((rankdata(made) == rankdata(acquired)).all()),
     )
 
 
