@@ -1,8 +1,8 @@
 """Seeded fuzzers: whole files and sensible command lines, changed a little, given to what reads them.
 
 An item is "used" where it was read, "refused" where one sentence said why not. Everything else fails: another error, a
-crash, more than LIMIT_S seconds of work. Each fuzzer runs in one child; where that dies, another goes on after the
-item.
+crash, more than LIMIT_S seconds of work. Item 0 is unchanged and has to be used, or the fuzzer would try nothing. Each
+fuzzer runs in one child; where that dies, another continues after the item.
 """
 
 from __future__ import annotations
@@ -35,6 +35,16 @@ _WORDS = (
     b"0", b"-1", b"1e300", b"nan", b"inf", b"99999999999999999999", b"", b"\xff\xfe", b"../../x", b"%s%n", b"\x00",
     b"2000000000", b"null", b"[]", b"{}", b"true", b'"', b"\n",
 )  # fmt: skip
+
+
+class Draws(random.Random):
+    """Draws the changes of one item; none where `whole` is set."""
+
+    whole = False
+
+
+Make = Callable[[Path, Draws], Callable[[], bool]]
+"""Makes an item in its folder and returns what reads it: True where it was used, False where it was refused."""
 
 
 @dataclass
@@ -74,9 +84,7 @@ def run(name: str, folder: Path, seed: int, items: int) -> Count:
     return count
 
 
-def _child(
-    make: Callable[[Path, random.Random], Callable[[], bool]], folder: Path, seed: int, first: int, items: int
-) -> int:
+def _child(make: Make, folder: Path, seed: int, first: int, items: int) -> int:
     def too_long(number: int, frame: object) -> None:
         raise TimeoutError(f"more than {LIMIT_S:g} s of work")
 
@@ -85,12 +93,16 @@ def _child(
         place = folder / str(number)
         place.mkdir(exist_ok=True)
         with _silent() as said:
-            attempt = make(place, random.Random(f"{seed}-{number}"))
+            rng = Draws(f"{seed}-{number}")
+            rng.whole = number == 0
+            attempt = make(place, rng)
             signal.setitimer(signal.ITIMER_PROF, LIMIT_S)
             ending, what = _ending(attempt)
             signal.setitimer(signal.ITIMER_PROF, 0)
         if "Traceback" in said.getvalue():
             ending, what = "failed", said.getvalue()[-300:]
+        elif number == 0 and ending == "refused":
+            ending, what = "failed", "the unchanged item was refused"
         print(f"ITEM {number} {ending} {' '.join(what.split())[:300]}", flush=True)
     return 0
 
@@ -117,10 +129,10 @@ def _silent() -> Iterator[io.StringIO]:
         yield said
 
 
-def mutated(data: bytes, rng: random.Random, head: int) -> bytes:
+def mutated(data: bytes, rng: Draws, head: int) -> bytes:
     """`data` with one to four changes, mostly in its first `head` bytes: bits, words, cuts, doublings."""
     out = bytearray(data)
-    for _ in range(rng.randint(1, 4)):
+    for _ in range(0 if rng.whole else rng.randint(1, 4)):
         at = rng.randrange(min(head, len(out)) if rng.random() < 0.8 else len(out)) if out else 0
         kind = rng.randrange(6)
         if kind == 0 and out:
@@ -141,8 +153,8 @@ def mutated(data: bytes, rng: random.Random, head: int) -> bytes:
 # ---- what is mutated: each makes the item in its folder and returns what reads it ------------------------------------
 
 
-def _image(name: str) -> Callable[[Path, random.Random], Callable[[], bool]]:
-    def make(folder: Path, rng: random.Random) -> Callable[[], bool]:
+def _image(name: str) -> Make:
+    def make(folder: Path, rng: Draws) -> Callable[[], bool]:
         from VirtualContrastLib.io.read import load
 
         path = folder / name
@@ -152,6 +164,7 @@ def _image(name: str) -> Callable[[Path, random.Random], Callable[[], bool]]:
             image = sitk.Cast(image[:, :, 0], sitk.sitkUInt8)
         if name == "v.dcm":
             image = image[:, :, 0]
+            image.SetMetaData("0008|0060", "MR")
         sitk.WriteImage(image, str(path), rng.random() < 0.5)
         data = path.read_bytes()
         if name.endswith(".gz") and rng.random() < 0.7:
@@ -163,7 +176,7 @@ def _image(name: str) -> Callable[[Path, random.Random], Callable[[], bool]]:
     return make
 
 
-def _package(folder: Path, rng: random.Random) -> Callable[[], bool]:
+def _package(folder: Path, rng: Draws) -> Callable[[], bool]:
     from VirtualContrastLib.models.catalog import resolve_model
     from VirtualContrastLib.models.package import load_package
 
@@ -178,14 +191,23 @@ def _package(folder: Path, rng: random.Random) -> Callable[[], bool]:
     changed = rng.choice([*texts, package / "weights.safetensors"])
     data = changed.read_bytes()
     changed.unlink()
-    if changed.suffix == ".json" and rng.random() < 0.6:
+    if changed.suffix == ".json" and not rng.whole and rng.random() < 0.6:
         changed.write_text(json.dumps(_changed_json(json.loads(data), rng)))
     else:
         changed.write_bytes(mutated(data, rng, 2000))
+    if changed.name != "model.json" and rng.random() < 0.7:  # what is in it is read only where the card has its hash
+        card = package / "model.json"
+        text = card.read_text()
+        card.unlink()
+        card.write_text(text.replace(_sha256(data), _sha256(changed.read_bytes())))
     return lambda: load_package(package).load_state() is not None
 
 
-def _zipped(folder: Path, rng: random.Random) -> Callable[[], bool]:
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _zipped(folder: Path, rng: Draws) -> Callable[[], bool]:
     """A damaged zip of a package, through the command line, with a cache of its own."""
     from VirtualContrastLib.cli.main import main
     from VirtualContrastLib.models.catalog import resolve_model
@@ -195,7 +217,7 @@ def _zipped(folder: Path, rng: random.Random) -> Callable[[], bool]:
     method = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2))
     with zipfile.ZipFile(archive, "w", method) as out:
         for file in source.iterdir():
-            if file.suffix == ".json":
+            if file.is_file():
                 out.write(file, file.name)
     data = archive.read_bytes()
     archive.write_bytes(mutated(data, rng, len(data)))
@@ -203,7 +225,7 @@ def _zipped(folder: Path, rng: random.Random) -> Callable[[], bool]:
     return lambda: _command(main, ["models", "verify", str(archive)])
 
 
-def _manifest(folder: Path, rng: random.Random) -> Callable[[], bool]:
+def _manifest(folder: Path, rng: Draws) -> Callable[[], bool]:
     from VirtualContrastLib.results.manifest import load_result, verify_result
 
     (folder / "phase_1.nrrd").write_bytes(b"voxels")
@@ -251,8 +273,10 @@ def _sample_manifest() -> Manifest:
     )
 
 
-def _changed_json(value: object, rng: random.Random) -> object:
+def _changed_json(value: object, rng: Draws) -> object:
     """The value with one part of it replaced or left out."""
+    if rng.whole:
+        return value
     odd = (None, -1, 1e308, 10**30, "", "x" * 300, [], {}, True, [[[[]]]], "../../x", float("nan"))
     if isinstance(value, dict) and value and rng.random() < 0.9:
         key = rng.choice(sorted(value))
@@ -265,18 +289,18 @@ def _changed_json(value: object, rng: random.Random) -> object:
     return rng.choice(odd)
 
 
-def _arguments(program: str) -> Callable[[Path, random.Random], Callable[[], bool]]:
-    def make(folder: Path, rng: random.Random) -> Callable[[], bool]:
+def _arguments(program: str) -> Make:
+    def make(folder: Path, rng: Draws) -> Callable[[], bool]:
         if program == "engine":
             from VirtualContrastLib.cli.main import main
         else:
             from VirtualContrastTrainingLib.cli import main
         pre, real = study(folder)
         (folder / "file").write_text("text")
-        line = list(rng.choice(_LINES[program]))
+        line = list(_LINES[program][0] if rng.whole else rng.choice(_LINES[program]))
         values = {"PRE": pre, "REAL": real, "OUT": folder / "out", "FILE": folder / "file", "DIR": folder}
         line = [str(values.get(word, word)) for word in line]
-        for _ in range(rng.randint(1, 2)):
+        for _ in range(0 if rng.whole else rng.randint(1, 2)):
             at = rng.randint(1, len(line) - 1) if len(line) > 1 else 0
             change = rng.randrange(3)
             if change == 0:
@@ -350,11 +374,11 @@ def _command(main: Callable[[list[str]], int], line: list[str]) -> bool:
         return True
     text = said.getvalue()
     if code not in (2, 3) or "Traceback" in text:
-        raise AssertionError(f"exit code {code} for {line}: {text[-200:]}")
+        raise AssertionError(f"exit code {code} for {line}: {text[-400:]}")
     return False
 
 
-FUZZERS: dict[str, Callable[[Path, random.Random], Callable[[], bool]]] = {
+FUZZERS: dict[str, Make] = {
     "nifti": _image("v.nii.gz"),
     "nrrd": _image("v.nrrd"),
     "metaimage": _image("v.mha"),
