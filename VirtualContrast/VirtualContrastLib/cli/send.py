@@ -21,7 +21,9 @@ def add(commands: Any) -> None:
         required=True,
         help="the archive: its DICOM address, or the URL of its DICOMweb service (name and password from ~/.netrc)",
     )
-    parser.add_argument("--title", metavar="AET", default="VIRTUALCONTRAST", help="what we call ourselves there")
+    parser.add_argument(
+        "--title", metavar="AET", default="VIRTUALCONTRAST", help="application entity title of this program"
+    )
     parser.add_argument(
         "--tls", action="store_true", help="encrypt, and check the archive's certificate (as https does)"
     )

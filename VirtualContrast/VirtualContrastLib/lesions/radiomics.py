@@ -71,7 +71,10 @@ def lesion_radiomics(
         labels: lesion instances on the grid of the phases.
         phases: in one unit.
         scale: gray value that counts as 100 percent, in that unit; see `metrics.tissue.scale_of`.
-        events: hears of lesions that have no features (a single voxel), and carries the wish to cancel.
+        events: receives a warning of lesions without features (a single voxel), and carries the request to cancel.
+
+    Returns:
+        One row per lesion and phase.
 
     Returns:
         One row per lesion and phase; none of lesions without features.

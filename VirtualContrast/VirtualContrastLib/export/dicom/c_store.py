@@ -55,7 +55,7 @@ def store(files: Sequence[Path], to: Destination, title: str, trust: ssl.SSLCont
         to: where to.
         title: application entity title that we call ourselves.
         trust: context of an encrypted connection, None for a plain one.
-        events: hears progress and carries the wish to stop.
+        events: receives progress and carries the request to cancel.
 
     Raises:
         InputError: the destination does not answer or refuses the connection; pynetdicom is missing.

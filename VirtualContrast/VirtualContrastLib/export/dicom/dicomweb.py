@@ -46,7 +46,7 @@ def store_by_web(files: Sequence[Path], url: str, trust: ssl.SSLContext | None, 
         files: DICOM objects, sent in the order given.
         url: of the service, as `web_address` gives it.
         trust: tells which certificates to trust, None for those that requests trusts.
-        events: hears progress and carries the wish to stop.
+        events: receives progress and carries the request to cancel.
 
     Raises:
         InputError: the service is not there, refuses, or cannot be trusted; dicomweb-client is missing.

@@ -39,7 +39,7 @@ def send(
         title: application entity title that we call ourselves; DICOMweb knows none.
         tls: encrypt what goes to AET@HOST:PORT and check the archive's certificate; a URL says it by https.
         ca_file: certificates to trust (PEM), None for those of the system; asks for `tls`.
-        events: hears progress and carries the wish to stop.
+        events: receives progress and carries the request to cancel.
 
     Returns:
         The archive in words.

@@ -3,7 +3,7 @@
 Which tag separates the phases of a series is decided in a stated order: trigger time (or temporal offset), temporal
 position, acquisition time, content time, and last the instance number. A tag is trusted only where it has another value
 for each of the images at one place, for every place, and where the phases it gives do not overlap in time. Trusted tags
-that contradict each other are warned of with both orders (content time, which tells when pixels were made, apart);
+that contradict each other are warned of with both orders (except content time, the time when pixels were made);
 instance numbers must run phase by phase or place by place.
 """
 
@@ -155,7 +155,7 @@ def _uneven(place: list[DicomFrame], usual: int, name: str) -> InputError:
         )
     return InputError(
         f"{name} holds {len(place)} images where {usual} is expected, at {where} "
-        f"({place[0].path.name}, {place[-1].path.name}); remove what does not belong to the series."
+        f"({place[0].path.name}, {place[-1].path.name}); remove the files that do not belong to the series."
     )
 
 
@@ -199,12 +199,12 @@ def _separate(places: list[list[DicomFrame]], count: int, name: str) -> tuple[li
     if any(len({frame.instance for frame in place} - {None}) != count for place in places):
         if len({frame.frame for frame in places[0]}) == count:
             return _by(places, count, "frame"), "frame number"
-        raise InputError(f"{name} holds {count} images at each place and no tag that tells the phases apart.")
+        raise InputError(f"{name} holds {count} images at each place and no tag that distinguishes the phases.")
     volumes = _by(places, count, "instance")
     if not _regular([[frame.instance or 0 for frame in volume] for volume in volumes]):
         raise InputError(
-            f"{name} holds {count} images at each place, no time tag tells the phases apart, and its instance numbers "
-            "run neither phase by phase nor place by place; export the series again with its acquisition times."
+            f"{name} holds {count} images at each place, no time tag distinguishes the phases, and its instance "
+            "numbers run neither phase by phase nor place by place; export the series again with its acquisition times."
         )
     return volumes, "instance number"
 
@@ -227,7 +227,7 @@ def _regular(numbers: list[list[int]]) -> bool:
 
 
 def _contradictions(volumes: list[list[DicomFrame]], used: str, name: str) -> list[str]:
-    """Warnings of tags that tell another order than the one used, naming both."""
+    """Warnings of tags that give another order than the one used, naming both."""
     places, count = [list(place) for place in zip(*volumes, strict=True)], len(volumes)
     number = {id(frame): n for n, volume in enumerate(volumes) for frame in volume}
     found = []
@@ -262,12 +262,14 @@ def _check_interleaved(volume: Sequence[DicomFrame], name: str) -> list[str]:
         tag = next((tag for tag in (*TAGS, "instance") if _parts(volume, tag, phases, closer)), None)
         if tag is None:
             continue
-        told = f"{measured:.2f} mm apart where {overlap * measured:.2f} mm is declared"
+        gap = f"{measured:.2f} mm apart where {overlap * measured:.2f} mm is declared"
         if overlap < _OVERLAPS:
-            told = f"one slice in {phases} is of another {NAMES[tag]}"
-        sentence = f"{name} holds {phases} phases whose slices lie between each other ({told})"
+            gap = f"one slice in {phases} is of another {NAMES[tag]}"
+        sentence = f"{name} holds {phases} phases whose slices lie between each other ({gap})"
         if overlap >= _OVERLAPS or tag in ("trigger", "temporal") or "3D" in volume[0].hints.get("dimensions", ""):
-            raise InputError(f"{sentence}: the patient table or the slab was shifted; give one phase a folder.")
+            raise InputError(
+                f"{sentence}: the patient table or the slab was shifted; put each phase into a folder of its own."
+            )
         return [f"{sentence}, or was scanned slice by slice: make sure that it is a single volume before contrast."]
     return []
 

@@ -104,7 +104,7 @@ def in_scene(data_node: Any) -> bool:
 def remove_nodes(node_ids: Iterable[str]) -> None:
     """Remove the nodes that are still in the scene, each with its display and storage nodes.
 
-    Sequence browsers go first: one that is left makes a removed proxy volume anew.
+    Sequence browsers go first: one that is left would recreate a removed proxy volume.
     """
     ids = list(node_ids)
     browsers = [node_id for node_id in ids if (found := node(node_id)) and found.IsA("vtkMRMLSequenceBrowserNode")]
@@ -166,7 +166,8 @@ def fill(volume: Any, array: np.ndarray) -> Steps[None]:
 def in_thread(work: Callable[[], T]) -> Steps[T]:
     """What `work` returns, computed in a thread that is looked after in steps.
 
-    For work on voxels or files alone, in NumPy or SimpleITK, which let the main thread go on; MRML is not for threads.
+    For work on voxels or files alone, in NumPy or SimpleITK, which let the main thread continue; MRML is not for
+    threads.
     """
     executor = ThreadPoolExecutor(1)
     try:

@@ -69,7 +69,9 @@ def _pre_contrast(read: Result) -> sitk.Image:
             sitk.ReadImage(str(read.folder / name)) for name in (file, file.replace("phases/", "subtraction/"))
         )
     except RuntimeError as error:
-        raise InputError(f"{file} or its subtraction in {read.folder} cannot be read; make the result anew.") from error
+        raise InputError(
+            f"{file} or its subtraction in {read.folder} cannot be read; make the result again."
+        ) from error
     return post - change
 
 

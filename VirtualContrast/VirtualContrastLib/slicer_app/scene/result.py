@@ -108,7 +108,7 @@ def synthetic_result(folder: Path, run_id: str | None = None) -> Result:
     """
     result = read_result(folder)
     if run_id is not None and result.manifest.run_id != run_id:
-        raise InputError(_("another run has put its result there meanwhile"))
+        raise InputError(_("another run has put its result there in the meantime"))
     if result.manifest.kind not in (SYNTHESIS, MAMMOGRAM) or not result.manifest.phases:
         raise InputError(f"{result.folder} holds no synthetic phases; choose the result folder of a synthesis.")
     return result

@@ -96,7 +96,7 @@ def map_title(key: str) -> str:
 def show_map(volume: Any, colors: Any) -> None:
     """Show a map of positive values over an image: the 99.5th percentile is the brightest.
 
-    Below a tenth of it the map is transparent, so that the image is seen where there is little to tell. In a map
+    Below a tenth of it the map is transparent, so that the image is seen where there is little enhancement. In a map
     without positive values (wash-out) it is the strongest loss that is the brightest.
     """
     values = sample(volume)
@@ -175,7 +175,7 @@ def add_legend(volume: Any, title: str, *, named: bool = False) -> Any:
 
 
 def renew_legend(volume: Any) -> None:
-    """Make the legend of a volume anew where it has one: views made after a legend do not show it."""
+    """Recreate the legend of a volume that has one: views made after a legend do not show it."""
     if not slicer.mrmlScene.IsNodeClassRegistered("vtkMRMLColorLegendDisplayNode"):
         return
     old = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(volume)
