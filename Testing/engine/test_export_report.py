@@ -172,7 +172,7 @@ def test_zero_lesions_are_reported_without_reassurance(tmp_path, study):
 def test_a_run_without_segmentation_says_so(tmp_path, study):
     settings = {"segmentation": "none"}
     content = ReportContent(manifest(settings=settings), study[0].image, segmented=False)
-    assert "not looked for" in written(content, tmp_path).text
+    assert "did not look for lesions" in written(content, tmp_path).text
 
 
 def test_no_patient_reaches_the_report_even_if_the_volume_carries_tags(tmp_path, study):

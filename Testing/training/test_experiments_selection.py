@@ -132,7 +132,7 @@ def test_a_broken_checkpoint_is_left_out_and_said(run_folder, cases, capsys):
     checkpoint(run_folder / "checkpoints" / "epoch_12.ckpt", {"other": torch.zeros(3)})
     result, said = run(capsys, select, run_folder, "--validation", cases, code=4)
     assert set(result["same"]) == {"epoch_2", "epoch_9", "epoch_10"}
-    assert "epoch_11.ckpt is no checkpoint" in said and "epoch_12.ckpt fits no model package" in said
+    assert "epoch_11.ckpt is not a checkpoint" in said and "epoch_12.ckpt fits no model package" in said
 
 
 def test_a_broken_validation_case_is_left_out_and_said(run_folder, cases, capsys):

@@ -221,7 +221,7 @@ def test_any_kept_epoch_can_be_exported(cases, tmp_path):
     final = load_package(package)
     assert second.card.weights_sha256 == final.card.weights_sha256 != first.card.weights_sha256
     assert final.card.outputs.channel_phases == [3, 2, 1]
-    with pytest.raises(InputError, match="no checkpoint of the recipe"):
+    with pytest.raises(InputError, match="not a checkpoint of the recipe"):
         other = small(cases, f"{JOINT}-paper")
         export_checkpoint(
             packaging_of(other),

@@ -106,7 +106,7 @@ class Plan:
         return models
 
     @property
-    def told_settings(self) -> dict[str, Any]:
+    def recorded_settings(self) -> dict[str, Any]:
         """The settings that made the result, for the manifest: models by their ids."""
         return self.settings.recorded() | {"model": self.card.id, "segmentation": self.segmentation}
 
