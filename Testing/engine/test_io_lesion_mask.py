@@ -40,7 +40,7 @@ def test_soft_masks_count_from_a_half_and_labels_may_be_floats(tmp_path):
     soft = np.where(LABELS == 1, 0.9, np.where(LABELS == 2, 0.4, 0.0)).astype(np.float32)
     np.testing.assert_array_equal(read(like(soft, PRE), tmp_path)[0], LABELS == 1)
     np.testing.assert_array_equal(read(like(LABELS.astype(np.float32), PRE), tmp_path)[0], LABELS)
-    for values, words in ((0.3 * soft, "empty"), (soft * 5, "no labels"), (0 * soft, "empty")):
+    for values, words in ((0.3 * soft, "empty"), (soft * 5, "not labels"), (0 * soft, "empty")):
         with pytest.raises(InputError, match=words):
             read(like(values.astype(np.float32), PRE), tmp_path)
 

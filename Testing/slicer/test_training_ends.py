@@ -138,7 +138,7 @@ def test_an_interrupted_run_says_where_it_ended(host, panel, out, tmp_path):
     host.wait_until(lambda: not panel.training.busy, 5)
     panel.ui.outputPath.currentPath = str(tmp_path / "other")
     panel.ui.outputPath.currentPath = str(out)
-    assert panel.ui.statusLabel.text == "The run run in this folder ended in epoch 1 of 100 and can go on."
+    assert panel.ui.statusLabel.text == "The run run in this folder ended in epoch 1 of 100 and can be continued."
 
 
 @pytest.mark.parametrize("code", [ENDLESS, DEAF])

@@ -276,7 +276,7 @@ def test_the_package_of_a_checkpoint_runs_in_the_engine(cases, tmp_path):
     torch.save({"state_dict": module.state_dict()}, tmp_path / "last.ckpt")
     state = checkpoint_state(packaging_of(recipe), recipe, tmp_path / "last.ckpt")
     assert set(state) == set(module.network.state_dict())
-    with pytest.raises(InputError, match="no checkpoint of the recipe"):
+    with pytest.raises(InputError, match="not a checkpoint of the recipe"):
         other = tiny(cases, network={"time": "none"})
         checkpoint_state(packaging_of(other), other, tmp_path / "last.ckpt")
     fields = card_fields(recipe)
