@@ -82,16 +82,15 @@ def read_series(series: DicomSeries, phase: int | None = None) -> sitk.Image:
     return _volume(pairs[choose_time_point(phase, len(pairs), name, "phases")][1], series.header, name)[0]
 
 
-def find_examination(path: Path, wanted: Sequence[str] = ()) -> Examination:
-    """The phases of the MR examination in a folder (or file), by the series `wanted` or those that fit together.
+def _examination_among(every: Sequence[DicomSeries], name: str, wanted: Sequence[str]) -> Examination:
+    """The phases of the MR examination among series: those of the numbers `wanted`, or those that fit together.
 
-    Raises:
-        InputError: no image, none that can be used, several that are equally good, or an order that nothing gives.
+    Raises InputError where none can be used, several are equally good, or nothing gives an order.
     """
-    series, notes = choose_series(find_series(path), path.name, wanted)
+    series, notes = choose_series(every, name, wanted)
     for one in series:
-        _check_usable(one, path.name)
-    found = examination(series, path.name, notes)
+        _check_usable(one, name)
+    found = examination(series, name, notes)
     first = np.array([frame.position for frame in found.pairs[0][1].frames])
     spacing = float(np.linalg.norm(first[1] - first[0])) if len(first) > 1 else 1.0
     if len(found.pairs) > 1 and len(found.pairs[-1][1].frames) < len(first):
@@ -100,7 +99,7 @@ def find_examination(path: Path, wanted: Sequence[str] = ()) -> Examination:
         here = np.array([frame.position for frame in phase.frames])
         if here.shape != first.shape or not np.allclose(here, first, atol=0.05 * max(spacing, 1.0)):
             raise InputError(
-                f"{path.name} holds {len(series)} different series: {listed(series)}; the slices of {one.label} lie "
+                f"{name} holds {len(series)} different series: {listed(series)}; the slices of {one.label} lie "
                 "elsewhere; choose with --series."
             )
     return found
@@ -124,7 +123,7 @@ def read(path: Path, index: int | None, wanted: Sequence[str] = ()) -> Loaded:
         if chosen[0].header.modality == "MG":
             _check_one_mammogram(chosen, path.name)
             return replace(_mammogram(chosen[0], path.name), notes=tuple(notes))
-    found = find_examination(path, wanted)
+    found = _examination_among(series, path.name, wanted)  # the headers of a large folder are read once
     pairs = found.pairs
     if index is None and len(pairs) > 1:
         raise InputError(
