@@ -83,6 +83,9 @@ RATE = {
 }
 LOSSES = ("G_L1", "G_GAN_Feat", "optimization_TOTAL", "G_cycle_low", "L1", "MAE")
 """What is minimized, by the name it has in the log; the first that a system logs."""
+FAST = ("phantom-joint-p1-p3", "phantom-subtraction-unet", "phantom-time-conditioned", "phantom-iter-unet")
+FAST += ("phantom-cem-cyclegan",)
+"""One recipe of each system; the others, which differ in options and data, run with the slow tests."""
 
 
 def names(*systems):
@@ -109,7 +112,9 @@ def logged(name, changes, output):
     return {key: float(row[key]) for row in rows for key in row if row[key]}
 
 
-@pytest.mark.parametrize("name", names(*SMALL))
+@pytest.mark.parametrize(
+    "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in names(*SMALL)]
+)
 def test_loss_and_held_out_error_fall_from_the_start(name, phantoms, tmp_path):
     recipe = load_recipe(name)
     system = recipe.system

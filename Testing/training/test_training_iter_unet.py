@@ -220,6 +220,7 @@ def test_the_loss_of_a_batch_is_the_mean_over_its_items_so_that_processes_may_sh
         torch.testing.assert_close(value, (items[0][name] + items[1][name]) / 2, rtol=1e-5, atol=0)
 
 
+@pytest.mark.slow  # that it improves on its start is in test_recipes_improve too
 def test_a_short_training_improves_on_its_start_and_on_copying_the_first_phase(cases, tmp_path):
     schedule = {"warm_up_epochs": 3, "epochs": 3, "learning_rate": 0.01, "optimization": "recursive"}
     data, losses = {"patches_per_case": 6, "augmentation": "none"}, {"ssim": 0.2, "gdl": 0.0}
