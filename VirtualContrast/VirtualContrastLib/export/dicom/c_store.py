@@ -48,14 +48,17 @@ class Destination:
 
 
 def store(files: Sequence[Path], to: Destination, title: str, trust: ssl.SSLContext | None, events: Events) -> str:
-    """Store every file at `to`; returns the archive in words.
+    """Store every file at a DICOM node (C-STORE).
 
     Args:
         files: DICOM objects, sent in the order given, each in the transfer syntax it has.
         to: where to.
-        title: application entity title that we call ourselves.
+        title: application entity title of this program.
         trust: context of an encrypted connection, None for a plain one.
         events: receives progress and carries the request to cancel.
+
+    Returns:
+        The archive in words.
 
     Raises:
         InputError: the destination does not answer or refuses the connection; pynetdicom is missing.

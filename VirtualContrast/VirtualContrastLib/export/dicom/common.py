@@ -57,9 +57,15 @@ def check_sources(headers: Sequence[Dataset]) -> None:
 
 
 def label_as_synthetic(dataset: Dataset, model: ModelIdentity, run: RunIdentity, sources: Sequence[Dataset]) -> None:
-    """Add Synthetic Data YES and Contributing Equipment: the model, and the scanner of `sources[0]`.
+    """Add Synthetic Data YES and Contributing Equipment: the model, and the scanner of the source.
 
     pydicom 2 has no keyword for (0008,001C), hence `add_new`.
+
+    Args:
+        dataset: The object to label.
+        model: The model that made the images.
+        run: The run that made them.
+        sources: Headers of the source, of which the first names the scanner; may be empty.
     """
     dataset.add_new(0x0008001C, "CS", "YES")
     equipment = [synthesizing_equipment(model, run)]
@@ -107,9 +113,16 @@ def add_equipment(dataset: Dataset, run: RunIdentity) -> None:
 
 
 def source_images(headers: Sequence[Dataset], position: Sequence[float], normal: np.ndarray) -> list[Dataset]:
-    """Source Image Sequence of the slice at `position` (mm, LPS): source files or frames in the same plane.
+    """Source Image Sequence of a slice: source files or frames in the same plane, within 0.05 mm of it along its
+    normal.
 
-    A source lies in the same plane when it is within 0.05 mm of it along `normal`.
+    Args:
+        headers: Headers of the source, classic or enhanced.
+        position: A point of the slice in LPS coordinates, in mm.
+        normal: Unit normal of the slice.
+
+    Returns:
+        The items of the sequence.
     """
     here = float(np.dot(position, normal))
     found = []
@@ -154,7 +167,16 @@ def ds(value: float) -> Any:
 
 
 def code_item(value: str, scheme: str, meaning: str) -> Dataset:
-    """One item of a code sequence."""
+    """One item of a code sequence.
+
+    Args:
+        value: Code value.
+        scheme: Coding scheme designator.
+        meaning: Code meaning.
+
+    Returns:
+        The item.
+    """
     from pydicom.dataset import Dataset
 
     item = Dataset()
@@ -163,7 +185,13 @@ def code_item(value: str, scheme: str, meaning: str) -> Dataset:
 
 
 def copy_attributes(source: Dataset, target: Dataset, keywords: Sequence[str]) -> None:
-    """Copy the attributes that `source` has; private attributes are never copied."""
+    """Copy the attributes that a data set has; private attributes are never copied.
+
+    Args:
+        source: The data set to copy from.
+        target: The data set that gets the attributes.
+        keywords: The attributes' keywords.
+    """
     for keyword in keywords:
         if keyword in source:
             target[keyword] = source[keyword]

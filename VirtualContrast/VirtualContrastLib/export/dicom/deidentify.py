@@ -32,7 +32,16 @@ _FULL_DATES = ("113106", "DCM", "Retain Longitudinal Temporal Information Full D
 
 
 def deidentified(headers: Sequence[Dataset], run: RunIdentity, *, keep_dates: bool = False) -> list[Dataset]:
-    """Copies of source headers without what identifies the patient; the same UID becomes the same new one in a run."""
+    """Copies of source headers without what identifies the patient; the same UID becomes the same new one in a run.
+
+    Args:
+        headers: The headers.
+        run: The run, which seeds the new UIDs.
+        keep_dates: Whether dates and times of the study are kept.
+
+    Returns:
+        The copies in order.
+    """
     return [_deidentified(header, run, keep_dates) for header in headers]
 
 

@@ -38,15 +38,18 @@ def web_address(text: str) -> str:
 
 
 def store_by_web(files: Sequence[Path], url: str, trust: ssl.SSLContext | None, events: Events) -> str:
-    """Store every file at the DICOMweb service `url`, one request each; returns the archive in words.
+    """Store every file at a DICOMweb service, one request each.
 
     Name and password come from ~/.netrc where the service asks for them.
 
     Args:
         files: DICOM objects, sent in the order given.
         url: of the service, as `web_address` gives it.
-        trust: tells which certificates to trust, None for those that requests trusts.
+        trust: which certificates to trust, None for those that requests trusts.
         events: receives progress and carries the request to cancel.
+
+    Returns:
+        The archive in words.
 
     Raises:
         InputError: the service is not there, refuses, or cannot be trusted; dicomweb-client is missing.

@@ -38,11 +38,19 @@ CURVE_CODES = {
 
 @quiet_pydicom()
 def write_segmentation(path: Path, labels: sitk.Image, series: Sequence[Path], run: RunIdentity) -> Dataset | None:
-    """Write instance `labels` as DICOM SEG; returns the dataset, or None (no file) where there is no lesion.
+    """Write lesion labels as DICOM SEG. Segment n has the number of the n-th label present.
 
-    `series` are the DICOM files of one synthetic phase in order of k, as `write_dicom_series` returns them,
-    on the grid of `labels`. Segment n has the number of the n-th label present. Raises InputError where the
-    grids differ.
+    Args:
+        path: The file.
+        labels: Instance labels, on the grid of the series.
+        series: DICOM files of one synthetic phase in order of k, as `write_dicom_series` returns them.
+        run: The run that made them.
+
+    Returns:
+        The data set, or None (no file) where there is no lesion.
+
+    Raises:
+        InputError: The run did not look for lesions, or the grids differ.
     """
     import highdicom as hd
     import pydicom
@@ -146,11 +154,22 @@ def write_measurements(
     series: Mapping[int, Sequence[Path]],
     run: RunIdentity,
 ) -> Dataset | None:
-    """Write a TID 1500 report (Comprehensive 3D SR); returns it, or None (no file) where there is no lesion.
+    """Write a TID 1500 report (Comprehensive 3D SR), marked as unverified and preliminary.
 
-    A group per lesion: reference to its segment of `segmentation` and to the synthetic series (`series`:
-    files by phase index), volume (mm3), diameters (mm), early and peak PE (%), SER, curve type. Values that
-    are not defined are left out. The report is marked as unverified and preliminary.
+    A group per lesion: reference to its segment and to the synthetic series, volume (mm3), diameters (mm), early and
+    peak PE (%), SER, curve type. Values that are not defined are left out.
+
+    Args:
+        path: The file.
+        measures: Sizes of the lesions.
+        curves: Their curves, matched by label.
+        labels: Their labels.
+        segmentation: The DICOM SEG of the labels.
+        series: Files of the synthetic series by phase index.
+        run: The run that made them.
+
+    Returns:
+        The data set, or None (no file) where there is no lesion.
     """
     import highdicom as hd
     import pydicom

@@ -61,15 +61,25 @@ def write_dicom_series(
     *,
     reference: Sequence[Dataset] = (),
 ) -> dict[int, list[Path]]:
-    """Write each phase to `out_dir/phase_N/0001.dcm ...` and return the files by phase index, in order of k.
+    """Write each phase to `out_dir/phase_N/0001.dcm ...`.
 
-    `phases` are synthetic volumes on one grid with millimeter geometry. `reference` are the DICOM headers of the
-    pre-contrast volume (classic or enhanced), then those of the real phases that the model read. Stored
-    values are 16 bit with one rescale slope and intercept for all phases, so that a voxel is off by at most half a
-    slope. `time_s` goes to Temporal Position Time Offset (seconds after injection); Acquisition Time stays the
+    Stored values are 16 bit with one rescale slope and intercept for all phases, so that a voxel is off by at most half
+    a slope. `time_s` goes to Temporal Position Time Offset (seconds after injection); Acquisition Time stays the
     source's, since nothing was acquired after an injection. Left-handed grids are legal: readers that sort slices by
-    position show the same points in reversed slice order. Raises InputError for real phases and for sources that are
-    not one MR study.
+    position show the same points in reversed slice order.
+
+    Args:
+        phases: Synthetic volumes on one grid with millimeter geometry.
+        out_dir: Folder of the series.
+        run: The run that made them.
+        reference: DICOM headers of the pre-contrast volume (classic or enhanced), then those of the real phases that
+            the model read.
+
+    Returns:
+        The files by phase index, in order of k.
+
+    Raises:
+        InputError: A phase is real, or the sources are not one MR study.
     """
     if not phases or not all(phase.synthetic for phase in phases):
         raise InputError("DICOM export labels its images as synthetic; give at least one phase, all of them synthetic.")

@@ -77,10 +77,19 @@ def common_window(pre: np.ndarray) -> tuple[float, float]:
 def subtraction_window(
     subtraction: np.ndarray, lesions: np.ndarray, window: tuple[float, float]
 ) -> tuple[float, float]:
-    """Gray window (0, high) of a subtraction: 99.8th percentile of all or 95th of the lesions.
+    """Gray window of a subtraction: from 0 to its 99.8th percentile, or to the 95th of the lesions where that is
+    higher.
 
-    The higher of the two, and at least a tenth of the phases' `window`, so that the noise of a study without
-    enhancement does not look like enhancement. `lesions` is a mask of the shape of `subtraction`.
+    It reaches at least a tenth of the phases' window, so that the noise of a study without enhancement does not look
+    like enhancement.
+
+    Args:
+        subtraction: The subtraction, of any shape.
+        lesions: Lesion mask of the same shape.
+        window: Gray window of the phases.
+
+    Returns:
+        The window (0, high).
     """
     highs = [float(np.percentile(subtraction, 99.8)), 0.1 * (window[1] - window[0])]
     if lesions.any():
@@ -98,7 +107,20 @@ def show(
     title: str = "",
     cmap: str = "gray",
 ) -> Any:
-    """Draw `pixels` [row, column] with physical aspect, patient letters, scale bar and the label."""
+    """Draw a picture with physical aspect, patient letters, scale bar and label.
+
+    Args:
+        axes: The panel.
+        pixels: The picture [row, column].
+        view: Directions and pixel size.
+        window: Gray window.
+        synthetic: Whether the label says that it is synthetic.
+        title: Title of the panel.
+        cmap: Color map.
+
+    Returns:
+        Matplotlib's image.
+    """
     drawn = axes.imshow(pixels, cmap=cmap, vmin=window[0], vmax=window[1], aspect=view.aspect, interpolation="bilinear")
     axes.set_axis_off()
     axes.autoscale(False)  # outlines must not change the picture's frame
@@ -118,7 +140,13 @@ def corner_label(axes: Any) -> None:
 
 
 def outline(axes: Any, mask: np.ndarray, color: str) -> None:
-    """Draw the border of a mask [row, column]."""
+    """Draw the border of a mask.
+
+    Args:
+        axes: The panel.
+        mask: The mask [row, column].
+        color: Color of the line.
+    """
     if mask.any():
         # A border of zeros closes outlines at the edge of the picture.
         padded = np.pad(mask.astype(float), 1)
@@ -127,7 +155,14 @@ def outline(axes: Any, mask: np.ndarray, color: str) -> None:
 
 
 def number(axes: Any, mask: np.ndarray, text: str, color: str) -> None:
-    """Write `text` above the upper right of a mask [row, column]."""
+    """Write a text above the upper right of a mask.
+
+    Args:
+        axes: The panel.
+        mask: The mask [row, column].
+        text: The text.
+        color: Its color.
+    """
     rows, columns = np.nonzero(mask)
     if len(rows):
         place = {"xytext": (2, 2), "textcoords": "offset points", "fontsize": 8, "fontweight": "bold"}

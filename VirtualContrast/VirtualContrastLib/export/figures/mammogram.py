@@ -22,10 +22,20 @@ def write_mammogram_figure(
     truth: sitk.Image | None = None,
     region: NDArray[np.bool_] | None = None,
 ) -> list[FigureFile]:
-    """Write `overview.png`; the images have one slice each and one grid, `region` [k, j, i] is the breast.
+    """Write `overview.png` of a mammogram.
 
     The picture is shown as it is stored: a mammogram has no patient axes, so there are no side letters. Each kind of
-    image has its own gray window, from the breast; the true image, where given, sets that of both recombined ones.
+    image has its own gray window, from the breast; the real image, where given, sets that of both recombined ones.
+
+    Args:
+        folder: Folder of the figure.
+        low_energy: Low-energy image, of one slice.
+        recombined: Synthetic recombined image on the same grid.
+        truth: Real recombined image on the same grid.
+        region: The breast [k, j, i].
+
+    Returns:
+        The figure with its caption.
     """
     folder.mkdir(parents=True, exist_ok=True)
     spacing = low_energy.GetSpacing()

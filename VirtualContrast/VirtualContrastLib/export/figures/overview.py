@@ -102,10 +102,16 @@ class _Projection:
 def projections(
     pre: Phase, phase: Phase, labels: sitk.Image | None, region: NDArray[np.bool_] | None = None
 ) -> tuple[Any, str] | None:
-    """A figure of axial, coronal and sagittal MIPs of `phase` minus `pre`, and its caption.
+    """Axial, coronal and sagittal maximum intensity projections of a phase minus pre-contrast.
 
-    Only voxels of `region` ([k, j, i]) are projected where it is given: the heart would hide a breast behind it. None
-    for volumes less than 20 mm deep, where a projection is no more than a slice.
+    Args:
+        pre: Pre-contrast phase.
+        phase: The phase, on the same grid.
+        labels: Lesion labels to number.
+        region: Only these voxels [k, j, i] are projected: the heart would hide a breast behind it.
+
+    Returns:
+        The figure and its caption; None for volumes less than 20 mm deep, where a projection is no more than a slice.
     """
     image = pre.image
     depth = min(size * spacing for size, spacing in zip(image.GetSize(), image.GetSpacing(), strict=True))

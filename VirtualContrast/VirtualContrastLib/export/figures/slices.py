@@ -69,9 +69,16 @@ def first_labels(labels: np.ndarray) -> list[int]:
 
 
 def grid(rows: int, columns: int, panel_ratio: float, last: float = 1.0) -> tuple[Any, np.ndarray]:
-    """A figure of `rows` x `columns` panels, and its axes.
+    """A figure of panels.
 
-    A panel is `panel_ratio` times as high as wide; the last column is `last` times as wide as the others.
+    Args:
+        rows: Rows of panels.
+        columns: Columns of panels.
+        panel_ratio: Height over width of a panel.
+        last: Width of the last column over that of the others.
+
+    Returns:
+        The figure, and its axes [row, column].
     """
     from matplotlib.figure import Figure
 

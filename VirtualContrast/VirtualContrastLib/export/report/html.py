@@ -54,7 +54,16 @@ code { font-size: .9em; overflow-wrap: anywhere; }
 
 
 def page(title: str, banner: str, sections: Iterable[str]) -> str:
-    """A whole HTML document; `sections` are HTML, `title` and `banner` plain text."""
+    """A whole HTML document.
+
+    Args:
+        title: Title, as plain text.
+        banner: Banner at top and bottom, as plain text.
+        sections: The body's sections, as HTML.
+
+    Returns:
+        The document.
+    """
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

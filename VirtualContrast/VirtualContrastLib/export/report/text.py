@@ -82,6 +82,9 @@ def methods(segmentation: str, synthetic: Mapping[int, float], read: Mapping[int
         segmentation: a method or a model's id.
         synthetic: seconds after injection of the synthetic phases, by index.
         read: the same of the real phases that the model read.
+
+    Returns:
+        The paragraphs.
     """
     rules, inputs = CurveRules(), list(read)
     times = ", ".join(f"{time_s:.0f}" for time_s in synthetic.values())

@@ -21,12 +21,23 @@ if TYPE_CHECKING:
 def decode(
     frames: Sequence[DicomFrame], name: str, *, inverted: bool = False
 ) -> tuple[np.ndarray, tuple[Dataset, ...]]:
-    """Gray values [k, j, i] of frames in the order given, and the header of each of their files, without pixels.
+    """Gray values of frames.
 
     A gray value is stored value x slope + intercept of its frame: of the stored integer type where all slopes are 1 and
-    intercepts 0, else float32. Voxels with the frame's padding value get the zero level of the others (their largest
-    value where `inverted`: air is bright then). Each file is opened once. Raises InputError where pixels are missing,
-    cut off or compressed in a way that cannot be undone, or a file was replaced since its frames were read.
+    intercepts 0, else float32. Voxels with the frame's padding value get the zero level of the others. Each file is
+    opened once.
+
+    Args:
+        frames: The frames in order of k.
+        name: Name of the series, for messages.
+        inverted: Whether air is bright; padding then gets the largest value.
+
+    Returns:
+        The values [k, j, i], and the header of each file, without pixels.
+
+    Raises:
+        InputError: Pixels are missing, cut off or compressed in a way that cannot be undone, or a file was replaced
+            since its frames were read.
     """
     if not all(np.isfinite((frame.slope, frame.intercept)).all() and frame.slope != 0 for frame in frames):
         raise InputError(f"{name} has a rescale slope or intercept that is 0 or not a number.")

@@ -116,7 +116,19 @@ def _without_last(found: Examination, slices: int, name: str) -> Examination:
 
 
 def read(path: Path, index: int | None, wanted: Sequence[str] = ()) -> Loaded:
-    """Phase `index` of a DICOM folder, or a DICOM file; `wanted` chooses series by number; raises InputError."""
+    """Read a phase of a DICOM folder, or a DICOM file.
+
+    Args:
+        path: The folder or file.
+        index: Index of the phase, from 0; None where there is one only.
+        wanted: Chooses series by number.
+
+    Returns:
+        The volume with what its header says.
+
+    Raises:
+        InputError: It cannot be read, or holds several phases or examinations to choose from.
+    """
     series = find_series(path)
     if any(one.header.modality == "MG" for one in series):
         chosen, notes = choose_series(series, path.name, wanted)

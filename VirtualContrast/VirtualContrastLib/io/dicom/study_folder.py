@@ -56,10 +56,18 @@ class Examination:
 def choose_series(
     series: Sequence[DicomSeries], name: str, wanted: Sequence[str] = ()
 ) -> tuple[list[DicomSeries], list[str]]:
-    """The series to read, and a line for each one left out.
+    """The series to read.
 
-    `wanted` are numbers as the listing has them (801, 801.2) or descriptions. Raises InputError where one of them is
-    not there, or where several groups of series are equally good.
+    Args:
+        series: All series of a folder.
+        name: Name of the folder, for messages.
+        wanted: Numbers as the listing has them (801, 801.2) or descriptions; none chooses those that fit together.
+
+    Returns:
+        The series, and a line for each one left out.
+
+    Raises:
+        InputError: One of `wanted` does not exist, or several groups of series are equally good.
     """
     if wanted:
         return _wanted(series, name, wanted), []
@@ -85,11 +93,22 @@ def choose_series(
 def examination(
     series: Sequence[DicomSeries], name: str, notes: Sequence[str] = (), *, whole: bool = False
 ) -> Examination:
-    """The phases of `series` in order of time.
+    """The phases of series in order of time.
 
     Phases of one series keep the order that `split_phases` gives them; those of several are ordered by the first of
-    acquisition, trigger, content time and temporal position that all have, each another value. `whole` True refuses a
-    last phase that lacks slices. Raises InputError where slices are missing or no tag gives the order.
+    acquisition, trigger, content time and temporal position that all have, each another value.
+
+    Args:
+        series: The series of one examination.
+        name: Name of the folder, for messages.
+        notes: Lines for series that were left out.
+        whole: Whether a last phase that lacks slices is refused; otherwise it is left out with a warning.
+
+    Returns:
+        The examination.
+
+    Raises:
+        InputError: Slices are missing, or no tag gives the order.
     """
     frames = [(n, frame) for n, one in enumerate(series) for frame in one.frames]
     right = clocks.put_right([frame for _, frame in frames]) if len(series) > 1 else [frame for _, frame in frames]
