@@ -18,7 +18,7 @@ from VirtualContrastTrainingLib.systems.residual_enhancement.trainer import (
     ResidualEnhancementTrainer,
     learning_rate,
 )
-from VirtualContrastTrainingLib.training.system import RunOptions
+from VirtualContrastTrainingLib.training.options import RunOptions
 
 RECIPE = "ispy-residual-enhancement"
 CAREFUL, LOGIT = 10, 12

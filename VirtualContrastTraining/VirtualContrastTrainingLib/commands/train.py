@@ -44,7 +44,7 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
     if needs_launch(args.devices, args.num_nodes):
         launch_ranks(_arguments(args), args.devices)
         return ExitCode.DONE
-    from ..training.system import RunOptions
+    from ..training.options import RunOptions
 
     options = RunOptions(args.resume, args.devices, args.num_nodes, args.precision, args.max_minutes)
     started = time.monotonic()

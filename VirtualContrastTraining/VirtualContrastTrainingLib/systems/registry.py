@@ -15,9 +15,10 @@ from pathlib import Path
 
 from VirtualContrastLib.events import InputError
 
+from ..training.options import RunOptions
 from ..training.packaging import Packaging
 from ..training.recipe import DescribedRecipe
-from ..training.system import RunOptions, System
+from ..training.system import System
 
 ENTRY_POINTS = "virtual_contrast.systems"
 

@@ -22,12 +22,12 @@ from VirtualContrastLib.events import CancelledError, InputError, VirtualContras
 from ..data.batches import EpochBatches
 from .checkpoints import AtomicCheckpointIO, DivergedError, ExactCheckpoints, check_resumable
 from .launch import is_launched
+from .options import RunOptions
 from .packaging import Packaging, export_state
 from .progress import Watched
 from .recipe import Checkpoints, DescribedRecipe, write_recipe
 from .same_stop import SameStop
 from .samples import SampleImages
-from .system import RunOptions
 
 Recipe = TypeVar("Recipe", bound=DescribedRecipe)
 

@@ -11,19 +11,9 @@ from VirtualContrastLib.events import InputError
 from VirtualContrastLib.networks.architectures import Place, part
 
 if TYPE_CHECKING:
+    from .options import RunOptions
     from .packaging import Packaging
     from .recipe import DescribedRecipe
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How to run, as opposed to what: nothing here changes the result beyond rounding, but `precision`."""
-
-    resume: bool = False
-    devices: int = 1
-    num_nodes: int = 1
-    precision: str | None = None
-    max_minutes: float | None = None
 
 
 @dataclass(frozen=True)

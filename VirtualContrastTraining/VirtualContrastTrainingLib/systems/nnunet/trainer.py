@@ -19,8 +19,8 @@ from VirtualContrastLib.synthesis.synthesizer import Synthesizer
 
 from ...console import progress
 from ...data.cases import case_folders
+from ...training.options import RunOptions
 from ...training.recipe import write_recipe
-from ...training.system import RunOptions
 from .folds import export_folds, plan_and_preprocess, raw_folder, train_fold
 from .recipe import NNUNetRecipe
 
