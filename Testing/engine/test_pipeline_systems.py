@@ -275,7 +275,7 @@ def test_the_times_of_real_phases_are_those_that_a_time_conditioned_model_makes_
     untimed = run(study / "pre.nrrd", tmp_path / "b", anytime, real=real[:2], models=models)
     assert [entry["time_s"] for entry in untimed.manifest.phases] == [90.0, 220.0, 350.0]
     other = run(study / "pre.nrrd", tmp_path / "c", replace(timed, times_s=(70.0, 90.0)), real=real[:2], models=models)
-    assert any("made for 90 s and is compared with the real one of 210 s" in text for text in other.manifest.warnings)
+    assert any("made for 90 s and is compared with the real one at 210 s" in text for text in other.manifest.warnings)
 
 
 def test_an_iter_unet_begins_from_any_phase_that_was_acquired(study, real, later, models, tmp_path, no_pictures):

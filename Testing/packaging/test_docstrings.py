@@ -8,11 +8,6 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LIBRARIES = ("VirtualContrast/VirtualContrastLib", "VirtualContrastTraining/VirtualContrastTrainingLib")
-OPEN = {
-    "VirtualContrastLib": {"slicer_app"},
-    "VirtualContrastTrainingLib": {"metrics", "papers", "slicer_app"},
-}
-"""Rooms whose functions are not all described yet."""
 
 
 def public_functions(body, prefix=""):
@@ -88,10 +83,7 @@ def test_public_functions_of_three_parameters_describe_them(room, classes):
         for name, function in public_functions(ast.parse(path.read_text(encoding="utf-8")).body)
         if (lack := lacks(function)) and not inherits(classes, name)
     ]
-    if room.name in OPEN[room.parent.name]:
-        assert found, f"{room.name} is described: take it out of OPEN"
-    else:
-        assert found == []
+    assert found == []
 
 
 @pytest.mark.parametrize(

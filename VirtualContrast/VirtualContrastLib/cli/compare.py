@@ -1,4 +1,4 @@
-"""The command `compare`: metrics and kinetic agreement of volumes that exist."""
+"""The command `compare`: metrics and kinetic agreement of existing volumes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def add(commands: Any) -> None:
         commands,
         "compare",
         _compare,
-        "metrics and kinetic agreement of volumes that exist",
+        "metrics and kinetic agreement of existing volumes",
         description="Image metrics of synthetic against real phases; with --pre and lesions also curves and "
         "their agreement.",
     )
@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--lesions", metavar="MASK", help="lesion mask; default: those of the result folder")
     parser.add_argument("--times", metavar="S", nargs="+", type=float, help="seconds after injection of the phases")
     parser.add_argument("--register", action="store_true", help=f"{options()['register'].help} (needs --pre)")
-    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is a result of ours")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is a result of this program")
 
 
 def _compare(arguments: argparse.Namespace, reporter: Reporter, events: Events) -> ExitCode:

@@ -52,14 +52,32 @@ class Finding:
 
 
 def findings_text(findings: Sequence[Finding], model_id: str, run_id: str) -> str:
-    """The text of all findings, with what they rest on above and what is missing below."""
+    """The text of all findings, with what they rest on above and what is missing below.
+
+    Args:
+        findings: One finding per lesion.
+        model_id: Id of the synthesis model.
+        run_id: Id of the run.
+
+    Returns:
+        Paragraphs of plain text.
+    """
     parts = [HEADER, f"Model {model_id}, run {run_id}."]
     parts += ["\n".join(_lines(finding)) for finding in findings] or ["No lesion was found on the synthetic images."]
     return "\n\n".join([*parts, FOOTER]) + "\n"
 
 
 def shape_word(longest_mm: float, axis_ratio: float | None, solidity: float | None) -> str:
-    """`focus`, `round`, `oval`, `irregular`, or "" where the outline was not measured."""
+    """The word for a lesion's shape.
+
+    Args:
+        longest_mm: Longest diameter in mm.
+        axis_ratio: Longest over shortest axis; None where the outline was not measured.
+        solidity: Part of its convex hull that the outline fills, 0 to 1; None where it was not measured.
+
+    Returns:
+        `focus`, `round`, `oval`, `irregular`, or "" where the outline was not measured.
+    """
     if longest_mm < FOCUS_MM:
         return "focus"
     if axis_ratio is None or solidity is None:

@@ -73,16 +73,16 @@ def write_lesions_csv(
     unit: str = "mm",
     synthetic: bool = True,
 ) -> None:
-    """One row per lesion; no lesion gives the header alone.
+    """Write one row per lesion; no lesion gives the header alone.
 
     Args:
-        path: of the CSV file.
-        measures: of every lesion.
-        curves: matched by label; may lack lesions.
-        reference: the pre-contrast volume.
-        places: where the lesions lie, matched by label; may lack lesions.
-        unit: of lengths, "mm", or "px" for pictures without geometry.
-        synthetic: the lesions' enhancement rests on synthetic phases.
+        path: The file.
+        measures: Sizes of the lesions.
+        curves: Their curves, matched by label; lesions may lack one.
+        reference: The pre-contrast volume.
+        places: Where they lie in the breast, matched by label; lesions may lack one.
+        unit: "mm", or "px" for pictures without geometry.
+        synthetic: Whether the rows say that the values come from synthetic images.
     """
     curve_of = {curve.label: curve for curve in curves}
     place_of = {place.label: place for place in places}
@@ -94,9 +94,12 @@ def write_lesions_csv(
 
 
 def write_curves_csv(path: Path, curves: Iterable[LesionCurve], *, inputs: int = 0) -> None:
-    """One row per lesion and phase, pre-contrast (never synthetic) included. Signals in input units.
+    """Write one row per lesion and phase, pre-contrast (never synthetic) included. Signals in input units.
 
-    The first `inputs` post-contrast phases are those that the model read, which are not synthetic either.
+    Args:
+        path: The file.
+        curves: The curves.
+        inputs: How many of the first post-contrast phases the model read; they are not synthetic either.
     """
     rows = []
     for curve in curves:
@@ -134,13 +137,25 @@ def write_radiomics_csv(path: Path, rows: Sequence[LesionRadiomics]) -> None:
 
 
 def write_records_csv(path: Path, records: Sequence[Any], columns: Sequence[str] | None = None) -> None:
-    """One row per dataclass instance, one column per field; `columns` name them if there may be none."""
+    """Write one row per dataclass instance, one column per field.
+
+    Args:
+        path: The file.
+        records: The instances.
+        columns: Names of the columns, needed where there may be no instance.
+    """
     names = list(columns or [field.name for field in dataclasses.fields(records[0])])
     _write(path, names, [[getattr(record, name) for name in names] for record in records])
 
 
 def write_agreement_csv(path: Path, agreement: Agreement, *, inputs: int = 0) -> None:
-    """Synthetic against real curves: `agreement_rows` with their columns."""
+    """Write synthetic against real curves: `agreement_rows` with their columns.
+
+    Args:
+        path: The file.
+        agreement: The agreement.
+        inputs: How many of the first post-contrast phases the model read.
+    """
     _write(path, AGREEMENT_COLUMNS, agreement_rows(agreement, inputs=inputs))
 
 

@@ -85,13 +85,13 @@ def lesion_labels(mask: sitk.Image, pre: sitk.Image, name: str, events: Events |
 def _hard(values: np.ndarray, name: str) -> np.ndarray:
     """Whole labels of a mask's values; soft ones count from 0.5 on."""
     if not np.isfinite(values).all() or values.min() < 0:
-        raise InputError(f"The lesion mask {name} has values that are no labels (negative or not a number).")
+        raise InputError(f"The lesion mask {name} has values that are not labels (negative or not a number).")
     whole = np.rint(values)
     if np.abs(values - whole).max() < _WHOLE:
         return whole.astype(np.int64)
     if values.max() <= 1:
         return (values >= _SOFT_LIMIT).astype(np.int64)
-    raise InputError(f"The lesion mask {name} has values that are no labels; give one value, or one per lesion.")
+    raise InputError(f"The lesion mask {name} has values that are not labels; give one value, or one per lesion.")
 
 
 def _on_grid(labels: sitk.Image, pre: sitk.Image, name: str, difference: str, events: Events) -> sitk.Image:
@@ -130,7 +130,7 @@ def _merged(path: Path, segments: list[tuple[int, int]], events: Events) -> sitk
     labels, shared = np.zeros(sitk.GetArrayViewFromImage(layers[0]).shape, np.uint16), 0
     for number, (layer, value) in enumerate(segments, start=1):
         if layer >= len(layers):
-            raise InputError(f"{path.name} names a layer {layer} that it has not; save the segmentation again.")
+            raise InputError(f"{path.name} names a layer {layer} that does not exist; save the segmentation again.")
         inside = sitk.GetArrayViewFromImage(layers[layer]) == value
         shared += int(np.count_nonzero(labels[inside]))
         labels[inside] = number

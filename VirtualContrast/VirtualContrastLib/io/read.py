@@ -47,19 +47,28 @@ def read_study(
 ) -> Study:
     """Read a pre-contrast volume and the real post-contrast phases given with it, in order.
 
-    Every volume is a spec as in `read_volume`. The times of the real phases are `times_s` (seconds after
-    injection, one per real phase, increasing) where given, else their distance to the pre-contrast phase by
-    DICOM trigger, acquisition or content time or by the frame times of a NRRD series, else None.
-    `pixel_spacing_mm` gives a picture its millimeters. `expected` is the modality that the model reads, "MR" or "MG",
-    see `gate.check_volume`; None takes both. `series` chooses among the series of DICOM folders by number.
-    Without `force` a series that is no breast MRI by its header is refused. Raises InputError with one sentence where
-    something cannot be used; warns through `events`.
+    Args:
+        pre: Spec of the pre-contrast volume, as in `read_volume`.
+        real: Specs of the real phases.
+        times_s: Seconds after injection, one per real phase, increasing; None takes their distance to the pre-contrast
+            phase by DICOM trigger, acquisition or content time or by the frame times of a NRRD series, where known.
+        pixel_spacing_mm: Pixel size of a picture in mm.
+        expected: Modality that the model reads, "MR" or "MG", see `check_volume`; None takes both.
+        series: Chooses among the series of DICOM folders by number.
+        force: Whether a series that is not breast MRI by its header is read all the same.
+        events: Where warnings go.
+
+    Returns:
+        The study.
+
+    Raises:
+        InputError: Something cannot be used.
     """
     events = events or Events()
     _check_times(times_s, len(real))
     loaded, source = _of_study(pre, pixel_spacing_mm, events, expected, series)
     if loaded.refusals and not force:
-        raise InputError(f"{loaded.refusals[0]} Synthesize all the same with --force.")
+        raise InputError(f"{loaded.refusals[0]} Synthesize it anyway with --force.")
     for warning in (*loaded.refusals, *loaded.contrast_warnings):
         events.warn(warning)
     phases, sources, told = [], [], []
@@ -109,21 +118,38 @@ def _times(
 def read_volume(
     spec: str | Path, *, pixel_spacing_mm: float | None = None, events: Events | None = None
 ) -> tuple[sitk.Image, Source]:
-    """Read and check one volume. Returns a 3-D scalar image (a single slice has size 1 along k) and its
-    source.
+    """Read and check one volume.
 
-    `spec` is the path of a NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd), PNG, TIFF or
-    DICOM file or of a folder with a DICOM series; `PATH@N` picks time point N, counted from 0, of a 4-D file or of
-    a folder with several phases. Raises InputError with one sentence.
+    Args:
+        spec: Path of a NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd), PNG, TIFF or DICOM file or
+            of a folder with a DICOM series; `PATH@N` picks time point N, counted from 0, of a 4-D file or of a folder
+            with several phases.
+        pixel_spacing_mm: Pixel size of a picture in mm.
+        events: Where warnings go.
+
+    Returns:
+        A 3-D scalar image (a single slice has size 1 along k), and the files it came from.
+
+    Raises:
+        InputError: It cannot be used.
     """
     loaded, source = _checked(spec, pixel_spacing_mm, events or Events())
     return loaded.image, source
 
 
 def load(spec: str | Path, pixel_spacing_mm: float | None = None, wanted: Sequence[str] = ()) -> Loaded:
-    """Read one volume with all that its header tells, without the gate; raises InputError.
+    """Read one volume with all that its header says, without the checks of `validation`.
 
-    `wanted` chooses among the series of a DICOM folder by number.
+    Args:
+        spec: Path, or `PATH@N`, as in `read_volume`.
+        pixel_spacing_mm: Pixel size of a picture in mm.
+        wanted: Chooses among the series of a DICOM folder by number.
+
+    Returns:
+        The volume.
+
+    Raises:
+        InputError: It cannot be read.
     """
     if not str(spec).strip():
         raise InputError("The path of an image is empty; give a file or a folder.")
@@ -152,7 +178,7 @@ def split_spec(spec: str | Path) -> tuple[Path, int | None]:
 
 
 def time_after(pre: Loaded, post: Loaded) -> float | None:
-    """Seconds from `pre`, or from the injection where the header of `post` tells it, to `post`; None where unknown."""
+    """Seconds from `pre`, or from the injection where the header of `post` gives it, to `post`; None where unknown."""
     found = seconds_between(pre.clocks, post.clocks)
     return found[0] if found else None
 
@@ -198,7 +224,7 @@ def _checked(
 def _of_study(
     spec: str | Path, pixel_spacing_mm: float | None, events: Events, expected: str | None, series: Sequence[str]
 ) -> tuple[Loaded, Source]:
-    """A checked volume whose padding and undershoot below the zero level are set to it, which is told."""
+    """A checked volume whose padding and undershoot below the zero level are set to it, with a warning."""
     loaded, source = _checked(spec, pixel_spacing_mm, events, expected, series)
     image, count = without_values_below_zero(loaded.image)
     if count:
@@ -216,7 +242,7 @@ def _same(a: Loaded, b: Loaded) -> bool:
 
 
 def _in_units_of(pre: Loaded, other: Loaded, name: str, events: Events) -> sitk.Image:
-    """The image of `other` in the gray values of `pre`, where Philips' private scale tells that they differ."""
+    """The image of `other` in the gray values of `pre`, where Philips' private scale says that they differ."""
     if pre.unit is None or other.unit is None or math.isclose(pre.unit, other.unit, rel_tol=1e-4):
         return other.image
     events.warn(

@@ -180,7 +180,7 @@ def check_likeness(plan: Plan, events: Events) -> None:
         return
     sentence = verdict.sentence(plan.card.id)
     if verdict.refused and not plan.settings.force:
-        raise InputError(f"{sentence} Synthesize all the same with --force.")
+        raise InputError(f"{sentence} Synthesize it anyway with --force.")
     events.warn(sentence)
 
 
@@ -242,13 +242,15 @@ def _check_possible(given: RunInput, settings: RunSettings, card: ModelCard) -> 
         if settings.dicom:
             raise InputError("DICOM export writes MR phases, and this model makes a mammogram; leave DICOM out.")
         if given.lesions:
-            raise InputError("Curves in lesions need phases in time, which a mammogram has not; leave the lesions out.")
+            raise InputError(
+                "Curves in lesions need phases in time, which a mammogram does not have; leave the lesions out."
+            )
         if settings.register:
             raise InputError("Motion is corrected between phases, which a mammogram has not; leave --register out.")
         if settings.radiomics:
             raise InputError("Radiomics are those of lesions in phases, which a mammogram has not; leave them out.")
         if len(study.real) > 1:
-            raise InputError(f"{len(study.real)} real images were given; a mammogram has one true recombined image.")
+            raise InputError(f"{len(study.real)} real images were given; a mammogram has one real recombined image.")
     if settings.dicom and not study.has_geometry:
         raise InputError("A picture has no millimeters and cannot become DICOM; give --pixel-spacing with --dicom.")
     if settings.dicom:

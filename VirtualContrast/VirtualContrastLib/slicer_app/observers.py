@@ -20,7 +20,13 @@ class Observers:
         return observed in self._tags
 
     def add(self, observed: Any, event: Any, callback: Callable[..., None]) -> None:
-        """Call `callback(caller, event)` at every `event` of an object."""
+        """Observe an object.
+
+        Args:
+            observed: The object.
+            event: The event.
+            callback: Called with the caller and the event.
+        """
         self._tags.setdefault(observed, []).append(observed.AddObserver(event, callback))
 
     def forget(self, observed: Any) -> None:

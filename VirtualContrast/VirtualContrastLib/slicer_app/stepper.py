@@ -32,7 +32,13 @@ class Stepper:
         done: Callable[[Any], None],
         failed: Callable[[str], None],
     ) -> None:
-        """Begin: `done` gets what the steps return, `failed` the sentence of a VirtualContrastError or OSError."""
+        """Begin to work off steps.
+
+        Args:
+            steps: The steps.
+            done: Gets what the steps return.
+            failed: Gets the sentence of a VirtualContrastError or OSError.
+        """
         self.stop()
         self._steps, self._done, self._failed = steps, done, failed
         self._timer.start()

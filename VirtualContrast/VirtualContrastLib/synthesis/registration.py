@@ -55,7 +55,7 @@ class Motion:
 
     @property
     def sentence(self) -> str:
-        """What the report tells."""
+        """What the report says."""
         told = f"mutual information {self.similarity_before:.3f} before, {self.similarity_after:.3f} after"
         if not self.kept:
             return f"left as it was: not more similar ({told})"

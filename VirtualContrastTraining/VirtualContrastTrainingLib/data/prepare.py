@@ -68,12 +68,23 @@ def prepare(
     workers: int = 1,
     write: bool = True,
 ) -> Iterator[Outcome]:
-    """Prepare every case into `output/<case>`, or `output/<part>/<case>` with a split; yields outcomes as they come.
+    """Prepare every case into `output/<case>`, or `output/<part>/<case>` with a split. Ends with `output/index.json`.
 
     A case that was prepared from unchanged files is kept. A case that cannot be read is a `failed` outcome; one that
-    the split does not know or that has too few phases for it is `excluded`. Ends with `output/index.json`. Without
-    `write` every case is read and judged, and nothing is written. Raises VirtualContrastError where the output cannot
-    be written or a worker process dies.
+    the split does not know or that has too few phases for it is `excluded`.
+
+    Args:
+        sources: The cases.
+        output: Folder of the prepared cases.
+        split: Divides the cases into parts; None for one part.
+        workers: Processes.
+        write: Whether anything is written; otherwise every case is only read and judged.
+
+    Yields:
+        The outcomes as they come.
+
+    Raises:
+        VirtualContrastError: The output cannot be written, or a worker process dies.
     """
     outcomes = []
     for outcome in _run(sources, output, split, workers, write):
@@ -112,7 +123,17 @@ def _run(
 
 
 def prepare_one(source: CaseSource, output: Path, split: Split | HoldOut | None, write: bool = True) -> Outcome:
-    """Prepare one case; see `prepare`."""
+    """Prepare one case; see `prepare`.
+
+    Args:
+        source: The case.
+        output: Folder of the prepared cases.
+        split: Divides the cases into parts; None for one part.
+        write: Whether anything is written; otherwise every case is only read and judged.
+
+    Returns:
+        The outcome.
+    """
     part = split.part_of(source.patient) if split else None
     if split and part is None:
         return Outcome(source.case, "excluded", f"{split.name} does not know it")

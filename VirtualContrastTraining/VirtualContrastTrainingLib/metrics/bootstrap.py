@@ -59,10 +59,15 @@ class PatientSums:
         return counts, totals, [group for _, group in known]
 
     def summary(self, *, repeats: int = 1000, seed: int = 0, level: float = 0.95) -> Summary | None:
-        """Summary of what was added, None when nothing was.
+        """Summary of what was added. The statistic is the mean over all samples of the patients.
 
-        The interval resamples whole patients with replacement; the statistic is the mean over all their
-        samples.
+        Args:
+            repeats: Bootstrap samples, each of whole patients with replacement.
+            seed: Of the bootstrap.
+            level: Coverage of the interval.
+
+        Returns:
+            Mean, standard deviation, interval and counts; None when nothing was added.
         """
         if not self._sums:
             return None
@@ -79,7 +84,17 @@ class PatientSums:
 
 
 def resampled_means(counts: np.ndarray, sums: np.ndarray, repeats: int, rng: np.random.Generator) -> np.ndarray:
-    """Means [repeats] of `repeats` samples of patients with replacement; drawn in blocks so that memory stays small."""
+    """Means of samples of patients with replacement, drawn in blocks so that memory stays small.
+
+    Args:
+        counts: Samples of each patient.
+        sums: Sum of the samples of each patient.
+        repeats: How often patients are drawn.
+        rng: Draws them.
+
+    Returns:
+        The means [repeats].
+    """
     patients = len(counts)
     means = np.empty(repeats)
     for start in range(0, repeats, 100):

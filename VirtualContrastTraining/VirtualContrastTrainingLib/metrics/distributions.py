@@ -64,7 +64,16 @@ class FeatureSet:
 
 
 def compare_sets(first: FeatureSet, second: FeatureSet, *, seed: int = 0) -> dict[str, Any]:
-    """FID, KID (mean, standard deviation over subsets), the two N, and a warning where N is too small."""
+    """Frechet and kernel distance of two sets.
+
+    Args:
+        first: Features of one set.
+        second: Features of the other.
+        seed: Of KID's subsets.
+
+    Returns:
+        FID, KID (mean, standard deviation over subsets), the two N, and a warning where N is too small.
+    """
     kid, spread = kernel_distance(np.array(first.sample), np.array(second.sample), seed=seed)
     fewest = min(first.moments.n, second.moments.n)
     mean = first.moments.mean
@@ -87,11 +96,18 @@ class FeatureReader:
     subtract: bool = False
 
     def features(self, path: Path, pre: Path | None, *, own_scale: bool = False) -> np.ndarray:
-        """Features [slices, dimension] of one image; volumes without 8-bit values are min-max scaled as a whole.
+        """Features of one image; volumes without 8-bit values are min-max scaled as a whole.
 
-        Those of `own_scale` are on 0..255 already and are only rounded.
+        Args:
+            path: The image.
+            pre: Its pre-contrast image, for subtractions.
+            own_scale: Whether the values are on 0..255 already and are only rounded.
 
-        Raises InputError where a subtraction has no `pre` of the image's size.
+        Returns:
+            Features [slices, dimension].
+
+        Raises:
+            InputError: A subtraction has no pre-contrast image of the image's size.
         """
         pixels = read_stack(path).pixels
         slices = rounded_eight_bit(pixels) if own_scale else as_eight_bit(pixels)[0]
@@ -120,9 +136,22 @@ def image_distances(
 ) -> dict[str, Any]:
     """FID and KID of synthetic against real, and of one half of the patients' real images against the other half.
 
-    The halves (`baseline`) say what distance two samples of one distribution show at that N; it is None for one
-    patient. Streams over the pairs, one file at a time. `subtract` compares subtraction images. Raises InputError for
-    fewer than two slices.
+    The halves (`baseline`) show what distance two samples of one distribution have at that N; it is None for one
+    patient. Streams over the pairs, one file at a time.
+
+    Args:
+        pairs: The pairs.
+        network: Feature network.
+        preparation: How images are prepared for it.
+        batch: Slices that go through the network at once.
+        seed: Of the halves and of KID's subsets.
+        subtract: Whether subtraction images are compared.
+
+    Returns:
+        Both comparisons, ready for JSON.
+
+    Raises:
+        InputError: There are fewer than two slices.
     """
     reader = FeatureReader(network, preparation, batch, subtract)
     first_half = _half_of_patients(pairs, seed)

@@ -71,10 +71,20 @@ def too_few_note(n: int, dimension: int) -> str:
 def kernel_distance(
     first: np.ndarray, second: np.ndarray, *, subset_size: int = 100, subsets: int = 50, seed: int = 0
 ) -> tuple[float, float]:
-    """KID: unbiased squared MMD with the kernel (x.y / dimension + 1)^3; mean and standard deviation over subsets.
+    """KID: unbiased squared MMD with the kernel (x.y / dimension + 1)^3.
 
-    `first` and `second` are [n, dimension]. With no more vectors than `subset_size` all are used, once. Raises
-    ValueError for fewer than two vectors.
+    Args:
+        first: Features [n, dimension].
+        second: Features [m, dimension].
+        subset_size: Vectors of each subset; where neither set has more, all are used, once.
+        subsets: The number of subsets.
+        seed: Draws the subsets.
+
+    Returns:
+        Mean and standard deviation over the subsets.
+
+    Raises:
+        ValueError: A set has fewer than two vectors.
     """
     if len(first) < 2 or len(second) < 2:
         raise ValueError("KID needs at least two images on each side")

@@ -9,7 +9,16 @@ import numpy as np
 
 
 def confusion(first: Sequence[str], second: Sequence[str], labels: Sequence[str]) -> np.ndarray:
-    """Counts [first, second] of two ratings of the same cases, in the order of `labels`."""
+    """Counts of two ratings of the same cases.
+
+    Args:
+        first: Ratings of the cases.
+        second: Other ratings of them, in the same order.
+        labels: All possible ratings.
+
+    Returns:
+        Counts [first, second] in the order of `labels`.
+    """
     place = {label: n for n, label in enumerate(labels)}
     table = np.zeros((len(labels), len(labels)), int)
     for a, b in zip(first, second, strict=True):
@@ -37,7 +46,16 @@ def kappa_interval(
 ) -> dict[str, Any]:
     """Weighted kappa of paired ratings with a percentile bootstrap interval over cases.
 
-    Resamples in which kappa is not defined are left out; the interval is None when fewer than half remain.
+    Args:
+        first: Ratings of the cases.
+        second: Other ratings of them, in the same order.
+        labels: All possible ratings, in order.
+        weights: "linear", "quadratic" or "none".
+        repeats: Bootstrap samples; those in which kappa is not defined are left out.
+        seed: Of the bootstrap.
+
+    Returns:
+        Kappa, `ci95` (None when fewer than half of the samples remain), the number of cases, and the confusion.
     """
     place = {label: n for n, label in enumerate(labels)}
     codes = np.array([place[a] * len(labels) + place[b] for a, b in zip(first, second, strict=True)])

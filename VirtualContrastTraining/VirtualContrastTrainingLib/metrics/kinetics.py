@@ -79,9 +79,20 @@ def lesion_row(pair: CurvePair) -> dict[str, Any]:
 
 
 def kinetic_report(pairs: Sequence[CurvePair], *, repeats: int = 2000, seed: int = 0) -> dict[str, Any]:
-    """All lesions together: means with bootstrap intervals by patient, Bland-Altman, types. Raises ValueError for none.
+    """All lesions together: means with bootstrap intervals by patient, Bland-Altman, types.
 
     Cases may have different numbers of phases; each phase uses the lesions that have it.
+
+    Args:
+        pairs: Real and synthetic curve of each lesion.
+        repeats: Bootstrap samples of patients.
+        seed: Of the bootstrap.
+
+    Returns:
+        The report, ready for JSON.
+
+    Raises:
+        ValueError: There is no lesion.
     """
     if not pairs:
         raise ValueError("there is no lesion to compare")

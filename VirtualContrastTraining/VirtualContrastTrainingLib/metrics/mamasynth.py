@@ -82,7 +82,16 @@ def z_score(values: np.ndarray) -> np.ndarray:
 
 
 def tumor_ssim(real: np.ndarray, synthetic: np.ndarray, tumor: np.ndarray) -> float:
-    """Mean over the tumor of the SSIM map of two z-scored slices [j, i]."""
+    """Mean over the tumor of the SSIM map of two z-scored slices.
+
+    Args:
+        real: Real slice [j, i].
+        synthetic: Synthetic slice of the same shape.
+        tumor: Tumor mask of the same shape.
+
+    Returns:
+        The mean, at most 1.
+    """
     from skimage.metrics import structural_similarity
 
     _, full = structural_similarity(synthetic, real, data_range=2 * CLIP_SIGMA, full=True)
@@ -90,9 +99,18 @@ def tumor_ssim(real: np.ndarray, synthetic: np.ndarray, tumor: np.ndarray) -> fl
 
 
 def gather(cases: Iterable[LesionCase], *, lpips: Lpips | None, z_scored: bool = False) -> Gathered:
-    """Measure all cases; one that cannot be read gets a sentence. `z_scored`: the images hold z-scores already.
+    """Measure all cases; one that cannot be read gets a sentence.
 
-    Raises InputError where no case can be read.
+    Args:
+        cases: The cases.
+        lpips: The network of LPIPS; None leaves it out.
+        z_scored: Whether the images hold z-scores already.
+
+    Returns:
+        What was measured.
+
+    Raises:
+        InputError: No case can be read.
     """
     found = Gathered()
     extractors = extractor_v1(), classifier_extractor()
@@ -116,10 +134,20 @@ def gather(cases: Iterable[LesionCase], *, lpips: Lpips | None, z_scored: bool =
 
 
 def summarize(found: Gathered, *, lpips_missing: str = "", scores: Mapping[str, Path] | None = None) -> dict[str, Any]:
-    """The challenge's aggregates: metric -> {mean, std, n}, or None with a reason in `notes`.
+    """The challenge's aggregates.
 
     Like the challenge, Dice and HD95 leave out cases without a predicted lesion; `without_prediction` counts them.
-    `scores` maps a task to the table of its classifier's scores. Raises InputError where such a table does not fit.
+
+    Args:
+        found: What `gather` measured.
+        lpips_missing: Why there is no LPIPS.
+        scores: Tables of the classifiers' scores by task.
+
+    Returns:
+        Mean, standard deviation and N by metric, or None with a reason in `notes`.
+
+    Raises:
+        InputError: A table of scores does not fit.
     """
     report: dict[str, Any] = {name: _mean_std(values) for name, values in found.values.items()}
     notes: dict[str, str] = {}

@@ -66,7 +66,18 @@ def rows_of_case(
     pre: np.ndarray | None,
     tumor: np.ndarray | None,
 ) -> dict[str, list[Row]]:
-    """Rows by task of one case of z-scored slices [j, i]; a task without its input has none."""
+    """Rows of features of one case for the challenge's classifiers.
+
+    Args:
+        extractor: PyRadiomics' extractor.
+        case: Number of the case.
+        synthetic: Z-scored synthetic slice [j, i].
+        pre: Z-scored pre-contrast slice, for the task "contrast".
+        tumor: Tumor mask, for the task "tumor_roi".
+
+    Returns:
+        Rows by task; a task without its input has none.
+    """
     rows: dict[str, list[Row]] = {task: [] for task in TASKS}
     if pre is not None:
         whole = np.ones(synthetic.shape, bool)

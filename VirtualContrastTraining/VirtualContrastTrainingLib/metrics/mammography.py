@@ -33,9 +33,18 @@ class ChangeAgreement:
 
 
 def contrast_to_noise(image: np.ndarray, adipose: np.ndarray, fibroglandular: np.ndarray) -> float:
-    """CNR of one image [j, i] between two tissue masks, with the paper's formula (population standard deviations).
+    """CNR of one image between two tissues, with the paper's formula (population standard deviations).
 
-    Raises ValueError for an empty mask or when both tissues are constant.
+    Args:
+        image: The image [j, i].
+        adipose: Mask of adipose tissue.
+        fibroglandular: Mask of fibroglandular tissue.
+
+    Returns:
+        The ratio, without unit, at least 0.
+
+    Raises:
+        ValueError: A mask is empty, or both tissues are constant.
     """
     if not adipose.any() or not fibroglandular.any():
         raise ValueError("both tissue masks need pixels")
@@ -61,9 +70,19 @@ def tissue_masks(low_energy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def change_agreement(
     low_energy: np.ndarray, real: np.ndarray, synthetic: np.ndarray, breast: np.ndarray | None = None
 ) -> ChangeAgreement:
-    """Compare (synthetic - low energy) with (real - low energy), slices [j, i] of one shape, over `breast` or all.
+    """Compare (synthetic - low energy) with (real - low energy).
 
-    Raises ValueError when the real change is constant.
+    Args:
+        low_energy: Low-energy slice [j, i].
+        real: Real recombined slice of the same shape.
+        synthetic: Synthetic recombined slice.
+        breast: Mask of the pixels that count; None for all.
+
+    Returns:
+        MAE, SSIM and correlation of the change.
+
+    Raises:
+        ValueError: The real change is constant.
     """
     base = low_energy.astype(np.float64)
     wanted, made = real - base, synthetic - base
@@ -80,9 +99,16 @@ def change_agreement(
 def distance_from_low_energy(
     low_energy: np.ndarray, image: np.ndarray, data_range: float, breast: np.ndarray | None = None
 ) -> tuple[float, float]:
-    """(MAE, SSIM) of an image [j, i] against the low-energy one over `breast` or all: how much was changed.
+    """How much an image differs from the low-energy one.
 
-    MAE in units of the images. `data_range` is SSIM's, one for the real and the synthetic image of a pair.
+    Args:
+        low_energy: Low-energy slice [j, i].
+        image: The image, of the same shape.
+        data_range: SSIM's range, one for the real and the synthetic image of a pair.
+        breast: Mask of the pixels that count; None for all.
+
+    Returns:
+        MAE, in units of the images, and SSIM.
     """
     region = np.ones(low_energy.shape, bool) if breast is None else breast
     similarity = Similarity(low_energy.astype(np.float64), image.astype(np.float64))
@@ -92,10 +118,18 @@ def distance_from_low_energy(
 def correlation_of(
     first: Sequence[float], second: Sequence[float], patients: Sequence[str], *, repeats: int = 1000, seed: int = 0
 ) -> tuple[float, list[float] | None] | None:
-    """Pearson's r over images, and its 95 % percentile interval over resampled patients.
+    """Pearson's r over images, with a percentile interval over resampled patients.
 
-    None for fewer than three images or where one side does not vary; the interval is None for fewer than three patients
-    or where r is not defined in more than half of the resamples.
+    Args:
+        first: A value of each image.
+        second: Another value of each image.
+        patients: The patient of each image.
+        repeats: Bootstrap samples.
+        seed: Of the bootstrap.
+
+    Returns:
+        r and its 95 % interval; None for fewer than three images or where one side does not vary. The interval is None
+        for fewer than three patients or where r is not defined in more than half of the samples.
     """
     a, b = np.asarray(first, float), np.asarray(second, float)
     if len(a) < 3 or a.std() == 0 or b.std() == 0:

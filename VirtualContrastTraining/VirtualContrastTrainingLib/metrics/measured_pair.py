@@ -49,6 +49,9 @@ def measure(pair: Pair, settings: Settings, lpips: Lpips | None = None, lpips_mi
         lpips: the network of LPIPS, None where it is missing.
         lpips_missing: why.
 
+    Returns:
+        The pair with its measures.
+
     Raises:
         InputError: a file cannot be read, or the images do not match.
     """

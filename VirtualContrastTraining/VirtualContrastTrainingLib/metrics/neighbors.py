@@ -134,6 +134,9 @@ def set_report(pairs: Sequence[Pair], training: Path | None, pattern: str | None
         training: Folder of what the model has learned from; None for no check.
         pattern: Finds the patient in a file name.
         seed: Of the choice where there are too many slices.
+
+    Returns:
+        The report, ready for JSON.
     """
     real = Slices.of(((pair.real, pair.patient) for pair in pairs), seed=seed)
     synthetic = Slices.of(((pair.synthetic, pair.patient) for pair in pairs), seed=seed)

@@ -59,16 +59,23 @@ def has_own_scale(image: Path) -> bool:
 
 
 def find_pairs(real: Path, synthetic: Path, *, patient_pattern: str | None = None) -> list[Pair]:
-    """Pair by name: folders by relative file name, tables by row or `case` column, single images with each
-    other.
+    """Pair by name: folders by relative file name, tables by row or `case` column, single images with each other.
 
-    In folders, names are compared without suffix; where that does not match, also without the marks that
-    tools add (`_synthesized_image`, the Duke phase `_000k`). In a folder of prepared cases (case.json) or
-    of result folders (manifest.json) only the phases, or recombined mammograms, count. `patient_pattern` is
-    a regular expression whose match in the relative file name is the patient; without it a Duke id, the case
-    folder or the name without its slice number is taken.
+    In folders, names are compared without suffix; where that does not match, also without the marks that tools add
+    (`_synthesized_image`, the Duke phase `_000k`). In a folder of prepared cases (case.json) or of result folders
+    (manifest.json) only the phases, or recombined mammograms, count.
 
-    Raises InputError where a file has no partner, a name is ambiguous or there is nothing to compare.
+    Args:
+        real: Image, folder or table of the real images.
+        synthetic: The same of the synthetic ones.
+        patient_pattern: Regular expression whose match in the relative file name is the patient; None takes a Duke id,
+            the case folder or the name without its slice number.
+
+    Returns:
+        The pairs.
+
+    Raises:
+        InputError: A file has no partner, a name is ambiguous, or there is nothing to compare.
     """
     found = _find_pairs(real, synthetic, patient_pattern)
     return [replace(pair, own_scale=has_own_scale(pair.synthetic)) for pair in found]
@@ -88,11 +95,18 @@ def _find_pairs(real: Path, synthetic: Path, patient_pattern: str | None) -> lis
 
 
 def attach(pairs: list[Pair], kind: str, source: Path) -> list[Pair]:
-    """Add to every pair its `kind` ("lesion", "breast" or "pre") from one image, or from a folder by the
-    real image's name.
+    """Add a further image to every pair.
 
-    A pair whose file is not in the folder keeps none when `kind` is a mask; a missing `pre` raises
-    InputError.
+    Args:
+        pairs: The pairs.
+        kind: What the image is: "lesion", "breast" or "pre".
+        source: One image, or a folder with images named like the real ones; a pair without a mask there keeps none.
+
+    Returns:
+        The pairs with their images.
+
+    Raises:
+        InputError: There is no such file, none fits a pair, or a pair has no pre-contrast image.
     """
     if not source.exists():
         raise InputError(f"There is no file or folder {source}; check the path.")

@@ -27,6 +27,9 @@ def patient_groups(pairs: Sequence[Pair], columns: Sequence[str], table: Path | 
         columns: names as the table or case.json has them; case does not matter, and a part that fits one is enough.
         table: CSV or workbook with a row, or rows that agree, for each patient.
 
+    Returns:
+        The group of each patient, by column.
+
     Raises:
         InputError: the table cannot be used, has no such column, or a column has one group or too many.
     """

@@ -52,7 +52,16 @@ class Estimate:
 def score_all(
     patients: Iterable[CropPatient], synthesize: Synthesize, baselines: Sequence[Baselines]
 ) -> Iterable[list[Row]]:
-    """The rows of each patient in turn: all methods, for each phase that `synthesize` gives and `baselines` have."""
+    """Scores of all methods for each phase that both the model and the baselines have.
+
+    Args:
+        patients: The patients.
+        synthesize: Makes the synthetic phases of a patient.
+        baselines: Fitted baselines of each phase.
+
+    Yields:
+        The rows of each patient in turn.
+    """
     for patient in patients:
         made = synthesize(patient)
         rows = []
@@ -67,7 +76,17 @@ def score_all(
 
 
 def summarize(rows: Sequence[Row], phase: int, cohort: str | None = None, seed: int = 0) -> dict[str, object]:
-    """`patients` (count), `methods` (measures by name) and `paired` (model minus baseline) of a cohort, or of all."""
+    """Summary of a cohort.
+
+    Args:
+        rows: The rows of `score_all`.
+        phase: 0 (early) or 1 (late).
+        cohort: The cohort; None for all.
+        seed: Of the bootstrap.
+
+    Returns:
+        `patients` (count), `methods` (measures by name) and `paired` (model minus baseline).
+    """
     chosen = [row for row in rows if row.phase == phase and cohort in (None, row.cohort)]
     tables = {name: _values([row.scores for row in chosen if row.method == name]) for name in METHODS}
     count = len(tables[MODEL]["mae"])

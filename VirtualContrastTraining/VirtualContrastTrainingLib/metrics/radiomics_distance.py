@@ -108,10 +108,21 @@ def lesion_features(
     *,
     diagnostics: bool = False,
 ) -> dict[str, float]:
-    """Features of one lesion in a stack [k, j, i] of spacing (k, j, i); one slice is taken as a 2-D image.
+    """Radiomics of one lesion.
 
-    `diagnostics` adds PyRadiomics' own numbers (voxels of the mask, mean of the image ...): version 1 counts them as
-    features, as its authors' code does. Raises ValueError for a mask of fewer than two pixels.
+    Args:
+        extractor: PyRadiomics' extractor.
+        image: The image [k, j, i]; one slice is treated as 2-D.
+        mask: The lesion, of the same shape.
+        spacing_mm: Spacing along k, j, i.
+        diagnostics: Adds PyRadiomics' own numbers (voxels of the mask, mean of the image ...): version 1 counts them as
+            features, as its authors' code does.
+
+    Returns:
+        Values by feature.
+
+    Raises:
+        ValueError: The shapes differ, or the mask has fewer than two pixels.
     """
     if image.shape != mask.shape:
         raise ValueError(f"image and mask must have one shape, got {image.shape} and {mask.shape}")
@@ -138,9 +149,16 @@ def table_of(rows: Sequence[dict[str, float]]) -> FeatureTable:
 
 
 def distance_v0(real: FeatureTable, synthetic: FeatureTable, *, norm: str = "minmax", pooled: bool = True) -> float:
-    """Version 0. `norm` is "minmax" (to 0..7.457) or "zscore" (times 7.457); `pooled` scales both sets together.
+    """Version 0 of the radiomics distance. As published (JMI 2025, FRD on textures) is norm="zscore", pooled=False.
 
-    As published (JMI 2025, FRD on textures) is norm="zscore", pooled=False.
+    Args:
+        real: Features of the real lesions.
+        synthetic: Features of the synthetic ones.
+        norm: "minmax" (to 0..7.457) or "zscore" (times 7.457).
+        pooled: Whether both sets are scaled together.
+
+    Returns:
+        The squared Frechet distance of the scaled features.
     """
     _check_names(real, synthetic)
     both = np.concatenate([real.values, synthetic.values])
@@ -149,11 +167,21 @@ def distance_v0(real: FeatureTable, synthetic: FeatureTable, *, norm: str = "min
 
 
 def distance_v1(real: FeatureTable, synthetic: FeatureTable, *, paper_log: bool = False) -> float:
-    """Version 1: log of the squared distance of z-scores by the real set; half of it with `paper_log`.
+    """Version 1 of the radiomics distance: log of the squared distance of z-scores by the real set.
 
     As in frd-score 1.0, values are float32, lesions with NaN are dropped, then features that are not finite as z-scores
-    (those constant in the real set). Equal sets give -inf. Raises ValueError where fewer than two lesions or no
-    feature remain.
+    (those constant in the real set).
+
+    Args:
+        real: Features of the real lesions.
+        synthetic: Features of the synthetic ones.
+        paper_log: Whether half of it is given, as in the paper.
+
+    Returns:
+        The distance; -inf for equal sets.
+
+    Raises:
+        ValueError: Fewer than two lesions or no feature remain.
     """
     _check_names(real, synthetic)
     first, second = (t.values[~np.isnan(t.values).any(axis=1)].astype(np.float32) for t in (real, synthetic))

@@ -138,6 +138,15 @@ def reader_report(
     `detection` and `hallucinations` are of each reader and condition, `agreement` on BPE compares the conditions within
     each reader and the readers within each condition; `means` are over readers. `tests` are Wilcoxon signed-rank tests
     of two conditions by case within a reader, of each of ENDPOINTS, p adjusted over all tests (Benjamini-Hochberg).
+
+    Args:
+        reads: The reads.
+        weights: Weights of kappa: "linear", "quadratic" or "none".
+        repeats: Bootstrap samples of cases.
+        seed: Of the bootstrap.
+
+    Returns:
+        The report, ready for JSON.
     """
     readers, conditions = _sorted(r.reader for r in reads), _sorted(r.condition for r in reads)
     groups = [(r, c) for r in readers for c in conditions]

@@ -32,9 +32,18 @@ class Ranking:
 
 
 def lower_is_better(metric: str, *, lower: Sequence[str] = (), higher: Sequence[str] = ()) -> bool:
-    """Direction of a metric, from `lower` and `higher` or from its name (`lesion_ssim` is SSIM, `fid_rad` is FID).
+    """Direction of a metric.
 
-    Raises InputError for a name that says nothing.
+    Args:
+        metric: Its name; `lesion_ssim` is known as SSIM, `fid_rad` as FID.
+        lower: Metrics of which low is better.
+        higher: Metrics of which high is better.
+
+    Returns:
+        Whether low is better.
+
+    Raises:
+        InputError: The name is unknown.
     """
     if metric in lower or metric in higher:
         return metric in lower
@@ -46,10 +55,20 @@ def lower_is_better(metric: str, *, lower: Sequence[str] = (), higher: Sequence[
 
 
 def rank(table: Mapping[str, Mapping[str, float]], *, lower: Sequence[str] = (), higher: Sequence[str] = ()) -> Ranking:
-    """SAMe over a table checkpoint -> metric -> value.
+    """SAMe over a table of checkpoints.
 
     A metric on which all checkpoints agree distinguishes none: it is left out of the mean and named in `left_out`.
-    Raises InputError for fewer than two checkpoints, a missing or non-finite value, or when all metrics tie.
+
+    Args:
+        table: Value by checkpoint and metric.
+        lower: Metrics of which low is better.
+        higher: Metrics of which high is better.
+
+    Returns:
+        The ranking.
+
+    Raises:
+        InputError: There are fewer than two checkpoints, a value is missing or not finite, or all metrics tie.
     """
     if len(table) < 2:
         raise InputError("SAMe compares checkpoints; at least two are needed.")

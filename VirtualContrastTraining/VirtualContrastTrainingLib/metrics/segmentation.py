@@ -18,10 +18,15 @@ def dice(predicted: np.ndarray, truth: np.ndarray) -> float:
 
 
 def hd95(predicted: np.ndarray, truth: np.ndarray, spacing_mm: Sequence[float] | None = None) -> float:
-    """95th percentile Hausdorff distance in mm (in pixels without spacing), between the masks' surface voxels.
+    """95th percentile Hausdorff distance between the masks' surface voxels, the larger of the two directed percentiles.
 
-    The larger of the two directed percentiles. Spacing has the order of the array's axes. 0 when both masks are empty,
-    infinite when one is.
+    Args:
+        predicted: Predicted mask.
+        truth: True mask of the same shape.
+        spacing_mm: Spacing in the order of the array's axes; None counts pixels.
+
+    Returns:
+        The distance in mm, or pixels; 0 when both masks are empty, infinite when one is.
     """
     a, b = _masks(predicted, truth)
     if not a.any() or not b.any():
@@ -71,8 +76,16 @@ class LesionCounts:
 def lesion_counts(predicted: np.ndarray, truth: np.ndarray, *, overlap: float = 0.0) -> LesionCounts:
     """Count lesions found and false positives between two masks.
 
-    Components of `truth` (voxels that touch by face, edge or corner) are lesions. A lesion is found when predicted
-    voxels cover more than the share `overlap` of it; a predicted component is a false positive when it touches none.
+    Components of the truth (voxels that touch by face, edge or corner) are lesions. A predicted component that touches
+    no lesion is a false positive.
+
+    Args:
+        predicted: Predicted mask.
+        truth: True mask of the same shape.
+        overlap: A lesion is found when predicted voxels cover more than this share of it.
+
+    Returns:
+        The counts.
     """
     a, b = _masks(predicted, truth)
     touching = ndimage.generate_binary_structure(a.ndim, a.ndim)

@@ -49,11 +49,22 @@ def find_candidates(run: Path) -> list[Candidate]:
 
 
 def package_of(candidate: Candidate, run: Path, folder: Path, recipe: DescribedRecipe | None = None) -> ModelPackage:
-    """The candidate as a package in `folder`; a candidate that is a package stays where it is.
+    """The candidate as a package; a candidate that is a package stays where it is.
 
-    A checkpoint takes its card from `recipe`; or from a package of the same run, whose weights show which of the
-    checkpoint's tensors are the network's; or from the recipe.yaml that its run wrote. Raises InputError where none
-    fits.
+    A checkpoint takes its card from the recipe; or from a package of the same run, whose weights show which of the
+    checkpoint's tensors are the network's; or from the recipe.yaml that its run wrote.
+
+    Args:
+        candidate: The checkpoint or package.
+        run: Folder of the run.
+        folder: Where a package is made.
+        recipe: The recipe of the run, where it is known.
+
+    Returns:
+        The package.
+
+    Raises:
+        InputError: Nothing fits the checkpoint.
     """
     if candidate.path.is_dir():
         return load_package(candidate.path)
@@ -108,7 +119,17 @@ def without_duplicates(packages: Mapping[str, ModelPackage]) -> tuple[dict[str, 
 
 
 def export_winner(package: ModelPackage, name: str, metrics: Sequence[Metric], folder: Path) -> Path:
-    """Write the chosen package to `folder` with its figures of merit in the card, and return it."""
+    """Write the chosen package with its figures of merit in the card.
+
+    Args:
+        package: The chosen package.
+        name: Name of its checkpoint.
+        metrics: Its figures of merit.
+        folder: Folder of the new package.
+
+    Returns:
+        The folder.
+    """
     card = package.card.model_copy(update={"metrics": list(metrics)})
     lines = "\n".join(f"- {metric.name}: {metric.value:.6g} ({metric.definition}; {metric.data})" for metric in metrics)
     text = f"# {card.title}\n\nCheckpoint {name}, chosen by SAMe among those of its run.\n\n{lines}\n"

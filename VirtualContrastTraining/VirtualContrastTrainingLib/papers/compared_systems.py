@@ -35,10 +35,21 @@ NOTHING_DONE = "pre-contrast for every phase (baseline)"
 
 
 def write_systems(name: str, title: str, real: Path, folder: Path, options: TableOptions) -> dict[str, Any]:
-    """Write the table as CSV, JSON, PNG and HTML; a row for each of `options.systems`, and the baseline.
+    """Write the table of systems as CSV, JSON, PNG and HTML: one row per system, and the baseline.
 
-    `real` holds prepared cases, each system's folder one folder per case: a result folder, or phases/phase_N. Cases
-    that cannot be used go to `options.failures`. Raises InputError where a system has no usable case.
+    Args:
+        name: Name of the table, which the files get.
+        title: Title of the table.
+        real: Folder of prepared cases.
+        folder: Folder of the files.
+        options: Options of the table, with the systems' folders (one folder per case: a result folder, or
+            phases/phase_N); cases that cannot be used go to its `failures`.
+
+    Returns:
+        What the JSON holds.
+
+    Raises:
+        InputError: A system has no usable case.
     """
     results = {}
     with _with_baseline(real, options.systems) as systems:
@@ -60,7 +71,17 @@ def write_systems(name: str, title: str, real: Path, folder: Path, options: Tabl
 
 
 def measure_system(label: str, real: Path, made: Path, options: TableOptions) -> dict[str, Any]:
-    """Statistics of one system over the cases below `real`, by key of MEASURES; None where nothing gave one."""
+    """Statistics of one system over all cases.
+
+    Args:
+        label: Its name.
+        real: Folder of prepared cases.
+        made: Folder of what it synthesized.
+        options: Options of the table.
+
+    Returns:
+        Statistics by key of MEASURES; None where nothing gave one.
+    """
     evaluation = Evaluation(Settings(repeats=options.repeats, seed=options.seed))
     usable = [pair for pair in _pairs(label, real, made, options) if evaluation.try_add(pair)]
     options.failures += [f"{label}: {failure.sentence}" for failure in evaluation.failures]

@@ -37,7 +37,17 @@ class Curves:
     outlined_by_runs: bool = False
 
     def add(self, number: int, name: str, synthetic: list[LesionCurve], real: list[LesionCurve]) -> None:
-        """Pair the curves of one case by lesion, over the phases that both have."""
+        """Pair the curves of one case by lesion, over the phases that both have.
+
+        Args:
+            number: Number of the case.
+            name: Its name, for messages.
+            synthetic: Curves of the synthetic phases.
+            real: Curves of the real phases of the same lesions.
+
+        Raises:
+            InputError: The lesions are not the same.
+        """
         by_label = {curve.label: curve for curve in real}
         self.without_lesions += not synthetic
         for curve in synthetic:
@@ -72,10 +82,21 @@ def curves_of_volumes(
 ) -> Curves:
     """Curves of case folders `real/<case>` with pre, phase_1 ..., and `synthetic/<case>` with the same phases.
 
-    A synthetic case is a result folder or holds phase_1 ... itself or in `phases`. Lesions are `lesions/<case>` with
-    any volume suffix, else `lesions` in the real case, else those of the result folder. Times are `times_s`, else those
-    of case.json, else of the result folder. Where the manifest says that the synthetic phases have a scale of their
-    own, pre-contrast and real phases are brought to theirs.
+    A synthetic case is a result folder or holds phase_1 ... itself or in `phases`. Where its manifest says that the
+    synthetic phases have a scale of their own, pre-contrast and real phases are brought to theirs.
+
+    Args:
+        real: Folder of the real cases.
+        synthetic: Folder of the synthetic cases.
+        lesions: Folder of label maps named like the cases; without it `lesions` in the real case, else those of the
+            result folder.
+        times_s: Seconds after injection of phases 1, 2 ...; None takes those of case.json, else of the result folder.
+
+    Returns:
+        The curves, with a sentence for each case that cannot be used.
+
+    Raises:
+        InputError: There is no case.
     """
     cases = sorted(path for path in real.iterdir() if path.is_dir()) if real.is_dir() else []
     cases = [case for case in cases if _volume(case, "pre") is not None]

@@ -14,7 +14,20 @@ from .phantom_cohort import data_given
 
 
 def report_of(curves: Curves, data: str, *, repeats: int, seed: int) -> dict[str, Any]:
-    """The kinetic report with `data`, `notes` and `failed_cases`; raises InputError where there is no lesion."""
+    """The kinetic report of curves.
+
+    Args:
+        curves: The curves.
+        data: What they are, in words.
+        repeats: Bootstrap samples of patients.
+        seed: Of the bootstrap.
+
+    Returns:
+        The report with `data`, `notes` and `failed_cases`, ready for JSON.
+
+    Raises:
+        InputError: There is no lesion.
+    """
     if not curves.pairs:
         raise InputError(curves.failed[0][1] if curves.failed else "No case has a lesion, so there is no curve.")
     report = kinetic_report(curves.pairs, repeats=repeats, seed=seed)
@@ -25,7 +38,21 @@ def report_of(curves: Curves, data: str, *, repeats: int, seed: int) -> dict[str
 def find_curves(
     results: Path | None, real: Path | None, synthetic: Path | None, lesions: Path | None, times: Sequence[float] | None
 ) -> tuple[Curves, str]:
-    """The curves of result folders, or of real and synthetic cases, and what they are."""
+    """The curves of result folders, or of real and synthetic cases.
+
+    Args:
+        results: Folder of result folders.
+        real: Folder of real cases.
+        synthetic: Folder of synthetic cases.
+        lesions: Folder of label maps named like the cases.
+        times: Seconds after injection of phases 1, 2 ...
+
+    Returns:
+        The curves, and what they are in words.
+
+    Raises:
+        InputError: The folders do not go together, or hold nothing to compare.
+    """
     if results is not None:
         if real or synthetic:
             raise InputError("Give either a folder of results, or --real and --synthetic.")

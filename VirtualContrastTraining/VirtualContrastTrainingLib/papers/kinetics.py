@@ -34,7 +34,13 @@ _NAMES = {
 
 
 def write_kinetics(report: dict[str, Any], pairs: Sequence[CurvePair], folder: Path) -> None:
-    """Write kinetics.json, lesions.csv, curves.csv, agreement.csv, bland_altman.csv, the figures and report.html."""
+    """Write kinetics.json, lesions.csv, curves.csv, agreement.csv, bland_altman.csv, the figures and report.html.
+
+    Args:
+        report: The kinetic report.
+        pairs: Real and synthetic curve of each lesion.
+        folder: Folder of the files.
+    """
     write_json(folder / "kinetics.json", report)
     write_table(folder, "lesions", list(report["per_lesion"][0]), report["per_lesion"])
     write_table(folder, "curves", _CURVES, _curves(pairs))
@@ -55,7 +61,17 @@ def write_kinetics(report: dict[str, Any], pairs: Sequence[CurvePair], folder: P
 
 
 def write_figure(name: str, report: dict[str, Any], pairs: Sequence[CurvePair], folder: Path) -> dict[str, Any]:
-    """Write one of FIGURES as `name`.png and .html with its numbers as .csv and .json; returns what the JSON holds."""
+    """Write one of FIGURES as .png and .html with its numbers as .csv and .json.
+
+    Args:
+        name: Its name, which the files get.
+        report: The kinetic report.
+        pairs: Real and synthetic curve of each lesion.
+        folder: Folder of the files.
+
+    Returns:
+        What the JSON holds.
+    """
     columns, rows = _BIASES, report["bland_altman"]
     if name == "osuala2025-figure7":
         columns, rows = _MEANS, _mean_rows(pairs)

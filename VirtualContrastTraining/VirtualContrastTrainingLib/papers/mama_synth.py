@@ -32,7 +32,19 @@ _WITH_SPREAD = ("mse", "lpips", "ssim_tumor", "dice", "hausdorff_95")
 def write_mama_synth(title: str, pairs: Sequence[Pair], folder: Path, options: TableOptions) -> dict[str, Any]:
     """Write mama-synth.csv, .json, .png and .html, and mama-synth-features-TASK.csv of what the classifiers read.
 
-    See `metrics.mamasynth`. Raises InputError where no case can be measured or a table of scores does not fit.
+    See `metrics.mamasynth`.
+
+    Args:
+        title: Title of the table.
+        pairs: Pairs of slices.
+        folder: Folder of the files.
+        options: Options of the table.
+
+    Returns:
+        What the JSON holds.
+
+    Raises:
+        InputError: No case can be measured, or a table of scores does not fit.
     """
     unknown = [task for task in options.classifier_scores if task not in TASKS]
     if unknown:

@@ -55,9 +55,20 @@ DEFINITIONS = {
 def write_mammography(
     name: str, title: str, pairs: Sequence[Pair], folder: Path, options: TableOptions
 ) -> dict[str, Any]:
-    """Write the table as CSV, JSON, PNG and HTML; each pair's `pre` is its low-energy image.
+    """Write the table of mammograms as CSV, JSON, PNG and HTML.
 
-    Pairs that cannot be measured go to `options.failures`. Raises InputError where none can be.
+    Args:
+        name: Name of the table, which the files get.
+        title: Title of the table.
+        pairs: Pairs of recombined images; `pre` of each is its low-energy image.
+        folder: Folder of the files.
+        options: Options of the table; pairs that cannot be measured go to its `failures`.
+
+    Returns:
+        What the JSON holds.
+
+    Raises:
+        InputError: No pair can be measured.
     """
     sums = {key: PatientSums() for key in MEASURES}
     measured: list[tuple[str, dict[str, float | None]]] = []

@@ -72,10 +72,15 @@ def baselines_of(package: ModelPackage, other: ModelPackage | None = None) -> li
 
 
 def draw_patient(patient: CropPatient, made: Sequence[Float32], path: Path) -> None:
-    """Three slices of a patient as PNG: pre, real and synthetic early, real and synthetic subtraction, side by side.
+    """Draw three slices of a patient: pre, real and synthetic early, real and synthetic subtraction, side by side.
 
     Images share one gray window from 0 to 3 q, subtractions one from 0 to 1.5 q. They are pictures of a patient: keep
     them where the data are kept.
+
+    Args:
+        patient: The patient.
+        made: Synthetic phases [slice, row, column], early first.
+        path: The PNG file.
     """
     slices = np.unique(np.linspace(0, len(patient.pre) - 1, 5).astype(int)[1:-1])
     rows = []

@@ -46,10 +46,20 @@ class Cohort:
 
 @contextlib.contextmanager
 def phantom_cohort(model: str | None = None, *, count: int = 6, seed: int = FIRST_SEED) -> Iterator[Cohort]:
-    """Phantoms and what a model makes of them in a temporary folder, gone after the block.
+    """Phantoms and what a model makes of them, in a temporary folder that is removed after the block.
 
-    `model` is an id or path, by default the catalog's; a mammogram model gets simulated mammograms. The phantoms are
-    acquired at the model's own phase times. Raises InputError where there is no such model or `count` is below 1.
+    The phantoms are acquired at the model's own phase times.
+
+    Args:
+        model: Id or path of the model, by default the catalog's; a mammogram model gets simulated mammograms.
+        count: The number of phantoms.
+        seed: Seed of the first.
+
+    Yields:
+        The cohort.
+
+    Raises:
+        InputError: There is no such model, or `count` is below 1.
     """
     if count < 1:
         raise InputError("--phantoms must be at least 1.")
@@ -67,7 +77,19 @@ def phantom_cohort(model: str | None = None, *, count: int = 6, seed: int = FIRS
 def mammogram_cohort(
     model: str | None, *, count: int = 6, seed: int = FIRST_SEED
 ) -> contextlib.AbstractContextManager[Cohort]:
-    """As `phantom_cohort`, for tables about mammograms; raises InputError where no mammogram model is named."""
+    """As `phantom_cohort`, for tables about mammograms.
+
+    Args:
+        model: Id or path of the model.
+        count: The number of simulated mammograms.
+        seed: Seed of the first.
+
+    Returns:
+        The cohort's context.
+
+    Raises:
+        InputError: No mammogram model is named.
+    """
     if model is None:
         raise InputError("The catalog has no mammogram model to run on phantoms; name one with --model.")
     if resolve_model(model, "synthesis").card.abilities.modality != "MG":
@@ -76,7 +98,16 @@ def mammogram_cohort(
 
 
 def described(card: ModelCard, count: int, seed: int) -> str:
-    """What `write_phantoms` makes for a model, in a few words."""
+    """What `write_phantoms` makes for a model, in a few words.
+
+    Args:
+        card: Card of the model.
+        count: The number of cases.
+        seed: Seed of the first.
+
+    Returns:
+        The words.
+    """
     what = "simulated mammograms" if card.abilities.modality == "MG" else "phantoms"
     return f"{count} {what} (seeds {seed} to {seed + count - 1})"
 
@@ -103,7 +134,14 @@ def synthesis_model(model: str | None) -> ModelPackage:
 
 
 def write_phantoms(folder: Path, package: ModelPackage, *, count: int, seed: int) -> None:
-    """Write `count` prepared cases that `package` can work on: phantoms at its phase times, or mammograms."""
+    """Write prepared cases that a model can work on: phantoms at its phase times, or mammograms.
+
+    Args:
+        folder: Folder of the cases.
+        package: The model.
+        count: The number of cases.
+        seed: Seed of the first.
+    """
     if package.card.abilities.modality == "MG":
         from ..data.mammogram_phantom import write_phantom_pair
 
@@ -150,8 +188,19 @@ def study_of(case: Path) -> Study:
 def write_synthesis(synthesizer: StudySynthesizer, card: ModelCard, case: Path, folder: Path) -> Synthesis:
     """Synthesize a prepared case into a result folder: `phases/phase_N.nrrd`, or `recombined.nrrd` of a mammogram.
 
-    A model of free times makes the phases at the times of the case's own. Raises InputError where the case cannot be
-    used.
+    A model of free times makes the phases at the times of the case's own.
+
+    Args:
+        synthesizer: The model.
+        card: Its card.
+        case: Folder of the case.
+        folder: The result folder.
+
+    Returns:
+        The synthesis.
+
+    Raises:
+        InputError: The case cannot be used.
     """
     study = study_of(case)
     times = None

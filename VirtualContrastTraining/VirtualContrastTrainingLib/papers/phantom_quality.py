@@ -59,9 +59,18 @@ class CaseQuality:
 
 
 def measure_case(folder: Path, synthesizer: StudySynthesizer, net: LesionNet) -> CaseQuality:
-    """Synthesize one phantom case (with its `truth_` volumes) from its pre-contrast volume; compare with the truth.
+    """Synthesize one phantom case from its pre-contrast volume and compare with the noise-free truth.
 
-    Raises InputError where the model needs more than that, or makes phases at other times than the case has.
+    Args:
+        folder: Folder of the case, with its `truth_` volumes.
+        synthesizer: The synthesis model.
+        net: The lesion model.
+
+    Returns:
+        The measures of the case.
+
+    Raises:
+        InputError: The model needs more than that, or makes phases at other times than the case has.
     """
     description = json.loads((folder / "case.json").read_text(encoding="utf-8"))
     acquired = [sitk.ReadImage(str(folder / name)) for name in description["images"]]

@@ -83,9 +83,18 @@ def write_readers(report: Mapping[str, Any], folder: Path) -> None:
 
 
 def write_reads_table(name: str, report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Write one named table of a reader study as CSV, JSON, PNG and HTML; returns what the JSON holds.
+    """Write one named table of a reader study as CSV, JSON, PNG and HTML.
 
-    Raises InputError where the reads have no column to make it from.
+    Args:
+        name: Name of the table, which the files get.
+        report: The report of the study.
+        folder: Folder of the files.
+
+    Returns:
+        What the JSON holds.
+
+    Raises:
+        InputError: The reads have no column to make it from.
     """
     part, needed = ("agreement", "bpe") if name == "zormpas2026-bpe" else ("detection", "truth and lesion")
     if not report[part]:

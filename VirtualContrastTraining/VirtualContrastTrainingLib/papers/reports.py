@@ -38,7 +38,14 @@ _STYLE = (
 
 
 def write_table(folder: Path, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write `name`.csv and `name`.json with the given columns; None becomes an empty cell and null."""
+    """Write a table as CSV and JSON; None becomes an empty cell and null.
+
+    Args:
+        folder: Folder of the files.
+        name: Their name without suffix.
+        columns: Names of the columns.
+        rows: Values by column.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
@@ -65,7 +72,14 @@ def html_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str
 
 
 def write_page(path: Path, title: str, parts: Sequence[str], notes: Sequence[str] = ()) -> None:
-    """Write an HTML page of ready-made parts; `notes` are plain sentences and are escaped."""
+    """Write an HTML page.
+
+    Args:
+        path: The file.
+        title: Title, as plain text.
+        parts: Parts of the page, as HTML.
+        notes: Plain sentences, which are escaped.
+    """
     said = "".join(f'<p class="note">{html.escape(note)}</p>' for note in notes)
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
@@ -84,9 +98,15 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def interval_figure(rows: Sequence[str], panels: Mapping[str, Sequence[Mapping[str, Any] | None]], data: str) -> Figure:
-    """One panel a measure: a dot a row at `mean`, with a line over `ci95`; None leaves the row empty.
+    """A figure of measures with intervals: one panel per measure, a dot per row at `mean` with a line over `ci95`.
 
-    `data` is printed below, so that a figure taken out of its report still says what it shows.
+    Args:
+        rows: Names of the rows.
+        panels: Statistics of each row by measure; None leaves a row empty.
+        data: What was measured, printed below, so that a figure taken out of its report still says what it shows.
+
+    Returns:
+        The figure.
     """
     from matplotlib.ticker import MaxNLocator
 

@@ -104,9 +104,23 @@ def prepare_experiment(
 ) -> Experiment:
     """Prepare all cases, deal the folds, and let nnU-Net plan and preprocess each scenario.
 
-    Scenarios that were prepared before are kept beside the new ones. Without `test_sources` the cases must be Duke's:
-    then folds and test cases are the published ones, and cases in neither are left out. Raises InputError where no fold
-    or no test case remains, or where `folder` holds training on other cases or by another recipe.
+    Scenarios that were prepared before are kept beside the new ones.
+
+    Args:
+        sources: The training cases.
+        test_sources: The test cases. Without them the cases must be Duke's: then folds and test cases are the published
+            ones, and cases in neither are left out.
+        folder: Folder of the experiment.
+        phases: Where synthetic first phases come from.
+        recipe: Size and length of the training.
+        scenarios: Names of the scenarios.
+        folds: The number of folds, of cases that are not Duke's.
+
+    Returns:
+        The experiment.
+
+    Raises:
+        InputError: No fold or no test case remains, or `folder` holds training on other cases or by another recipe.
     """
     unknown = [name for name in scenarios if name not in SCENARIOS]
     if unknown:
@@ -128,9 +142,16 @@ def prepare_experiment(
 def train_scenario(
     experiment: Experiment, scenario: str, folds: Sequence[int] | None = None, max_minutes: float | None = None
 ) -> None:
-    """Train the given folds of a scenario (default: all); a finished fold is kept, a killed one continues.
+    """Train folds of a scenario; a finished fold is kept, a killed one continues.
 
-    Raises InputError for a fold that does not exist.
+    Args:
+        experiment: The experiment.
+        scenario: Name of the scenario.
+        folds: Numbers of the folds, from 0; None for all.
+        max_minutes: Time after which each fold ends, with a checkpoint.
+
+    Raises:
+        InputError: A fold does not exist.
     """
     place = experiment.place(scenario) / "nnunet"
     for fold in range(len(experiment.folds)) if folds is None else folds:
@@ -142,8 +163,16 @@ def train_scenario(
 def export_scenario(experiment: Experiment, scenario: str, *, mirroring: bool = True) -> ModelPackage:
     """The package of all finished folds, `scenarios/NAME/model`; kept where it is this already.
 
-    With `mirroring` (as published) outputs are averaged over all flips of the image. Raises InputError where no fold is
-    finished.
+    Args:
+        experiment: The experiment.
+        scenario: Name of the scenario.
+        mirroring: Whether outputs are averaged over all flips of the image, as published.
+
+    Returns:
+        The package.
+
+    Raises:
+        InputError: No fold is finished.
     """
     place = experiment.place(scenario)
     finished = nnunet.finished_folds(place / "nnunet")
@@ -173,8 +202,16 @@ def export_scenario(experiment: Experiment, scenario: str, *, mirroring: bool = 
 def predict_scenario(experiment: Experiment, scenario: str, *, mirroring: bool = True) -> None:
     """Segment the test cases' images of each domain by the ensemble of the scenario's finished folds.
 
-    nnU-Net's own ensemble: the mean of the folds' outputs before the softmax, each over all flips unless `mirroring` is
-    off. No post-processing. A prediction of the same model is kept. Raises InputError where no fold is finished.
+    nnU-Net's own ensemble: the mean of the folds' outputs before the softmax. No post-processing. A prediction of the
+    same model is kept.
+
+    Args:
+        experiment: The experiment.
+        scenario: Name of the scenario.
+        mirroring: Whether outputs are averaged over all flips of the image.
+
+    Raises:
+        InputError: No fold is finished.
     """
     package = export_scenario(experiment, scenario, mirroring=mirroring)
     root = experiment.folder / "predictions" / scenario

@@ -34,11 +34,22 @@ DEFINITIONS = definitions(SEGMENTATION)
 
 
 def write_segmentation(name: str, title: str, truth: Path, folder: Path, options: TableOptions) -> dict[str, Any]:
-    """Write the table as CSV, JSON, PNG and HTML.
+    """Write the table of segmentation as CSV, JSON, PNG and HTML.
 
-    `truth` holds label maps, or prepared cases with lesions. Without `options.scenarios` it must hold phantoms, with
-    what a model made of them beside it in `runs`; lesions are then found on the real and on the synthetic phases.
-    Cases that cannot be used go to `options.failures`. Raises InputError where no case can be.
+    Args:
+        name: Name of the table, which the files get.
+        title: Title of the table.
+        truth: Folder of label maps, or of prepared cases with lesions. Without `options.scenarios` it must hold
+            phantoms, with what a model made of them beside it in `runs`; lesions are then found on the real and on the
+            synthetic phases.
+        folder: Folder of the files.
+        options: Options of the table; cases that cannot be used go to its `failures`.
+
+    Returns:
+        What the JSON holds.
+
+    Raises:
+        InputError: No case can be used.
     """
     true_maps = label_maps(truth)
     notes = []
@@ -85,7 +96,20 @@ def label_maps(folder: Path) -> dict[str, Path]:
 def measure_scenario(
     label: str, truth: Mapping[str, Path], predicted: Mapping[str, Path], options: TableOptions
 ) -> dict[str, Any]:
-    """Statistics of one scenario over all cases of `truth`; a case without prediction counts as failed."""
+    """Statistics of one scenario over all cases; a case without prediction counts as failed.
+
+    Args:
+        label: Name of the scenario.
+        truth: True label maps by case.
+        predicted: Predicted label maps by case.
+        options: Options of the table.
+
+    Returns:
+        Statistics by measure, and counts.
+
+    Raises:
+        InputError: No case can be used.
+    """
     sums = {measure.name: PatientSums() for measure in SEGMENTATION}
     failed, cases = 0, 0
     for case, path in truth.items():

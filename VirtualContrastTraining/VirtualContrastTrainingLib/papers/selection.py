@@ -27,7 +27,15 @@ Table = dict[str, dict[str, float]]
 def write_selection(
     table: Mapping[str, Mapping[str, float]], ranking: Ranking, folder: Path, data: str, name: str | None = None
 ) -> None:
-    """Write same.csv, same.json, same.png and report.html, or all four under `name`; `data` says what was measured."""
+    """Write same.csv, same.json, same.png and report.html, or all four under one name.
+
+    Args:
+        table: Value by checkpoint and metric.
+        ranking: Their ranking.
+        folder: Folder of the files.
+        data: What was measured, in words.
+        name: Name of all files.
+    """
     metrics = list(next(iter(table.values())))
     counted = list(next(iter(ranking.scaled.values())))
     columns = ("checkpoint", "SAMe", *metrics, *(f"scaled {metric}" for metric in counted))

@@ -16,7 +16,13 @@ COLUMNS = (
 
 
 def write_subgroups(by: Mapping[str, Any], data: str, folder: Path) -> None:
-    """Write by.csv, by.json, by_1.png ... and by.html; group names come from the user's table, patients do not."""
+    """Write by.csv, by.json, by_1.png ... and by.html; group names come from the user's table, patients do not appear.
+
+    Args:
+        by: Scores of the groups by column.
+        data: What was measured, in words.
+        folder: Folder of the files.
+    """
     rows = subgroup_rows(by)
     write_table(folder, "by", COLUMNS, rows)
     parts = []

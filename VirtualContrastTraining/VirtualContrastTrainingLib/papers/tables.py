@@ -64,10 +64,19 @@ class Measured:
 def write_named_table(
     name: str, source: Sequence[Pair] | Path, folder: Path, options: TableOptions | None = None
 ) -> dict[str, Any]:
-    """Compute a table by its name and write it as CSV, JSON, PNG and HTML into `folder`; returns what the JSON holds.
+    """Compute a table by its name and write it as CSV, JSON, PNG and HTML.
 
-    `source` are pairs of images; for segmentation the folder of true label maps, or of phantom cases. Raises
-    InputError where the source lacks what the table needs.
+    Args:
+        name: Name of the table.
+        source: Pairs of images; for segmentation the folder of true label maps, or of phantom cases.
+        folder: Folder of the files.
+        options: Options of the table; None for the defaults.
+
+    Returns:
+        What the JSON holds.
+
+    Raises:
+        InputError: The source lacks what the table needs.
     """
     options = options or TableOptions()
     kind = OUTPUTS[name].kind

@@ -31,7 +31,17 @@ def start_of(ui: Any, recipe: RecipeEntry) -> Start:
 
 
 def why_not_start(ui: Any, recipe: RecipeEntry | None, run: RunFolder | None, *, busy: bool) -> str:
-    """Why a run cannot start with the choices in the panel `ui`, in one sentence; "" where it can."""
+    """Why a run cannot start with the choices in the panel.
+
+    Args:
+        ui: The panel's widgets.
+        recipe: The recipe chosen.
+        run: The run in the output folder.
+        busy: Whether a run is under way.
+
+    Returns:
+        One sentence; "" where it can start.
+    """
     if busy:
         return _("A run is under way; wait for its end or stop it.")
     if recipe is None:

@@ -39,7 +39,16 @@ class TrainingRunner:
         return self._kind if self.busy else ""
 
     def start(self, run: RunFolder, start: Start, *, resume: bool = False) -> None:
-        """Start or resume a run and return. Raises InputError where the folder cannot be written."""
+        """Start or resume a run and return.
+
+        Args:
+            run: Folder of the run.
+            start: What to train.
+            resume: Whether to continue from its last checkpoint.
+
+        Raises:
+            InputError: A run is under way, or the folder cannot be written.
+        """
         self._refuse_if_busy()
         try:
             run.begin(start)

@@ -14,7 +14,7 @@ LONGEST_SERIES_S = 3600.0
 INJECTION = "start of the injection (ContrastBolusStartTime)"
 PRE_CONTRAST = "start of the pre-contrast acquisition"
 _TIMES_OF_DAY = (("acquisition", "bolus"), ("content",))
-"""Tags that tell the time of day, those of one clock together."""
+"""Tags that give the time of day, those of one clock together."""
 
 
 def unwrapped(times: Sequence[float]) -> list[float]:
@@ -72,7 +72,7 @@ def _span(tags: Sequence[Mapping[str, float]], name: str) -> float:
 def seconds_between(pre: Mapping[str, float], post: Mapping[str, float]) -> tuple[float, str] | None:
     """Seconds from one volume to another and what they count from, on the first clock that both have; None if none.
 
-    Where the later one tells when the bolus started, on the clock of its acquisition and after the start of the other
+    Where the later one says when the bolus started, on the clock of its acquisition and after the start of the other
     volume, seconds count from there. A clock counts where it runs forward by an hour at most, over midnight where it
     has no date.
     """

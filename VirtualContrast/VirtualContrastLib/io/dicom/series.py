@@ -94,7 +94,7 @@ def _examination_among(every: Sequence[DicomSeries], name: str, wanted: Sequence
     first = np.array([frame.position for frame in found.pairs[0][1].frames])
     spacing = float(np.linalg.norm(first[1] - first[0])) if len(first) > 1 else 1.0
     if len(found.pairs) > 1 and len(found.pairs[-1][1].frames) < len(first):
-        found = _without_last(found, len(first), path.name)
+        found = _without_last(found, len(first), name)
     for one, phase in found.pairs:
         here = np.array([frame.position for frame in phase.frames])
         if here.shape != first.shape or not np.allclose(here, first, atol=0.05 * max(spacing, 1.0)):

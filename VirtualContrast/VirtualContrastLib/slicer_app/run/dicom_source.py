@@ -39,12 +39,19 @@ def explanation(volume: Any) -> str:
 
 
 def hand_over(volume: Any, files: list[Path], folder: Path) -> Generator[None, None, bool]:
-    """Let `folder` hold the DICOM files of a volume, in steps; returns whether they still are the volume.
+    """Let a folder hold the DICOM files of a volume, in steps.
 
-    They are not where it was edited or moved since it was loaded; the folder is empty then.
+    Args:
+        volume: The volume node.
+        files: The DICOM files it was loaded from.
+        folder: The folder to make.
+
+    Returns:
+        Whether the files still are the volume. They are not where it was edited or moved since it was loaded; the
+        folder is empty then.
 
     Raises:
-        InputError: the engine refuses the series, as it does on the command line.
+        InputError: The engine refuses the series, as it does on the command line.
     """
     from ...io.dicom import series
 

@@ -32,7 +32,13 @@ class RunListener(Protocol):
     """Hears of one run: any number of `progress` and `warning`, then exactly one of the other three."""
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """`done` of `total` steps of `stage` are finished."""
+        """Hear of progress.
+
+        Args:
+            stage: The stage of the run.
+            done: Its finished steps.
+            total: All its steps.
+        """
 
     def warning(self, message: str) -> None:
         """A sentence the user should read."""

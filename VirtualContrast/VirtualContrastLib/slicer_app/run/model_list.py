@@ -97,10 +97,18 @@ def default_id(*, phantom: bool = False) -> str:
 
 
 def with_real_times(settings: RunSettings, times_s: tuple[float, ...] | None, *, phantom: bool = False) -> RunSettings:
-    """The settings with the seconds after injection of the real phases, unless times were chosen already.
+    """The settings with the times of the real phases, unless times were chosen already.
 
     A model of fixed times writes them beside its phases too; one of free times makes its phases for the times that were
     chosen, for those of the real phases, or for its own, as the engine decides.
+
+    Args:
+        settings: The settings.
+        times_s: Seconds after injection of the real phases; None where unknown.
+        phantom: Whether the volume is a phantom, which chooses the default model.
+
+    Returns:
+        The settings of the run.
     """
     if times_s is None or settings.real_times_s is not None:
         return settings

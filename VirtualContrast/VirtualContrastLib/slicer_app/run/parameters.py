@@ -187,7 +187,7 @@ def _why_not_model(parameters: VirtualContrastParameters, model: model_list.Mode
             count=slices
         )
     if count > 1:
-        return _("A mammogram has one true recombined image; choose one real volume at most.")
+        return _("A mammogram has one real recombined image; choose one real volume at most.")
     if parameters.register:
         return _("A mammogram has no phases whose motion could be corrected; untick it.")
     if parameters.radiomics:

@@ -94,9 +94,19 @@ class SynthesisRunner:
     ) -> LoadedResult:
         """Synthesize and load, blocking until done; for scripts and tests.
 
+        Args:
+            input_volume: Volume node of the pre-contrast volume.
+            settings: Settings of the run; None for the defaults.
+            real: Real phases.
+            output_folder: Where the result folder is made; None for Slicer's temporary folder.
+
+        Returns:
+            The loaded result.
+
         Raises:
-            InputError, VirtualContrastError: one sentence; nothing was made.
-            CancelledError: the run was cancelled.
+            InputError: Something cannot be used.
+            VirtualContrastError: The run failed; nothing was made.
+            CancelledError: The run was canceled.
         """
         if missing := install.missing_packages():
             raise VirtualContrastError(install.explanation(missing))
@@ -126,12 +136,17 @@ class SynthesisRunner:
         real: RealPhases | None = None,
         output_folder: Path | None = None,
     ) -> None:
-        """Start a run and return; `callbacks` are called from the event loop.
+        """Start a run and return.
 
-        `output_folder` is where the result folder is made, None for Slicer's temporary folder.
+        Args:
+            input_volume: Volume node of the pre-contrast volume.
+            settings: Settings of the run; None for the defaults.
+            callbacks: Called from the event loop.
+            real: Real phases.
+            output_folder: Where the result folder is made; None for Slicer's temporary folder.
 
         Raises:
-            InputError: a run is under way, or the output folder cannot be used.
+            InputError: A run is under way, or the output folder cannot be used.
         """
         if self.busy:
             raise InputError(_("A run is under way; wait for its end or cancel it."))
@@ -209,7 +224,13 @@ class SynthesisRunner:
         self._end(lambda: job.callbacks.failed(sentence))
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """From the worker."""
+        """Progress from the worker.
+
+        Args:
+            stage: The stage of the run.
+            done: Its finished steps.
+            total: All its steps.
+        """
         if self._job is None:
             return
         fraction = self.estimate.update(Stage(stage), done, total)

@@ -179,12 +179,27 @@ def is_rebuilt(volume: Any) -> bool:
 
 
 def refer(run_node: Any, role: str, referred: Any) -> None:
-    """Let the run node refer to a node of the scene by a role."""
+    """Let the run node refer to a node of the scene.
+
+    Args:
+        run_node: The run node.
+        role: Role of the reference.
+        referred: The node.
+    """
     run_node.AddNodeReferenceID(role, referred.GetID())
 
 
 def adopt(run_node: Any, node: Any, role: str, key: str = "", *, synthetic: bool = True, caption: str = "") -> None:
-    """Make a node a part of a result: attributes, reference by role, place in the folder."""
+    """Make a node a part of a result: attributes, reference by role, place in the folder.
+
+    Args:
+        run_node: The run node of the result.
+        node: The node.
+        role: Role of the reference.
+        key: Which of several nodes of the role it is.
+        synthetic: Whether it is synthetic.
+        caption: Name by which the panel shows it.
+    """
     for name in (nodes.MODEL_ID, nodes.WEIGHTS_SHA256, nodes.RUN_ID):
         node.SetAttribute(name, run_node.GetAttribute(name))
     node.SetAttribute(nodes.SYNTHETIC, "1" if synthetic else "0")

@@ -35,6 +35,9 @@ def open_steps(
         selected: the panel's input volume, None where none is selected. A mammogram's input must be this one.
         real_nodes: the panel's real phases; they count where the result was made from `selected`.
 
+    Yields:
+        The fraction done, 0 to 1; it returns the loaded result.
+
     Raises:
         InputError: as `result.load_steps`, or the input of a mammogram is not selected.
     """

@@ -27,13 +27,21 @@ def load_result(
 ) -> LoadedResult:
     """Load a finished result folder beside the pre-contrast volume node that it was made from.
 
-    `real_nodes` are the real post-contrast phases 1, 2, ... for flicker and for curves after editing: nodes of the
-    scene, or items of a sequence. Those that the model read are copied into the result. `maps`
-    are the parametric maps to load (each costs the memory of a volume): curve_type, ser, wash_in, wash_out,
-    time_to_peak, pe_phase_1, ... . Where anything fails the scene is as it was.
+    Where anything fails the scene is as it was.
+
+    Args:
+        folder: The result folder.
+        input_node: The pre-contrast volume node.
+        real_nodes: The real post-contrast phases 1, 2, ... for flicker and for curves after editing: nodes of the
+            scene, or items of a sequence. Those that the model read are copied into the result.
+        maps: The parametric maps to load (each costs the memory of a volume): curve_type, ser, wash_in, wash_out,
+            time_to_peak, pe_phase_1, ...
+
+    Returns:
+        The loaded result.
 
     Raises:
-        InputError: no result folder, a comparison, another geometry than the input's, or a damaged file.
+        InputError: No result folder, a comparison, another geometry than the input's, or a damaged file.
     """
     return nodes.drain(load_steps(folder, input_node, real_nodes=real_nodes, maps=maps))
 
@@ -48,12 +56,21 @@ def load_steps(
 ) -> Generator[float, None, LoadedResult]:
     """As `load_result`, in steps that are short enough to handle the application's events between them.
 
-    `run_id` is the run whose result it must be, from the first file to the last; None for any. Yields the fraction
-    done, 0..1. Closing the generator takes everything out of the scene that was made so far.
+    Closing the generator takes everything out of the scene that was made so far.
+
+    Args:
+        folder: The result folder.
+        input_node: The pre-contrast volume node.
+        real_nodes: The real post-contrast phases 1, 2, ...
+        maps: The parametric maps to load.
+        run_id: The run whose result it must be, from the first file to the last; None for any.
+
+    Yields:
+        The fraction done, 0 to 1; it returns the loaded result.
 
     Raises:
-        InputError: as `load_result`; or it is the result of another run; or the scene was closed, or the input or a
-            node made so far removed, meanwhile.
+        InputError: As `load_result`; or it is the result of another run; or the scene was closed, or the input or a
+            node made so far removed, in the meantime.
     """
     result = synthetic_result(folder, run_id)
     nodes.keep_house()
@@ -71,8 +88,16 @@ def load_steps(
 def load_map_steps(folder: Path, result: LoadedResult, name: str) -> Steps[None]:
     """Load one more parametric map of a result from its folder, in steps; `result.maps` has it then.
 
+    Args:
+        folder: The result folder.
+        result: The loaded result.
+        name: Name of the map.
+
+    Returns:
+        The steps.
+
     Raises:
-        InputError: the folder holds another run or no such map, or the scene was changed meanwhile.
+        InputError: The folder holds another run or no such map, or the scene was changed in the meantime.
     """
     made = nodes.Made()
     beside = nodes.node(result.input) or nodes.node(result.pre)

@@ -23,11 +23,18 @@ OUTLINE_WIDTH = 2
 
 
 def add_segmentation(labels: sitk.Image, name: str, reference: Any) -> nodes.Steps[Any]:
-    """A segmentation node of instance labels on the grid of the volume node `reference`, with closed surfaces; a step
-    for each lesion.
+    """A segmentation node of instance labels with closed surfaces, one step per lesion.
 
     Names, colors and terminology are those in the header of lesions.seg.nrrd, or the engine's where it has none. In
     slices only outlines are shown: a filled lesion cannot be read.
+
+    Args:
+        labels: The labels.
+        name: Name of the node.
+        reference: Volume node on whose grid they lie.
+
+    Returns:
+        The node.
     """
     segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     segmentation.CreateDefaultDisplayNodes()
@@ -125,7 +132,16 @@ def number_segments(segmentation: Any) -> dict[str, int]:
 
 
 def mask_of(segmentation: Any, segment_id: str, reference: Any) -> np.ndarray:
-    """The voxels of a segment on the grid of a volume node, bool [k, j, i]."""
+    """The voxels of a segment.
+
+    Args:
+        segmentation: The segmentation node.
+        segment_id: Id of the segment.
+        reference: Volume node whose grid the mask gets.
+
+    Returns:
+        The mask [k, j, i].
+    """
     array = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment_id, reference)
     if array is None:
         return np.zeros(slicer.util.arrayFromVolume(reference).shape, bool)

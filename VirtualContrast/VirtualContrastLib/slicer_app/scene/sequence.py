@@ -11,10 +11,18 @@ from .nodes import Steps
 
 
 def add_sequence(volumes: Sequence[Any], times_s: Sequence[float], name: str) -> Steps[tuple[Any, Any, Any]]:
-    """Sequence, browser and the browser's proxy volume of `volumes` at seconds after injection, pre-contrast at 0.
+    """Sequence, browser and the browser's proxy volume of volumes in time.
 
-    The items share the voxels of the volume nodes, so that the sequence costs no memory, and keep their attributes:
-    the proxy says of the item it shows whether it is synthetic.
+    The items share the voxels of the volume nodes, so that the sequence costs no memory, and keep their attributes: the
+    proxy says of the item it shows whether it is synthetic.
+
+    Args:
+        volumes: The volume nodes.
+        times_s: Their seconds after injection, pre-contrast at 0.
+        name: Name of the nodes.
+
+    Returns:
+        Sequence, browser and proxy volume.
     """
     sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", name)
     sequence.SetIndexName("time")

@@ -24,7 +24,13 @@ def fill_from_csv(table_node: Any, path: Path) -> None:
 
 
 def fill(table_node: Any, names: Sequence[str], columns: Sequence[Sequence[str]]) -> None:
-    """Replace the content of a table node by named columns of texts; see `fill_from_csv`."""
+    """Replace the content of a table node by columns of texts; see `fill_from_csv`.
+
+    Args:
+        table_node: The table node.
+        names: Names of the columns.
+        columns: Their cells.
+    """
     table = vtk.vtkTable()
     for name, cells in zip(names, columns, strict=True):
         array = _vtk_array(cells)

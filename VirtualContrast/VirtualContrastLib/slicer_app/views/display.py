@@ -78,7 +78,16 @@ def set_window(volume: Any, window: Window) -> None:
 
 
 def subtraction_high(subtraction: Any, phases: Window, lesions: np.ndarray) -> float:
-    """Upper end of the gray window of a subtraction map, as in the figures; `lesions` is a mask [k, j, i]."""
+    """Upper end of the gray window of a subtraction map, as in the figures.
+
+    Args:
+        subtraction: The volume node of the map.
+        phases: Gray window of the phases.
+        lesions: Lesion mask [k, j, i].
+
+    Returns:
+        The gray value.
+    """
     return figures.subtraction_window(sample(subtraction), _thin(lesions), phases)[1]
 
 
@@ -154,7 +163,16 @@ def _color_table(name: str, count: int) -> Any:
 
 
 def add_legend(volume: Any, title: str, *, named: bool = False) -> Any:
-    """A color legend of a volume node, with the names of the colors where `named`; None where Slicer has none."""
+    """A color legend of a volume node.
+
+    Args:
+        volume: The volume node.
+        title: Title of the legend.
+        named: Whether it shows the names of the colors.
+
+    Returns:
+        The legend's display node; None where Slicer has none.
+    """
     if not slicer.mrmlScene.IsNodeClassRegistered("vtkMRMLColorLegendDisplayNode"):
         return None
     legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(volume)

@@ -25,7 +25,13 @@ class Flicker:
         return self._composite is not None
 
     def start(self, composite: Any, synthetic_id: str, real_id: str) -> None:
-        """Begin with the real volume."""
+        """Begin with the real volume.
+
+        Args:
+            composite: Composite node of the slice view.
+            synthetic_id: Id of the synthetic volume node.
+            real_id: Id of the real one.
+        """
         self._composite, self._pair = composite, (synthetic_id, real_id)
         if self._timer is None:
             self._timer = qt.QTimer()

@@ -179,7 +179,13 @@ def clear() -> None:
 
 
 def set_overlay(loaded: LoadedResult, name: str = "", opacity: float = 0.6) -> None:
-    """Lay a map over the phase view: "uncertainty" (of the phase shown), a key of `loaded.maps`, or "" for none."""
+    """Lay a map over the phase view.
+
+    Args:
+        loaded: The result.
+        name: "uncertainty" (of the phase shown), a key of `loaded.maps`, or "" for none.
+        opacity: Opacity of the map, 0 to 1.
+    """
     composite = _composite(PHASE)
     if composite is None:
         return

@@ -141,6 +141,14 @@ def fit_band(patients: Sequence[CropPatient], heads: Heads, phase: int) -> Band:
     """The conformal band of the mean enhancement over a patient's lesion box, and its coverage on the other half.
 
     Coverage: the factor of either half of the patients (even and odd in name order), tried on the other one.
+
+    Args:
+        patients: The patients to calibrate on.
+        heads: Heads of the network by patient.
+        phase: 0 (early) or 1 (late).
+
+    Returns:
+        Factor and coverage.
     """
     needed = np.array([_needed(patient, heads[patient.name], phase) for patient in patients if patient.box.any()])
     halves = needed[::2], needed[1::2]

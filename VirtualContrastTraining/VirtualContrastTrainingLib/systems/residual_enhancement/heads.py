@@ -18,7 +18,16 @@ Heads = Mapping[str, Tensor]
 def out_of_fold_heads(
     members: Sequence[nn.Module], patients: Sequence[CropPatient], multiple: int
 ) -> dict[str, Tensor]:
-    """Heads of every patient by the member of its fold; sides are filled up to `multiple` by reflection."""
+    """Heads of every patient by the member that was trained without it.
+
+    Args:
+        members: The networks of folds 0, 1, ... in order.
+        patients: The patients.
+        multiple: Sides are filled up to a multiple of this by reflection.
+
+    Returns:
+        Heads [slice, channel, row, column] by patient.
+    """
     return {patient.name: _heads(members[patient.fold], patient, multiple) for patient in patients}
 
 
