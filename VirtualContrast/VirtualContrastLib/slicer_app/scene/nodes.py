@@ -128,9 +128,17 @@ def companion_ids(data_node: Any) -> list[str]:
 
 
 def add_volume(array: np.ndarray, name: str, reference: Any, class_name: str = SCALAR_VOLUME) -> Steps[Any]:
-    """A volume node with voxels [k, j, i] and exactly the geometry and parent transform of `reference`, in steps.
+    """Add a volume node, in steps. Its gray window is left to the caller: Slicer's automatic one would look at every
+    voxel.
 
-    Its gray window is left to the caller: Slicer's automatic one would look at every voxel at once.
+    Args:
+        array: The voxels [k, j, i].
+        name: Name of the node.
+        reference: Volume node whose geometry and parent transform it gets exactly.
+        class_name: Class of the node.
+
+    Returns:
+        The node.
     """
     volume = slicer.mrmlScene.AddNewNodeByClass(class_name, name)
     volume.CopyOrientation(reference)
@@ -198,7 +206,16 @@ def ijk_to_ras(volume: Any) -> np.ndarray:
 
 
 def to_image(array: np.ndarray, volume: Any, box: Box | None = None) -> sitk.Image:
-    """A SimpleITK image of `array` [k, j, i], which lies on the voxels `box` (default all) of a volume node."""
+    """A SimpleITK image of an array that lies on the voxels of a volume node.
+
+    Args:
+        array: The voxels [k, j, i].
+        volume: The volume node.
+        box: Its part on which the array lies; None for all.
+
+    Returns:
+        The image.
+    """
     return put(sitk.GetImageFromArray(np.ascontiguousarray(array)), place_of(volume, box))
 
 
@@ -234,7 +251,16 @@ def difference(image: sitk.Image, volume: Any) -> str:
 
 
 def same_voxels(read: np.ndarray, voxels: np.ndarray, atol: float = 1e-3) -> bool:
-    """True where two readings of one image differ in padding alone, which the engine gives one value."""
+    """Whether two readings of one image differ in padding alone, which the engine gives one value.
+
+    Args:
+        read: Voxels as the engine reads them.
+        voxels: Voxels as Slicer reads them.
+        atol: Absolute tolerance, in gray values.
+
+    Returns:
+        True where they are the same.
+    """
     other = ~np.isclose(read, voxels, rtol=1e-5, atol=atol)
     return not other.any() or bool(np.ptp(read[other]) <= 2 * atol)
 
