@@ -35,9 +35,17 @@ def find(volume: Any) -> nodes.Steps[tuple[NDArray[np.bool_], Kind]]:
 
 
 def add_inside(mask: NDArray[np.bool_], subtraction: Any, name: str) -> nodes.Steps[Any]:
-    """A volume node with the subtraction inside `mask` [k, j, i], 0 elsewhere, cut to the box around the mask.
+    """Add a volume node with the subtraction inside a mask, 0 elsewhere, cut to the box around the mask, in steps.
 
     So neither heart nor vessels behind the breasts can cover them in a projection, and its bounds are the breasts'.
+
+    Args:
+        mask: The breasts [k, j, i].
+        subtraction: Volume node of the subtraction.
+        name: Name of the node.
+
+    Returns:
+        The steps; they return the node.
     """
     array = slicer.util.arrayFromVolume(subtraction)
 

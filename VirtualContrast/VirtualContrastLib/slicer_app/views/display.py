@@ -55,6 +55,9 @@ def phases_window(volumes: Sequence[np.ndarray], breasts: np.ndarray, lesions: n
         volumes: Voxels [k, j, i], the pre-contrast ones first.
         breasts: Mask [k, j, i].
         lesions: Mask [k, j, i]; may be empty.
+
+    Returns:
+        The window.
     """
     inside, marked = _thin(breasts), _thin(lesions)
     low, highs = float(np.percentile(_thin(volumes[0]), 1.0)), []

@@ -40,7 +40,13 @@ class LesionMarks:
         self._outlines: list[tuple[Any, Any]] = []  # renderer, actor
 
     def show(self, loaded: LoadedResult, slice_widgets: Sequence[Any], widget_3d: Any) -> None:
-        """Mark the lesions as they are now, in place of those marked before."""
+        """Mark the lesions as they are now, in place of those marked before.
+
+        Args:
+            loaded: The result.
+            slice_widgets: Slice views to mark them in.
+            widget_3d: The 3-D view to mark them in.
+        """
         self.clear()
         self._segmentation = loaded.segmentation
         self._lesions = _lesions(loaded)

@@ -45,7 +45,13 @@ def show(loaded: LoadedResult, widget: Any) -> nodes.Steps[None]:
 
 
 def look(loaded: LoadedResult, widget: Any, seen_from: str) -> None:
-    """See all of the MIP from one of `DIRECTIONS`; ROTATING starts at the front and turns around the patient's axis."""
+    """See all of the MIP from one direction; ROTATING starts at the front and turns around the patient's axis.
+
+    Args:
+        loaded: The result.
+        widget: The 3-D view.
+        seen_from: One of `DIRECTIONS`.
+    """
     volume, view = nodes.node(loaded.mip), widget.mrmlViewNode()
     view.SetAnimationMode(view.Off)
     if volume is None:
