@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import logging
 
 import numpy as np
 import pytest
@@ -69,6 +70,12 @@ def test_one_slice_has_the_shape_of_a_plane_and_one_voxel_is_told():
     assert not any(name.startswith("shape_") for name in row.features)
     (warning,) = events.warnings
     assert warning.startswith("Lesion 2 has no radiomics")
+
+
+def test_the_log_of_a_batch_does_not_tell_every_class_of_every_lesion(caplog):
+    caplog.set_level(logging.DEBUG)
+    lesion_radiomics(run_samples.make_image(run_samples.make_mask()), [phase(run_samples.make_pre())], 100.0)
+    assert [record for record in caplog.records if record.name.startswith("radiomics")] == []
 
 
 def test_another_grid_is_refused():

@@ -104,10 +104,9 @@ def lesion_radiomics(
 
 def _extractors(*, flat: bool) -> tuple[Any, Any]:
     """Extractors of shape and of the other classes; `flat` for a single slice."""
-    import radiomics
     from radiomics.featureextractor import RadiomicsFeatureExtractor
 
-    radiomics.setVerbosity(logging.CRITICAL)
+    logging.getLogger("radiomics").setLevel(logging.ERROR)  # it tells every class of every lesion
     extractors = []
     for classes in ((f"{SHAPE}2D" if flat else SHAPE,), CLASSES):
         extractor = RadiomicsFeatureExtractor(

@@ -38,6 +38,7 @@ class FeatureTable:
     def __init__(self, widget: Any) -> None:
         self.widget = widget
         widget.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
+        widget.verticalHeader().setVisible(False)
         self.clear()
 
     def show(self, loaded: LoadedResult, label: int) -> None:
