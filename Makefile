@@ -4,6 +4,7 @@
 # make docs       the documentation site, into build/docs
 # make screenshots  pictures of the Slicer module on the phantom, into Resources/Screenshots
 # make benchmark  speed and memory of the engine, as ratios, into Testing/benchmarks/results
+# make corpus     kinds of input of hospitals: what was tried, what became of it, what was wanted
 # make faults     kills, full disks and other faults at every stage of a run, and fuzzers
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SETUP := $(VENV)/.complete
 STUDY := demo/study/case_900003
 
-.PHONY: help setup demo test test-slow lint docs benchmark faults screenshots clean
+.PHONY: help setup demo test test-slow lint docs benchmark faults corpus screenshots clean
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -65,6 +66,9 @@ screenshots: $(SETUP)
 
 benchmark: $(SETUP)
 	@$(BIN)/python Testing/benchmarks/engine.py
+
+corpus: $(SETUP)
+	@$(BIN)/python Testing/corpus/run.py
 
 faults: $(SETUP)
 	@$(BIN)/python Testing/faults/run.py

@@ -289,7 +289,7 @@ def _labels(path: Path | None, pre: sitk.Image, name: str) -> tuple[sitk.Image, 
         return empty, []
     events = Events()
     try:
-        if not sitk.GetArrayViewFromImage(load(path).image).any():
+        if not sitk.GetArrayFromImage(load(path).image).any():
             return empty, [f"its label file {path.name} marks no voxel"]
         return read_lesions(path, pre, events)[0], events.warnings
     except InputError as error:

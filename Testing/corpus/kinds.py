@@ -1,0 +1,607 @@
+"""Kinds of input that hospitals and researchers have, small and made anew, each with what must become of it.
+
+A kind writes its files into an empty folder and gives the outcome as text: what was read, or the sentence and exit code
+of a refusal, and after `| warned:` the warnings. `wanted` is a regular expression of the whole outcome.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import SimpleITK as sitk
+from io_samples import MrSeries, oblique_image
+from pydicom.uid import generate_uid
+from VirtualContrastLib.cli.main import main
+from VirtualContrastLib.events import Events, InputError
+from VirtualContrastLib.io.lesion_mask import read_lesions
+from VirtualContrastLib.io.read import load, read_study
+from VirtualContrastLib.io.volumes import like
+from VirtualContrastLib.run.batch_cases import read_cases
+from VirtualContrastLib.run.settings import RunSettings
+from VirtualContrastTrainingLib.cli import main as training_main
+
+IMAGE = oblique_image()
+STORED = sitk.GetArrayFromImage(IMAGE)
+LABELS = np.zeros(STORED.shape, np.uint8)
+LABELS[2:5, 3:8, 4:9], LABELS[5:8, 10:14, 12:17] = 1, 2
+MASK = like(LABELS, IMAGE)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of input: the point of the issue on hospitals that it belongs to, and what is done with it."""
+
+    point: str
+    name: str
+    command: str
+    outcome: Callable[[Path], str]
+    wanted: str
+
+
+KINDS: list[Kind] = []
+
+
+def kind(point: str, name: str, command: str, wanted: str) -> Callable[[Callable[[Path], str]], None]:
+    """Decorator: registers a function as a kind."""
+
+    def register(outcome: Callable[[Path], str]) -> None:
+        KINDS.append(Kind(point, name, command, outcome, wanted))
+
+    return register
+
+
+def told(outcome: Callable[[Path], str], folder: Path) -> str:
+    """The outcome of a kind; a refusal is its sentence with exit code 2."""
+    try:
+        return outcome(folder)
+    except InputError as error:
+        return f"2: {str(error).replace(str(folder) + '/', '')}"
+
+
+def fits(one: Kind, outcome: str) -> bool:
+    return re.fullmatch(one.wanted, outcome, re.DOTALL) is not None
+
+
+def with_warnings(text: str, events: Events) -> str:
+    modality = "The modality is not told by the file format"
+    warnings = [warning for warning in events.warnings if not warning.startswith(modality)]
+    return f"{text} | warned: {' / '.join(warnings)}" if warnings else text
+
+
+# ---- 1: gray values below zero, padding ------------------------------------------------------------------------------
+
+
+def breast() -> np.ndarray:
+    """A magnitude image of 20 x 60 x 50 voxels: Rician air, fat 120, tissue 300."""
+    rng, signal = np.random.default_rng(11), np.zeros((20, 60, 50))
+    signal[:, 15:, 10:40], signal[5:15, 25:50, 15:35] = 120, 300
+    return np.hypot(signal + rng.normal(0, 6, signal.shape), rng.normal(0, 6, signal.shape))
+
+
+def levels(folder: Path, values: np.ndarray, dtype: type = np.float32) -> str:
+    """Least and greatest gray value of a volume as a run uses it, rounded to tens."""
+    image = sitk.GetImageFromArray(values.astype(dtype))
+    image.SetSpacing((1.2, 1.2, 2.5))
+    sitk.WriteImage(image, str(folder / "v.nrrd"))
+    events = Events()
+    used = sitk.GetArrayFromImage(read_study(folder / "v.nrrd", events=events).pre.image)
+    return with_warnings(f"values {round(float(used.min()), -1):g} to {round(float(used.max()), -1):g}", events)
+
+
+CLEAN = r"values 0 to 3[0-4]0 \| warned: v\.nrrd has \d+ voxels .* below 0.*"
+
+
+def padded(value: float, share: float) -> Callable[[Path], str]:
+    def outcome(folder: Path) -> str:
+        values = breast()
+        values[:, : int(60 * share)] = value
+        return levels(folder, values)
+
+    return outcome
+
+
+for value in (-1, -77, -1024, -3000):
+    for share in (0.05, 0.3, 0.6):
+        kind("1", f"border of {value}, {share:.0%}", "synthesize", CLEAN)(padded(value, share))
+
+
+@kind("1", "one dead voxel of -20000", "synthesize", CLEAN)
+def _(folder: Path) -> str:
+    values = breast()
+    values[4, 5, 6] = -20000
+    return levels(folder, values, np.int16)
+
+
+@kind("1", "round field of view, -2000 outside", "synthesize", CLEAN)
+def _(folder: Path) -> str:
+    values = breast()
+    _, j, i = np.indices(values.shape)
+    values[((j - 30) / 30) ** 2 + ((i - 25) / 25) ** 2 > 1] = -2000
+    return levels(folder, values, np.int16)
+
+
+def resampled(values: np.ndarray) -> np.ndarray:
+    image = sitk.GetImageFromArray(values.astype(np.float32))
+    spline = sitk.Resample(image, [67, 81, 27], sitk.Transform(), sitk.sitkBSpline, [0, 0, 0], [0.75, 0.75, 0.75])
+    return sitk.GetArrayFromImage(spline)
+
+
+@kind("1", "resampled by a spline", "synthesize", CLEAN.replace("3[0-4]0", "3[0-9]0"))
+def _(folder: Path) -> str:
+    return levels(folder, resampled(breast()))
+
+
+@kind("1", "border of -1024, then resampled by a spline", "synthesize", CLEAN.replace("3[0-4]0", "3[0-9]0"))
+def _(folder: Path) -> str:
+    values = breast()
+    values[:, :12] = -1024
+    return levels(folder, resampled(values))
+
+
+kind("1", "z-scored", "synthesize", r"values .*normalized \(mean 0.*")(
+    lambda folder: levels(folder, (breast() - breast().mean()) / breast().std())
+)
+kind("1", "scaled to -1 ... 1", "synthesize", r"values .*taken as the level of air.*")(
+    lambda folder: levels(folder, breast() / breast().max() * 2 - 1)
+)
+kind("1", "all below zero", "synthesize", r"2: v\.nrrd has no gray value above 0.*")(
+    lambda folder: levels(folder, breast() - 2000)
+)
+kind("1", "NaN", "synthesize", r"2: v\.nrrd holds voxels that are NaN.*")(
+    lambda folder: levels(folder, np.where(breast() > 310, np.nan, breast()))
+)
+
+# ---- 2 to 4: order, times, study folders -----------------------------------------------------------------------------
+
+
+def series_of(folder: Path, *, separate: bool, **tags: Iterable) -> None:
+    """A dynamic examination into `folder/s`: each tag has a value a phase, None where it is missing."""
+    count = len(list(next(iter(tags.values()))))
+    one = MrSeries(IMAGE, AcquisitionDate=None)
+    for n in reversed(range(count)):
+        series = MrSeries(IMAGE, SeriesNumber=20 + n, AcquisitionDate=None) if separate else one
+        own = {key: values[n] for key, values in tags.items() if values[n] is not None}
+        series.write(folder / "s", phase=n, first_instance=1 + 9 * n, name=f"p{count - n}_{{k}}.dcm", **own)
+
+
+def phase_of(loaded) -> str:
+    difference = sitk.GetArrayFromImage(loaded.image) - STORED
+    return str(int(difference.min())) if difference.min() == difference.max() else "mixed"
+
+
+def order(folder: Path, count: int) -> str:
+    """Order and times of the phases of `folder/s` as the command reads FOLDER@0, FOLDER@1 ..."""
+    place, events = folder / "s", Events()
+    phases = [phase_of(load(f"{place}@{n}")) for n in range(count)]
+    study = read_study(f"{place}@0", [f"{place}@{n}" for n in range(1, count)], events=events)
+    times = " ".join("-" if phase.time_s is None else f"{phase.time_s:g}" for phase in study.real)
+    since = " since the injection" if "injection" in study.time_zero else ""
+    return with_warnings(f"order {' '.join(phases)}, times {times}{since}", events)
+
+
+def dynamic(point: str, name: str, wanted: str, **tags: list) -> None:
+    """Two kinds: the phases in one series, and each in a series of its own."""
+    count = len(next(iter(tags.values())))
+    for separate in (False, True):
+        title = f"{name}, {'a series a phase' if separate else 'one series'}"
+
+        def outcome(folder: Path, separate: bool = separate) -> str:
+            series_of(folder, separate=separate, **tags)
+            return order(folder, count)
+
+        kind(point, title, "synthesize s@0 --real s@1 ...", wanted)(outcome)
+
+
+dynamic(
+    "2",
+    "midnight",
+    "order 0 1 2 3, times 89.75 179.5 270.25",
+    AcquisitionTime=["235759.5", "235929.25", "000059", "000229.75"],
+)
+dynamic(
+    "2",
+    "midnight, date of the series alone",
+    "order 0 1 2, times 89 179",
+    AcquisitionTime=["235759", "235928", "000058"],
+    SeriesDate=["20240101"] * 3,
+)
+dynamic(
+    "2",
+    "contradicting tags",
+    r"order .*contradict each other.*",
+    AcquisitionTime=["100000", "100100", "100200"],
+    TemporalPositionIdentifier=[2, 1, 3],
+)
+dynamic(
+    "3",
+    "a clock without its leading zero and minutes",
+    "order 0 1 2, times 60 240",
+    AcquisitionTime=["0900", "0901", "0904"],
+)
+dynamic(
+    "3",
+    "the injection is told",
+    "order 0 1 2, times 60 150 since the injection",
+    AcquisitionTime=["100000", "100300", "100430"],
+    ContrastBolusStartTime=["100200"] * 3,
+)
+dynamic(
+    "3",
+    "an injection after the first phase",
+    r"order 0 1 2, times 180 270 \| warned: .*ContrastBolusStartTime.*",
+    AcquisitionTime=["100000", "100300", "100430"],
+    ContrastBolusStartTime=["100330"] * 3,
+)
+dynamic(
+    "3",
+    "an injection before everything",
+    r"order 0 1 2, times 180 270 \| warned: .*ContrastBolusStartTime.*",
+    AcquisitionTime=["100000", "100300", "100430"],
+    ContrastBolusStartTime=["093000"] * 3,
+)
+dynamic(
+    "3",
+    "trigger times in seconds, first one missing",
+    "order 0 1 2, times 75 190",
+    TriggerTime=[None, 75.0, 190.0],
+    AcquisitionTime=["101010", "101125", "101320"],
+)
+
+
+def one_series(point: str, name: str, wanted: str, **tags: list) -> None:
+    def outcome(folder: Path) -> str:
+        series_of(folder, separate=False, **tags)
+        return order(folder, len(next(iter(tags.values()))))
+
+    kind(point, name, "synthesize s@0 --real s@1 ...", wanted)(outcome)
+
+
+one_series("3", "first trigger time missing", "order 0 1 2, times 75 190", TriggerTime=[None, 75000.0, 190000.0])
+one_series(
+    "3",
+    "trigger times of no known unit",
+    r"order 0 1 2, times - - \| warned: .*its unit is not known.*",
+    TriggerTime=[0.0, 75.0, 190.0],
+)
+one_series("2", "midnight, content time alone", "order 0 1 2, times 90 180", ContentTime=["235800", "235930", "000100"])
+one_series("2", "no time and no number", r"2: s holds 2 images at each place and no tag.*", InstanceNumber=["", ""])
+
+
+@kind("2", "random instance numbers", "synthesize s@0", r"2: .*neither phase by phase nor place by place.*")
+def _(folder: Path) -> str:
+    numbers = iter(np.random.default_rng(11).permutation(18) + 300)
+    series = MrSeries(IMAGE)
+    for n in range(2):
+        series.write(folder / "s", phase=n, InstanceNumber=lambda k: int(next(numbers)))
+    return order(folder, 2)
+
+
+for shift, count, thickness, dimensions in (
+    (0.5, 2, 2.1, ""),
+    (1 / 3, 3, 2.1, ""),
+    (0.5, 2, 4.2, ""),
+    (0.5, 2, 1.05, "3D"),
+):
+
+    @kind(
+        "2",
+        f"{count} phases shifted by {shift:.2f} slices, {thickness} mm thick",
+        "synthesize s",
+        r"2: .*lie between each other.*",
+    )
+    def _(folder: Path, shift=shift, count=count, thickness=thickness, dimensions=dimensions) -> str:
+        uid = generate_uid()
+        for n in range(count):
+            place = IMAGE.TransformContinuousIndexToPhysicalPoint((0, 0, shift * n))
+            tags = {"SliceThickness": thickness, "MRAcquisitionType": dimensions, "AcquisitionTime": f"10{n:02d}00"}
+            MrSeries(oblique_image(origin=place), series_uid=uid).write(folder / "s", phase=n, **tags)
+        return str(load(folder / "s").image.GetSize())
+
+
+for times, wanted in (
+    ((1.5, 3.7, 5.8), "2: .*look like minutes.*"), ((90000.0, 220000.0), "2: .*look like milliseconds.*"),
+    ((90.0, 60.0), "2: .*rising.*"), ((90.0, 220.0), "taken"),
+):  # fmt: skip
+
+    @kind("3", f"--times {' '.join(f'{time:g}' for time in times)}", "synthesize --times", wanted)
+    def _(folder: Path, times=times) -> str:
+        RunSettings(times_s=times)
+        return "taken"
+
+
+OTHERS = {
+    "subtraction by its description": {"description": "Ph1/Ax Subtraction", "ImageType": ["DERIVED", "SECONDARY"]},
+    "subtraction by its type": {"description": "x", "ImageType": ["DERIVED", "PRIMARY", "M", "SUB"]},
+    "difference": {"description": "dyn2 minus dyn1", "ImageType": ["DERIVED", "SECONDARY", "OTHER"]},
+    "wash-in map": {"description": "WI", "ImageType": ["DERIVED", "PRIMARY", "WI"]},
+    "projection": {"description": "MIP ax", "ImageType": ["DERIVED", "SECONDARY", "PROJECTION IMAGE"]},
+    "diffusion": {"description": "DWI b800", "DiffusionBValue": 800.0, "EchoTime": 70.0},
+    "report as DOC": {"description": "report", "Modality": "DOC"},
+    "localizer": {"description": "3-plane loc scout"},
+    "fat image": {"description": "x", "ImageType": ["DERIVED", "PRIMARY", "DIXON", "F"]},
+}
+for title, tags in OTHERS.items():
+
+    @kind(
+        "4",
+        f"study folder with a {title}",
+        "synthesize s@0 --real s@1 ...",
+        r"order 0 1 2, times 120 240 \| warned: .*series 99 .*was left out.*",
+    )
+    def _(folder: Path, tags=tags) -> str:
+        for n in range(3):
+            series = MrSeries(IMAGE, SeriesNumber=10 + n, description=f"Ax VIBRANT {n}")
+            series.write(folder / "s", phase=n, AcquisitionTime=f"10{2 * n:02d}00", name=f"p{n}_{{k}}.dcm")
+        MrSeries(IMAGE, SeriesNumber=99, **tags).write(
+            folder / "s", phase=9, AcquisitionTime="101500", name="o_{k}.dcm"
+        )
+        with contextlib.suppress(InputError):
+            return order(folder, 4)  # it must not be a fourth phase
+        return order(folder, 3)
+
+
+for separate in (False, True):
+    for lacking in (1, 5, 8):
+
+        @kind(
+            "4",
+            f"last phase lacks {lacking} of 9 slices, {'a series a phase' if separate else 'one series'}",
+            "synthesize s@0 --real s@1 ...",
+            r"order 0 1 2, times 60 120 \| warned: .*left out.*",
+        )
+        def _(folder: Path, separate=separate, lacking=lacking) -> str:
+            one = MrSeries(IMAGE)
+            for n in range(4):
+                series = MrSeries(IMAGE, SeriesNumber=10 + n) if separate else one
+                skip = tuple(range(9 - lacking, 9)) if n == 3 else ()
+                series.write(folder / "s", phase=n, skip=skip, AcquisitionTime=f"10{n:02d}00", name=f"p{n}_{{k}}.dcm")
+            return order(folder, 3)
+
+
+# ---- 5: masks --------------------------------------------------------------------------------------------------------
+
+
+def mask(name: str, wanted: str, make: Callable[[], sitk.Image]) -> None:
+    @kind("5", name, "synthesize --lesions", wanted)
+    def _(folder: Path) -> str:
+        sitk.WriteImage(make(), str(folder / "m.nii.gz"))
+        events = Events()
+        found = sitk.GetArrayFromImage(read_lesions(folder / "m.nii.gz", IMAGE, events)[0])
+        return with_warnings(" ".join(str(int((found == label).sum())) for label in range(1, found.max() + 1)), events)
+
+
+def moved(voxels: float) -> sitk.Image:
+    image = like(LABELS, IMAGE)
+    image.SetOrigin(IMAGE.TransformContinuousIndexToPhysicalPoint((voxels, voxels / 2, 0)))
+    return image
+
+
+RESAMPLED = r" \| warned: The lesion mask was resampled.*"
+for axes in ("RAS", "PIR", "SLA"):
+    mask(f"axes {axes}", "75 60" + RESAMPLED, lambda axes=axes: sitk.DICOMOrient(MASK, axes))
+mask("shifted by 0.3 voxels", "75 60" + RESAMPLED, lambda: moved(0.3))
+mask("cropped", "75 60" + RESAMPLED, lambda: MASK[2:18, 1:16, 1:9])
+mask("elsewhere", r"2: .*would be left.*", lambda: moved(300))
+mask("255 in a lesion", "135", lambda: like((LABELS > 0).astype(np.uint8) * 255, IMAGE))
+mask("labels 1 and 5", "75 60", lambda: like(np.where(LABELS == 2, 5, LABELS).astype(np.uint8), IMAGE))
+mask("float labels", "75 60", lambda: like(LABELS.astype(np.float64), IMAGE))
+mask("soft, 0.9", "75", lambda: like((0.9 * (LABELS == 1)).astype(np.float32), IMAGE))
+mask("soft, 0.3", r"2: .*is empty.*", lambda: like((0.3 * (LABELS == 1)).astype(np.float32), IMAGE))
+mask("0 to 100 percent", r"2: .*no labels.*", lambda: like((87.5 * (LABELS > 0)).astype(np.float32), IMAGE))
+mask("empty", r"2: .*is empty.*", lambda: like(LABELS * 0, IMAGE))
+mask("negative", r"2: .*no labels.*", lambda: like(LABELS.astype(np.int16) * -1, IMAGE))
+
+# ---- 6: tables -------------------------------------------------------------------------------------------------------
+
+
+def table(name: str, text: str, wanted: str, encoding: str = "utf-8") -> None:
+    @kind("6", name, "batch TABLE", wanted)
+    def _(folder: Path) -> str:
+        (folder / "t.csv").write_bytes(text.encode(encoding))
+        cases = read_cases(folder / "t.csv")
+        return "; ".join(f"{case.name}: {Path(case.input).name} {dict(case.settings) or ''}".strip() for case in cases)
+
+
+table(
+    "quoted, semicolons, upper case",
+    '"CASE";"INPUT";"REAL1";"TIMES"\r\n"A 1";"a.nrrd";"b.nrrd";"1:30"\r\n;;;\r\n',
+    r"A 1: a\.nrrd \{'times_s': \(90\.0,\)\}",
+)
+table("UTF-16, tabs", "\ufeffcase\tinput\r\nÄ\ta.nrrd\r\n", r"Ä: a\.nrrd", "utf-16-be")
+table("Windows-1252", "case,input\nMüller,a.nrrd\n", r"Müller: a\.nrrd", "cp1252")
+table("empty columns at the end", "case;input;;\na;b.nrrd;;\n", r"a: b\.nrrd")
+table(
+    "decimal comma", "case;input;real1;real_times\na;b.nrrd;c.nrrd;90,5\n", r"a: b\.nrrd \{'real_times_s': \(90\.5,\)\}"
+)
+table("no header", "a,b.nrrd\n", r"2: .*needed are case and input.*")
+table("a case twice", "case,input\na,b.nrrd\nA,c.nrrd\n", r"2: .*occurs twice.*")
+table("a case named summary.csv", "case,input\nSummary.CSV,b.nrrd\n", r"2: .*that of a file of the batch.*")
+table(
+    "~nobody",
+    "case,input\na,~nobody-there/b.nrrd\n",
+    r"2: t\.csv line 2 names ~nobody-there/b\.nrrd, but there is no such user.*",
+)
+table("a row without its input", "case,input\na,\n", r"2: t\.csv line 2 lacks.*")
+
+# ---- 7: prepare dynamic ----------------------------------------------------------------------------------------------
+
+
+def prepared(name: str, wanted: str, change: Callable[[Path], object], *options: str) -> None:
+    @kind("7", name, "prepare dynamic --check", wanted)
+    def _(folder: Path) -> str:
+        place = folder / "in" / "sub-01"
+        place.mkdir(parents=True)
+        (folder / "labels").mkdir()
+        for n in range(3):
+            sitk.WriteImage(sitk.Cast(IMAGE, sitk.sitkFloat32) + 50.0 * n, str(place / f"sub-01_p{n}.nii.gz"))
+        change(place)
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+            given = [option.format(folder=folder) for option in options]
+            code = training_main(
+                ["prepare", "dynamic", str(folder / "in"), "-o", str(folder / "out"), "--check", *given]
+            )
+        assert not (folder / "out").exists()
+        return f"{code}: {' / '.join(out.getvalue().replace(str(folder) + '/', '').split(chr(10)))}"
+
+
+def spoiled(value: float) -> Callable[[Path], object]:
+    def change(place: Path) -> None:
+        image = sitk.ReadImage(str(place / "sub-01_p1.nii.gz"))
+        image[3, 3, 3] = value
+        sitk.WriteImage(image, str(place / "sub-01_p1.nii.gz"))
+
+    return change
+
+
+def label(values: np.ndarray) -> Callable[[Path], object]:
+    return lambda place: sitk.WriteImage(like(values, IMAGE), str(place.parents[1] / "labels" / "sub-01.nii.gz"))
+
+
+prepared("as it should be", r"0: .*1 usable, nothing was written.*", lambda place: None)
+prepared("a NaN voxel", r"2: .*NaN or infinite.*", spoiled(np.nan))
+prepared("an infinite voxel", r"2: .*NaN or infinite.*", spoiled(np.inf))
+prepared(
+    "a subtraction beside",
+    r"0: noted: .*sub-01_p1_sub_2\.nii\.gz was left out.*",
+    lambda place: sitk.WriteImage(IMAGE, str(place / "sub-01_p1_sub_2.nii.gz")),
+)
+prepared("no label file", r"0: noted: .*no label file.*", lambda place: None, "--lesions", "{folder}/labels")
+prepared(
+    "a soft label of 0.9",
+    r"0: .*1 usable.*",
+    label((0.9 * (LABELS == 1)).astype(np.float32)),
+    "--lesions",
+    "{folder}/labels",
+)
+prepared("an empty label", r"0: noted: .*marks no voxel.*", label(LABELS * 0), "--lesions", "{folder}/labels")
+prepared(
+    "a soft label of 0.3",
+    r"2: .*is empty.*",
+    label((0.3 * (LABELS == 1)).astype(np.float32)),
+    "--lesions",
+    "{folder}/labels",
+)
+
+# ---- 8: the gate, files ----------------------------------------------------------------------------------------------
+
+
+def gate(name: str, wanted: str, **tags: object) -> None:
+    @kind("8", name, "synthesize s", wanted)
+    def _(folder: Path) -> str:
+        MrSeries(IMAGE, **tags).write(folder / "s")
+        events = Events()
+        read_study(folder / "s", events=events, force=False)
+        return with_warnings("read", events)
+
+
+for part in ("HEAD", "PROSTATE", "KNEE"):
+    gate(f"body part {part}", f"2: .*body part {part}.*", BodyPartExamined=part)
+gate("body part MAMMA", "read", BodyPartExamined="MAMMA")
+gate("T1 MPRAGE", r"read \| warned: .*not a dynamic T1.*", description="Sag T1 MPRAGE")
+gate("contrast agent", r"read \| warned: .*contrast agent.*", ContrastBolusAgent="Dotarem")
+gate("echo time of 80 ms", r"2: .*not T1-weighted.*", EchoTime=80.0)
+gate("spin echo", r"read \| warned: .*no gradient-echo.*", ScanningSequence=["SE", "IR"])
+gate("CT", r"2: .*modality CT.*", Modality="CT")
+
+
+@kind("8", "contrast and body part in one slice alone", "synthesize s", r"2: .*body part BRAIN.*")
+def _(folder: Path) -> str:
+    MrSeries(IMAGE).write(folder / "s")
+    path = sorted((folder / "s").iterdir())[-1]
+    dataset = pydicom.dcmread(path)
+    dataset.BodyPartExamined = "BRAIN"
+    dataset.save_as(path)
+    read_study(folder / "s", force=False)
+    return "read"
+
+
+for count in (1, 5, 9):
+
+    @kind("8", f"{count} of 9 slices without preamble", "synthesize s", r"\(20, 18, 9\)")
+    def _(folder: Path, count=count) -> str:
+        MrSeries(IMAGE).write(folder / "s")
+        for path in sorted((folder / "s").iterdir())[:count]:
+            path.write_bytes(path.read_bytes()[132:])
+        return str(load(folder / "s").image.GetSize())
+
+
+for title, size in (("an empty file", 0), ("a file cut off in its header", 60)):
+
+    @kind("8", f"{title} among the slices", "synthesize s", r"2: .*gap of 4\.20 mm.*")
+    def _(folder: Path, size=size) -> str:
+        MrSeries(IMAGE).write(folder / "s")
+        path = sorted((folder / "s").iterdir())[3]
+        path.write_bytes(path.read_bytes()[:size])
+        return str(load(folder / "s").image.GetSize())
+
+
+def nrrd(name: str, wanted: str, *lines: str) -> None:
+    @kind("8", f"NRRD with {name}", "synthesize x.nrrd", wanted)
+    def _(folder: Path) -> str:
+        header = ["NRRD0005", "type: short", "dimension: 3", "sizes: 6 5 4", "encoding: raw", "endian: little", *lines]
+        (folder / "x.nrrd").write_bytes("\n".join([*header, "", ""]).encode() + bytes(240))
+        loaded = load(folder / "x.nrrd")
+        spacing = " ".join(f"{value:g}" for value in loaded.image.GetSpacing())
+        return f"{spacing} mm{' | warned: ' + loaded.warnings[0] if loaded.warnings else ''}"
+
+
+nrrd(
+    "space units cm",
+    "0.7 0.7 2 mm",
+    "space: LPS",
+    "space directions: (0.07,0,0) (0,0.07,0) (0,0,0.2)",
+    'space units: "cm" "cm" "cm"',
+)
+nrrd("units um", "0.7 0.7 2 mm", "spacings: 700 700 2000", 'units: "um" "um" "um"')
+nrrd("axis mins and maxs", r"2: .*axis mins and maxs.*", "axis mins: 0 0 0", "axis maxs: 6 5 12")
+nrrd("no voxel size", r"1 1 1 mm \| warned: .*no voxel size.*")
+
+# ---- exit codes and leftovers ----------------------------------------------------------------------------------------
+
+
+def command(name: str, wanted: str, *line: str, training: bool = False) -> None:
+    @kind("exit", name, " ".join(("virtual-contrast-training" if training else "virtual-contrast", line[0])), wanted)
+    def _(folder: Path) -> str:
+        sitk.WriteImage(sitk.Cast(IMAGE, sitk.sitkFloat32), str(folder / "pre.nrrd"))
+        before = sorted(folder.rglob("*"))
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+            code = (training_main if training else main)([part.format(folder=folder) for part in line])
+        assert sorted(folder.rglob("*")) == before, "something was left"
+        sentences = [text for text in out.getvalue().splitlines() if text.startswith("Error")]
+        assert len(sentences) == 1, out.getvalue()
+        return f"{code}: {sentences[0].replace(str(folder) + '/', '')}"
+
+
+PRE, OUT = "{folder}/pre.nrrd", ("-o", "{folder}/out")
+command("empty input", r"2: .*path of an image is empty.*", "synthesize", "", *OUT)
+command("input of 300 characters", r"2: .*", "synthesize", "x" * 300, *OUT)
+command("-o of 300 characters", r"2: .*too long.*", "synthesize", PRE, "-o", "{folder}/" + "x" * 300)
+command("--seed -1", r"2: .*seed.*", "synthesize", PRE, *OUT, "--seed", "-1", "--uncertainty", "2")
+command("a model that is not there", r"2: .*no-such-model.*", "synthesize", PRE, *OUT, "--model", "no-such-model")
+command("a table that is not there", r"2: .*does not exist.*", "batch", "{folder}/t.csv", *OUT)
+command("batch into 300 characters", r"2: .*too long.*", "batch", "{folder}", "-o", "{folder}/" + "x" * 300)
+command("send of what is no result", r"2: .*", "send", "{folder}", "--to", "A@127.0.0.1:104")
+command("models verify of what is no package", r"2: .*", "models", "verify", "{folder}")
+command(
+    "evaluate of an empty folder",
+    r"2: .*",
+    "evaluate",
+    "--real",
+    "{folder}/none",
+    "--synthetic",
+    PRE,
+    *OUT,
+    training=True,
+)
+command(
+    "evaluate of sizes that differ", r"2: .*", "evaluate", "--real", PRE, "--synthetic", "{folder}", *OUT, training=True
+)
