@@ -38,8 +38,8 @@ class Grade(_Strict):
     """When a lesion found on synthetic images counts as likely to enhance.
 
     `threshold`: percent enhancement that the lower bound of its band has to reach at the first phase.
-    `false_positive_rate`: share of the lesions so graded on held-out patients whose real enhancement was below 70 %;
-    `share`: of all lesions found, those so graded.
+    `false_positive_rate`: share of the lesions so graded on held-out patients whose real enhancement was below 50 % on
+    average; `share`: of all lesions found, those so graded.
     """
 
     threshold: float

@@ -224,7 +224,7 @@ class LesionFinder(_Strict):
         """What a reader of the lesions must know."""
         return (
             f"Lesions on synthetic phases: {100 * self.sensitivity:.0f} % of the known ones were found, with "
-            f"{self.false_positives:.1f} false ones a case ({self.data}; {self.definition})."
+            f"{self.false_positives:.2g} false ones a case ({self.data}; {self.definition})."
         )
 
 

@@ -46,11 +46,14 @@ of how much above it, at each of the sites. A percent of room is left below the 
 MOST_FALSE = 0.1
 """Share of the lesions called likely to enhance that may not."""
 
+ENHANCES_PE = 0.5
+"""A lesion enhances where the mean over its outline rises by half: from there on BI-RADS speaks of medium uptake."""
+
 _LEAST_GRADED = 20
 _LEAST_PIXELS = 10
 _GRID = {
     "background": (0.2, 0.3, 0.4, 0.5, 0.6),
-    "hint": (0.02, 0.05, 0.08, 0.12),
+    "hint": (0.05, 0.08, 0.12),
     "lesion": (1.0, 1.4),
     "threshold": (2.0, 2.5, 3.0),
     "softness": (0.3, 0.5),
@@ -228,7 +231,7 @@ def lesion_region(patient: CropPatient, heads: Tensor) -> NDArray[np.bool_]:
 class FoundLesion:
     """A lesion that the threshold rule finds on the synthetic early phase.
 
-    `lower_percent`: lower bound of its percent enhancement; `enhances`: whether the real one is 70 % or more.
+    `lower_percent`: lower bound of its percent enhancement; `enhances`: whether the real one is ENHANCES_PE or more.
     """
 
     lower_percent: float
@@ -260,7 +263,7 @@ def found_lesions(
         inside = labels == label
         real, before = patient.phases[1][inside].mean(), patient.pre[inside].mean()
         bound = 100 * float(lower[inside].mean()) * patient.scale / float(before)
-        found.append(FoundLesion(bound, bool(real >= (1 + LESION_PE) * before)))
+        found.append(FoundLesion(bound, bool(real >= (1 + ENHANCES_PE) * before)))
     return found
 
 
