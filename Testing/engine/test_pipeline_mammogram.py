@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 import tiny_models
 import torch
+from dicom_tools import errors_of_dciodvfy
 from io_samples import MrSeries
 from skimage.metrics import structural_similarity
 from VirtualContrastLib.events import Events, InputError
@@ -188,7 +190,7 @@ def test_models_and_images_of_different_modalities_do_not_go_together(pair, chos
     ("changes", "reason"),
     [
         ({"uncertainty": 4}, "gives no uncertainty"),
-        ({"dicom": True}, "makes a mammogram; leave DICOM out"),
+        ({"dicom": True}, "side and view of a DICOM source"),
         ({"times_s": (90.0,)}, "has no time"),
     ],
 )
@@ -250,3 +252,66 @@ def test_real_pairs_of_cdd_cesm_run_to_the_end(shared_data, chosen, models, tmp_
     result = run(tmp_path / "low.png", tmp_path / "out", chosen, real=[tmp_path / "high.png"], models=models)
     assert array(result.folder / "recombined.nrrd").shape == (1, 512, 256)
     assert {p.name for p in (result.folder / "figures").iterdir()} == {"overview.png"}
+
+
+SEEN = {
+    "SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.2.1", "ImageLaterality": "L", "PatientOrientation": ["A", "R"],
+    "ViewPosition": "CC", "PatientName": "Geheim^Anna", "PatientID": "4711", "StudyID": "7",
+    "BodyPartExamined": "BREAST", "PatientSex": "F", "InstitutionName": "Klinik Geheim",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def scan(pair, tmp_path_factory):
+    """A DICOM mammogram with side and view, and a patient."""
+    path = write_mammogram(tmp_path_factory.mktemp("scan") / "mg", pair[0], **SEEN)
+    dataset = pydicom.dcmread(path)
+    view = pydicom.Dataset()
+    view.CodeValue, view.CodingSchemeDesignator, view.CodeMeaning = "399162004", "SCT", "cranio-caudal"
+    dataset.ViewCodeSequence = [view]
+    dataset.save_as(path)
+    return path
+
+
+def test_the_recombined_image_is_written_as_a_mammogram_of_the_same_patient_side_and_view(
+    scan, chosen, models, tmp_path
+):
+    result = run(scan, tmp_path / "out", replace(chosen, dicom=True), models=models)
+    assert result.incomplete == []
+    source, made = pydicom.dcmread(scan), pydicom.dcmread(tmp_path / "out" / "dicom" / "recombined.dcm")
+    assert made.SOPClassUID == pydicom.uid.DigitalMammographyXRayImageStorageForPresentation
+    for keyword in (
+        "PatientName",
+        "PatientID",
+        "StudyInstanceUID",
+        "ImageLaterality",
+        "PatientOrientation",
+        "ViewPosition",
+    ):
+        assert made[keyword].value == source[keyword].value
+    assert (made.Modality, made.ViewCodeSequence[0].CodeValue) == ("MG", "399162004")
+    assert made[0x0008001C].value == "YES"
+    assert made.ImageType[0] == "DERIVED" and made.SeriesDescription.startswith("SYNTHETIC recombined")
+    assert made.SourceImageSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID
+    assert "InstitutionName" not in made and "ContrastBolusAgent" not in made
+    np.testing.assert_allclose(made.ImagerPixelSpacing, (PIXEL_MM, PIXEL_MM))
+    slope, intercept = (
+        float(part) for part in re.search(r"= (\S+) \* stored value \+ (\S+)\. ", made.DerivationDescription).groups()
+    )
+    truth = array(tmp_path / "out" / "recombined.nrrd")[0]
+    np.testing.assert_allclose(made.pixel_array * slope + intercept, truth, atol=0.51 * slope + 1e-4 * np.ptp(truth))
+
+
+def test_dciodvfy_finds_no_error_in_a_mammogram(scan, chosen, models, tmp_path):
+    run(scan, tmp_path / "out", replace(chosen, dicom=True), models=models)
+    assert errors_of_dciodvfy(tmp_path / "out" / "dicom" / "recombined.dcm") == []
+
+
+def test_a_mammogram_can_be_deidentified(scan, chosen, models, tmp_path):
+    settings = replace(chosen, dicom=True, deidentify=True)
+    run(scan, tmp_path / "out", settings, models=models)
+    content = (tmp_path / "out" / "dicom" / "recombined.dcm").read_bytes()
+    assert not any(
+        secret in content for secret in (b"Geheim", b"4711", pydicom.dcmread(scan).StudyInstanceUID.encode())
+    )
+    assert pydicom.dcmread(tmp_path / "out" / "dicom" / "recombined.dcm").PatientIdentityRemoved == "YES"

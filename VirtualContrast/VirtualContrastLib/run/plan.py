@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import SimpleITK as sitk
 
 from ..events import Events, InputError
+from ..export.dicom.mammogram import check_mammogram_exportable
 from ..export.dicom.series import check_exportable
 from ..io.lesion_mask import read_lesions
 from ..io.phantom_mark import is_phantom
@@ -240,7 +241,7 @@ def _check_possible(given: RunInput, settings: RunSettings, card: ModelCard) -> 
         raise InputError(f"The model '{card.id}' gives no uncertainty; leave it out (0).")
     if not card.dynamic:
         if settings.dicom:
-            raise InputError("DICOM export writes MR phases, and this model makes a mammogram; leave DICOM out.")
+            check_mammogram_exportable(study)
         if given.lesions:
             raise InputError(
                 "Curves in lesions need phases in time, which a mammogram does not have; leave the lesions out."
@@ -251,9 +252,9 @@ def _check_possible(given: RunInput, settings: RunSettings, card: ModelCard) -> 
             raise InputError("Radiomics are those of lesions in phases, which a mammogram has not; leave them out.")
         if len(study.real) > 1:
             raise InputError(f"{len(study.real)} real images were given; a mammogram has one real recombined image.")
-    if settings.dicom and not study.has_geometry:
+    if settings.dicom and card.dynamic and not study.has_geometry:
         raise InputError("A picture has no millimeters and cannot become DICOM; give --pixel-spacing with --dicom.")
-    if settings.dicom:
+    if settings.dicom and card.dynamic:
         check_exportable(study)
 
 

@@ -228,9 +228,10 @@ def _mammogram(task: _Export) -> None:
 
 
 def _dicom(task: _Export) -> None:
-    """A series per phase; with lesions also a segmentation and a measurement report."""
+    """A series per phase, with lesions also a segmentation and a measurement report; or the one recombined image."""
     from ..export.content import RunIdentity
     from ..export.dicom.deidentify import deidentified
+    from ..export.dicom.mammogram import write_mammogram
     from ..export.dicom.seg_and_sr import write_measurements, write_segmentation
     from ..export.dicom.series import write_dicom_series
 
@@ -240,6 +241,15 @@ def _dicom(task: _Export) -> None:
     if task.settings.deidentify and reference:
         reference = deidentified(reference, run, keep_dates=task.settings.keep_dates)
     folder = task.writer.path("dicom")
+    if not found.series.dynamic:
+        image, place = found.series.synthetic[0].image, folder / "recombined.dcm"
+        _without_losing_the_rest(
+            "the DICOM mammogram",
+            lambda: write_mammogram(image, place, run, source=reference[0]),
+            place,
+            task.events,
+        )
+        return
     series = _without_losing_the_rest(
         "the DICOM series",
         lambda: write_dicom_series(found.series.synthetic, folder, run, reference=reference),

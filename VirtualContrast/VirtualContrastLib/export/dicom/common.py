@@ -33,14 +33,26 @@ MR_FROM_SOURCE = (
     "LossyImageCompressionMethod",
 )  # fmt: skip
 EQUIPMENT_FROM_SOURCE = ("Manufacturer", "ManufacturerModelName", "SoftwareVersions")
-COPIED = (*FROM_SOURCE, *MR_FROM_SOURCE, *EQUIPMENT_FROM_SOURCE, "SliceThickness", "SOPInstanceUID", "Modality")
+VIEW_FROM_SOURCE = (
+    "PatientOrientation", "ViewPosition", "BreastImplantPresent", "PartialView", "PositionerPrimaryAngle",
+)  # fmt: skip
+# How a mammogram sees the breast.
+COPIED = (
+    *FROM_SOURCE,
+    *MR_FROM_SOURCE,
+    *VIEW_FROM_SOURCE,
+    *EQUIPMENT_FROM_SOURCE,
+    "SliceThickness",
+    "SOPInstanceUID",
+    "Modality",
+)
 """Every element of a source that is read for an export."""
 
 
-def check_sources(headers: Sequence[Dataset]) -> None:
+def check_sources(headers: Sequence[Dataset], modality: str = "MR") -> None:
     """Make the DICOM headers of the sources fit to be copied from, in place.
 
-    Raises InputError when one cannot be read, the modality is not MR, or they belong to several studies.
+    Raises InputError when one cannot be read, is not of `modality`, or they belong to several studies.
     """
     with quiet_pydicom():
         try:
@@ -50,8 +62,10 @@ def check_sources(headers: Sequence[Dataset]) -> None:
             raise InputError("The header of a DICOM source file is damaged; export NRRD or NIfTI instead.") from error
         for header in headers:
             make_writable(header, COPIED)
-    if any(header.get("Modality") != "MR" for header in headers):
-        raise InputError("DICOM export writes MR images, and the source is not MR; export NRRD or NIfTI instead.")
+    if any(header.get("Modality") != modality for header in headers):
+        raise InputError(
+            f"DICOM export writes {modality} images, and the source is not {modality}; export NRRD or NIfTI instead."
+        )
     if len({header.get("StudyInstanceUID") for header in headers}) > 1:
         raise InputError("The DICOM source files belong to several studies; give the files of one series.")
 
@@ -130,11 +144,11 @@ def source_images(headers: Sequence[Dataset], position: Sequence[float], normal:
         single = header.get("ImagePositionPatient")
         if single is not None:
             if abs(float(np.dot([float(v) for v in single], normal)) - here) < 0.05:
-                found.append(_reference(header, None))
+                found.append(reference_to(header))
             continue
         frames = [n for n, at in _frame_positions(header) if abs(float(np.dot(at, normal)) - here) < 0.05]
         if frames:
-            found.append(_reference(header, frames))
+            found.append(reference_to(header, frames))
     return found
 
 
@@ -147,7 +161,7 @@ def _frame_positions(header: Dataset) -> list[tuple[int, list[float]]]:
     return positions
 
 
-def _reference(header: Dataset, frames: list[int] | None) -> Dataset:
+def reference_to(header: Dataset, frames: list[int] | None = None) -> Dataset:
     """One item of a Source Image Sequence, with the purpose "source image for image processing operation"."""
     from pydicom.dataset import Dataset
 
