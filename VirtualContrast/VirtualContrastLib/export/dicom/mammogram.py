@@ -49,9 +49,19 @@ def check_mammogram_exportable(study: Study) -> None:
 
 
 def write_mammogram(image: sitk.Image, path: Path, run: RunIdentity, *, source: Dataset) -> Path:
-    """Write a recombined `image` (one slice) to `path`, in the study of the low-energy image `source`; returns `path`.
+    """Write a recombined image in the study of its low-energy image.
 
-    Raises InputError for values that are not finite, and for a source that is no mammogram.
+    Args:
+        image: the recombined image, one slice with millimeters.
+        path: the file to write; its folder is made.
+        run: what made it.
+        source: the DICOM header of the low-energy image.
+
+    Returns:
+        `path`.
+
+    Raises:
+        InputError: values that are not finite, or a source that is no mammogram.
     """
     check_sources([source], "MG")
     with quiet_pydicom():
