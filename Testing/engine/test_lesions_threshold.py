@@ -88,6 +88,11 @@ def test_elongation_is_about_one_for_a_ball_and_its_length_for_a_rod(spacing_kji
     assert not without_vessels(rod, spacing_kji, 3.0).any()
 
 
+def test_the_thickness_of_a_bar_is_that_between_its_faces_not_between_voxel_centers():
+    found = elongation(np.ones((5, 5, 41), bool), (1.0, 1.0, 1.0))
+    assert np.hypot(40, np.hypot(4, 4)) / 5 <= found <= np.hypot(41, np.hypot(5, 5)) / 5
+
+
 def test_instances_are_numbered_by_volume_with_the_chosen_connectivity():
     mask = np.zeros((3, 8, 8), dtype=bool)
     mask[0, 0:2, 0:2] = True
