@@ -40,12 +40,13 @@ def make_result(phantom, folder, *, stand_in):
         return result_samples.write_result(
             folder / "result", pre, phantom.noise_free[1:], labels=phantom.labels, real=real, uncertainty=uncertainty
         )
+    from VirtualContrastLib.io.phantom_mark import marked
     from VirtualContrastLib.run.pipeline import RunSettings, run
 
     files = []
     for number, image in enumerate(phantom.images):
         files.append(folder / f"phase_{number}.nrrd")
-        sitk.WriteImage(image, str(files[-1]))
+        sitk.WriteImage(marked(image), str(files[-1]))  # else the model of patients would be taken
     settings = RunSettings(device="cpu", uncertainty=4, times_s=phantom.times_s[1:])
     return run(files[0], folder / "result", settings, real=files[1:]).folder
 

@@ -187,7 +187,7 @@ def add_legend(volume: Any, title: str, *, named: bool = False) -> Any:
         legend.SetMaxNumberOfColors(len(CurveType))
         legend.SetNumberOfLabels(len(CurveType))
     else:
-        legend.SetSize(0.1, 0.34)  # numbers and title are as large as fits, other than names
+        legend.SetSize(0.06, 0.22)  # numbers and title are as large as fits, other than names
         legend.SetLabelFormat("%.0f")
     for text in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
         text.SetFontSize(12)

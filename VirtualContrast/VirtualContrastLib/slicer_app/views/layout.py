@@ -49,27 +49,30 @@ def _slice_xml(tag: str) -> str:
      <property name="viewgroup" action="default">{_GROUP}</property></view></item>"""
 
 
+_3D_XML = f"""<item><view class="vtkMRMLViewNode" singletontag="{VIEW_3D}">
+   <property name="viewlabel" action="default">MIP</property>
+   <property name="viewgroup" action="default">{_GROUP}</property></view></item>"""
+
 _XML = f"""<layout type="vertical" split="true">
  <item splitSize="420"><layout type="horizontal">{"".join(map(_slice_xml, SLICE_VIEWS))}</layout></item>
  <item splitSize="580"><layout type="horizontal">
-  <item><view class="vtkMRMLViewNode" singletontag="{VIEW_3D}">
-   <property name="viewlabel" action="default">MIP</property>
-   <property name="viewgroup" action="default">{_GROUP}</property></view></item>
+  {_3D_XML}
   <item><view class="vtkMRMLPlotViewNode" singletontag="{PLOT}">
    <property name="viewlabel" action="default">Curves</property></view></item>
  </layout></item>
 </layout>"""
 
 
-def _row_xml(tags: Sequence[str]) -> str:
-    return f"""<layout type="horizontal">{"".join(map(_slice_xml, tags))}</layout>"""
+def _row_xml(items: Sequence[str]) -> str:
+    return f"""<layout type="horizontal">{"".join(items)}</layout>"""
 
 
 _PART_LAYOUT_ID = 52920
+_ITEMS = (*map(_slice_xml, SLICE_VIEWS), _3D_XML)
 LAYOUTS = {
     LAYOUT_ID: _XML,
-    MAMMOGRAM_LAYOUT_ID: _row_xml(MAMMOGRAM_VIEWS),
-    **{_PART_LAYOUT_ID + count: _row_xml(SLICE_VIEWS[:count]) for count in range(1, len(SLICE_VIEWS))},
+    MAMMOGRAM_LAYOUT_ID: _row_xml(_ITEMS[: len(MAMMOGRAM_VIEWS)]),
+    **{_PART_LAYOUT_ID + count: _row_xml(_ITEMS[:count]) for count in range(1, len(_ITEMS) + 1)},
 }
 """By number; the parts hold the first views alone."""
 
@@ -88,7 +91,7 @@ def show_steps(loaded: LoadedResult) -> nodes.Steps[None]:
     mammogram = loaded.kind == MAMMOGRAM
     views = MAMMOGRAM_VIEWS if mammogram else SLICE_VIEWS
     if manager.sliceWidget(views[-1]) is None:  # one view a step: making five at once would take too long
-        for count in range(1, len(views)):
+        for count in range(1, len(MAMMOGRAM_VIEWS) if mammogram else len(_ITEMS) + 1):
             layouts.use(_PART_LAYOUT_ID + count, LAYOUTS)
             yield
     layouts.use(MAMMOGRAM_LAYOUT_ID if mammogram else LAYOUT_ID, LAYOUTS)
