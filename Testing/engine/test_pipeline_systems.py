@@ -193,7 +193,7 @@ def test_an_iter_unet_makes_as_many_phases_as_times_are_asked_for(study, real, l
 
 def test_a_phase_before_the_real_one_is_refused(study, real, later, models, tmp_path):
     settings = replace(later, times_s=(60.0, 300.0), real_times_s=(80.0,))
-    with pytest.raises(InputError, match=r"phase 1 is of 80 s; give later --times"):
+    with pytest.raises(InputError, match=r"phase 1 was acquired at 80 s; give later --times"):
         run(study / "pre.nrrd", tmp_path / "out", settings, real=real[:1], models=models)
 
 
