@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 from typing import Any
 
 import slicer
-from PySide6 import QtCore, QtGui
+from PySide6 import QtCore, QtGui, QtWidgets
 
 from .views import PlotView, SliceView, ThreeDView, View
 
@@ -23,10 +23,11 @@ class _Controller:
         self.visible = visible
 
 
-class ViewWidget:
+class ViewWidget(QtWidgets.QWidget):
     """A view below the bar that controls it; what the layout manager's widgets have in common."""
 
     def __init__(self, view: View) -> None:
+        super().__init__()
         self._view, self._controller = view, _Controller()
 
     def viewWidget(self) -> View:

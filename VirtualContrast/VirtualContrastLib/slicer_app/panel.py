@@ -19,11 +19,11 @@ from . import path_edit
 from .observers import Observers
 from .reader.widget import ReadingPanel
 from .run import dicom_source, install
-from .run.log_window import LogWindow
 from .run.model_choice import ModelChoice
 from .run.parameters import chosen_real_phases, makes_any_time, output_folder, preselect, run_settings, why_not
 from .run.synthesis_run import Callbacks
 from .run.transfer import is_phantom
+from .text_window import log_window
 from .views.result_opener import ResultOpener
 from .views.result_panel import ResultPanel
 
@@ -63,7 +63,7 @@ class Panel:
             resource_path("UI/VirtualContrastReading.ui"), self.results.annotator, self._on_reading
         )
         self.ui.readingButton.layout().addWidget(self.reading.widget)
-        self.log_window = LogWindow(self.logic.synthesis.worker.log_text)
+        self.log_window = log_window(self.logic.synthesis.worker.log_text)
         self.logic.synthesis.worker.state_changed = self._update
         self._device_timer = qt.QTimer()
         self._device_timer.setSingleShot(True)

@@ -16,7 +16,7 @@ from VirtualContrastLib.events import ExitCode, VirtualContrastError
 from VirtualContrastLib.slicer_app import path_edit
 from VirtualContrastLib.slicer_app.observers import Observers
 from VirtualContrastLib.slicer_app.run import install
-from VirtualContrastLib.slicer_app.run.log_window import LogWindow
+from VirtualContrastLib.slicer_app.text_window import log_window
 
 from . import choices, packages
 from .recipe_list import DEFAULT, RecipeEntry, read_recipe, shipped_recipes
@@ -41,7 +41,7 @@ class Panel:
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.widget.setMRMLScene(slicer.mrmlScene)
         self.view = RunView(self.ui)
-        self.log_window = LogWindow(training.process.log_text)
+        self.log_window = log_window(training.process.log_text)
         training.ended = self._on_ended
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MS)

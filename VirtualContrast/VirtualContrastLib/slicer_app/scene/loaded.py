@@ -162,6 +162,13 @@ def caption_of(index: int, time_s: float) -> str:
     return _("phase {index} ({time_s:g} s)").format(index=index, time_s=time_s)
 
 
+def real_times(run_node: Any) -> dict[int, float | None]:
+    """Seconds after injection of the real phases by index, as the run took them; None where the input gave none."""
+    inputs = manifest_of(run_node)["inputs"]
+    real = [entry for entry in inputs if entry["role"].startswith("real_")]
+    return {int(entry["role"].removeprefix("real_")): entry["time_s"] for entry in real}
+
+
 def seconds(entry: dict[str, Any]) -> float:
     """Seconds after injection of an entry of the manifest; NaN where it has no time."""
     return float("nan") if entry["time_s"] is None else float(entry["time_s"])

@@ -96,7 +96,7 @@ class _Segment:
         """The real curve, in a list; [] where the scene has no real phases to compare with."""
         phases = [Phase(0, self._image(self.loaded.input or self.loaded.pre), 0.0, synthetic=False), *self._inputs()]
         read = len(phases)
-        times_s = self._real_times()
+        times_s = result_nodes.real_times(nodes.node(self.loaded.run_node))
         for phase in self.loaded.phases:
             if nodes.node(phase.real) is not None:
                 time_s = times_s.get(phase.index) or phase.time_s
@@ -111,12 +111,6 @@ class _Segment:
             Phase(number, self._image(phase.volume), phase.time_s, synthetic=False)
             for number, phase in enumerate(self.loaded.input_phases, start=1)
         ]
-
-    def _real_times(self) -> dict[int, float | None]:
-        """Seconds after injection of the real phases by index, as the run took them; None where the input gave none."""
-        inputs = result_nodes.manifest_of(nodes.node(self.loaded.run_node))["inputs"]
-        real = [entry for entry in inputs if entry["role"].startswith("real_")]
-        return {int(entry["role"].removeprefix("real_")): entry["time_s"] for entry in real}
 
     def _image(self, node_id: str) -> Any:
         return nodes.image_of(nodes.node(node_id), self.box)

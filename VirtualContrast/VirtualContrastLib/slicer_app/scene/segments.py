@@ -10,8 +10,10 @@ import numpy as np
 import SimpleITK as sitk
 import slicer
 import vtk
+from slicer.i18n import tr as _
 from vtk.util import numpy_support
 
+from ...events import InputError
 from ...export.content import lesion_color
 from ...export.slicer_segmentation import with_segments
 from . import nodes
@@ -104,6 +106,41 @@ def bounding_box(mask: np.ndarray, margin: int = 0) -> nodes.Box | None:
             return None
         parts.append(slice(max(int(inside[0]) - margin, 0), min(int(inside[-1]) + 1 + margin, mask.shape[axis])))
     return parts[0], parts[1], parts[2]
+
+
+def add_ball(segmentation: Any, reference: Any, center_ras: tuple[float, float, float], radius_mm: float) -> int:
+    """Add a segment with the voxels of `reference` whose centers lie in a ball (scene millimeters); its lesion label.
+
+    Raises:
+        InputError: no voxel of the volume lies in the ball.
+    """
+    local = [0.0, 0.0, 0.0]
+    reference.TransformPointFromWorld(list(center_ras), local)
+    matrix = nodes.ijk_to_ras(reference)
+    spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+    center = (np.linalg.inv(matrix) @ [*local, 1.0])[:3]
+    size = np.array(reference.GetImageData().GetDimensions())
+    low = np.clip(np.floor(center - radius_mm / spacing), 0, size).astype(int)
+    high = np.clip(np.ceil(center + radius_mm / spacing) + 1, 0, size).astype(int)
+    i, j, k = ((np.arange(low[n], high[n]) - center[n]) * spacing[n] for n in range(3))
+    mask = i[None, None, :] ** 2 + j[None, :, None] ** 2 + k[:, None, None] ** 2 <= radius_mm**2
+    if not mask.any():
+        raise InputError(
+            _("There is no voxel of the volume; put the crosshair or the middle of the view into the breast.")
+        )
+    box = tuple(slice(int(start), int(stop)) for start, stop in zip(low[::-1], high[::-1], strict=True))
+    labels = labels_by_segment(segmentation).values()
+    label = max(labels, default=0) + 1
+    segment = slicer.vtkSegment()
+    segment.SetName(_("Region {number}").format(number=label))
+    segment.SetColor(*(value / 255 for value in lesion_color(label)))
+    segment.SetTag(LABEL_TAG, str(label))
+    whole = np.zeros(size[::-1], np.uint8)
+    whole[box] = mask
+    segment.AddRepresentation(BINARY, _oriented(whole, 1, (box[0], box[1], box[2]), reference))
+    segmentation.GetSegmentation().AddSegment(segment, f"VirtualContrastRegion_{label}")
+    segmentation.GetSegmentation().CreateRepresentation(SURFACE)
+    return label
 
 
 def labels_by_segment(segmentation: Any) -> dict[str, int]:

@@ -146,27 +146,13 @@ class _Charts:
         series = self._node("vtkMRMLPlotSeriesNode", SERIES, key, "{key}", synthetic=synthetic)
         series.SetName(name)
         series.SetAndObserveTableNodeID(points.GetID())
-        series.SetPlotType(series.PlotTypeScatter)
-        series.SetXColumnName(TIME)
-        series.SetYColumnName(column)
-        series.SetColor(*color)
-        series.SetLineStyle(series.LineStyleSolid)
-        series.SetLineWidth(1.0 if band else 3.0)
-        series.SetMarkerStyle(series.MarkerStyleNone if band else series.MarkerStyleCircle)
-        series.SetMarkerSize(8.0)
-        series.SetOpacity(0.6 if band else 1.0)
+        set_line(series, column, color, band=band)
         return series
 
     def _chart(self, key: str, title: str, series: Sequence[Any]) -> None:
         chart = self._node("vtkMRMLPlotChartNode", CHART, key, _("curves of {key}"), synthetic=True)
-        chart.SetTitle(title)
-        chart.SetXAxisTitle(_("Time after injection (min)"))
-        chart.SetYAxisTitle(_("Percent enhancement (%)"))
-        chart.SetTitleFontSize(14)
-        chart.SetAxisTitleFontSize(13)
-        chart.SetAxisLabelFontSize(12)
-        chart.SetLegendFontSize(11)
-        _set_ranges(chart, series)
+        set_look(chart, title)
+        set_ranges(chart, series)
         wanted = [one.GetID() for one in series]
         if _series_ids(chart) != wanted:
             chart.RemoveAllPlotSeriesNodeIDs()
@@ -183,7 +169,31 @@ class _Charts:
         return node
 
 
-def _set_ranges(chart: Any, series: Sequence[Any]) -> None:
+def set_line(series: Any, column: str, color: Color, *, band: bool = False) -> None:
+    """Draw a series as a line with points, or as the thin line at the edge of a `band`, over the column of times."""
+    series.SetPlotType(series.PlotTypeScatter)
+    series.SetXColumnName(TIME)
+    series.SetYColumnName(column)
+    series.SetColor(*color)
+    series.SetLineStyle(series.LineStyleSolid)
+    series.SetLineWidth(1.0 if band else 3.0)
+    series.SetMarkerStyle(series.MarkerStyleNone if band else series.MarkerStyleCircle)
+    series.SetMarkerSize(8.0)
+    series.SetOpacity(0.6 if band else 1.0)
+
+
+def set_look(chart: Any, title: str) -> None:
+    """Titles and fonts of a chart of curves."""
+    chart.SetTitle(title)
+    chart.SetXAxisTitle(_("Time after injection (min)"))
+    chart.SetYAxisTitle(_("Percent enhancement (%)"))
+    chart.SetTitleFontSize(14)
+    chart.SetAxisTitleFontSize(13)
+    chart.SetAxisLabelFontSize(12)
+    chart.SetLegendFontSize(11)
+
+
+def set_ranges(chart: Any, series: Sequence[Any]) -> None:
     """Axes around the curves, and to their right the room for the legend, which stands in the upper right corner."""
     times, values = [0.0], [0.0]
     for one in series:

@@ -117,7 +117,7 @@ def show_steps(loaded: LoadedResult) -> nodes.Steps[None]:
         segmentation.GetDisplayNode().SetVisibility3D(False)  # solid bodies would hide what is to be seen
     mark_lesions(loaded)
     yield
-    _show_chart(loaded.charts.get(ALL_LESIONS, ""))
+    show_chart(loaded.charts.get(ALL_LESIONS, ""))
     yield
     if loaded.lesions:
         _jump_slices(max(loaded.lesions, key=lambda row: row.volume).centroid_ras)
@@ -156,7 +156,7 @@ def jump_to_lesion(loaded: LoadedResult, label: int) -> None:
     widget = manager.threeDWidget(VIEW_3D)
     if widget is not None:
         mip.bring_into_view(widget, row.centroid_ras)
-    _show_chart(loaded.charts.get(f"lesion_{label}", ""))
+    show_chart(loaded.charts.get(f"lesion_{label}", ""))
 
 
 def see_mip_from(loaded: LoadedResult, direction: str) -> None:
@@ -265,7 +265,7 @@ def _in_view(slice_node: Any, point_ras: tuple[float, float, float]) -> bool:
     return abs(offset[0]) < 0.45 * field[0] and abs(offset[1]) < 0.45 * field[1]
 
 
-def _show_chart(chart_id: str) -> None:
+def show_chart(chart_id: str) -> None:
     """Through the view's node: the layout manager finds plot views by number alone."""
     view = slicer.mrmlScene.GetSingletonNode(PLOT, "vtkMRMLPlotViewNode")
     if view is not None:

@@ -21,6 +21,7 @@ from .annotation import Annotator
 from .feature_table import FeatureTable
 from .lesion_table import LesionTable
 from .overlay_choice import OverlayChoice
+from .reading_tools import ReadingTools
 from .shared_window import SharedWindow
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class ResultPanel:
         self._folders: dict[str, Path] = {}  # by run id; only here, since a scene must not hold the user's paths
         self.table: LesionTable | None = None
         self.features = FeatureTable(ui.featuresTable)
+        self.tools = ReadingTools(ui, self._measure, tell)
         self.overlays = OverlayChoice(ui, tell)
         self.annotator, self._window = Annotator(), SharedWindow()
         self._showing: Iterator[None] = iter(())
@@ -80,6 +82,7 @@ class ResultPanel:
             self._folders[loaded.run_id] = folder
         self.loaded = loaded
         self.table = LesionTable(self.ui.lesionsTable, loaded, lambda label: self.features.show(loaded, label))
+        self.tools.use(loaded, self.table)
         self._observe_segments(loaded)
         self._window.follow(loaded)
         self._set_up_controls(loaded)
@@ -96,6 +99,7 @@ class ResultPanel:
         if next(self._showing, _END) is _END:
             self._show_timer.stop()
             self._on_phase(self.ui.phaseSlider.value)
+            self.tools.shown()
 
     def find(self) -> None:
         """Take up the last result that the scene holds (it was loaded with the scene), and let go of a removed one."""
@@ -155,6 +159,7 @@ class ResultPanel:
         if self.table is not None:
             self.table.cleanup()
         self.features.clear()
+        self.tools.clear()
         self.overlays.fill(None)
         self.loaded = self.report = self.table = None
         self.ui.resultButton.enabled = False
@@ -227,14 +232,21 @@ class ResultPanel:
         self._edit_timer.start()
 
     def _recompute(self) -> None:
-        if self.loaded is not None:
-            self._measuring.start(measure_steps(self.loaded), lambda _none: self._measured(), self._tell)
+        self._measure()
 
-    def _measured(self) -> None:
+    def _measure(self, label: int | None = None) -> None:
+        """Measure the segments anew, step by step, and select the lesion `label` then."""
+        if self.loaded is not None:
+            self._edit_timer.stop()
+            self._measuring.start(measure_steps(self.loaded), lambda _none: self._measured(label), self._tell)
+
+    def _measured(self, label: int | None) -> None:
         if self.table is not None and self.loaded is not None:
             self.table.refresh()
             self.features.clear()
             layout.mark_lesions(self.loaded)
+            if label in [row.label for row in self.loaded.lesions]:
+                self.table.select(label)
             self._tell(_("Curves and measures follow the edited segments."))
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
