@@ -40,7 +40,7 @@ def parameters(**changes):
     volumes = {"inputVolume": None, "realVolumes": [], "realSequence": None}
     return SimpleNamespace(
         **defaults
-        | {"dicom": False, "register": False, "radiomics": False, "force": False, "times": ""}
+        | {"dicom": False, "register": False, "radiomics": False, "force": False, "times": "", "realTimes": ""}
         | volumes
         | changes
     )

@@ -21,6 +21,7 @@ from .reader.widget import ReadingPanel
 from .run import dicom_source, install
 from .run.model_choice import ModelChoice
 from .run.parameters import chosen_real_phases, makes_any_time, output_folder, preselect, run_settings, why_not
+from .run.study_choice import StudyChoice
 from .run.synthesis_run import Callbacks
 from .run.transfer import is_phantom
 from .text_window import log_window
@@ -69,6 +70,7 @@ class Panel:
         self._device_timer.setSingleShot(True)
         self._device_timer.setInterval(DEVICE_DELAY_MS)
         self._device_timer.connect("timeout()", self._ask_device)
+        self._study = StudyChoice(self.ui, lambda: self.parameters, self._tell)
         self._connect()
         self._refresh_packages()
         self._use(self.logic.getParameterNode())
@@ -94,6 +96,7 @@ class Panel:
         self._use(None)
         self._observers.clear()
         self.opener.stop()
+        self._study.stop()
         self.reading.cleanup()
         self.results.cleanup()
         self.log_window.close()
@@ -117,6 +120,7 @@ class Panel:
         self._use(None)
         self.reading.stop()
         self.opener.stop()
+        self._study.stop()
         self.results.clear()
         self.logic.synthesis.cancel()
 
@@ -172,6 +176,7 @@ class Panel:
         self.ui.freeButton.enabled = worker.alive and not busy
         if self.parameters is None:
             return
+        self._study.show()
         self._models.show(self.parameters.model, phantom=is_phantom(self.parameters.inputVolume))
         self.ui.timesLabel.visible = self.ui.timesEdit.visible = makes_any_time(self.parameters)
         volume = self.parameters.inputVolume

@@ -57,7 +57,7 @@ def hand_over(volume: Any, files: list[Path], folder: Path) -> Generator[None, N
 
     folder.mkdir()
     for number, file in enumerate(files):
-        _put(file, folder / f"{number:05d}.dcm")
+        put(file, folder / f"{number:05d}.dcm")
         if number % 50 == 0:
             yield
     loaded = yield from nodes.in_thread(lambda: series.read(folder, None))
@@ -72,7 +72,7 @@ def hand_over(volume: Any, files: list[Path], folder: Path) -> Generator[None, N
     return same
 
 
-def _put(file: Path, place: Path) -> None:
+def put(file: Path, place: Path) -> None:
     """A link where the system allows one, else a copy."""
     try:
         place.symlink_to(file)

@@ -1,6 +1,8 @@
 """What a user chooses in the panel: typed, with ranges, kept in the scene by Slicer's parameter node wrapper."""
 
+from dataclasses import replace
 from enum import Enum
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +16,7 @@ from ...lesions.radiomics import has_radiomics
 from ...run.settings import MOST_PASSES, RunSettings, options
 from ..path_edit import UNSET
 from ..scene import nodes
-from . import model_list
+from . import dynamic_study, model_list
 from .transfer import RealPhases, is_phantom, problem_with, real_phases
 
 
@@ -51,7 +53,8 @@ class Device(Enum):
 class VirtualContrastParameters:
     """Parameters of the module.
 
-    model: id of an installed model or path of a package folder, "" for the catalog's default. uncertaintyPasses:
+    realTimes: seconds of the real phases as the user corrected them, "" for those of sequence or headers. model: id of
+    an installed model or path of a package folder, "" for the catalog's default. uncertaintyPasses:
     perturbed syntheses behind the uncertainty maps, 0 for none. times: seconds after injection to make, "" for the
     model's own; only models of free times are asked. register: correct the motion of the real phases. radiomics: also
     those of the lesions. force: synthesize also what the gate would refuse. outputFolder: where results are made,
@@ -61,6 +64,7 @@ class VirtualContrastParameters:
     inputVolume: vtkMRMLScalarVolumeNode
     realVolumes: list[vtkMRMLScalarVolumeNode]
     realSequence: vtkMRMLSequenceNode
+    realTimes: str = ""
     model: str = ""
     lesions: Lesions = Lesions.AUTO
     uncertaintyPasses: Annotated[int, WithinRange(0, MOST_PASSES), Default(0)]
@@ -85,7 +89,11 @@ def preselect(parameters: VirtualContrastParameters) -> None:
 def chosen_real_phases(parameters: VirtualContrastParameters) -> RealPhases:
     """The real phases to compare with; volumes that have left the scene are dropped."""
     volumes = [node for node in parameters.realVolumes if node is not None and node.GetScene() is not None]
-    return real_phases(volumes, parameters.realSequence)
+    sequence = parameters.realSequence
+    first = int(sequence is not None and dynamic_study.is_first_of(parameters.inputVolume, sequence))
+    real = real_phases(volumes, sequence, first=first)
+    edited = parse_times(parameters.realTimes) or ()
+    return replace(real, times_s=edited) if len(edited) == len(real.nodes) > 0 else real
 
 
 def run_settings(parameters: VirtualContrastParameters) -> RunSettings:
@@ -105,6 +113,16 @@ def run_settings(parameters: VirtualContrastParameters) -> RunSettings:
     return model_list.with_real_times(settings, chosen_real_phases(parameters).times_s, phantom=phantom)
 
 
+def parse_times(text: str) -> tuple[float, ...] | None:
+    """Rising seconds after injection in a text; None where it holds something else."""
+    try:
+        times: tuple[float, ...] = options()["times_s"].parse(text.replace(",", " ")) or ()
+    except (ValueError, InputError):
+        return None
+    rising = all(a < b for a, b in pairwise((0.0, *times)))
+    return times if times and rising else None
+
+
 def makes_any_time(parameters: VirtualContrastParameters) -> bool:
     """The chosen model makes its phases for any seconds after injection."""
     model = model_list.find_model(parameters.model, phantom=is_phantom(parameters.inputVolume))
@@ -119,10 +137,9 @@ def chosen_times(parameters: VirtualContrastParameters) -> tuple[float, ...] | N
     """
     if not parameters.times.strip() or not makes_any_time(parameters):
         return None
-    try:
-        times: tuple[float, ...] = options()["times_s"].parse(parameters.times.replace(",", " "))
-    except ValueError as error:
-        raise InputError(_("The times must be numbers, as in: 90 220 350.")) from error
+    times = parse_times(parameters.times)
+    if times is None:
+        raise InputError(_("The times must be rising numbers, as in: 90 220 350."))
     return times
 
 

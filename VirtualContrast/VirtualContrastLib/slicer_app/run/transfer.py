@@ -36,8 +36,8 @@ class RealPhases:
     times_s: tuple[float, ...] | None = None
 
 
-def real_phases(volumes: Sequence[Any], sequence: Any) -> RealPhases:
-    """The real phases of `sequence` where there is one, else `volumes` as they are.
+def real_phases(volumes: Sequence[Any], sequence: Any, *, first: int = 0) -> RealPhases:
+    """The real phases of `sequence` from item `first` on where there is one, else `volumes` as they are.
 
     Items of a sequence with a time above 0 are post-contrast. Without a time axis the first item counts as the
     pre-contrast one and is left out.
@@ -49,7 +49,7 @@ def real_phases(volumes: Sequence[Any], sequence: Any) -> RealPhases:
     if sequence.GetIndexType() != slicer.vtkMRMLSequenceNode.NumericIndex or factor is None:
         return RealPhases(tuple(sequence.GetNthDataNode(n) for n in range(1, count)))
     times = [float(sequence.GetNthIndexValue(n)) * factor for n in range(count)]
-    after = [n for n, time_s in enumerate(times) if time_s > 0]
+    after = [n for n, time_s in enumerate(times) if time_s > 0 and n >= first]
     return RealPhases(tuple(sequence.GetNthDataNode(n) for n in after), tuple(times[n] for n in after))
 
 
