@@ -16,6 +16,7 @@ from ..events import VirtualContrastError
 from ..worker.estimate import duration_text
 from ..worker.protocol import DeviceAnswer
 from . import path_edit
+from .models_window import ModelsWindow
 from .observers import Observers
 from .reader.widget import ReadingPanel
 from .run import dicom_source, install
@@ -64,6 +65,7 @@ class Panel:
             resource_path("UI/VirtualContrastReading.ui"), self.results.annotator, self._on_reading
         )
         self.ui.readingButton.layout().addWidget(self.reading.widget)
+        self.models_window = ModelsWindow(self._on_models_changed)
         self.log_window = log_window(self.logic.synthesis.worker.log_text)
         self.logic.synthesis.worker.state_changed = self._update
         self._device_timer = qt.QTimer()
@@ -100,6 +102,7 @@ class Panel:
         self.reading.cleanup()
         self.results.cleanup()
         self.log_window.close()
+        self.models_window.close()
         self.logic.synthesis.worker.state_changed = lambda: None
         self.logic.shutdown()
 
@@ -113,6 +116,7 @@ class Panel:
         ui.cancelButton.connect("clicked(bool)", self._on_cancel)
         ui.freeButton.connect("clicked(bool)", self._on_free)
         ui.logButton.connect("clicked(bool)", self._on_log)
+        ui.modelsButton.connect("clicked(bool)", self.models_window.show)
         ui.realSelector.connect("checkedNodesChanged()", self._on_real_volumes)
         path_edit.on_change(ui.outputPath, self._on_output_path)
 
@@ -146,6 +150,12 @@ class Panel:
             self._gui_tag = parameters.connectGui(self.ui)
             self._observers.add(parameters, vtk.vtkCommand.ModifiedEvent, self._update)
             self._models.fill(parameters.model)
+        self._update()
+
+    def _on_models_changed(self) -> None:
+        """A model has come or gone."""
+        if self.parameters is not None:
+            self._models.fill(self.parameters.model)
         self._update()
 
     def _inputs(self) -> tuple[Any, Sequence[Any]]:

@@ -149,7 +149,7 @@ class EngineProcess:
     def _start(self) -> None:
         self._process, self._child = qt.QProcess(), None
         self._splitter, self._errors = LineSplitter(), LineSplitter()
-        self._process.setProcessEnvironment(_environment())
+        self._process.setProcessEnvironment(environment())
         self._process.connect("readyReadStandardOutput()", self._on_output)
         self._process.connect("readyReadStandardError()", self._on_errors)
         self._process.connect("finished(int,QProcess::ExitStatus)", self._on_finished)
@@ -289,7 +289,7 @@ def python_program() -> str:
     return shutil.which("PythonSlicer") or sys.executable
 
 
-def _environment() -> Any:
+def environment() -> Any:
     """The application's environment with this library on the path and UTF-8 everywhere."""
     environment = qt.QProcessEnvironment.systemEnvironment()
     library = str(Path(__file__).resolve().parents[3])

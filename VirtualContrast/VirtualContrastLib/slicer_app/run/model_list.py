@@ -88,7 +88,7 @@ def find_model(name: str, *, phantom: bool = False) -> ModelEntry | None:
 def default_id(*, phantom: bool = False) -> str:
     """Id of the catalog's default synthesis model for real studies or for a `phantom`, "" where there is none."""
     try:
-        catalog = _json(paths.catalog_path())
+        catalog = read_json(paths.catalog_path())
     except InputError:
         return ""
     models = catalog.get("models", [])
@@ -128,7 +128,7 @@ def _read_whole(folder: Path, name: str) -> ModelEntry | None:
 
 def _read(folder: Path, name: str) -> ModelEntry | None:
     """The entry of a package folder; None for a lesion model, a damaged card or missing weights."""
-    card = _json(folder / CARD_NAME)
+    card = read_json(folder / CARD_NAME)
     architecture = find(_part(card, "architecture").get("name"))
     if architecture is None or architecture.kind != "synthesis" or not (folder / WEIGHTS_NAME).is_file():
         return None
@@ -149,7 +149,8 @@ def _part(card: dict[str, Any], name: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; {} where it cannot be read or is none."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
