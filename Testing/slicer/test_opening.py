@@ -185,6 +185,32 @@ def test_every_map_can_be_laid_over_the_phase(host, panel, folder):
     assert panel.ui.statusLabel.text == ""
 
 
+def test_the_map_of_curve_types_is_shown_from_a_chosen_enhancement_on(host, panel, folder):
+    panel.opener.open(folder)
+    loaded = opened(host, panel)
+    assert panel.ui.peSlider.isHidden()
+    panel.ui.overlayComboBox.currentIndex = 1
+    types = slicer.util.arrayFromVolume(nodes.node(loaded.maps["curve_type"]))
+    of_run, study = types.copy(), result_samples.small_study()
+    pre, *phases = (sitk.GetArrayFromImage(one).astype(float) for one in (study["pre"], *study["synthetic"]))
+    peak = 100 * (np.max(phases, axis=0) / np.where(pre > 0, pre, np.nan) - 1)
+    panel.ui.peSlider.value = 100
+    expected = np.where(peak >= 100, of_run, 0)
+    np.testing.assert_array_equal(types, expected)
+    assert 0 < np.count_nonzero(expected) < np.count_nonzero(of_run)
+    count = sum(int((expected == kind).sum()) for kind in (1, 2, 3))
+    shares = "/".join(f"{100 * int((expected == kind).sum()) / count:.0f}" for kind in (1, 2, 3))
+    volume = count * np.prod(study["pre"].GetSpacing()) / 1000
+    assert panel.ui.peLabel.text == f"100 %: {volume:.2f} cm³, I/II/III {shares} %"
+    panel.ui.overlayComboBox.currentIndex = 0
+    np.testing.assert_array_equal(types, of_run)  # the run's map is what is saved
+    assert panel.ui.peSlider.isHidden()
+    panel.ui.overlayComboBox.currentIndex = 1
+    np.testing.assert_array_equal(types, expected)
+    panel.ui.peSlider.value = 50
+    np.testing.assert_array_equal(types, of_run)
+
+
 def test_an_opened_result_is_not_offered_as_an_input(host, panel, folder):
     panel.opener.open(folder)
     loaded = opened(host, panel)

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from ..io.volumes import like
 from ..study import Phase
 from .curves import views
-from .parameters import CurveRules, check_times, curve_parameters, percent_enhancement
+from .parameters import CurveRules, CurveType, check_times, curve_parameters, percent_enhancement
 
 
 def kinetic_maps(phases: Sequence[Phase], mask: sitk.Image, rules: CurveRules | None = None) -> dict[str, sitk.Image]:
@@ -49,3 +49,19 @@ def kinetic_maps(phases: Sequence[Phase], mask: sitk.Image, rules: CurveRules | 
         for name, value in values.items():
             maps[name][k, inside[k]] = np.nan_to_num(value, nan=0.0, posinf=0.0, neginf=0.0)
     return {name: like(array, mask) for name, array in maps.items()}
+
+
+def peak_percent(signals: Sequence[np.ndarray], voxels: np.ndarray) -> np.ndarray:
+    """Highest percent enhancement after injection at some voxels, float64 (n,); NaN where the baseline is not positive.
+
+    `signals` are volumes [k, j, i] in order, the pre-contrast one first; `voxels` indices into their flat voxels (n,).
+    """
+    chosen = np.stack([volume.reshape(-1)[voxels] for volume in signals], axis=-1)
+    return np.asarray(percent_enhancement(chosen)[:, 1:].max(axis=-1))
+
+
+def type_shares(types: np.ndarray) -> dict[CurveType, float]:
+    """Percent of type I, II and III among the voxels of a type map that have one of them; 0 where none has."""
+    counts = {kind: int((types == kind).sum()) for kind in (CurveType.PERSISTENT, CurveType.PLATEAU, CurveType.WASHOUT)}
+    total = sum(counts.values())
+    return {kind: 100.0 * count / total if total else 0.0 for kind, count in counts.items()}

@@ -82,6 +82,14 @@ def read_series(series: DicomSeries, phase: int | None = None) -> sitk.Image:
     return _volume(pairs[choose_time_point(phase, len(pairs), name, "phases")][1], series.header, name)[0]
 
 
+def find_examination(path: Path) -> Examination:
+    """The phases of the MR examination in a folder, those that fit together, without their voxels.
+
+    Raises InputError where no image is there, none can be used, several are equally good, or nothing tells an order.
+    """
+    return _examination_among(find_series(path), path.name, ())
+
+
 def _examination_among(every: Sequence[DicomSeries], name: str, wanted: Sequence[str]) -> Examination:
     """The phases of the MR examination among series: those of the numbers `wanted`, or those that fit together.
 

@@ -14,6 +14,7 @@ from ..scene import result as scene
 from ..scene.loaded import LoadedResult
 from ..stepper import Stepper
 from . import display, layout
+from .type_threshold import LOWEST_PERCENT, TypeThreshold
 
 ORDER = ("curve_type", "ser", "wash_in", "wash_out", "time_to_peak")
 UNCERTAINTY = "uncertainty"
@@ -27,9 +28,11 @@ class OverlayChoice:
         self._loaded: LoadedResult | None = None
         self._folder: Path | None = None
         self._keys: list[str] = []
-        self._stepper = Stepper()
+        self._stepper, self._threshold = Stepper(), TypeThreshold()
         ui.overlayComboBox.connect("currentIndexChanged(int)", self.apply)
         ui.opacitySlider.connect("valueChanged(int)", self.apply)
+        ui.peSlider.minimum = LOWEST_PERCENT
+        ui.peSlider.connect("valueChanged(int)", self.apply)
 
     @property
     def busy(self) -> bool:
@@ -39,6 +42,7 @@ class OverlayChoice:
     def fill(self, loaded: LoadedResult | None, folder: Path | None = None) -> None:
         """Offer the maps of a result (None: nothing); `folder` is its result folder where that is there."""
         self._stepper.stop()
+        self._threshold.restore()
         self._loaded, self._folder = loaded, folder
         self._keys = []  # nothing is shown while the list is filled
         keys = ["", *_keys_of(loaded, folder)] if loaded is not None else []
@@ -52,12 +56,23 @@ class OverlayChoice:
         if self._loaded is None or not 0 <= index < len(self._keys):
             return
         key = self._keys[index]
+        self._show_threshold(key)
         if not key or key == UNCERTAINTY or nodes.node(self._loaded.maps.get(key, "")) is not None:
             layout.set_overlay(self._loaded, key, self._ui.opacitySlider.value / 100.0)
         elif self._folder is not None and not self._stepper.busy:
             self._tell(_("Reading the map {name} ...").format(name=display.map_title(key)))
             steps = scene.load_map_steps(self._folder, self._loaded, key)
             self._stepper.start(steps, lambda _none: self._read(), lambda text: self._tell(text, error=True))
+
+    def _show_threshold(self, key: str) -> None:
+        """The slider belongs to the map of curve types; any other map leaves that one as the run made it."""
+        of_types = key == "curve_type" and self._loaded is not None
+        told = self._threshold.set(self._loaded, self._ui.peSlider.value) if of_types and self._loaded else ""
+        for widget in (self._ui.peTitleLabel, self._ui.peSlider, self._ui.peLabel):
+            widget.visible = bool(told)
+        self._ui.peLabel.text = f"{self._ui.peSlider.value} %: {told}"
+        if not told:
+            self._threshold.restore()
 
     def _read(self) -> None:
         self._tell("")
