@@ -114,7 +114,9 @@ def grab_reading(panel, folder, phantom, result, path):
     ui.confidenceComboBox.currentIndex = 4
     views = slicer.app.layoutManager().grab_layout(1100, 760)
     questions = HOST.grab_panel("VirtualContrast")
-    side_by_side(questions.copy(0, 0, questions.width(), views.height()), views).save(str(path))
+    side_by_side(questions.copy(0, 0, questions.width(), min(questions.height(), views.height())), views).save(
+        str(path)
+    )
     HOST.unload_module("VirtualContrast")
 
 
