@@ -41,7 +41,7 @@ def test_a_first_user_needs_three_clicks(host, panel, out):
     assert {"Loading the model", "Checking the volume"} <= {text.split(" · ")[0] for _, text in shown}
     assert panel.ui.statusLabel.text.startswith("Done in")
     assert "Synthetic, research only." in panel.ui.statusLabel.text
-    assert "Note: The modality is not told" in panel.ui.statusLabel.text
+    assert "Note: The file format does not record the modality" in panel.ui.statusLabel.text
     assert panel.ui.resultButton.enabled
     assert (panel.ui.phaseSlider.minimum, panel.ui.phaseSlider.maximum) == (1, 3)
     panel.ui.phaseSlider.value = 3
