@@ -1,4 +1,4 @@
-"""Puts models, recipes and splits into the wheel; everything else stands in pyproject.toml.
+"""Puts models, recipes, splits and the papers' labels into the wheel; everything else stands in pyproject.toml.
 
 In the source tree and in Slicer they lie outside the libraries, where an extension has its resources.
 """
@@ -11,6 +11,7 @@ from setuptools.command.build_py import build_py
 
 RESOURCES = {
     "Resources/Models": "VirtualContrastLib/Resources/Models",
+    "VirtualContrastTraining/Resources/Papers": "VirtualContrastTrainingLib/Resources/Papers",
     "VirtualContrastTraining/Resources/Recipes": "VirtualContrastTrainingLib/Resources/Recipes",
     "VirtualContrastTraining/Resources/Splits": "VirtualContrastTrainingLib/Resources/Splits",
 }

@@ -51,6 +51,8 @@ def test_affine_norms_own_two_numbers_a_channel():
 def test_the_discriminator_judges_patches_with_probabilities(layout, channels, patches):
     network = build_discriminator({"layout": layout})
     assert [c.out_channels for c in layers(network, nn.Conv2d)] == channels
+    normed = [isinstance(after, nn.InstanceNorm2d) for after in list(network.model)[1::3]]
+    assert normed[0] == (layout == "paper") and sum(isinstance(m, nn.InstanceNorm2d) for m in network.model) == 3
     judged = network(torch.randn(1, 1, 128, 128))
     assert judged.shape == (1, 1, patches, patches)
     assert 0 <= judged.min() <= judged.max() <= 1

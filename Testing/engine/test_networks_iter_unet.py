@@ -60,6 +60,23 @@ def test_without_time_information_only_its_layers_are_missing():
     assert set(without) < set(with_time)
 
 
+def test_the_ablation_without_temporal_information_has_neither_embedding_nor_conv_lstm():
+    network = build_iter_unet({**TINY, "time": "none", "memory": "none"}).eval()
+    assert not any(name.startswith(("mtp", "time_projection", "conv_lstm")) for name in network.state_dict())
+    pre, first = volumes(), volumes()
+    with torch.no_grad():
+        series = network(pre, first, TIMES)
+        forced, state = network.teacher_forced(pre, torch.cat([first, series[:, :-1]], dim=1), TIMES)
+        assert state is None and torch.equal(series, forced)
+        # Without state a step depends on its two volumes alone: the later one, made anew from the earlier, is the same.
+        assert torch.equal(network(pre, series[:, :1], TIMES[:, 1:]), series[:, 1:])
+        assert network.optimization(pre, series, TIMES).shape[1] == 7
+    with_memory = build_iter_unet({**TINY, "time": "none"}).eval()
+    with torch.no_grad():
+        whole = with_memory(pre, first, TIMES)
+        assert not torch.allclose(with_memory(pre, whole[:, :1], TIMES[:, 1:]), whole[:, 1:])
+
+
 @pytest.mark.parametrize("t", [0.0, 1.0, 3.0, -1.7, 12.25])
 def test_the_time_embedding_is_sines_then_cosines(t):
     frequencies = [math.exp(-math.log(10000) * k / 63) for k in range(64)]

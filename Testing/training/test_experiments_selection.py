@@ -182,3 +182,17 @@ def test_a_checkpoint_with_fewer_usable_images_than_the_others_is_not_ranked(run
     monkeypatch.setattr(checkpoint_scores, "write_synthesis", collapsed)
     result, said = run(capsys, select, run_folder, "--validation", cases, code=4)
     assert set(result["same"]) == {"epoch_9", "epoch_10"} and "epoch_2: 1 of its" in said
+
+
+def test_one_slice_is_shown_by_checkpoint_with_its_error(run_folder, cases, tmp_path, capsys):
+    given = ("--table", "osuala2025-figure4b", "--source", run_folder, "--real", cases, "-o", tmp_path / "out")
+    result, _ = run(capsys, evaluate, *given)
+    errors = {row["checkpoint"]: row["MAE"] for row in result["rows"]}
+    assert list(errors) == ["epoch_2", "epoch_9", "epoch_10"]  # last and model are epoch 10 once more
+    assert errors["epoch_9"] == min(errors.values()) and len(set(errors.values())) == 3
+    masks = [sitk.GetArrayFromImage(sitk.ReadImage(str(case / "lesions.nrrd"))) > 0 for case in cases.iterdir()]
+    largest = max(masks, key=lambda mask: mask.sum(axis=(1, 2)).max())
+    assert {row["slice"] for row in result["rows"]} == {int(largest.sum(axis=(1, 2)).argmax())}
+    assert (tmp_path / "out" / "osuala2025-figure4b.png").stat().st_size > 5000
+    with pytest.raises(InputError, match="needs --source: a training run"):
+        run(capsys, evaluate, "--table", "osuala2025-figure4b", "-o", tmp_path)

@@ -18,7 +18,7 @@ from VirtualContrastTrainingLib.commands import evaluate as command
 from VirtualContrastTrainingLib.commands import kinetics
 from VirtualContrastTrainingLib.data.mammogram_phantom import write_phantom_pair
 from VirtualContrastTrainingLib.data.phantom import PhantomSettings
-from VirtualContrastTrainingLib.metrics.mammography import change_agreement, contrast_to_noise, tissue_masks
+from VirtualContrastTrainingLib.metrics.mammography import change_agreement, contrast_to_noise, halo, tissue_masks
 from VirtualContrastTrainingLib.metrics.pairs import find_pairs
 from VirtualContrastTrainingLib.papers import phantom_cohort
 from VirtualContrastTrainingLib.papers.tables import TableOptions, write_named_table
@@ -212,6 +212,17 @@ def test_mammography_table_is_the_papers_formulas_on_real_images(shared_data, tm
     images = list(mammograms(shared_data, tmp_path))
     arguments = ("--pre", tmp_path / "low", "--real", tmp_path / "real", "--synthetic", tmp_path / "made")
     found, _ = run(capsys, command, "--table", "cem-change", *arguments, "-o", tmp_path / "out")
+    line = found["baselines"]["straight line"]
+    errors = []
+    for (low, real, _), (other_low, other_real, _) in zip(images, images[::-1], strict=True):
+        inside = np.logical_or(*tissue_masks(other_low))  # fitted by numpy on the image of the other patient
+        slope, intercept = np.polyfit(other_low[inside].astype(float), other_real[inside].astype(float), 1)
+        breast = np.logical_or(*tissue_masks(low))
+        errors.append(np.abs((intercept + slope * low - real)[breast]).mean())
+    assert line["change_mae"]["mean"] == pytest.approx(np.mean(errors), rel=1e-4)
+    copied = found["baselines"]["copy of the low-energy image"]
+    assert copied["mae_synthetic"]["mean"] == 0 and copied["change_pearson"] is None
+    assert any("no evidence" in note for note in found["notes"])
     masks = [tissue_masks(low) for low, _, _ in images]
     cnr = np.mean([contrast_to_noise(made, *m) for (_, _, made), m in zip(images, masks, strict=True)])
     assert found["measures"]["cnr_synthetic"]["mean"] == pytest.approx(cnr)
@@ -219,6 +230,36 @@ def test_mammography_table_is_the_papers_formulas_on_real_images(shared_data, tm
     assert found["measures"]["change_mae"]["mean"] == pytest.approx(np.mean([c.mae for c in changes]))
     assert found["measures"]["change_pearson"]["mean"] > 0.99
     assert (tmp_path / "out" / "cem-change.png").stat().st_size > 5000
+
+
+def test_annotated_tissues_take_the_place_of_otsus(shared_data, tmp_path, capsys):
+    images = list(mammograms(shared_data, tmp_path))
+    low, real, made = images[0]
+    fat, gland = tissue_masks(low)
+    annotated = np.zeros(low.shape, np.uint8)
+    annotated[fat & (np.arange(low.shape[0])[:, None] % 2 == 0)], annotated[gland] = 1, 2
+    for name in ("P10_L_CC", "P6_L_MLO"):
+        (tmp_path / "tissues").mkdir(exist_ok=True)
+        label = annotated if name == "P10_L_CC" else np.zeros_like(annotated)
+        Image.fromarray(label).save(tmp_path / "tissues" / f"{name}.png")
+    given = ("--pre", tmp_path / "low", "--real", tmp_path / "real", "--synthetic", tmp_path / "made")
+    given += ("--tissues", tmp_path / "tissues", "-o", tmp_path / "out")
+    found, said = run(capsys, command, "--table", "zormpas2026-table2", *given, code=4)
+    assert "label 1 in adipose" in said and found["failed"] == 1
+    expected = contrast_to_noise(made, annotated == 1, annotated == 2)
+    assert found["measures"]["cnr_synthetic"]["mean"] == pytest.approx(expected)
+    rows = {row["tissue"]: row for row in csv.DictReader((tmp_path / "out" / "zormpas2026-table2.csv").open())}
+    assert float(rows["adipose"]["real"]) == pytest.approx(real[annotated == 1].mean())
+
+
+def test_a_bright_rim_is_a_halo_and_an_even_breast_has_none():
+    rows, columns = np.indices((200, 160))
+    breast = (rows - 100) ** 2 + columns**2 < 80**2
+    even = np.where(breast, 100.0, 0.0) + np.random.default_rng(0).normal(0, 5, breast.shape)
+    rim = breast & ((rows - 100) ** 2 + columns**2 >= 77**2)
+    assert abs(halo(even, breast)) < 0.3
+    assert halo(even + 50 * rim, breast) > 5 and halo(even - 50 * rim, breast) < -5
+    assert halo(np.where(breast, 7.0, 0.0), breast) is None
 
 
 class Brighter:

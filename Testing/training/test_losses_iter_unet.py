@@ -8,10 +8,13 @@ from torch import nn
 from VirtualContrastLib.events import InputError
 from VirtualContrastTrainingLib.systems.iter_unet.losses import enhancement_weight, gradient_difference, series_losses
 from VirtualContrastTrainingLib.systems.iter_unet.medicalnet import (
+    ON_THIS_MACHINE,
     ResNet10Features,
     VolumePerceptual,
+    found_perceptual,
     load_perceptual,
 )
+from VirtualContrastTrainingLib.systems.recipes import load_recipe
 from VirtualContrastTrainingLib.training.ssim import volume_ssim
 
 
@@ -117,6 +120,19 @@ def test_medicalnet_weights_load_from_a_path_with_its_prefix_and_head(tmp_path):
     assert 0 < float(loaded(a, b)) <= 2 + 1e-5
     # Each volume is z-scored: units and offset do not matter.
     assert float(loaded(3 * a + 7, b)) == pytest.approx(float(loaded(a, b)), rel=1e-3)
+
+
+def test_weights_where_torch_keeps_its_own_switch_the_term_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    for name in ("chung2025-iter-unet-as-published-code", "chung2025-iter-unet-as-published-paper"):
+        losses = load_recipe(name).losses
+        assert losses.perceptual == 1 and losses.perceptual_weights == ON_THIS_MACHINE
+    assert found_perceptual(ON_THIS_MACHINE) is None and found_perceptual(None) is None
+    network = ResNet10Features()
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    torch.save(network.state_dict(), tmp_path / "hub" / "checkpoints" / "resnet_10_23dataset.pth")
+    found = found_perceptual(ON_THIS_MACHINE).features.state_dict()
+    assert torch.equal(found["conv1.weight"], network.state_dict()["conv1.weight"])
 
 
 def test_the_feature_network_has_the_names_of_medicalnets_resnet_10():

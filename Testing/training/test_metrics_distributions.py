@@ -323,3 +323,23 @@ def test_version_1_takes_77_features_from_each_of_its_images():
     block = np.repeat(image, 24, axis=0), np.repeat(mask, 24, axis=0) > 0
     volume = frd.lesion_features(frd.extractor_v1(two_dimensional=False), *block)
     assert len(volume) == (1 + 4 + 8) * 77
+
+
+def test_with_a_limit_only_the_first_slices_count(tmp_path):
+    class Means:
+        kind = "means"
+
+        def features(self, slices):
+            return np.stack([slices.mean(axis=(1, 2)), slices[:, :9].mean(axis=(1, 2))], axis=1)
+
+    rng = np.random.default_rng(0)
+    pairs = []
+    for number in range(3):
+        for side in ("r", "s"):
+            volume = rng.integers(0, 255, (4, 12, 12), dtype=np.uint8)
+            sitk.WriteImage(sitk.GetImageFromArray(volume), str(tmp_path / f"{side}{number}.nrrd"))
+        pairs.append(Pair(tmp_path / f"r{number}.nrrd", tmp_path / f"s{number}.nrrd", str(number)))
+    found = image_distances(pairs, Means(), Preparation(size=12), limit=6)["synthetic_against_real"]
+    assert found["n"] == [6, 6]
+    whole = image_distances(pairs, Means(), Preparation(size=12))["synthetic_against_real"]
+    assert whole["n"] == [12, 12] and whole["fid"] != found["fid"]

@@ -16,7 +16,9 @@ from VirtualContrastLib.events import InputError
 from VirtualContrastLib.kinetics.curves import lesion_curves
 from VirtualContrastLib.study import Phase
 from VirtualContrastTrainingLib.metrics.kinetics import CurvePair, dtw, kinetic_report
+from VirtualContrastTrainingLib.metrics.published_kinetics import published_curve
 from VirtualContrastTrainingLib.papers.kinetic_cases import read_curves
+from VirtualContrastTrainingLib.papers.kinetics import _examples_first, drawn_at_random
 
 TIMES = (90.0, 220.0, 350.0)
 TYPES = {"I": (1.6, 1.9, 2.3), "II": (2.2, 2.3, 2.2), "III": (2.6, 2.2, 1.9)}
@@ -83,7 +85,7 @@ def test_a_synthetic_curve_that_is_a_fraction_of_the_real_one_has_its_known_erro
     missing = [50 * (r - 1) for r in TYPES["I"]]
     assert row["enhancement_error"] == pytest.approx(np.mean(missing), rel=1e-5)
     assert row["enhancement_error_squared"] == pytest.approx(np.mean(np.square(missing)) / 1e4, rel=1e-5)
-    assert (row["same_order"], row["spearman"]) == (True, 1)
+    assert (row["same_order"], row["spearman"]) == (True, 1) and row["same_order_as_published"] is None
     assert (row["peak_pe_real"], row["peak_pe_synthetic"]) == pytest.approx((130, 65), rel=1e-4)
     assert (row["type_real"], row["time_to_peak_real"]) == ("I", 350)
 
@@ -205,3 +207,30 @@ def test_a_damaged_table_of_curves_is_refused(tmp_path):
     (tmp_path / "curves.csv").write_text("lesion,time_s\none,2\n")
     with pytest.raises(InputError, match="not a readable table of curves"):
         read_curves(tmp_path / "curves.csv")
+
+
+def test_kinetics_as_published_are_means_of_slice_means_of_8_bit_volumes():
+    rng = np.random.default_rng(2)
+    phases = [rng.integers(0, 4000, (4, 8, 9)).astype(np.float32) * (n + 1) for n in range(3)]
+    lesion = np.zeros((4, 8, 9), bool)
+    lesion[1, 2:4, 2:4], lesion[2, 1:7, 1:8] = True, True  # a small and a large slice count alike
+    found = published_curve(phases, lesion)
+    for n, volume in enumerate(phases):
+        gray = np.rint((volume - volume.min()) * (255 / (volume.max() - volume.min())))
+        assert found.signal[n] == pytest.approx(np.mean([gray[k][lesion[k]].mean() for k in (1, 2)]), abs=0.02)
+        assert found.sd[n] == pytest.approx(np.mean([gray[k][lesion[k]].std() for k in (1, 2)]), abs=0.02)
+    assert not np.isclose(found.signal[0], np.mean(phases[0][lesion] / phases[0].max() * 255))
+    # Its own scale hides that each phase is brighter than the one before.
+    assert abs(found.signal[2] - found.signal[0]) < 60 < phases[2][lesion].mean() - phases[0][lesion].mean()
+
+
+def test_figure_8_shows_33_lesions_drawn_at_random_and_all_of_fewer():
+    many = list(range(50))
+    drawn = drawn_at_random(many)
+    assert len(set(drawn)) == 33 and drawn == sorted(drawn) and drawn != many[:33] and drawn == drawn_at_random(many)
+    assert drawn_at_random(many[:33]) == many[:33]
+
+
+def test_an_example_of_each_curve_type_comes_first():
+    assert _examples_first(["II", "no enhancement", "II", "I", "III", "I"]) == [3, 0, 4, 1, 2, 5]
+    assert _examples_first(["no enhancement", "III"]) == [1, 0]

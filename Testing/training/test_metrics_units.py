@@ -68,7 +68,11 @@ def test_the_image_tables_have_it_perfect_and_doing_nothing_on_the_same_scale(fo
     pairs = find_pairs(folders / "truth", folders / "made")
     pair = next(pair for pair in pairs if pair.real.name == "phase_1.nrrd")
     real, pre = (eight_bit_range(sitk.ReadImage(str(path))) for path in (pair.real, pair.pre))
-    error = abs(sitk.GetArrayFromImage(real - pre)).mean()
+    error = abs(sitk.GetArrayFromImage(real - pre))
+    if table == "osuala2025-table4":  # on the slices of the tumor; 5 % of 8 slices are none
+        shown = np.flatnonzero(sitk.GetArrayFromImage(sitk.ReadImage(str(pair.lesion))).any(axis=(1, 2)))
+        error = error[shown[0] : shown[-1] + 1]
+    error = error.mean()
     nothing = next(row for label, row in rows.items() if "pre-contrast" in label)
     assert nothing["true"]["mae"] == pytest.approx(error, rel=1e-5) and error > 0.5
 

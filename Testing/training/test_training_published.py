@@ -1,5 +1,7 @@
 """The published pix2pixHD recipes: their numbers, their pictures, the local enhancer stage and the perceptual loss."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -71,6 +73,23 @@ def slices(style, case=None, **changes):
     return RandomSlices(
         [case or made_up_case()], intensity={"recipe": "minmax_8bit"}, style=style, **(options | changes)
     )
+
+
+def test_with_a_slice_margin_an_epoch_is_the_slices_of_the_tumor_and_the_margin():
+    case = made_up_case(shape=(20, 32, 32))  # the lesion is in slice 1
+    chosen, every = slices(SliceStyle(flip=0.0, slice_margin=0.05), case), slices(SliceStyle(flip=0.0), case)
+    assert (len(chosen), len(every)) == (3, 20)
+    for number in range(3):
+        assert torch.equal(chosen[number]["source"], every[number]["source"])
+    bare = dataclasses.replace(case, lesions=case.lesions * 0)
+    with pytest.raises(InputError, match="slice_margin"):
+        slices(SliceStyle(slice_margin=0.05), bare)
+
+
+def test_the_recipes_of_the_joint_model_take_tumor_slices_with_five_percent():
+    for name in ("osuala2025-joint-as-published-paper", "osuala2025-joint-as-published-code"):
+        assert load_recipe(name).data.slice_margin == 0.05
+    assert load_recipe("osuala2024-single-as-published-paper").data.slice_margin is None
 
 
 def test_without_a_length_an_epoch_is_every_slice_once():

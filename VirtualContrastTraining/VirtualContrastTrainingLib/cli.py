@@ -26,6 +26,7 @@ COMMANDS = (
     "export",
     "select",
     "evaluate",
+    "coverage",
     "kinetics",
     "readers",
     "segment",

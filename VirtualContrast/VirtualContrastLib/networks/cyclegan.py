@@ -95,7 +95,7 @@ class PatchDiscriminator(nn.Module):
         for number, stride in enumerate(strides):
             width = ndf * 2**number
             layers.append(nn.Conv2d(channels, width, 4, stride=stride, padding=1))
-            if number > 0:
+            if number > 0 or layout == "paper":
                 layers.append(nn.InstanceNorm2d(width))
             layers.append(nn.LeakyReLU(0.2, inplace=True))
             channels = width

@@ -44,7 +44,7 @@ def build_of_card(options: VolumetricOptions) -> IterUNet | SingleTimePointUNets
 def build_iter_unet(config: Mapping[str, Any] | IterUNetOptions) -> IterUNet:
     """The recursive network of the options `config`, see `IterUNetOptions`; ValueError for an impossible one."""
     options = IterUNetOptions.of(config)
-    return IterUNet(options.features, time=options.time, origin_s=options.time_origin_s, unit_s=options.time_unit_s)
+    return IterUNet(options)
 
 
 def build_single_time_point_unets(config: Mapping[str, Any] | SingleTimePointOptions) -> SingleTimePointUNets:
@@ -82,19 +82,20 @@ class _ConvLSTM(nn.Module):
 class IterUNet(Backbone):
     """The recursive network. `times_s` of every mode are seconds after injection of the phases to make, in order.
 
-    Of `times_s` only the number of entries counts unless the network embeds seconds.
+    Of `times_s` only the number of entries counts unless the network embeds seconds. Without memory states are None.
     """
 
-    def __init__(self, features: Sequence[int], *, time: str, origin_s: float, unit_s: float) -> None:
+    def __init__(self, options: IterUNetOptions) -> None:
+        features = options.features
         super().__init__(features)
-        self.time, self._origin_s, self._unit_s = time, origin_s, unit_s
-        self.conv_lstm = _ConvLSTM(features[0])
-        if time != "none":
+        self.time, self._origin_s, self._unit_s = options.time, options.time_origin_s, options.time_unit_s
+        self.conv_lstm = _ConvLSTM(features[0]) if options.memory == "conv_lstm" else None
+        if self.time != "none":
             for level in range(LEVELS):
                 self.add_module(f"mtp{level}", nn.Linear(TIME_CHANNELS, TIME_CHANNELS))
                 self.add_module(f"time_projection{level}", nn.Linear(TIME_CHANNELS, features[level]))
 
-    def step(self, pre: Tensor, post: Tensor, t: Tensor, state: State | None) -> tuple[Tensor, State]:
+    def step(self, pre: Tensor, post: Tensor, t: Tensor, state: State | None) -> tuple[Tensor, State | None]:
         """One step: the next volume from the last one.
 
         Args:
@@ -106,8 +107,11 @@ class IterUNet(Backbone):
         Returns:
             The next volume [batch, 1, k, j, i] and the new state.
         """
-        state = self.conv_lstm(self.conv_0(torch.cat([pre, post], dim=1)), state)
-        return post + self.change(state[0], self._projected(t)), state
+        x = self.conv_0(torch.cat([pre, post], dim=1))
+        if self.conv_lstm is not None:
+            state = self.conv_lstm(x, state)
+            x = state[0]
+        return post + self.change(x, self._projected(t)), state
 
     def forward(self, pre: Tensor, first: Tensor, times_s: Tensor) -> Tensor:
         """Recursive inference from the first post-contrast phase.
@@ -126,7 +130,7 @@ class IterUNet(Backbone):
         check_sides(pre.shape[2:])
         return self._recursive(pre, first, self.step_times(times_s), None)
 
-    def teacher_forced(self, pre: Tensor, real: Tensor, times_s: Tensor) -> tuple[Tensor, State]:
+    def teacher_forced(self, pre: Tensor, real: Tensor, times_s: Tensor) -> tuple[Tensor, State | None]:
         """Warm-up mode: step n starts from the real phase n, not from an output.
 
         Args:
@@ -141,11 +145,12 @@ class IterUNet(Backbone):
             ValueError: There is no phase to make, or a side is too short.
         """
         check_sides(pre.shape[2:])
-        times, state, outputs = self.step_times(times_s), None, []
+        times, outputs = self.step_times(times_s), []
+        state: State | None = None
         for n in range(times.shape[1]):
             output, state = self.step(pre, real[:, n : n + 1], times[:, n], state)
             outputs.append(output)
-        if state is None:
+        if not outputs:
             raise ValueError("Teacher forcing needs at least one phase to make.")
         return torch.cat(outputs, dim=1), state
 

@@ -214,12 +214,15 @@ class IterUNetOptions(Options):
     `features`: six widths, level 0 to 4 and the last decoder level; the first and the last must be equal, since both
     share a time projection. `time`: "step" embeds the step counter 0, 1, 2, ... as published; "seconds" embeds
     (seconds after injection - time_origin_s) / time_unit_s of the phase that the step makes, which at the published
-    phase times 155, 225, 295, 365 s equals the counter; "none" leaves the embedding and its layers out (ablation).
+    phase times 155, 225, 295, 365 s equals the counter; "none" leaves the embedding and its layers out. `memory`: the
+    ConvLSTM that carries state from step to step, or "none". The published ablation without temporal information has
+    neither of the two.
     """
 
     label: ClassVar[str] = "iterU-Net"
     features: Features = (32, 32, 64, 128, 256, 32)
     time: Literal["step", "seconds", "none"] = "step"
+    memory: Literal["conv_lstm", "none"] = "conv_lstm"
     time_origin_s: float = 155.0
     time_unit_s: float = Field(default=70.0, gt=0)
 
@@ -286,8 +289,9 @@ class CycleGANOptions(Options):
 class CycleGANDiscriminatorOptions(Options):
     """A patch discriminator.
 
-    `layout` "paper": three strided 4x4 convolutions, then one to a single channel and a sigmoid. "ancestor": a fourth,
-    unstrided convolution of 8 ndf channels in between, as in the code that the paper builds on.
+    `layout` "paper": three strided 4x4 convolutions, each with a norm, then one to a single channel and a sigmoid.
+    "ancestor", as in the code that the paper builds on: a fourth, unstrided convolution of 8 ndf channels in between,
+    and no norm after the first.
     """
 
     label: ClassVar[str] = "CycleGAN"

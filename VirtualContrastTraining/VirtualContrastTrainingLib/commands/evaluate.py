@@ -53,6 +53,7 @@ def _add_inputs(group: argparse._ArgumentGroup) -> None:
     add("--lesions", type=Path, help="lesion mask or folder of masks named like the real images")
     add("--breasts", type=Path, help="breast mask or folder of masks named like the real images")
     add("--pre", type=Path, help="pre-contrast (or low-energy) image or folder; compares phase minus pre-contrast")
+    add("--tissues", type=Path, help="label map or folder of label maps of mammograms: 1 adipose, 2 fibroglandular")
     add("--patient-pattern", metavar="REGEX", help="patient in the file name, for intervals by patient")
     add("--model", help="model for the phantoms, id or path (default: the catalog's)")
     add("--phantoms", type=count, default=6, metavar="N", help="how many phantoms, without input (default 6)")
@@ -189,7 +190,7 @@ def _evaluate(request: EvaluationRequest, out: Output) -> ExitCode:
 
 
 def _images(args: argparse.Namespace) -> Images:
-    return Images(args.real, args.synthetic, args.lesions, args.breasts, args.pre, args.patient_pattern)
+    return Images(args.real, args.synthetic, args.lesions, args.breasts, args.pre, args.patient_pattern, args.tissues)
 
 
 def _networks(args: argparse.Namespace) -> Networks:

@@ -18,6 +18,7 @@ from VirtualContrastLib.synthesis.network_grid import NetworkGrid
 
 from .batches import Item
 from .cases import Case
+from .tumor_slices import tumor_slices
 
 Float32 = NDArray[np.float32]
 
@@ -31,6 +32,7 @@ class SliceStyle:
     rotation_90: float = 0.0
     own_target_scale: bool = False
     in_plane: InPlane = field(default_factory=InPlane)
+    slice_margin: float | None = None
 
 
 class RandomSlices(Dataset[dict[str, Tensor]]):
@@ -72,9 +74,17 @@ class RandomSlices(Dataset[dict[str, Tensor]]):
         self._with_lesion = [
             (c, int(k)) for c, case in enumerate(cases) for k in np.flatnonzero(case.lesions.any(axis=(1, 2)))
         ]
-        self._all = [(c, k) for c, case in enumerate(cases) for k in range(case.lesions.shape[0])]
+        self._all = [(c, int(k)) for c, case in enumerate(cases) for k in self._slices_of(case)]
+        if not self._all:
+            raise InputError("No case has a lesion; leave data.slice_margin out, or give cases with lesions.")
         self._at_random = length is not None
         self._length = len(self._all) if length is None else length
+
+    def _slices_of(self, case: Case) -> NDArray[np.int64]:
+        """Indices of the slices that are drawn from."""
+        if self._style.slice_margin is None:
+            return np.arange(case.lesions.shape[0])
+        return tumor_slices(case.lesions, self._style.slice_margin)
 
     def _phases_of(self, case: Case) -> tuple[int, ...]:
         phases = self._style.channel_phases or tuple(range(1, len(case.series)))

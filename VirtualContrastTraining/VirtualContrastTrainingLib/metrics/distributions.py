@@ -14,7 +14,8 @@ from VirtualContrastLib.metrics.measure import definitions
 from .as_published import as_eight_bit, minmax_eight_bit, resize_linear, rounded_eight_bit, saturating_subtract
 from .feature_networks import FeatureNetwork
 from .frechet import FeatureMoments, frechet_distance, kernel_distance, too_few_note
-from .images import read_stack
+from .images import read_mask, read_stack
+from .loaded_pair import counted_slices
 from .measures import DISTANCE
 from .pairs import Pair
 
@@ -23,6 +24,7 @@ KID_LIMIT = 2000
 
 DEFINITIONS = definitions(DISTANCE) | {
     "baseline": "real images of one random half of the patients against those of the other half",
+    "halves": "real images of one half of the patients against the synthetic ones of the other half",
 }
 """What the numbers of a comparison are."""
 
@@ -95,12 +97,15 @@ class FeatureReader:
     batch: int = 16
     subtract: bool = False
 
-    def features(self, path: Path, pre: Path | None, *, own_scale: bool = False) -> np.ndarray:
+    def features(
+        self, path: Path, pre: Path | None, keep: Sequence[int] | None = None, *, own_scale: bool = False
+    ) -> np.ndarray:
         """Features of one image; volumes without 8-bit values are min-max scaled as a whole.
 
         Args:
             path: The image.
             pre: Its pre-contrast image, for subtractions.
+            keep: Indices of the slices that count, None for all.
             own_scale: Whether the values are on 0..255 already and are only rounded.
 
         Returns:
@@ -118,6 +123,8 @@ class FeatureReader:
             if before.shape != slices.shape:
                 raise InputError(f"{pre} differs in size from {path}.")
             slices = saturating_subtract(slices, before)
+        if keep is not None:
+            slices = slices[list(keep)]
         found = []
         for start in range(0, len(slices), self.batch):
             batch = [self.preparation(slice_) for slice_ in slices[start : start + self.batch]]
@@ -133,11 +140,13 @@ def image_distances(
     batch: int = 16,
     seed: int = 0,
     subtract: bool = False,
+    slice_margin: float | None = None,
+    limit: int | None = None,
 ) -> dict[str, Any]:
     """FID and KID of synthetic against real, and of one half of the patients' real images against the other half.
 
-    The halves (`baseline`) show what distance two samples of one distribution have at that N; it is None for one
-    patient. Streams over the pairs, one file at a time.
+    The halves (`baseline`, and `halves` with the synthetic images of the other half) show what distance two samples of
+    one distribution have at that N; they are None for one patient. Streams over the pairs, one file at a time.
 
     Args:
         pairs: The pairs.
@@ -146,6 +155,8 @@ def image_distances(
         batch: Slices that go through the network at once.
         seed: Of the halves and of KID's subsets.
         subtract: Whether subtraction images are compared.
+        slice_margin: That of `loaded_pair.load_pair`.
+        limit: Only so many slices count, the first; None for all.
 
     Returns:
         Both comparisons, ready for JSON.
@@ -156,12 +167,20 @@ def image_distances(
     reader = FeatureReader(network, preparation, batch, subtract)
     first_half = _half_of_patients(pairs, seed)
     real, synthetic, halves = FeatureSet(seed), FeatureSet(seed), (FeatureSet(seed), FeatureSet(seed))
+    synthetic_half = FeatureSet(seed)
     for pair in pairs:
-        vectors = reader.features(pair.real, pair.pre)
+        keep = _kept(pair, slice_margin)
+        room = None if limit is None else limit - real.moments.n
+        if keep == () or room == 0:
+            continue
+        vectors = reader.features(pair.real, pair.pre, keep)[:room]
         real.add(vectors)
         halves[pair.patient in first_half].add(vectors)
         own_scale = pair.own_scale and not pair.baseline
-        synthetic.add(reader.features(pair.synthetic, pair.pre, own_scale=own_scale))
+        made = reader.features(pair.synthetic, pair.pre, keep, own_scale=own_scale)[:room]
+        synthetic.add(made)
+        if pair.patient in first_half:
+            synthetic_half.add(made)
     if real.moments.n < 2:
         raise InputError("FID and KID compare sets of images; one pair of slices is not enough.")
     enough = all(half.moments.n > 1 for half in halves)
@@ -169,8 +188,17 @@ def image_distances(
         "network": network.kind,
         "synthetic_against_real": compare_sets(real, synthetic, seed=seed),
         "baseline": compare_sets(*halves, seed=seed) if enough else None,
+        "halves": compare_sets(halves[0], synthetic_half, seed=seed) if enough else None,
         "definitions": DEFINITIONS,
     }
+
+
+def _kept(pair: Pair, slice_margin: float | None) -> tuple[int, ...] | None:
+    """Indices of the slices of a pair that count, None for all."""
+    if pair.lesion is None or slice_margin is None:
+        return None
+    lesions = read_mask(pair.lesion)
+    return counted_slices(lesions, len(lesions), slice_margin)
 
 
 def _half_of_patients(pairs: Sequence[Pair], seed: int) -> set[str]:

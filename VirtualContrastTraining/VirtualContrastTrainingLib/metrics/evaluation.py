@@ -139,7 +139,7 @@ class Evaluation:
         number, self._seen = self._seen, self._seen + 1
         for name, sentence in measured.notes:
             self._note(name, sentence)
-        for k, values in enumerate(measured.slices):
+        for k, values in zip(measured.indices, measured.slices, strict=True):
             self._accumulate(pair.patient, values)
             if self.rows is not None:
                 named = {f"{group}.{metric}": value for (group, metric), value in values.items()}

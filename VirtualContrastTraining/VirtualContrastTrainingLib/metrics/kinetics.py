@@ -20,10 +20,15 @@ from VirtualContrastLib.metrics.measure import definitions
 
 from .bootstrap import PatientSums
 from .measures import CURVES
+from .published_kinetics import PublishedPair
 
 TYPES = ("no enhancement", "I", "II", "III")
 """Curve types in the order of CurveType 0..3."""
 DEFINITIONS = definitions(CURVES)
+_AVERAGED = (
+    *("enhancement_error", "enhancement_error_squared", "spearman", "dtw"),
+    *("same_order", "same_order_as_published"),
+)
 _PARAMETERS = {
     "peak_pe": ("peak_pe_percent", "percentage points"),
     "ser": ("ser", "ratio"),
@@ -33,12 +38,16 @@ _PARAMETERS = {
 
 @dataclass(frozen=True)
 class CurvePair:
-    """The two curves of one lesion over the same phases; `patient` groups lesions for intervals."""
+    """The two curves of one lesion over the same phases; `patient` groups lesions for intervals.
+
+    `published`: the same as the paper's notebook takes them, None where the volumes are not at hand.
+    """
 
     patient: str
     case: int
     synthetic: LesionCurve
     real: LesionCurve
+    published: PublishedPair | None = None
 
 
 def dtw(first: np.ndarray, second: np.ndarray) -> float:
@@ -69,6 +78,7 @@ def lesion_row(pair: CurvePair) -> dict[str, Any]:
         "spearman": found.spearman,
         "dtw": dtw(pair.synthetic.pe_percent, pair.real.pe_percent),
         "same_order": found.same_order,
+        "same_order_as_published": None if pair.published is None else pair.published.same_order,
         "type_real": _type_name(found.real_type),
         "type_synthetic": _type_name(found.synthetic_type),
     }
@@ -98,7 +108,7 @@ def kinetic_report(pairs: Sequence[CurvePair], *, repeats: int = 2000, seed: int
         raise ValueError("there is no lesion to compare")
     rows = [lesion_row(pair) for pair in pairs]
     statistics = {}
-    for name in ("enhancement_error", "enhancement_error_squared", "spearman", "dtw", "same_order"):
+    for name in _AVERAGED:
         sums = PatientSums()
         for pair, row in zip(pairs, rows, strict=True):
             if row[name] is not None:

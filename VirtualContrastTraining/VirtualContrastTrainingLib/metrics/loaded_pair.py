@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from VirtualContrastLib.events import InputError
 
+from ..data.tumor_slices import tumor_slices
 from . import as_published
 from .images import Stack, read_mask, read_stack
 from .pairs import Pair
@@ -19,9 +20,9 @@ class LoadedPair:
 
     `real` and `synthetic` are what the true metrics compare (subtraction images where asked for), in the files' units
     or, of a pair with a scale of its own, on that. `data_range` is 255 for 8-bit files, else max - min of the real one;
-    `floor` its lower end. `masks` are bool, by
-    region. `published_real` and `published_synthetic` are uint8; `as_in_files` says that they are the files' own values
-    and not a min-max of them. `same_pixels` says that true and published metrics see the same pixels.
+    `floor` its lower end. `masks` are bool, by region. `slices`: indices of those that count. `published_real` and
+    `published_synthetic` are uint8; `as_in_files` says that they are the files' own values and not a min-max of them.
+    `same_pixels` says that true and published metrics see the same pixels.
     """
 
     real: np.ndarray
@@ -29,6 +30,7 @@ class LoadedPair:
     data_range: float
     floor: float
     masks: dict[str, np.ndarray]
+    slices: tuple[int, ...]
     published_real: np.ndarray
     published_synthetic: np.ndarray
     as_in_files: bool
@@ -36,32 +38,60 @@ class LoadedPair:
     is_volume: bool
 
 
-def load_pair(pair: Pair, subtraction: str | None = None) -> LoadedPair:
-    """Read one pair; `subtraction` None, "signed" or "clipped" compares post minus pre.
+def load_pair(pair: Pair, subtraction: str | None = None, slice_margin: float | None = None) -> LoadedPair:
+    """Read one pair.
 
-    Raises InputError where a file cannot be read, the images do not match, or the real one is constant.
+    Args:
+        pair: its files.
+        subtraction: "signed" or "clipped" compares post minus pre, None the phases.
+        slice_margin: only the slices of the tumor and this share of the volume more on either side count, all where the
+            pair has no lesion mask (`data.tumor_slices`); None for all slices.
+
+    Returns:
+        What the metrics see.
+
+    Raises:
+        InputError: a file cannot be read, the images do not match, or the real one is constant.
     """
     real, synthetic = read_images(pair)
     _check_match(pair, real, synthetic)
-    pre = None if subtraction is None else _read_pre(pair, real)
+    pre = None if subtraction is None else read_pre(pair, real)
     eight_bit = real.eight_bit and synthetic.eight_bit
     data_range = 255.0 if eight_bit else float(np.ptp(real.pixels.astype(np.float64)))
     if data_range == 0:
         raise InputError(f"{pair.real} has one value everywhere, so no metric has a scale; leave it out.")
     regions = (("lesion", pair.lesion), ("breast", pair.breast))
+    masks = {name: _read_matching_mask(path, real) for name, path in regions if path}
     published_real, published_synthetic, as_in_files = _eight_bit_pair(real, synthetic, pre, pair.own_scale)
     return LoadedPair(
-        real=_subtracted(real.pixels, pre, subtraction),
-        synthetic=_subtracted(synthetic.pixels, pre, subtraction),
+        real=subtracted(real.pixels, pre, subtraction),
+        synthetic=subtracted(synthetic.pixels, pre, subtraction),
         data_range=data_range,
         floor=0.0 if eight_bit else float(real.pixels.min()),
-        masks={name: _read_matching_mask(path, real) for name, path in regions if path},
+        masks=masks,
+        slices=counted_slices(masks.get("lesion"), len(real.pixels), slice_margin),
         published_real=published_real,
         published_synthetic=published_synthetic,
         as_in_files=as_in_files,
         same_pixels=eight_bit and pre is None,
         is_volume=real.is_volume and len(real.pixels) > 1,
     )
+
+
+def counted_slices(lesions: np.ndarray | None, count: int, slice_margin: float | None) -> tuple[int, ...]:
+    """The slices that count.
+
+    Args:
+        lesions: mask [k, j, i], None where there is none.
+        count: of all slices.
+        slice_margin: see `load_pair`.
+
+    Returns:
+        Their indices.
+    """
+    if slice_margin is None or lesions is None:
+        return tuple(range(count))
+    return tuple(int(k) for k in tumor_slices(lesions, slice_margin))
 
 
 def read_images(pair: Pair) -> tuple[Stack, Stack]:
@@ -72,7 +102,8 @@ def read_images(pair: Pair) -> tuple[Stack, Stack]:
     return real, synthetic
 
 
-def _read_pre(pair: Pair, real: Stack) -> Stack:
+def read_pre(pair: Pair, real: Stack) -> Stack:
+    """The pre-contrast image of a pair on its scale; raises InputError where it is missing or differs in size."""
     if pair.pre is None:
         raise InputError(f"Subtraction images need the pre-contrast image of {pair.real.name}; give it with --pre.")
     pre = read_stack(pair.pre)
@@ -106,7 +137,17 @@ def _eight_bit(stack: Stack, own_scale: bool) -> tuple[np.ndarray, bool]:
     )
 
 
-def _subtracted(post: np.ndarray, pre: Stack | None, kind: str | None) -> np.ndarray:
+def subtracted(post: np.ndarray, pre: Stack | None, kind: str | None) -> np.ndarray:
+    """Subtraction image.
+
+    Args:
+        post: phase [k, j, i].
+        pre: pre-contrast image of its size, None for no subtraction.
+        kind: "clipped" sets values below 0 to 0.
+
+    Returns:
+        Post minus pre as float32; `post` itself without a `pre`.
+    """
     if pre is None:
         return post
     difference = post.astype(np.float32) - pre.pixels.astype(np.float32)

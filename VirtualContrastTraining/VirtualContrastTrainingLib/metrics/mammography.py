@@ -55,6 +55,23 @@ def contrast_to_noise(image: np.ndarray, adipose: np.ndarray, fibroglandular: np
     return float(abs(fat.mean() - gland.mean()) / noise)
 
 
+def halo(image: np.ndarray, breast: np.ndarray) -> float | None:
+    """How far the rim of the breast is brighter (or darker, below 0) than the band behind it, in its SDs.
+
+    The rim is a band along the skin as wide as 3 % of the square root of the breast's area, at least 2 pixels; the band
+    behind it is twice as wide. The edge of the picture is no rim. None where a band is empty or the inner one constant.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    width = max(2.0, 0.03 * float(np.sqrt(breast.sum())))
+    depth = distance_transform_edt(breast)
+    rim, behind = (depth > 0) & (depth <= width), (depth > width) & (depth <= 3 * width)
+    if not rim.any() or not behind.any():
+        return None
+    outer, inner = image[rim].astype(np.float64), image[behind].astype(np.float64)
+    return float((outer.mean() - inner.mean()) / inner.std()) if inner.std() > 0 else None
+
+
 def tissue_masks(low_energy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(adipose, fibroglandular) masks of a low-energy image [j, i]: Otsu for the breast, then Otsu within it.
 

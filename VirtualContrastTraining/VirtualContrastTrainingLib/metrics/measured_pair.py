@@ -13,14 +13,15 @@ from .slice_metrics import SliceMetrics, Values
 
 @dataclass(frozen=True)
 class Settings:
-    """What to compare: the published protocol to repeat, and `subtraction` None, "signed" or "clipped"
-    (post minus pre).
+    """What to compare: the published protocol to repeat, `subtraction` None, "signed" or "clipped" (post minus pre),
+    and with `slice_margin` only the slices of the tumor and this share of the volume more on either side.
     """
 
     protocol: str = "files"
     subtraction: str | None = None
     repeats: int = 1000
     seed: int = 0
+    slice_margin: float | None = None
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,15 @@ class MeasuredPair:
     """What one pair measures.
 
     Attributes:
-        slices: values of each slice.
+        slices: values of each slice that counts.
+        indices: which those are.
         volume: values of the volume as a whole, None for an image.
         notes: metric and sentence, why some of it is missing.
         data_range: that the metrics are relative to.
     """
 
     slices: tuple[Values, ...]
+    indices: tuple[int, ...]
     volume: Values | None
     notes: tuple[tuple[str, str], ...]
     data_range: float
@@ -55,9 +58,11 @@ def measure(pair: Pair, settings: Settings, lpips: Lpips | None = None, lpips_mi
     Raises:
         InputError: a file cannot be read, or the images do not match.
     """
-    loaded = load_pair(pair, settings.subtraction)
+    loaded = load_pair(pair, settings.subtraction, settings.slice_margin)
     protocol = as_published.PROTOCOLS[settings.protocol]
     notes: list[tuple[str, str]] = []
+    if not loaded.slices:
+        notes.append(("slices", "Images whose lesion mask is empty have no slice with a tumor and count for nothing."))
     if not loaded.as_in_files:
         scaled = as_published.SCALED_TO_EIGHT_BIT if protocol.scale_volumes else as_published.NOT_EIGHT_BIT
         notes.append(("as_published", scaled))
@@ -67,6 +72,6 @@ def measure(pair: Pair, settings: Settings, lpips: Lpips | None = None, lpips_mi
             notes.append((name, sentence))
 
     metrics = SliceMetrics(protocol, settings.subtraction, lpips, lpips_missing, note)
-    slices = tuple(metrics.of_slice(loaded, k) for k in range(len(loaded.real)))
-    volume = metrics.of_volume(loaded) if loaded.is_volume else None
-    return MeasuredPair(slices, volume, tuple(notes), loaded.data_range)
+    slices = tuple(metrics.of_slice(loaded, k) for k in loaded.slices)
+    volume = metrics.of_volume(loaded) if loaded.is_volume and slices else None
+    return MeasuredPair(slices, loaded.slices, volume, tuple(notes), loaded.data_range)

@@ -66,14 +66,15 @@ CURVES = (
     Measure("enhancement_error", "enhancement error (points of PE)", "percentage points", "lower",
             "mean over phases of |PE synthetic - PE real| of the lesion's mean curve, percentage points"),
     Measure("enhancement_error_squared", "squared enhancement error", "", "lower",
-            "mean over phases of the squared difference of PE / 100 (iterU-Net's squared error of mean lesion "
-            "intensity, in units of the pre-contrast signal)"),
+            "mean over phases of the squared difference of PE / 100, in squared units of the pre-contrast signal"),
     Measure("spearman", "SCC", "", "higher", "rank correlation of the two curves, pre-contrast included"),
     Measure("dtw", "DTW (points of PE)", "percentage points", "lower",
             "dynamic time warping: least sum of |PE synthetic - PE real| over all alignments of the two curves that "
             "keep the order of phases and skip none, percentage points"),
     Measure("same_order", "same order of phases", "", "higher",
             "share of lesions whose phases, pre-contrast included, are ranked alike by signal"),
+    Measure("same_order_as_published", "same order of phases, as published", "", "higher",
+            "the same of 8-bit volumes, each phase by its own minimum and maximum, as mean of slice means"),
     Measure("same_type", "same curve type", "", "higher",
             "share of lesions with equal curve type, where both could be assessed"),
     Measure("kappa", "kappa", "", "higher", "Cohen's unweighted kappa of curve types"),
@@ -121,6 +122,30 @@ CHALLENGE = (
 )  # fmt: skip
 """Of the MAMA-SYNTH 2026 challenge, in the order of its own table."""
 
+MAMMOGRAM = (
+    Measure("cnr", "CNR", "", None,
+            "|mean adipose - mean fibroglandular| / (sd adipose + sd fibroglandular), no unit, 0 and up; tissues as "
+            "annotated (--tissues), else by Otsu on the low-energy image, twice, for the breast and within it, where "
+            "attenuating tissue is bright"),
+    Measure("adipose", "adipose", "files", None, "mean gray value of adipose tissue, units of the files"),
+    Measure("fibroglandular", "fibroglandular", "files", None,
+            "mean gray value of fibroglandular tissue, units of the files"),
+    Measure("halo", "halo", "", None,
+            "mean of the breast's rim minus mean of the band behind it, in standard deviations of that band; 0 is no "
+            "halo; a measure of ours, the paper only describes it"),
+    Measure("mae", "MAE from low energy", "files", None,
+            "mean absolute difference from the low-energy image in the breast, units of the files; 0 is unchanged"),
+    Measure("ssim", "SSIM with low energy", "", None,
+            "SSIM with the low-energy image in the breast, range of the low-energy and the real image together; 1 is "
+            "unchanged"),
+)  # fmt: skip
+"""Of one mammogram, low-energy, real or synthetic."""
+
+OVER_IMAGES = Measure(
+    "correlation_over_images", "correlation over images", "", None,
+    "Pearson's r of the real and the synthetic image's value, -1 to 1 (as the paper's r of MAE and SSIM)",
+)  # fmt: skip
+
 CHANGE = (
     Measure("change_mae", "MAE of the change", "files", "lower",
             "mean absolute error of the change from the low-energy mammogram, units of the files; 0 is equal"),
@@ -131,4 +156,4 @@ CHANGE = (
 )  # fmt: skip
 """Of the change that contrast makes in a mammogram."""
 
-EVERY = (*IMAGE, *DISTANCE, *RADIOMICS, *SEGMENTATION, *CURVES, *READERS, *CHALLENGE, *CHANGE)
+EVERY = (*IMAGE, *DISTANCE, *RADIOMICS, *SEGMENTATION, *CURVES, *READERS, *CHALLENGE, *MAMMOGRAM, OVER_IMAGES, *CHANGE)

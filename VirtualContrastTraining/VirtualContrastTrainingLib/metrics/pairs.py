@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.results.manifest import MANIFEST, load_result
@@ -36,12 +37,19 @@ class Pair:
     lesion: Path | None = None
     breast: Path | None = None
     pre: Path | None = None
+    tissues: Path | None = None
     own_scale: bool = False
     baseline: bool = False
 
     def against(self, acquired: Path) -> Pair:
         """The pair with an acquired image in place of the synthetic one, on the same scale: what copying would give."""
         return replace(self, synthetic=acquired, baseline=True)
+
+
+def phase_number(path: Path) -> int | None:
+    """The N of phase_N or, as in the Duke files, of _000N; None where the name has neither."""
+    found = re.search(r"phase_(\d+)", path.name) or re.search(r"_000(\d)(?=_|\.)", path.name)
+    return None if found is None else int(found.group(1))
 
 
 def has_own_scale(image: Path) -> bool:
@@ -99,7 +107,7 @@ def attach(pairs: list[Pair], kind: str, source: Path) -> list[Pair]:
 
     Args:
         pairs: The pairs.
-        kind: What the image is: "lesion", "breast" or "pre".
+        kind: What the image is: "lesion", "breast", "tissues" or "pre".
         source: One image, or a folder with images named like the real ones; a pair without a mask there keeps none.
 
     Returns:
@@ -127,9 +135,8 @@ def attach(pairs: list[Pair], kind: str, source: Path) -> list[Pair]:
 
 
 def _with(pair: Pair, kind: str, path: Path | None) -> Pair:
-    if kind == "lesion":
-        return replace(pair, lesion=path)
-    return replace(pair, breast=path) if kind == "breast" else replace(pair, pre=path)
+    changes: dict[str, Any] = {kind: path}
+    return replace(pair, **changes)
 
 
 def images_in(folder: Path, *, all_files: bool = False) -> list[Path]:

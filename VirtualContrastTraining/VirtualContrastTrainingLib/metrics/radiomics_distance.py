@@ -21,7 +21,7 @@ from VirtualContrastLib.metrics.measure import definitions
 
 from .frechet import FeatureMoments, frechet_distance, too_few_note
 from .images import read_mask
-from .loaded_pair import read_images
+from .loaded_pair import read_images, read_pre, subtracted
 from .measures import RADIOMICS
 from .pairs import Pair
 
@@ -212,11 +212,22 @@ def radiomics_report(real: FeatureTable, synthetic: FeatureTable) -> dict[str, A
     }
 
 
-def lesion_distance(pairs: Iterable[Pair], groups: Sequence[str] = TEXTURE) -> dict[str, Any]:
+def lesion_distance(
+    pairs: Iterable[Pair], groups: Sequence[str] = TEXTURE, *, subtraction: str | None = None
+) -> dict[str, Any]:
     """Radiomics distance, versions 0 and 1, of the lesions of real against synthetic images; a file's lesions are one.
 
-    Pairs in which PyRadiomics cannot work (one value everywhere) are counted in `left_out`. Raises InputError where
-    fewer than two pairs have a lesion mask of two pixels or more.
+    Args:
+        pairs: with lesion masks; for subtractions also with pre-contrast images.
+        groups: of features, of version 0.
+        subtraction: "signed" or "clipped" takes the features of phase minus pre-contrast.
+
+    Returns:
+        Distances by name, numbers of lesions and features, and notes; `left_out` counts pairs in which PyRadiomics
+        cannot work (one value everywhere).
+
+    Raises:
+        InputError: fewer than two pairs have a lesion mask of two pixels or more.
     """
     tables: dict[str, list[dict[str, float]]] = {"real": [], "synthetic": [], "real v1": [], "synthetic v1": []}
     simple, flat, deep = extractor_v0(groups), extractor_v1(), extractor_v1(two_dimensional=False)
@@ -225,8 +236,9 @@ def lesion_distance(pairs: Iterable[Pair], groups: Sequence[str] = TEXTURE) -> d
         mask = None if pair.lesion is None else read_mask(pair.lesion)
         if mask is None or mask.sum() < 2:
             continue
+        images = _compared(pair, mask, subtraction)
         try:
-            for name, row in _features_of(pair, mask, simple, flat if len(mask) == 1 else deep).items():
+            for name, row in _features_of(*images, mask, simple, flat if len(mask) == 1 else deep).items():
                 tables[name].append(row)
         except ValueError:
             left_out += 1
@@ -241,17 +253,31 @@ def lesion_distance(pairs: Iterable[Pair], groups: Sequence[str] = TEXTURE) -> d
     return report | {"frd_v1": v1 if math.isfinite(v1) else None}
 
 
+def _compared(
+    pair: Pair, mask: np.ndarray, subtraction: str | None
+) -> tuple[list[np.ndarray], tuple[float, float, float]]:
+    """The real and the synthetic image, or their subtractions, and the spacing; InputError where sizes differ."""
+    images = read_images(pair)
+    for side, stack in zip(("real", "synthetic"), images, strict=True):
+        if stack.pixels.shape != mask.shape:
+            raise InputError(f"The mask {pair.lesion} differs in size from {getattr(pair, side)}.")
+    pre = None if subtraction is None else read_pre(pair, images[0])
+    spacing = images[0].spacing_mm or (1.0, 1.0, 1.0)
+    return [subtracted(stack.pixels, pre, subtraction) for stack in images], spacing
+
+
 def _features_of(
-    pair: Pair, mask: np.ndarray, simple: RadiomicsFeatureExtractor, full: RadiomicsFeatureExtractor
+    images: Sequence[np.ndarray],
+    spacing: tuple[float, float, float],
+    mask: np.ndarray,
+    simple: RadiomicsFeatureExtractor,
+    full: RadiomicsFeatureExtractor,
 ) -> dict[str, dict[str, float]]:
     """Features of both images of a pair, of version 0 and of version 1; all or, by an error, none."""
     found = {}
-    for side, stack in zip(("real", "synthetic"), read_images(pair), strict=True):
-        if stack.pixels.shape != mask.shape:
-            raise InputError(f"The mask {pair.lesion} differs in size from {getattr(pair, side)}.")
-        spacing = stack.spacing_mm or (1.0, 1.0, 1.0)
-        found[side] = lesion_features(simple, stack.pixels, mask, spacing)
-        found[f"{side} v1"] = lesion_features(full, stack.pixels, mask, spacing, diagnostics=True)
+    for side, pixels in zip(("real", "synthetic"), images, strict=True):
+        found[side] = lesion_features(simple, pixels, mask, spacing)
+        found[f"{side} v1"] = lesion_features(full, pixels, mask, spacing, diagnostics=True)
     return found
 
 

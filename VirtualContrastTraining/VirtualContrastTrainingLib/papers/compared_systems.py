@@ -1,4 +1,4 @@
-"""Several systems on the same cases (Tables 1 and 2 of Chung et al. 2025): image quality and enhancement curves."""
+"""Several systems on the same cases (Tables 1 and 2 of Chung et al. 2025): image quality and enhancement by phase."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from VirtualContrastLib.metrics.measure import Measure, definitions
 from ..data.cases import case_folders
 from ..metrics.evaluation import Evaluation, Settings
 from ..metrics.kinetics import kinetic_report
+from ..metrics.measured_pair import measure
 from ..metrics.measures import CURVES, IMAGE
-from ..metrics.pairs import Pair, has_own_scale, images_in
+from ..metrics.pairs import Pair, has_own_scale, images_in, phase_number
 from .kinetic_cases import curves_of_volumes
 from .named_table import INTERVALS, MeasuredRows, NamedTable, explained
+from .normalized_curves import BY_PHASE as ENHANCEMENT_BY_PHASE
+from .normalized_curves import NORMALIZED, normalized_cases, normalized_statistics
 from .table_options import TableOptions
 
 _IMAGE = tuple(measure for measure in IMAGE if measure.name in ("psnr", "ssim"))
@@ -29,13 +32,23 @@ _LESION_MAE = Measure(
     "lower",
     "inside lesions: mean absolute error, units of the files; 0 and up, 0 is equal",
 )
-_FROM_CURVES = tuple(measure for measure in CURVES if not measure.name.startswith(("same_", "kappa")))
-MEASURES = (*_IMAGE, _LESION_MAE, *_FROM_CURVES)
+_FROM_CURVES = tuple(measure for measure in CURVES if measure.name in ("enhancement_error", "spearman"))
+MEASURES = (*_IMAGE, _LESION_MAE, *_FROM_CURVES, *NORMALIZED)
+"""Over all phases; those of single phases are `measures_of_phase`."""
 NOTHING_DONE = "pre-contrast for every phase (baseline)"
+REPEATED = "phase 1 for every later phase (baseline)"
+
+
+def measures_of_phase(phase: int) -> tuple[Measure, ...]:
+    """The columns of one time point: PSNR, SSIM and enhancement error."""
+    of_phase = (*_IMAGE, ENHANCEMENT_BY_PHASE)
+    return tuple(
+        Measure(f"{m.name}_{phase}", f"{m.label}, phase {phase}", m.unit, m.better, m.definition) for m in of_phase
+    )
 
 
 def write_systems(name: str, title: str, real: Path, folder: Path, options: TableOptions) -> dict[str, Any]:
-    """Write the table of systems as CSV, JSON, PNG and HTML: one row per system, and the baseline.
+    """Write the table of systems as CSV, JSON, PNG and HTML: one row per system, and two baselines.
 
     Args:
         name: Name of the table, which the files get.
@@ -51,12 +64,15 @@ def write_systems(name: str, title: str, real: Path, folder: Path, options: Tabl
     Raises:
         InputError: A system has no usable case.
     """
-    results = {}
-    with _with_baseline(real, options.systems) as systems:
-        for label, place in systems.items():
-            results[label] = measure_system(label, real, place, options)
-    rows = MeasuredRows("system", results, MEASURES)
-    said = definitions(MEASURES)
+    with _with_baselines(real, options.systems) as systems:
+        results = {label: measure_system(label, real, place, options) for label, place in systems.items()}
+    phases = sorted({phase for label in options.systems for phase in results[label]["phases"]})
+    by_phase = tuple(measure for phase in phases for measure in measures_of_phase(phase))
+    for found in results.values():
+        for of_phase in by_phase:
+            found.setdefault(of_phase.name, None)
+    rows = MeasuredRows("system", results, (*by_phase, *MEASURES))
+    said = definitions(MEASURES) | {ENHANCEMENT_BY_PHASE.name: ENHANCEMENT_BY_PHASE.definition}
     return NamedTable(
         name,
         title,
@@ -65,7 +81,7 @@ def write_systems(name: str, title: str, real: Path, folder: Path, options: Tabl
         {"table": name, "data": options.data, "systems": results, "definitions": said},
         rows.figure(options.data or ""),
         "measures with intervals by system",
-        [f"Data: {options.data}.", INTERVALS, *explained(MEASURES, said)],
+        [f"Data: {options.data}.", INTERVALS, *explained((*MEASURES, ENHANCEMENT_BY_PHASE), said)],
         [rows.page_table],
     ).write(folder)
 
@@ -80,48 +96,86 @@ def measure_system(label: str, real: Path, made: Path, options: TableOptions) ->
         options: Options of the table.
 
     Returns:
-        Statistics by key of MEASURES; None where nothing gave one.
+        Statistics by name of the measure; None where nothing gave one.
     """
-    evaluation = Evaluation(Settings(repeats=options.repeats, seed=options.seed))
-    usable = [pair for pair in _pairs(label, real, made, options) if evaluation.try_add(pair)]
-    options.failures += [f"{label}: {failure.sentence}" for failure in evaluation.failures]
-    report = evaluation.report()
-    inside = report.summary("true_in_lesion", "mae")
-    measured = {measure.name: report.summary("true", measure.name) for measure in _IMAGE} | {"lesion_mae": inside}
-    found = {name: None if summary is None else summary.as_dict() for name, summary in measured.items()}
+    settings = Settings(repeats=options.repeats, seed=options.seed)
+    whole = Evaluation(settings)
+    by_phase: dict[int, Evaluation] = {}
+    patients = set()
+    for phase, pair in _pairs(label, real, made, options):
+        try:
+            measured = measure(pair, settings)
+        except InputError as error:
+            options.failures.append(f"{label}: {error}")
+            continue
+        patients.add(pair.patient)
+        for evaluation in (whole, by_phase.setdefault(phase, Evaluation(settings))):
+            evaluation.take(pair, measured)
+    found = _of_images(whole, "")
+    found["lesion_mae"] = _as_dict(whole, "true_in_lesion", "mae")
+    for phase, evaluation in by_phase.items():
+        found |= _of_images(evaluation, f"_{phase}")
+    return {**found, **_of_curves(label, real, made, options), "cases": len(patients), "phases": sorted(by_phase)}
+
+
+def _of_images(evaluation: Evaluation, suffix: str) -> dict[str, Any]:
+    return {f"{measure.name}{suffix}": _as_dict(evaluation, "true", measure.name) for measure in _IMAGE}
+
+
+def _as_dict(evaluation: Evaluation, group: str, metric: str) -> dict[str, Any] | None:
+    summary = evaluation.report().summary(group, metric)
+    return None if summary is None else summary.as_dict()
+
+
+def _of_curves(label: str, real: Path, made: Path, options: TableOptions) -> dict[str, Any]:
+    """What the lesions' curves give, as percent enhancement and in units of TI-norm."""
     curves = curves_of_volumes(real, made)
     options.failures += [f"{label}: {sentence}" for _, sentence in curves.failed]
-    kinetic = kinetic_report(curves.pairs, repeats=options.repeats, seed=options.seed) if curves.pairs else None
-    of_curves = {} if kinetic is None else kinetic["statistics"]
-    found |= {measure.name: of_curves.get(measure.name) for measure in _FROM_CURVES}
-    return {**found, "cases": len({pair.patient for pair in usable})}
+    report = kinetic_report(curves.pairs, repeats=options.repeats, seed=options.seed) if curves.pairs else None
+    statistics = {} if report is None else report["statistics"]
+    found = {measure.name: statistics.get(measure.name) for measure in _FROM_CURVES}
+    cases = normalized_cases(real, made, {pair.patient for pair in curves.pairs})
+    return found | normalized_statistics(curves.pairs, cases, repeats=options.repeats, seed=options.seed)
 
 
-def _pairs(label: str, real: Path, made: Path, options: TableOptions) -> Iterator[Pair]:
+def _pairs(label: str, real: Path, made: Path, options: TableOptions) -> Iterator[tuple[int, Pair]]:
     """Each phase that a system made with the real one of its number; a case that it lacks is a failure."""
     for case in case_folders(real):
         lesion = case / "lesions.nrrd"
-        own = made / case.name
-        phases = [path for path in images_in(own) if (case / f"{path.name.split('.')[0]}.nrrd").is_file()]
-        if not phases:
-            options.failures.append(f"{label}: {own} holds no phase that {case} has.")
-        for path in phases:
-            truth = case / f"{path.name.split('.')[0]}.nrrd"
-            if path.name.startswith("phase_"):
-                masked = lesion if lesion.is_file() else None
-                yield Pair(truth, path, case.name, lesion=masked, own_scale=has_own_scale(path))
+        masked = lesion if lesion.is_file() else None
+        phases = [(phase_number(path), path) for path in images_in(made / case.name)]
+        numbered = [(n, path) for n, path in phases if n is not None and (case / f"phase_{n}.nrrd").is_file()]
+        if not numbered:
+            options.failures.append(f"{label}: {made / case.name} holds no phase that {case} has.")
+        for number, path in numbered:
+            truth = case / f"phase_{number}.nrrd"
+            yield number, Pair(truth, path, case.name, lesion=masked, own_scale=has_own_scale(path))
 
 
 @contextmanager
-def _with_baseline(real: Path, systems: Mapping[str, Path]) -> Iterator[Mapping[str, Path]]:
-    """The systems, and what doing nothing gives: the pre-contrast volume for every phase."""
+def _with_baselines(real: Path, systems: Mapping[str, Path]) -> Iterator[Mapping[str, Path]]:
+    """The systems, and what copying gives: the pre-contrast volume for every phase, and phase 1 for the later ones."""
     if not systems:
         raise InputError("Name what each system synthesized with --system NAME=FOLDER.")
     with tempfile.TemporaryDirectory(prefix="virtual-contrast-baseline-") as place:
-        for case in case_folders(real):
-            pre = sitk.ReadImage(str(case / "pre.nrrd"))
-            for path in case.glob("phase_*.nrrd"):
-                target = Path(place) / case.name / "phases" / path.name
+        copies = {NOTHING_DONE: ("pre.nrrd", 1), REPEATED: ("phase_1.nrrd", 2)}
+        folders = {}
+        for number, (label, (source, first)) in enumerate(copies.items()):
+            folder = Path(place) / str(number)
+            if _copied(real, source, first, folder):
+                folders[label] = folder
+        yield {**folders, **systems}
+
+
+def _copied(real: Path, source: str, first: int, folder: Path) -> bool:
+    """Write `source` of each case for its phases from `first` on; False where no case has any."""
+    written = False
+    for case in case_folders(real):
+        for path in case.glob("phase_*.nrrd"):
+            number = phase_number(path)
+            if number is not None and number >= first and (case / source).is_file():
+                target = folder / case.name / "phases" / path.name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                sitk.WriteImage(pre, str(target))
-        yield {**systems, NOTHING_DONE: Path(place)}
+                sitk.WriteImage(sitk.ReadImage(str(case / source)), str(target))
+                written = True
+    return written

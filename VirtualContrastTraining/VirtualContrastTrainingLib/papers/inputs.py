@@ -22,6 +22,7 @@ class Images:
         real, synthetic: what is compared.
         lesions, breasts: masks named like the real images.
         pre: pre-contrast or low-energy images.
+        tissues: annotated tissues of mammograms, labels 1 adipose and 2 fibroglandular.
         patient_pattern: finds the patient in a file name.
     """
 
@@ -31,13 +32,19 @@ class Images:
     breasts: Path | None = None
     pre: Path | None = None
     patient_pattern: str | None = None
+    tissues: Path | None = None
 
     def pairs(self) -> list[Pair]:
         """The pairs, with masks and pre-contrast images; raises InputError where they do not go together."""
         if self.real is None or self.synthetic is None:
             raise InputError("--real and --synthetic go together; without both, phantoms are used.")
         pairs = find_pairs(self.real, self.synthetic, patient_pattern=self.patient_pattern)
-        for kind, source in (("lesion", self.lesions), ("breast", self.breasts), ("pre", self.pre)):
+        for kind, source in (
+            ("lesion", self.lesions),
+            ("breast", self.breasts),
+            ("tissues", self.tissues),
+            ("pre", self.pre),
+        ):
             if source is not None:
                 pairs = attach(pairs, kind, source)
         return pairs

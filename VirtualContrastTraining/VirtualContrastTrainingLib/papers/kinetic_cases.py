@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from VirtualContrastLib.results.manifest import MANIFEST, load_result
 from VirtualContrastLib.study import Phase
 
 from ..metrics.kinetics import CurvePair
+from ..metrics.published_kinetics import PublishedPair, published_curve
 
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, IndexError)
 
@@ -36,17 +37,25 @@ class Curves:
     without_lesions: int = 0
     outlined_by_runs: bool = False
 
-    def add(self, number: int, name: str, synthetic: list[LesionCurve], real: list[LesionCurve]) -> None:
+    def add(
+        self,
+        number: int,
+        name: str,
+        synthetic: list[LesionCurve],
+        real: list[LesionCurve],
+        published: Mapping[int, PublishedPair] | None = None,
+    ) -> None:
         """Pair the curves of one case by lesion, over the phases that both have.
 
         Args:
-            number: Number of the case.
-            name: Its name, for messages.
-            synthetic: Curves of the synthetic phases.
-            real: Curves of the real phases of the same lesions.
+            number: of the case.
+            name: of the patient.
+            synthetic: a curve per lesion.
+            real: the same of the real phases.
+            published: by label, the same as the paper's notebook takes them.
 
         Raises:
-            InputError: The lesions are not the same.
+            InputError: the curves are not of the same lesions.
         """
         by_label = {curve.label: curve for curve in real}
         self.without_lesions += not synthetic
@@ -55,7 +64,8 @@ class Curves:
                 raise InputError(f"{name}: the real and the synthetic curves are not of the same lesions.")
             truth = by_label[curve.label]
             phases = min(len(curve.times_s), len(truth.times_s))
-            self.pairs.append(CurvePair(name, number, _cut(curve, phases), _cut(truth, phases)))
+            alike = (published or {}).get(curve.label)
+            self.pairs.append(CurvePair(name, number, _cut(curve, phases), _cut(truth, phases), alike))
 
 
 def curves_of_results(root: Path) -> Curves:
@@ -83,7 +93,8 @@ def curves_of_volumes(
     """Curves of case folders `real/<case>` with pre, phase_1 ..., and `synthetic/<case>` with the same phases.
 
     A synthetic case is a result folder or holds phase_1 ... itself or in `phases`. Where its manifest says that the
-    synthetic phases have a scale of their own, pre-contrast and real phases are brought to theirs.
+    synthetic phases have a scale of their own, pre-contrast and real phases are brought to theirs; otherwise a `pre` in
+    the synthetic case is the pre-contrast volume in its units.
 
     Args:
         real: Folder of the real cases.
@@ -166,7 +177,7 @@ def _cut(curve: LesionCurve, phases: int) -> LesionCurve:
 
 def _curves_of_case(
     case: Path, made: Path, lesions: Path | None, times_s: Sequence[float] | None
-) -> tuple[list[LesionCurve], list[LesionCurve]]:
+) -> tuple[list[LesionCurve], list[LesionCurve], dict[int, PublishedPair]]:
     pre = _read(case, "pre")
     result = load_result(made) if (made / MANIFEST).is_file() else None
     folder = made / "phases" if (made / "phases").is_dir() else made
@@ -185,10 +196,23 @@ def _curves_of_case(
     if times is None or len(times) < count:
         raise InputError(f"The phase times of {case} are not known; give seconds after injection with --times.")
     labels = _labels(case, made, lesions)
-    return (
-        lesion_curves(_series(pre, synthetic[:count], times, True), labels),
-        lesion_curves(_series(pre, real[:count], times, False), labels),
-    )
+    before = _read(made, "pre") if _volume(made, "pre") is not None else pre
+    made_curves = lesion_curves(_series(before, synthetic[:count], times, True), labels)
+    real_curves = lesion_curves(_series(pre, real[:count], times, False), labels)
+    published = _published([before, *synthetic[:count]], [pre, *real[:count]], labels)
+    return made_curves, real_curves, published
+
+
+def _published(
+    synthetic: Sequence[sitk.Image], real: Sequence[sitk.Image], labels: sitk.Image
+) -> dict[int, PublishedPair]:
+    """The curves by label as the paper's notebook takes them."""
+    map_ = sitk.GetArrayFromImage(labels)
+    series = [[sitk.GetArrayFromImage(image) for image in images] for images in (real, synthetic)]
+    return {
+        int(label): PublishedPair(*(published_curve(phases, map_ == label) for phases in series))
+        for label in np.unique(map_[map_ > 0])
+    }
 
 
 def _series(pre: sitk.Image, phases: Iterable[sitk.Image], times_s: Sequence[float], synthetic: bool) -> list[Phase]:

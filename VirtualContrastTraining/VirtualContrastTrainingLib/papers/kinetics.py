@@ -17,12 +17,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FIGURES = tuple(name for name, output in OUTPUTS.items() if output.kind == "kinetics")
-_CURVES = ("case", "lesion", "series", "phase", "time_s", "signal", "pe_percent")
+_PUBLISHED = ("signal as published", "sd as published")
+_CURVES = ("case", "lesion", "series", "phase", "time_s", "signal", "signal sd", "pe_percent", *_PUBLISHED)
 _AGREEMENT = ("measure", "value", "ci95 low", "ci95 high", "n", "patients")
 _BIASES = ("quantity", "unit", "n", "bias", "sd", "lower", "upper")
-_MEANS = ("series", "phase", "lesions", "signal", "signal sd", "pe_percent", "pe_percent sd")
+_MEANS = (
+    *("series", "phase", "lesions", "signal", "signal sd", "pe_percent", "pe_percent sd"),
+    *("signal as published", "signal as published sd"),
+)
 _NAMED_PHASES = 6
 _SHOWN_LESIONS = 12
+_FIGURE_8_LESIONS, _FIGURE_8_SEED = 33, 0
+"""How many lesions the published figure shows; they are drawn at random."""
 _REAL, _SYNTHETIC = "#1b4f8f", "#d1495b"
 _NAMES = {
     "enhancement_error": "enhancement error (points of PE)",
@@ -30,6 +36,7 @@ _NAMES = {
     "spearman": "Spearman rank correlation",
     "dtw": "DTW (points of PE)",
     "same_order": "phases ranked alike (share)",
+    "same_order_as_published": "phases ranked alike, as published (share)",
 }
 
 
@@ -72,7 +79,10 @@ def write_figure(name: str, report: dict[str, Any], pairs: Sequence[CurvePair], 
     Returns:
         What the JSON holds.
     """
-    columns, rows = _BIASES, report["bland_altman"]
+    columns: Sequence[str] = _BIASES
+    rows: Sequence[dict[str, Any]] = report["bland_altman"]
+    if name == "osuala2025-figure8":
+        pairs = drawn_at_random(pairs)
     if name == "osuala2025-figure7":
         columns, rows = _MEANS, _mean_rows(pairs)
     elif name != "bland-altman":
@@ -134,12 +144,28 @@ def _curves(pairs: Sequence[CurvePair]) -> list[dict[str, Any]]:
     rows = []
     for pair in pairs:
         for series, curve in (("real", pair.real), ("synthetic", pair.synthetic)):
-            points = zip(curve.times_s, curve.signal_mean, curve.pe_percent, strict=True)
-            for phase, (time, signal, pe) in enumerate(points):
+            published = None if pair.published is None else getattr(pair.published, series)
+            for phase, time in enumerate(curve.times_s):
                 own = {"case": pair.case, "lesion": pair.real.label, "series": series, "phase": phase}
-                shown = None if np.isnan(pe) else float(pe)
-                rows.append({**own, "time_s": float(time), "signal": float(signal), "pe_percent": shown})
+                values = (curve.signal_mean[phase], curve.signal_sd[phase], curve.pe_percent[phase])
+                named = dict(zip(("signal", "signal sd", "pe_percent"), map(_number, values), strict=True))
+                if published is not None:
+                    named |= {"signal as published": float(published.signal[phase])}
+                    named |= {"sd as published": float(published.sd[phase])}
+                rows.append({**own, "time_s": float(time), **named})
     return rows
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def drawn_at_random(pairs: Sequence[CurvePair]) -> Sequence[CurvePair]:
+    """As many lesions as the published Fig. 8 shows, in their order; all where there are no more."""
+    if len(pairs) <= _FIGURE_8_LESIONS:
+        return pairs
+    chosen = np.random.default_rng(_FIGURE_8_SEED).choice(len(pairs), _FIGURE_8_LESIONS, replace=False)
+    return [pairs[n] for n in sorted(chosen)]
 
 
 def _figure6(pairs: Sequence[CurvePair], report: dict[str, Any]) -> Figure:
@@ -156,14 +182,26 @@ def _figure6(pairs: Sequence[CurvePair], report: dict[str, Any]) -> Figure:
 
 
 def _chung_figure3(pairs: Sequence[CurvePair], report: dict[str, Any]) -> Figure:
+    """Examples of the curve types I to III first, each beside phase 1 repeated: what a system must beat."""
     figure, axes = _grid(len(pairs))
-    for axis, pair, row in zip(axes, pairs, report["per_lesion"], strict=False):
+    rows = report["per_lesion"]
+    for axis, number in zip(axes, _examples_first([row["type_real"] for row in rows]), strict=False):
+        pair, row = pairs[number], rows[number]
+        repeated = [*pair.real.pe_percent[:2], *[pair.real.pe_percent[1]] * (len(pair.real.times_s) - 2)]
+        axis.plot(pair.real.times_s, repeated, ":", color="0.5", label="phase 1 repeated")
         axis.plot(pair.real.times_s, pair.real.pe_percent, "o-", color=_REAL, label="real")
         axis.plot(pair.synthetic.times_s, pair.synthetic.pe_percent, "x--", color=_SYNTHETIC, label="synthetic")
         rank = "-" if row["spearman"] is None else f"{row['spearman']:.2f}"
-        axis.set_title(f"case {pair.case}, lesion {pair.real.label}\nrank {rank}, DTW {row['dtw']:.0f}")
+        kind = row["type_real"]
+        axis.set_title(f"case {pair.case}, lesion {pair.real.label}, {kind}\nrank {rank}, DTW {row['dtw']:.0f}")
     _label_grid(figure, axes, "time after injection (s)", "PE (%)", len(pairs))
     return figure
+
+
+def _examples_first(types: Sequence[str]) -> list[int]:
+    """Numbers of all lesions, the first of each of the types I, II and III in front."""
+    examples = [types.index(kind) for kind in ("I", "II", "III") if kind in types]
+    return examples + [number for number in range(len(types)) if number not in examples]
 
 
 def _grid(count: int) -> tuple[Figure, list[Axes]]:
@@ -221,36 +259,55 @@ def _mean_rows(pairs: Sequence[CurvePair]) -> list[dict[str, Any]]:
         enhancement = _by_phase([getattr(pair, side).pe_percent for pair in pairs])
         for phase, (s, pe) in enumerate(zip(signal, enhancement, strict=True)):
             values = (np.nanmean(s), np.nanstd(s), np.nanmean(pe), np.nanstd(pe))
-            named = zip(_MEANS[3:], map(float, values), strict=True)
-            rows.append({"series": side, "phase": phase, "lesions": len(s), **dict(named)})
+            named = dict(zip(_MEANS[3:7], map(float, values), strict=True))
+            alike = [getattr(p.published, side).signal[phase] for p in pairs if _has_published(p, phase)]
+            if alike:
+                named |= dict(zip(_MEANS[7:], (float(np.mean(alike)), float(np.std(alike))), strict=True))
+            rows.append({"series": side, "phase": phase, "lesions": len(s), **named})
     return rows
 
 
+def _has_published(pair: CurvePair, phase: int) -> bool:
+    return pair.published is not None and len(pair.real.times_s) > phase
+
+
 def _figure8(pairs: Sequence[CurvePair], report: dict[str, Any]) -> Figure:
-    """Every lesion's phases side by side, one color a phase; many phases have a color scale instead of a legend."""
+    """Mean signal of lesions drawn at random: a color a phase, its size the standard deviation in the lesion.
+
+    Many phases have a color scale instead of a legend.
+    """
     from matplotlib import colormaps
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
 
+    pairs = drawn_at_random(pairs)
     figure = new_figure(max(6.0, 0.35 * len(pairs) + 3), 4)
     axis = figure.subplots()
     longest = max(len(pair.real.times_s) for pair in pairs)
     many = longest - 1 > _NAMED_PHASES
     colors = colormaps["viridis"](np.linspace(0, 1, longest - 1)) if many else [f"C{n}" for n in range(longest - 1)]
     step = 0.6 / max(longest - 1, 1)
-    for phase in range(1, longest):
-        shift = (phase - longest / 2) * step
+    largest = max(float(np.nanmax(curve.signal_sd)) for pair in pairs for curve in (pair.real, pair.synthetic)) or 1.0
+    for phase in range(longest):
+        color, shift = ("0.6", 0.0) if phase == 0 else (colors[phase - 1], (phase - longest / 2) * step)
         for side, marker in (("real", "o"), ("synthetic", "x")):
-            curves = [getattr(pair, side).pe_percent for pair in pairs]
-            points = [(n + shift, c[phase]) for n, c in enumerate(curves, start=1) if len(c) > phase]
-            axis.plot(*zip(*points, strict=True), marker, color=colors[phase - 1], ms=4 if many else 6)
-    axis.axhline(0, color="0.5", ls="--", lw=1)
-    axis.set(xlabel="lesion", ylabel="percent enhancement (%)", xlim=(0.4, len(pairs) + 0.6))
+            curves = [(n, getattr(pair, side)) for n, pair in enumerate(pairs, start=1)]
+            points = [
+                (n + shift, c.signal_mean[phase], 8 + 92 * c.signal_sd[phase] / largest)
+                for n, c in curves
+                if len(c.times_s) > phase and (phase > 0 or side == "real")
+            ]
+            if points:
+                x, y, size = zip(*points, strict=True)
+                axis.scatter(x, y, s=np.nan_to_num(size, nan=8), marker=marker, color=color, alpha=0.8, linewidths=1.2)
+    axis.set(xlabel="lesion", ylabel="mean lesion signal", xlim=(0.4, len(pairs) + 0.6))
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axis.spines[["top", "right"]].set_visible(False)
+    axis.set_title("marker size: standard deviation in the lesion", fontsize=9)
     handles = [
         Line2D([], [], color="0.3", marker=m, ls="none", label=s) for s, m in (("real", "o"), ("synthetic", "x"))
     ]
+    handles.append(Line2D([], [], color="0.6", marker="o", ls="none", label="before contrast"))
     if many:
         from matplotlib.cm import ScalarMappable
         from matplotlib.colors import Normalize
@@ -258,7 +315,7 @@ def _figure8(pairs: Sequence[CurvePair], report: dict[str, Any]) -> Figure:
         figure.colorbar(ScalarMappable(Normalize(1, longest - 1), "viridis"), ax=axis, label="phase")
     else:
         handles += [Line2D([], [], color=c, lw=6, label=f"phase {n}") for n, c in enumerate(colors, start=1)]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
     return figure
 
 

@@ -1,55 +1,82 @@
-"""Contrast-enhanced mammography: contrast-to-noise ratio, and what synthesis adds to the low-energy image."""
+"""Tables of contrast-enhanced mammography: tissues and contrast-to-noise ratio, and what synthesis adds.
+
+Every table stands beside two baselines: a copy of the low-energy image, and a straight line from its gray values to
+those of the recombined one, which knows nothing of contrast agent.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.metrics.measure import definitions
 
 from ..metrics.bootstrap import PatientSums
-from ..metrics.images import read_mask, read_stack
-from ..metrics.mammography import (
-    change_agreement,
-    contrast_to_noise,
-    correlation_of,
-    distance_from_low_energy,
-    tissue_masks,
-)
+from ..metrics.mammogram_pair import SIDES, LoadedMammogram, StraightLines, load_mammogram, measure_mammogram
+from ..metrics.mammography import correlation_of
+from ..metrics.measures import CHANGE, MAMMOGRAM, OVER_IMAGES
 from ..metrics.pairs import Pair
 from .named_table import INTERVALS, NamedTable, explained
 from .reports import interval_figure
 from .table_options import TableOptions
 
-MEASURES = {
-    "cnr_low_energy": "CNR, low-energy image",
-    "cnr_real": "CNR, real",
-    "cnr_synthetic": "CNR, synthetic",
-    "mae_real": "MAE from low energy, real",
-    "mae_synthetic": "MAE from low energy, synthetic",
-    "ssim_real": "SSIM with low energy, real",
-    "ssim_synthetic": "SSIM with low energy, synthetic",
-    "change_mae": "MAE of the change",
-    "change_ssim": "SSIM of the change",
-    "change_pearson": "correlation of the change",
-}
+_SIDE_LABELS = {"low_energy": "low-energy image", "real": "real", "synthetic": "synthetic"}
+_OF_SIDES = {f"{m.name}_{side}": f"{m.label}, {_SIDE_LABELS[side]}" for m in MAMMOGRAM for side in SIDES}
+_OF_CHANGE = {measure.name: measure.label for measure in CHANGE}
+_NOT_SHOWN = ("mae_low_energy", "ssim_low_energy")
+MEASURES = {key: label for key, label in (_OF_SIDES | _OF_CHANGE).items() if key not in _NOT_SHOWN}
+"""Label by key; the low-energy image has no distance from itself."""
 CORRELATIONS = {
     "mae_correlation": ("MAE from low energy, correlation over images", "mae_real", "mae_synthetic"),
     "ssim_correlation": ("SSIM with low energy, correlation over images", "ssim_real", "ssim_synthetic"),
 }
-DEFINITIONS = {
-    "cnr": "|mean adipose - mean fibroglandular| / (sd adipose + sd fibroglandular), no unit, 0 and up; tissues by "
-    "Otsu on the low-energy image (twice, for the breast and within it), where attenuating tissue is bright",
-    "mae": "mean absolute difference from the low-energy image in the breast, units of the files; 0 is unchanged",
-    "ssim": "SSIM with the low-energy image in the breast, range of the low-energy and the real image together; 1 is "
-    "unchanged",
-    "correlation over images": "Pearson's r of the real and the synthetic image's value, -1 to 1 (as the paper's "
-    "r of MAE and SSIM)",
-    "change": "image minus low-energy image, synthetic against real, in the breast: MAE in units of the files (0 is "
-    "equal), SSIM on the real change's range (1 is equal), Pearson's r over pixels",
-}
+DEFINITIONS = definitions((*MAMMOGRAM, *CHANGE, OVER_IMAGES))
+SYNTHETIC, COPY, LINE = "synthetic", "copy of the low-energy image", "straight line"
+_COLUMNS = ("measure", "mean", "std", "ci95 low", "ci95 high", COPY, LINE, "n", "patients")
+_TISSUE_ROWS = ("adipose", "fibroglandular", "cnr")
+TABLE_2 = "zormpas2026-table2"
+NO_EVIDENCE = (
+    "A high correlation over images is no evidence of synthesis: images that need a larger change get a larger one "
+    "from any map of gray values. The baselines beside it and the SSIM and correlation of the change itself tell more."
+)
+NORMALIZATION = "The paper prints CNR after a normalization that it does not describe; here there is none."
+
+Values = Mapping[str, float | None]
+
+
+@dataclass
+class _Measured:
+    """What was measured of one way of making the recombined image."""
+
+    patients: list[str]
+    values: list[Values]
+
+    def summaries(self, options: TableOptions) -> dict[str, dict[str, Any] | None]:
+        """Every measure and correlation by key; None where it is not defined."""
+        found: dict[str, dict[str, Any] | None] = {}
+        for key in MEASURES:
+            sums = PatientSums()
+            for patient, values in zip(self.patients, self.values, strict=True):
+                if (value := values[key]) is not None:
+                    sums.add(patient, value)
+            summary = sums.summary(repeats=options.repeats, seed=options.seed)
+            found[key] = None if summary is None else summary.as_dict()
+        return found | {key: self._correlation(key, options) for key in CORRELATIONS}
+
+    def _correlation(self, key: str, options: TableOptions) -> dict[str, Any] | None:
+        _, first, second = CORRELATIONS[key]
+        own = zip(self.patients, self.values, strict=True)
+        pairs = [(patient, values[first], values[second]) for patient, values in own]
+        known = [(patient, a, b) for patient, a, b in pairs if a is not None and b is not None]
+        patients = [patient for patient, _, _ in known]
+        values = [a for _, a, _ in known], [b for _, _, b in known]
+        found = correlation_of(*values, patients, repeats=options.repeats, seed=options.seed)
+        if found is None:
+            return None
+        return {"mean": found[0], "ci95": found[1], "n": len(known), "patients": len(set(patients))}
 
 
 def write_mammography(
@@ -70,109 +97,101 @@ def write_mammography(
     Raises:
         InputError: No pair can be measured.
     """
-    sums = {key: PatientSums() for key in MEASURES}
-    measured: list[tuple[str, dict[str, float | None]]] = []
-    failed = 0
+    loaded, failed = _loaded(pairs, options)
+    measured = {way: own.summaries(options) for way, own in _measured(loaded, options).items()}
+    found = measured[SYNTHETIC]
+    notes = [f"Data: {options.data}.", INTERVALS, NO_EVIDENCE, NORMALIZATION]
+    if failed:
+        notes.append(f"{failed} of {len(pairs)} pairs could not be measured.")
+    columns, rows = (_tissue_columns(), _tissue_rows(found)) if name == TABLE_2 else (_COLUMNS, _rows(measured))
+    return NamedTable(
+        name,
+        title,
+        columns,
+        rows,
+        {
+            "table": name,
+            "data": options.data,
+            "measures": found,
+            "baselines": {way: measured[way] for way in (COPY, LINE)},
+            "definitions": DEFINITIONS,
+            "notes": [NO_EVIDENCE, NORMALIZATION],
+            "failed": failed,
+        },
+        interval_figure(list(_SIDE_LABELS.values()), _panels(found), options.data or "images given"),
+        "measures with intervals",
+        [*notes, *explained((*MAMMOGRAM, *CHANGE, OVER_IMAGES), DEFINITIONS)],
+    ).write(folder)
+
+
+def measure(pair: Pair) -> dict[str, float | None]:
+    """All measures of one pair of mammograms; see `metrics.mammogram_pair`.
+
+    Raises InputError where an image is missing, sizes differ, or a measure is not defined.
+    """
+    return measure_mammogram(load_mammogram(pair))
+
+
+def _loaded(pairs: Sequence[Pair], options: TableOptions) -> tuple[list[LoadedMammogram], int]:
+    """The pairs that can be measured, and how many cannot."""
+    loaded, failed = [], 0
     for pair in pairs:
         try:
-            values = measure(pair)
+            one = load_mammogram(pair)
+            measure_mammogram(one)
         except InputError as error:
             options.failures.append(str(error))
             failed += 1
             continue
-        measured.append((pair.patient, values))
-        for key, value in values.items():
-            if value is not None:
-                sums[key].add(pair.patient, value)
-    if failed == len(pairs):
-        raise InputError(options.failures[-1])
-    rows: list[dict[str, Any]] = []
-    found: dict[str, dict[str, Any] | None] = {}
-    for key, label in MEASURES.items():
-        summary = sums[key].summary(repeats=options.repeats, seed=options.seed)
-        found[key] = None if summary is None else summary.as_dict()
-        rows.append({"measure": label, **(found[key] or {})})
-        if summary is not None:
-            rows[-1] |= {"ci95 low": summary.low, "ci95 high": summary.high}
-    for key, (label, *_) in CORRELATIONS.items():
-        found[key] = _correlation(key, measured, options)
-        low, high = (found[key] or {}).get("ci95") or (None, None)
-        rows.append({"measure": label, **(found[key] or {}), "ci95 low": low, "ci95 high": high})
-    panels = {
-        "CNR": [found["cnr_low_energy"], found["cnr_real"], found["cnr_synthetic"]],
-        "MAE from low energy": [None, found["mae_real"], found["mae_synthetic"]],
-        "SSIM with low energy": [None, found["ssim_real"], found["ssim_synthetic"]],
-        "SSIM of the change": [None, None, found["change_ssim"]],
-        "correlation of the change": [None, None, found["change_pearson"]],
+        loaded.append(one)
+    if not loaded:
+        raise InputError(options.failures[-1] if options.failures else "There is no pair of mammograms.")
+    return loaded, failed
+
+
+def _measured(loaded: Sequence[LoadedMammogram], options: TableOptions) -> dict[str, _Measured]:
+    """The synthetic images and both baselines, measured alike."""
+    lines = StraightLines.of(loaded)
+    ways = {SYNTHETIC: lambda one: one.synthetic, COPY: lambda one: one.low_energy, LINE: lines.image_of}
+    patients = [one.patient for one in loaded]
+    return {
+        way: _Measured(patients, [measure_mammogram(one, make(one)) for one in loaded]) for way, make in ways.items()
     }
-    notes = [f"Data: {options.data}.", INTERVALS, *explained((), DEFINITIONS)]
-    if failed:
-        notes.append(f"{failed} of {len(pairs)} pairs could not be measured.")
-    return NamedTable(
-        name,
-        title,
-        ("measure", "mean", "std", "ci95 low", "ci95 high", "n", "patients"),
-        rows,
-        {"table": name, "data": options.data, "measures": found, "definitions": DEFINITIONS, "failed": failed},
-        interval_figure(["low energy", "real", "synthetic"], panels, options.data or "images given"),
-        "measures with intervals",
-        notes,
-    ).write(folder)
 
 
-def _correlation(
-    key: str, measured: Sequence[tuple[str, dict[str, float | None]]], options: TableOptions
-) -> dict[str, Any] | None:
-    """One of CORRELATIONS as the other measures are given; None where it is not defined."""
-    _, first, second = CORRELATIONS[key]
-    pairs = [
-        (patient, a, b)
-        for patient, values in measured
-        if (a := values[first]) is not None and (b := values[second]) is not None
-    ]
-    patients = [patient for patient, _, _ in pairs]
-    values = [a for _, a, _ in pairs], [b for _, _, b in pairs]
-    found = correlation_of(*values, patients, repeats=options.repeats, seed=options.seed)
-    if found is None:
-        return None
-    return {"mean": found[0], "ci95": found[1], "n": len(pairs), "patients": len(set(patients))}
+def _rows(measured: Mapping[str, Mapping[str, dict[str, Any] | None]]) -> list[dict[str, Any]]:
+    """A row a measure: the synthetic images with their interval, and the mean of each baseline."""
+    rows = []
+    for key, label in {**MEASURES, **{key: label for key, (label, *_) in CORRELATIONS.items()}}.items():
+        found = measured[SYNTHETIC][key] or {}
+        low, high = found.get("ci95") or (None, None)
+        row = {"measure": label, **found, "ci95 low": low, "ci95 high": high}
+        if not key.endswith(("_real", "_low_energy")):
+            row |= {way: (measured[way][key] or {}).get("mean") for way in (COPY, LINE)}
+        rows.append(row)
+    return rows
 
 
-def measure(pair: Pair) -> dict[str, float | None]:
-    """All measures of one pair of mammograms; the breast is `pair.breast` or found on the low-energy image.
-
-    Raises InputError where an image is missing, sizes differ, or a measure is not defined.
-    """
-    if pair.pre is None:
-        raise InputError(f"The change needs the low-energy image of {pair.real}; give it with --pre.")
-    low, real, synthetic = (_one_image(path) for path in (pair.pre, pair.real, pair.synthetic))
-    if not low.shape == real.shape == synthetic.shape:
-        raise InputError(f"{pair.real}, {pair.synthetic} and {pair.pre} differ in size; they must be aligned.")
-    try:
-        fat, gland = tissue_masks(low)
-        breast = fat | gland if pair.breast is None else read_mask(pair.breast)[0]
-        if breast.shape != low.shape:
-            raise InputError(f"The mask {pair.breast} differs in size from its image.")
-        change = change_agreement(low, real, synthetic, breast)
-        data_range = float(max(low.max(), real.max())) - float(min(low.min(), real.min()))
-        from_low = {
-            side: distance_from_low_energy(low, image, data_range, breast)
-            for side, image in (("real", real), ("synthetic", synthetic))
-        }
-        return {
-            **{f"mae_{side}": values[0] for side, values in from_low.items()},
-            **{f"ssim_{side}": values[1] for side, values in from_low.items()},
-            "cnr_low_energy": contrast_to_noise(low, fat, gland),
-            "cnr_real": contrast_to_noise(real, fat, gland),
-            "cnr_synthetic": contrast_to_noise(synthetic, fat, gland),
-            **{f"change_{key}": value for key, value in change.as_dict().items()},
-        }
-    except ValueError as error:
-        raise InputError(f"{pair.real} cannot be measured: {error}.") from error
+def _tissue_columns() -> list[str]:
+    return ["tissue", *(f"{label}{part}" for label in _SIDE_LABELS.values() for part in ("", " sd"))]
 
 
-def _one_image(path: Path) -> np.ndarray:
-    stack = read_stack(path)
-    if len(stack.pixels) != 1:
-        raise InputError(f"{path} has {len(stack.pixels)} slices; a mammogram has one.")
-    return np.asarray(stack.pixels[0])
+def _tissue_rows(found: Mapping[str, dict[str, Any] | None]) -> list[dict[str, Any]]:
+    """Rows of Table 2: each tissue's gray value and the contrast between them, by image."""
+    labels = {measure.name: measure.label for measure in MAMMOGRAM}
+    rows = []
+    for name in _TISSUE_ROWS:
+        row: dict[str, Any] = {"tissue": labels[name]}
+        for side, label in _SIDE_LABELS.items():
+            summary = found[f"{name}_{side}"] or {}
+            row |= {label: summary.get("mean"), f"{label} sd": summary.get("std")}
+        rows.append(row)
+    return rows
+
+
+def _panels(found: Mapping[str, dict[str, Any] | None]) -> dict[str, list[dict[str, Any] | None]]:
+    """Of the figure: a panel a measure, a row a kind of image."""
+    panels = {m.label: [found.get(f"{m.name}_{side}") for side in SIDES] for m in MAMMOGRAM}
+    return panels | {
+        measure.label: [None, None, found[measure.name]] for measure in CHANGE if measure.name != "change_mae"
+    }

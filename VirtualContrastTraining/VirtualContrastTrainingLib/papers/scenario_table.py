@@ -12,13 +12,21 @@ from VirtualContrastLib.models.package import load_package
 from ..data.segmentation_cases import DOMAINS, LESIONS, SUFFIX
 from ..metrics.measures import SEGMENTATION
 from .named_table import INTERVALS, NamedTable, explained
-from .reports import html_table, interval_figure
+from .reports import html_table, interval_figure, write_table
 from .scenarios import Experiment
 from .segmentation import DEFINITIONS, measure_scenario
 from .table_options import TableOptions
 
 NAME = "osuala2025-table3"
 TITLE = f"{NAME}: Tumor segmentation by training scenario (rows) and test images (columns)"
+
+PAPERS_ROWS = (
+    *((1, trained, "pre") for trained in ("pre", "pre+synthetic", "synthetic")),
+    *((2, trained, "post") for trained in ("pre", "pre+synthetic", "synthetic")),
+    *((3, trained, "post") for trained in ("post", "synthetic", "post+synthetic", "pre+post", "pre+post+synthetic")),
+    *((4, trained, "pre") for trained in ("post", "post+synthetic", "synthetic")),
+)
+"""Scenario of the paper, what was trained on, and the real images of the test."""
 
 Results = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
@@ -41,8 +49,11 @@ def write_scenario_table(experiment: Experiment, options: TableOptions) -> dict[
         raise InputError(f"{experiment.folder} holds no predictions; run 'segment train' and 'segment predict' first.")
     notes = _notes(experiment, results)
     folder = experiment.folder / "table"
+    by_scenario = papers_rows(results)
+    write_table(folder, f"{NAME}-by-scenario", list(by_scenario[0]), by_scenario)
     panels = {f"Dice on {domain}": [_dice(found, domain) for found in results.values()] for domain in DOMAINS}
-    tables = [_page_table(measure, results) for measure in SEGMENTATION]
+    tables = [f"<h2>As in the paper</h2>{html_table(list(by_scenario[0]), by_scenario)}"]
+    tables += [_page_table(measure, results) for measure in SEGMENTATION]
     return NamedTable(
         NAME,
         TITLE,
@@ -53,15 +64,26 @@ def write_scenario_table(experiment: Experiment, options: TableOptions) -> dict[
             "data": experiment.data,
             "synthetic": experiment.synthetic,
             "scenarios": results,
+            "by_scenario": by_scenario,
             "definitions": DEFINITIONS,
             "notes": notes,
         },
         interval_figure(list(results), panels, experiment.data),
         "Dice with intervals by scenario and test images",
         [*notes, INTERVALS, *explained(SEGMENTATION, DEFINITIONS)],
-        tables[:1],
-        after=tables[1:],
+        tables[:2],
+        after=tables[2:],
     ).write(folder)
+
+
+def papers_rows(results: Results) -> list[dict[str, Any]]:
+    """Every row of the paper's four scenarios with its Dice; None where the scenario was not predicted."""
+    rows = []
+    for scenario, trained, tested in PAPERS_ROWS:
+        dice = (results.get(trained, {}).get(tested) or {}).get("dice") or {}
+        row = {"scenario": scenario, "trained on": trained, "tested on": tested}
+        rows.append(row | {"Dice": dice.get("mean"), "Dice sd": dice.get("std")})
+    return rows
 
 
 def as_text(result: Mapping[str, Any]) -> str:

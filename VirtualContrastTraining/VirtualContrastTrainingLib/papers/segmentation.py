@@ -162,19 +162,33 @@ def _scenarios(truth: Path, options: TableOptions) -> Iterator[Mapping[str, Path
     net = None
     if options.segmentation is not None:
         net = LesionNet(resolve_model(options.segmentation, "segmentation"), choose_device("auto").device)
-    ways = {"by threshold": None} if net is None else {"by threshold": None, "by network": net}
     with tempfile.TemporaryDirectory(prefix="virtual-contrast-lesions-") as place:
-        found = {}
-        for way, network in ways.items():
-            for kind, root in (("real", truth), ("synthetic", runs)):
-                label = f"{kind} phases, {way}"
-                found[label] = Path(place) / label.replace(" ", "-").replace(",", "")
-                found[label].mkdir()
-                for case in case_folders(truth):
-                    folder = case if kind == "real" else root / case.name / "phases"
-                    labels = _find_lesions(case, folder, network)
-                    sitk.WriteImage(labels, str(found[label] / f"{case.name}.nrrd"), useCompression=True)
-        yield found
+        found = found_lesions(truth, runs, Path(place))
+        yield found if net is None else found | found_lesions(truth, runs, Path(place), net)
+
+
+def found_lesions(truth: Path, runs: Path, folder: Path, net: LesionNet | None = None) -> dict[str, Path]:
+    """Find lesions on the real and on the synthetic phases of prepared cases.
+
+    Args:
+        truth: the cases.
+        runs: what a model made of them, `runs/<case>/phases`.
+        folder: gets a folder of label maps for each.
+        net: a network that finds them; None for the threshold.
+
+    Returns:
+        The folders by name.
+    """
+    found = {}
+    for kind in ("real", "synthetic"):
+        label = f"{kind} phases, {'by threshold' if net is None else 'by network'}"
+        found[label] = folder / label.replace(" ", "-").replace(",", "")
+        found[label].mkdir(parents=True, exist_ok=True)
+        for case in case_folders(truth):
+            phases = case if kind == "real" else runs / case.name / "phases"
+            labels = _find_lesions(case, phases, net)
+            sitk.WriteImage(labels, str(found[label] / f"{case.name}.nrrd"), useCompression=True)
+    return found
 
 
 def _find_lesions(case: Path, folder: Path, net: LesionNet | None) -> sitk.Image:

@@ -19,6 +19,7 @@ from ..metrics.same_measure import Ranking, rank
 from ..systems.recipes import load_recipe
 from .checkpoint_scores import Scorer, default_metrics, definition
 from .checkpoints import export_winner, find_candidates, package_of, without_duplicates
+from .epoch_views import write_epochs
 from .inputs import Networks
 from .phantom_cohort import FIRST_SEED, data_given, described, write_phantoms
 from .selection import Table, chosen_metrics, read_table, table_of_evaluations, write_selection
@@ -103,6 +104,15 @@ def _select_run(request: SelectionRequest) -> Selected:
             metrics.append(_metric("same", ranking.same[winner], data))
             result["model"] = str(export_winner(packages[winner], winner, metrics, request.output / "model"))
     return Selected(result, failures)
+
+
+def write_epochs_of_run(request: SelectionRequest, name: str, title: str, folder: Path) -> Selected:
+    """The figure of one slice by checkpoint; raises InputError where the run holds none or no case has a lesion."""
+    failures: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="virtual-contrast-epochs-") as place:
+        packages, _ = _packages(request, Path(place), failures)
+        with _cases(request, next(iter(packages.values()))) as (cases, data):
+            return Selected(write_epochs(name, title, packages, cases, folder, data), failures)
 
 
 def _notes(metrics: list[str], scorer: Scorer) -> list[str]:

@@ -18,7 +18,7 @@ from .kinetics import write_figure
 from .outputs import OUTPUTS, Output
 from .phantom_cohort import FIRST_SEED, data_given, mammogram_cohort, phantom_cohort
 from .readers import PAPERS_WEIGHTS, write_reads_table
-from .selection_run import SelectionRequest, select
+from .selection_run import SelectionRequest, select, write_epochs_of_run
 from .tables import TableOptions, write_named_table
 
 Made = tuple[dict[str, Any], list[str]]
@@ -73,10 +73,10 @@ def known_output(name: str) -> Output:
 def write_output(request: TableRequest) -> Made:
     """Make the table or figure, on phantoms where it can be and no data was given."""
     output = known_output(request.table)
-    if output.kind in ("selection", "reads"):
+    if output.kind in ("selection", "epochs", "reads"):
         if request.source is None:
             raise InputError(f"{request.table} needs {output.source}.")
-        return (_selection if output.kind == "selection" else _reads)(request, request.source)
+        return {"selection": _selection, "epochs": _epochs, "reads": _reads}[output.kind](request, request.source)
     if output.kind == "kinetics" and request.source is not None:
         return _figure(request, None)
     with _on_phantoms(request, output) as (images, data):
@@ -113,7 +113,6 @@ def _systems(request: TableRequest, data: str | None) -> Made:
     real, synthetic = request.images.real, request.images.synthetic
     assert real is not None
     options = _options(request, data or data_given(path.parent for path in real.glob("*/case.json")))
-    options.systems = request.systems
     if data is not None and synthetic is not None:
         options.systems = {"synthetic": synthetic}
     title = f"{request.table}: {OUTPUTS[request.table].title}"
@@ -129,6 +128,7 @@ def _options(request: TableRequest, data: str | None) -> TableOptions:
         z_scored=request.z_scored,
         scenarios=request.scenarios,
         segmentation=request.segmentation,
+        systems=request.systems,
         networks=request.networks.features(),
         radiomics=request.radiomics,
         classifier_scores=request.classifier_scores,
@@ -161,6 +161,13 @@ def _selection(request: TableRequest, source: Path) -> Made:
         )
     )
     return {"table": request.table, **selected.values}, selected.failures
+
+
+def _epochs(request: TableRequest, source: Path) -> Made:
+    of_run = SelectionRequest(source, request.images.real, request.phantoms, request.seed)
+    title = f"{request.table}: {OUTPUTS[request.table].title}"
+    made = write_epochs_of_run(of_run, request.table, title, request.output)
+    return made.values, made.failures
 
 
 def _reads(request: TableRequest, source: Path) -> Made:

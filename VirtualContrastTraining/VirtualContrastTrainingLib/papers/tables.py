@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from VirtualContrastLib.events import InputError
 
+from ..data.tumor_slices import PUBLISHED_MARGIN
 from ..metrics.as_published import PROTOCOLS
 from ..metrics.distributions import Preparation, image_distances
 from ..metrics.evaluation import AS_PUBLISHED_MEANING, Evaluation, EvaluationReport, Settings
-from ..metrics.pairs import Pair
+from ..metrics.pairs import Pair, has_own_scale, phase_number
 from ..metrics.radiomics_distance import lesion_distance
+from .lesion_views import write_lesion_views
 from .mama_synth import write_mama_synth
 from .mammography import write_mammography
 from .named_table import NamedTable
@@ -37,6 +38,14 @@ NO_RADIOMICS = "The radiomics distance (FRD) of the lesions is computed with --r
 PAPERS_NETWORKS = ("imagenet", "radimagenet")
 FRD = ("frd_v0", "frd_v0_as_published", "frd_v1")
 HALVES = "real against real (patients in halves)"
+SYNTHETIC_HALVES = "synthetic against real (patients in halves)"
+SYNTHETIC, BASELINE = "synthetic", "pre-contrast (baseline)"
+SUBTRACTION_UNET = "U-Net"
+"""Name of the system, given with --system, that the subtraction rows of Table 4 are compared with."""
+NO_UNET = (
+    f"The rows of the U-Net baseline need what it synthesized: --system {SUBTRACTION_UNET}=FOLDER "
+    "(recipe osuala2025-subtraction-unet)."
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,25 @@ class Row:
     label: str
     pairs: Sequence[Pair]
     subtraction: str | None = None
+
+
+@dataclass(frozen=True)
+class Design:
+    """How a table measures: the published protocol, on which slices, and FID on how many of them at most.
+
+    `halves`: rows of the distance between halves of the patients.
+    """
+
+    protocol: str
+    slice_margin: float | None = None
+    fid_limit: int | None = None
+    halves: bool = False
+
+
+SINGLE_PHASE = Design("spie2024", fid_limit=2000, halves=True)
+"""All slices; FID on the first 2000 pairs of the test set, and of halves of the patients."""
+ALL_PHASES = Design("jmi2025-table4", slice_margin=PUBLISHED_MARGIN)
+"""Slices of the tumor with 5 % of the volume more on either side; FID on all of them."""
 
 
 @dataclass(frozen=True)
@@ -86,55 +114,91 @@ def write_named_table(
     options.data = options.data or data_given(pair.real.parent for pair in source)
     if kind == "mama_synth":
         return write_mama_synth(title, source, folder, options)
+    if kind == "views":
+        return write_lesion_views(name, title, source, folder, options)
     if kind == "mammograms":
         return write_mammography(name, title, source, folder, options)
-    rows = _first_phase(source, name) if kind == "quality" else _every_phase(source)
-    protocol = "spie2024" if kind == "quality" else "jmi2025-table4"
-    reports = {row.label: _measure(row, protocol, options) for row in rows}
-    return _write(name, title, reports, folder, options)
+    design = SINGLE_PHASE if kind == "quality" else ALL_PHASES
+    rows = _first_phase(source, name) if kind == "quality" else _every_phase(source, options.systems)
+    reports = {row.label: _measure(row, design, options) for row in rows}
+    return _write(name, title, reports, design, folder, options)
 
 
-def _measure(row: Row, protocol: str, options: TableOptions) -> Measured:
+def _measure(row: Row, design: Design, options: TableOptions) -> Measured:
     """What a row's pairs measure."""
-    evaluation = Evaluation(
-        Settings(protocol, row.subtraction, options.repeats, options.seed), options.lpips, options.lpips_missing
-    )
+    settings = Settings(design.protocol, row.subtraction, options.repeats, options.seed, design.slice_margin)
+    evaluation = Evaluation(settings, options.lpips, options.lpips_missing)
     usable = [pair for pair in row.pairs if evaluation.try_add(pair)]
     options.failures += [f"{row.label}: {failure.sentence}" for failure in evaluation.failures]
-    own = PROTOCOLS[protocol]
+    own = PROTOCOLS[design.protocol]
     preparation = Preparation(size=224 if own.size == 224 else 299, normalize=own.normalize)
     distances = {
-        name: image_distances(usable, network, preparation, seed=options.seed, subtract=row.subtraction is not None)
+        name: image_distances(
+            usable,
+            network,
+            preparation,
+            seed=options.seed,
+            subtract=row.subtraction is not None,
+            slice_margin=design.slice_margin,
+            limit=design.fid_limit,
+        )
         for name, network in options.networks.items()
     }
-    radiomics = lesion_distance(usable) if options.radiomics and row.subtraction is None else None
+    radiomics = lesion_distance(usable, subtraction=row.subtraction) if options.radiomics else None
     return Measured(evaluation.report(), distances, radiomics)
 
 
 def _first_phase(pairs: Sequence[Pair], name: str) -> list[Row]:
     """Rows of the first phase; images that name no phase all count."""
-    pairs = [pair for pair in pairs if _phase_number(pair.real) in (None, 1)]
+    pairs = [pair for pair in pairs if phase_number(pair.real) in (None, 1)]
     if not pairs:
         raise InputError(f"{name} is about the first post-contrast phase, of which there is no image.")
-    rows = [Row("synthetic", pairs)]
-    if all(pair.pre is not None for pair in pairs):
-        rows.append(Row("pre-contrast (baseline)", [_baseline(pair) for pair in pairs]))
+    if not all(pair.pre is not None for pair in pairs):
+        return [Row(SYNTHETIC, pairs)]
+    baseline = Row(BASELINE, [_baseline(pair) for pair in pairs])
+    return [baseline, Row(SYNTHETIC, pairs), Row(f"subtraction, {SYNTHETIC}", pairs, "clipped")]
+
+
+def _every_phase(pairs: Sequence[Pair], systems: Mapping[str, Path]) -> list[Row]:
+    """Rows of phases with what doing nothing gives, then of subtractions, with those of other systems."""
+    phases = _by_phase(pairs)
+    if not all(pair.pre is not None for pair in pairs):
+        return [Row(f"DCE P{phase} {SYNTHETIC}", own) for phase, own in phases.items()]
+    rows = []
+    for phase, own in phases.items():
+        rows.append(Row(f"DCE P{phase} {BASELINE}", [_baseline(pair) for pair in own]))
+        rows.append(Row(f"DCE P{phase} {SYNTHETIC}", own))
+    others = {name: _by_phase(pairs_of_system(pairs, folder)) for name, folder in systems.items()}
+    for phase, own in phases.items():
+        rows += [Row(f"Subt P{phase} {name}", made[phase], "clipped") for name, made in others.items() if phase in made]
+        rows.append(Row(f"Subt P{phase} {SYNTHETIC}", own, "clipped"))
     return rows
 
 
-def _every_phase(pairs: Sequence[Pair]) -> list[Row]:
+def _by_phase(pairs: Sequence[Pair]) -> dict[int, list[Pair]]:
     phases: dict[int, list[Pair]] = {}
     for pair in pairs:
         phases.setdefault(_phase_of(pair.real), []).append(pair)
-    with_pre = all(pair.pre is not None for pair in pairs)
-    rows = []
-    for kind in (None, "clipped") if with_pre else (None,):
-        images = "Subt" if kind else "DCE"
-        for phase, own in sorted(phases.items()):
-            rows.append(Row(f"{images} P{phase} synthetic", own, kind))
-            if with_pre and kind is None:
-                rows.append(Row(f"{images} P{phase} pre-contrast (baseline)", [_baseline(pair) for pair in own]))
-    return rows
+    return dict(sorted(phases.items()))
+
+
+def pairs_of_system(pairs: Sequence[Pair], folder: Path) -> list[Pair]:
+    """The pairs with what another system synthesized: `folder` has a folder a case, as that of the first system.
+
+    Raises InputError where it has none of them.
+    """
+    found = []
+    for pair in pairs:
+        own = [
+            folder / pair.real.parent.name / "phases" / pair.real.name,
+            folder / pair.real.parent.name / pair.real.name,
+        ]
+        made = next((path for path in own if path.is_file()), None)
+        if made is not None:
+            found.append(replace(pair, synthetic=made, own_scale=has_own_scale(made)))
+    if not found:
+        raise InputError(f"{folder} has no phase of any case; it needs folders named like the real cases.")
+    return found
 
 
 def _baseline(pair: Pair) -> Pair:
@@ -143,24 +207,18 @@ def _baseline(pair: Pair) -> Pair:
 
 
 def _phase_of(path: Path) -> int:
-    number = _phase_number(path)
+    number = phase_number(path)
     if number is None:
         raise InputError(f"{path} names no phase; its name must hold phase_N or, as in the Duke files, _000N.")
     return number
 
 
-def _phase_number(path: Path) -> int | None:
-    """The N of phase_N or, as in the Duke files, of _000N; None where the name has neither."""
-    found = re.search(r"phase_(\d+)", path.name) or re.search(r"_000(\d)(?=_|\.)", path.name)
-    return None if found is None else int(found.group(1))
-
-
 def _write(
-    name: str, title: str, reports: Mapping[str, Measured], folder: Path, options: TableOptions
+    name: str, title: str, reports: Mapping[str, Measured], design: Design, folder: Path, options: TableOptions
 ) -> dict[str, Any]:
-    rows = _rows(reports, options)
+    rows = _rows(reports, design, options)
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    notes = _notes(reports, options)
+    notes = _notes(reports, design, options)
     shown = [column for column in columns if any(row.get(column) is not None for row in rows)]
     found = {label: measured.as_json() for label, measured in reports.items()}
     return NamedTable(
@@ -176,7 +234,7 @@ def _write(
     ).write(folder)
 
 
-def _rows(reports: Mapping[str, Measured], options: TableOptions) -> list[dict[str, Any]]:
+def _rows(reports: Mapping[str, Measured], design: Design, options: TableOptions) -> list[dict[str, Any]]:
     """A row each: both columns of every metric, FID and KID by network, FRD; None where not computed."""
     rows = []
     for label, measured in reports.items():
@@ -190,17 +248,32 @@ def _rows(reports: Mapping[str, Measured], options: TableOptions) -> list[dict[s
             row |= {f"FID {network}": found.get("fid"), f"KID {network}": found.get("kid")}
         row |= {f"FRD {kind[4:].replace('_', ' ')}": (measured.radiomics or {}).get(kind) for kind in FRD}
         rows.append(row | {"slices": report.slices, "patients": report.patients})
-        halves = {network: found["baseline"] for network, found in distances.items() if found["baseline"]}
-        if halves and "baseline" not in label:
-            row = {"row": f"{label.removesuffix('synthetic')}{HALVES}"}
-            for network, found in halves.items():
-                row |= {f"FID {network}": found["fid"], f"KID {network}": found["kid"]}
-            rows.append(row | {"slices": report.slices, "patients": report.patients})
+    return rows + _halves(reports[SYNTHETIC], options) if design.halves else rows
+
+
+def _halves(measured: Measured, options: TableOptions) -> list[dict[str, Any]]:
+    """Real and synthetic images of one half of the patients against real ones of the other; empty without networks."""
+    rows = []
+    for label, key in ((HALVES, "baseline"), (SYNTHETIC_HALVES, "halves")):
+        row: dict[str, Any] = {"row": label, "patients": measured.report.patients}
+        for network in options.networks or PAPERS_NETWORKS:
+            found = measured.distances.get(network, {}).get(key) or {}
+            row |= {f"FID {network}": found.get("fid"), f"KID {network}": found.get("kid")}
+        rows.append(row)
     return rows
 
 
-def _notes(reports: Mapping[str, Measured], options: TableOptions) -> list[str]:
+def _notes(reports: Mapping[str, Measured], design: Design, options: TableOptions) -> list[str]:
     notes = sorted({note for measured in reports.values() for note in measured.report.notes.values()})
+    if design.slice_margin is not None:
+        notes.append(
+            f"Slices of the tumor and {100 * design.slice_margin:g} % of the volume on either side, as published; all "
+            "slices of images without a lesion mask."
+        )
+        if SUBTRACTION_UNET not in options.systems:
+            notes.append(NO_UNET)
+    if design.fid_limit is not None and options.networks:
+        notes.append(f"FID and KID on the first {design.fid_limit} slices at most, as published.")
     if not options.networks:
         notes.append(NO_NETWORKS)
     if not options.radiomics:

@@ -24,13 +24,16 @@ class SliceData(Strict):
 
     `lesion_share` of randomly drawn slices cross a lesion. `flip` (left-right) and `rotation_90` (a quarter turn) are
     probabilities. `target_scale`: intensities of the phases by the constants of the pre-contrast volume, or of each
-    phase by its `own`, as published. Pixels are those of the recipe's `in_plane`, as the engine makes
-    them. `workers`: processes that make batches. `copies`: folder for uncompressed copies to read from, where the cases
-    are more than the memory holds; without it they are kept in memory.
+    phase by its `own`, as published. Pixels are those of the recipe's `in_plane`, as the engine makes them.
+    `slice_margin`: only slices from the first to the last that a lesion crosses and this share of the volume's slices
+    more on either side (0.05 as published for the joint model); without it every slice. `workers`: processes that make
+    batches. `copies`: folder for uncompressed copies to read from, where the cases are more than the memory holds;
+    without it they are kept in memory.
     """
 
     train: str
     validation: str
+    slice_margin: float | None = Field(default=None, ge=0, le=1)
     lesion_share: float = Field(default=0.5, ge=0, le=1)
     flip: float = Field(default=0.5, ge=0, le=1)
     rotation_90: float = Field(default=0.0, ge=0, le=1)

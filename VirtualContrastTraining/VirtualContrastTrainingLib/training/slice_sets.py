@@ -51,6 +51,7 @@ def slice_sets(recipe: OverSlices, slices_per_epoch: int | None) -> tuple[Random
         rotation_90=data.rotation_90,
         own_target_scale=data.target_scale == "own",
         in_plane=recipe.in_plane,
+        slice_margin=data.slice_margin,
     )
 
     def slices(root: str, length: int | None, seed: int) -> RandomSlices:

@@ -1,7 +1,7 @@
 """A perceptual distance of volumes on the features of a 3-D network (MedicalNet's ResNet-10, Chen et al. 2019).
 
 The network's parameter names and shapes are those of MedicalNet's release, so that its `resnet_10_23dataset.pth` (or
-`resnet_10.pth`) loads from a path. Nothing is downloaded.
+`resnet_10.pth`) loads from a path or from where torch keeps its own. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -14,6 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from VirtualContrastLib.events import InputError
 
+from ...metrics.weights import hub_checkpoints
+
+ON_THIS_MACHINE = "medicalnet"
+"""In the place of a path: the file where torch keeps its own, without which the term is left out."""
+_FILES = ("resnet_10_23dataset.pth", "resnet_10.pth")
 _WIDTHS = (64, 128, 256, 512)
 _STRIDES = (1, 2, 1, 1)
 _DILATIONS = (1, 1, 2, 4)
@@ -80,6 +85,15 @@ class VolumePerceptual(nn.Module):
         with torch.no_grad():
             wanted = _unit(self.features(_zscore(target)))
         return (_unit(self.features(_zscore(output))) - wanted).square().sum(dim=1).mean()
+
+
+def found_perceptual(wanted: str | None) -> VolumePerceptual | None:
+    """The distance with the weights of a recipe's `perceptual_weights`; None where there are none."""
+    if wanted == ON_THIS_MACHINE:
+        places = (hub_checkpoints() / name for name in _FILES)
+        path = next((path for path in places if path.is_file()), None)
+        return None if path is None else load_perceptual(path)
+    return load_perceptual(Path(wanted)) if wanted else None
 
 
 def load_perceptual(weights: Path) -> VolumePerceptual:

@@ -29,7 +29,8 @@ class PatchData(Strict):
 class VolumeLosses(Strict):
     """Weights of the terms, as published by default.
 
-    `perceptual_weights`: path of MedicalNet's ResNet-10 file, without which there is no perceptual term.
+    `perceptual_weights`: path of MedicalNet's ResNet-10 file, or "medicalnet" for the one where torch keeps its own
+    ($TORCH_HOME/hub/checkpoints/resnet_10_23dataset.pth); without the file there is no perceptual term.
     `ssim_data_range`: "case", the width of the case's intensity scale in TI-norm units, or a number; the published code
     has 255 there, which makes the term nearly inert. `enhancement_weighting`: output and target are multiplied by
     sqrt(|last phase - first phase|), as in the published code and not in the paper.

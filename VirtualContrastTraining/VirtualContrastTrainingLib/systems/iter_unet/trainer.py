@@ -20,11 +20,17 @@ from ...training.packaging import export_state
 from ...training.run_files import WARM_UP
 from ...training.samples import Sample
 from .losses import enhancement_weight, series_losses
-from .medicalnet import load_perceptual
+from .medicalnet import found_perceptual
 from .packaging import PACKAGING
 from .recipe import IterUNetRecipe
 
 _LEAST_MINUTES = 0.01
+
+
+PERCEPTUAL_IS_OFF = (
+    "The perceptual term is off: it needs MedicalNet's ResNet-10 weights, which lie neither where torch keeps its own "
+    "nor at a path that the recipe names; give one with --set losses.perceptual_weights=PATH."
+)
 
 
 class IterUNetTrainer(L.LightningModule):
@@ -39,8 +45,8 @@ class IterUNetTrainer(L.LightningModule):
         self.recipe = recipe
         self.stage: Literal["warm_up", "optimization"] = "optimization"
         self.network = build_series_network(recipe.network_options)
-        weights = recipe.losses.perceptual_weights
-        self.perceptual = load_perceptual(Path(weights)) if weights and recipe.losses.perceptual else None
+        wanted = recipe.losses.perceptual_weights if recipe.losses.perceptual else None
+        self.perceptual = found_perceptual(wanted)
 
     def configure_optimizers(self) -> Any:
         """AdamW over the network."""
@@ -153,7 +159,8 @@ def train_module(recipe: IterUNetRecipe, output: Path, options: RunOptions) -> t
     L.seed_everything(recipe.seed, workers=True, verbose=False)
     train_set, held_out = patch_sets(recipe)
     module = IterUNetTrainer(recipe)
-    _say_what_is_off(recipe)
+    if recipe.losses.perceptual and module.perceptual is None:
+        print(PERCEPTUAL_IS_OFF, file=sys.stderr)
     if has_warm_up and not in_second:
         module.stage = "warm_up"
         plan = _plan(recipe, recipe.schedule.warm_up_epochs, recipe.schedule.warm_up_batch_size, recipe.seed)
@@ -193,12 +200,3 @@ def _rest_of_the_time(options: RunOptions, started: float) -> RunOptions:
         return options
     rest = options.max_minutes - (time.monotonic() - started) / 60
     return replace(options, max_minutes=max(rest, _LEAST_MINUTES))
-
-
-def _say_what_is_off(recipe: IterUNetRecipe) -> None:
-    if recipe.losses.perceptual and recipe.losses.perceptual_weights is None:
-        print(
-            "The perceptual term is off: it needs MedicalNet's ResNet-10 weights; give their path with "
-            "--set losses.perceptual_weights=PATH.",
-            file=sys.stderr,
-        )

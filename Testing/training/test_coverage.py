@@ -1,0 +1,53 @@
+"""The coverage of the papers: what it says of tables on phantoms, and that it notices wrong units and missing rows."""
+
+import csv
+import json
+from dataclasses import replace
+
+import pytest
+from program import call
+from VirtualContrastLib.events import InputError
+from VirtualContrastTrainingLib.metrics import pairs
+from VirtualContrastTrainingLib.papers import coverage
+
+SMALL = replace(coverage.SETTINGS, size_kji=(6, 48, 64), spacing_kji_mm=(20.0, 4.0, 4.0))
+
+
+@pytest.fixture(autouse=True)
+def small_phantoms(monkeypatch, tmp_path):
+    monkeypatch.setattr(coverage, "SETTINGS", SMALL)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+
+def run(capsys, out, *names):
+    assert call("coverage", "-o", out, "--phantoms", "1", "--only", *names, "--json") == 0
+    return {row["item"].partition(":")[0]: row for row in json.loads(capsys.readouterr().out)["rows"]}
+
+
+def test_rows_units_and_results_are_said_of_each_table(tmp_path, capsys):
+    found = run(capsys, tmp_path, "osuala2025-table4", "osuala2025-figure7", "zormpas2026-table3", "zormpas2026-table2")
+    table4 = found["osuala2025-table4"]
+    assert table4[coverage.COLUMNS[2]] == "9 of 12 rows, 9 of 9 columns"  # no U-Net was given
+    assert table4["units"] == found["osuala2025-figure7"]["units"] == "perfect" and "MAE" in table4["on phantoms"]
+    assert found["zormpas2026-table3"]["units"] == "-" and "made up" in found["zormpas2026-table3"]["on phantoms"]
+    assert found["zormpas2026-table2"][coverage.COLUMNS[2]] == "3 of 3 rows, 6 of 6 columns"
+    assert all(row["on the cases given"] == "-" for row in found.values())
+    rows = list(csv.DictReader((tmp_path / "coverage.csv").open()))
+    assert len(rows) == 4 and "1 phantoms of 6 slices" in (tmp_path / "coverage.html").read_text()
+
+
+def test_selection_and_segmentation_are_made_of_what_stands_in_for_checkpoints_and_predictions(tmp_path, capsys):
+    found = run(capsys, tmp_path, "osuala2025-table1", "osuala2025-table3")
+    assert "noise in its weights" in found["osuala2025-table1"]["on phantoms"]
+    assert "real phases, by threshold: Dice" in found["osuala2025-table3"]["on phantoms"]
+    assert "segment run" in found["osuala2025-table3"]["command"]
+
+
+def test_units_that_are_not_matched_are_called_wrong(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(pairs, "has_own_scale", lambda image: False)
+    assert run(capsys, tmp_path, "mama-synth")["mama-synth"]["units"] == "WRONG"
+
+
+def test_an_unknown_name_is_refused(tmp_path, capsys):
+    with pytest.raises(InputError, match="osuala2025-table9"):
+        run(capsys, tmp_path, "osuala2025-table9")

@@ -1,0 +1,190 @@
+"""Rows and columns of every table of the papers, as the commands write them, against the one file of labels."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from VirtualContrastTrainingLib.data.mammogram_phantom import write_phantom_pair
+from VirtualContrastTrainingLib.data.nnunet_datasets import SCENARIOS
+from VirtualContrastTrainingLib.data.tumor_slices import tumor_slices
+from VirtualContrastTrainingLib.metrics.evaluation import Evaluation, Settings
+from VirtualContrastTrainingLib.metrics.pairs import find_pairs
+from VirtualContrastTrainingLib.metrics.readers import Read, reader_report
+from VirtualContrastTrainingLib.papers.compared_systems import write_systems
+from VirtualContrastTrainingLib.papers.outputs import OUTPUTS
+from VirtualContrastTrainingLib.papers.readers import PAPERS_WEIGHTS, write_reads_table
+from VirtualContrastTrainingLib.papers.scenario_table import papers_rows
+from VirtualContrastTrainingLib.papers.tables import ALL_PHASES, TableOptions, write_named_table
+from VirtualContrastTrainingLib.paths import resources_dir
+
+LABELS = json.loads((resources_dir() / "Papers" / "paper_labels.json").read_text(encoding="utf-8"))
+
+
+class Means:
+    """A stand-in for a feature network: the means of the upper and the left half."""
+
+    kind = "means"
+
+    def features(self, slices):
+        _, j, i = slices.shape
+        return np.stack([half.mean(axis=(1, 2)) for half in (slices[:, : j // 2], slices[:, :, : i // 2])], axis=1)
+
+
+def write_cases(place, slices):
+    """Two prepared cases of three phases with a tumor in the second and third slice, and what two systems made."""
+    rng = np.random.default_rng(0)
+    mask = np.zeros((slices, 16, 16), np.uint8)
+    mask[1:3, 4:10, 4:10] = 1
+    for case in ("case_1", "case_2"):
+        pre = rng.integers(20, 100, mask.shape).astype(np.float32)
+        images = {f"truth/{case}/pre.nrrd": pre, f"truth/{case}/lesions.nrrd": mask}
+        for phase in (1, 2, 3):
+            images[f"truth/{case}/phase_{phase}.nrrd"] = pre + 30 * phase * mask
+            images[f"runs/{case}/phases/phase_{phase}.nrrd"] = pre + 20 * phase * mask + rng.normal(0, 3, mask.shape)
+            images[f"unet/{case}/phases/phase_{phase}.nrrd"] = pre + 10 * phase * mask + rng.normal(0, 9, mask.shape)
+        for name, array in images.items():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            kept = array if array.dtype == np.uint8 else array.astype(np.float32)
+            sitk.WriteImage(sitk.GetImageFromArray(kept), str(place / name))
+        description = {"kind": "phantom", "times_s": [0, 90, 220, 350]}
+        (place / "truth" / case / "case.json").write_text(json.dumps(description))
+    return place
+
+
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("name", ["osuala2025-table2", "osuala2025-table4"])
+def test_image_tables_have_the_papers_rows_and_columns(tmp_path, name):
+    cases = write_cases(tmp_path, slices=3)
+    networks = {"imagenet": Means(), "radimagenet": Means()}
+    options = TableOptions(networks=networks, systems={"U-Net": cases / "unet"}, repeats=20, radiomics=False)
+    pairs = find_pairs(cases / "truth", cases / "runs")
+    found = write_named_table(name, pairs, tmp_path, options)
+    rows = rows_of(tmp_path / f"{name}.csv")
+    assert [row["row"] for row in rows] == LABELS[name]["rows"]
+    assert set(LABELS[name]["columns"]) <= set(rows[0])
+    assert all(row["FID imagenet"] for row in rows)
+    if name == "osuala2025-table4":
+        of_phase = [found["rows"][f"Subt P1 {made}"]["true"]["mae"] for made in ("synthetic", "U-Net")]
+        assert of_phase[0] < of_phase[1]
+        assert not any("--system" in note for note in found["notes"])
+
+
+def test_the_earlier_paper_has_the_same_table_under_its_own_number():
+    assert LABELS["osuala2024-table1"] == LABELS["osuala2025-table2"]
+    assert OUTPUTS["osuala2024-table1"].kind == OUTPUTS["osuala2025-table2"].kind == "quality"
+
+
+def test_the_joint_model_is_measured_on_slices_of_the_tumor_and_5_percent_on_either_side(tmp_path):
+    cases = write_cases(tmp_path, slices=12)
+    pairs = find_pairs(cases / "truth", cases / "runs")
+    mask = sitk.GetArrayFromImage(sitk.ReadImage(str(pairs[0].lesion)))  # slices 1 and 2 of 12; round(0.05 * 12) = 1
+    assert tumor_slices(mask, 0.05).tolist() == [0, 1, 2, 3] and tumor_slices(mask, 0.3).tolist() == list(range(7))
+    assert tumor_slices(mask * 0, 0.05).tolist() == []
+    evaluation = Evaluation(Settings(slice_margin=ALL_PHASES.slice_margin, repeats=20))
+    for pair in pairs:
+        evaluation.add(pair)
+    report = evaluation.report()
+    arrays = [[sitk.GetArrayFromImage(sitk.ReadImage(str(p))) for p in (pair.real, pair.synthetic)] for pair in pairs]
+    expected = np.mean([abs(real - made)[:4].mean(axis=(1, 2)) for real, made in arrays])
+    assert report.mean("true", "mae") == pytest.approx(expected, rel=1e-5) and report.slices == 6 * 4
+
+
+@pytest.mark.parametrize("name", ["chung2025-table1", "chung2025-table2"])
+def test_tables_of_systems_have_a_column_a_time_point_and_repeat_phase_1(tmp_path, name):
+    """Four small cases of five phases would be the paper's; two of three show the same columns, two phases fewer."""
+    cases = write_cases(tmp_path, slices=3)
+    for number in (1, 2):
+        (cases / "runs" / f"case_{number}" / "phases" / "phase_1.nrrd").unlink()  # the systems read it
+    given = [label for label in LABELS[name]["rows"] if "baseline" not in label]
+    options = TableOptions(systems=dict.fromkeys(given, cases / "runs"), repeats=20, data="phantoms")
+    write_systems(name, name, cases / "truth", tmp_path / "out", options)
+    rows = rows_of(tmp_path / "out" / f"{name}.csv")
+    assert set(LABELS[name]["rows"]) <= {row["system"] for row in rows}
+    columns = [label for label in LABELS[name]["columns"] if not label.endswith(("phase 4", "phase 5"))]
+    assert set(columns) <= set(rows[0]) and all(rows[-1][column] for column in columns)
+
+
+def test_table_3_has_every_row_of_the_four_scenarios():
+    results = {"pre+synthetic": {"post": {"dice": {"mean": 0.5, "std": 0.1}}}}
+    rows = papers_rows(results)
+    named = [f"scenario {r['scenario']}: trained on {r['trained on']}, tested on {r['tested on']}" for r in rows]
+    assert named == LABELS["osuala2025-table3"]["rows"] and set(LABELS["osuala2025-table3"]["columns"]) <= set(rows[0])
+    assert [row["Dice"] for row in rows if row["Dice"] is not None] == [0.5]
+    assert {row["trained on"] for row in rows} == set(SCENARIOS)
+
+
+def test_the_frechet_distance_of_subtractions_radiomics_is_of_the_subtractions(tmp_path):
+    cases = write_cases(tmp_path, slices=3)
+    from VirtualContrastTrainingLib.metrics.radiomics_distance import lesion_distance
+
+    pairs = [pair for pair in find_pairs(cases / "truth", cases / "runs") if pair.real.name == "phase_1.nrrd"]
+    whole, subtracted = lesion_distance(pairs), lesion_distance(pairs, subtraction="clipped")
+    assert subtracted["n"] == whole["n"] == [2, 2] and subtracted["frd_v0"] != whole["frd_v0"]
+
+
+@pytest.mark.parametrize("name", ["osuala2025-figure5", "osuala2024-figure3"])
+def test_lesions_are_shown_in_three_planes_with_the_papers_columns(tmp_path, name):
+    cases = write_cases(tmp_path, slices=12)
+    pairs = find_pairs(cases / "truth", cases / "runs")
+    found = write_named_table(name, pairs, tmp_path / "out", TableOptions(data="phantoms"))
+    assert found["columns"] == LABELS[name]["columns"]
+    assert [(row["case"], row["plane"]) for row in found["rows"]] == [
+        (case, plane) for case in (1, 2) for plane in ("axial", "coronal", "sagittal")
+    ]
+    first = pairs[0]
+    real, mask = (sitk.GetArrayFromImage(sitk.ReadImage(str(path))) for path in (first.real, first.lesion))
+    axial, coronal = found["rows"][:2]
+    assert axial["lesion pixels"] == 36 and coronal["lesion pixels"] == 12
+    by_case = [row["real signal"] for row in found["rows"] if row["plane"] == "axial"]
+    assert any(value == pytest.approx(real[1][mask[1] > 0].mean(), rel=1e-5) for value in by_case)
+    assert (tmp_path / "out" / f"{name}.png").stat().st_size > 5000
+
+
+def write_mammograms(place):
+    """Three simulated pairs, and synthetic images halfway between the two."""
+    for seed in range(3):
+        case = write_phantom_pair(seed, place / "truth" / f"P{seed}_L_CC", size=(96, 64))
+        low, real = (
+            sitk.Cast(sitk.ReadImage(str(case / f"{name}.nrrd")), sitk.sitkFloat32)
+            for name in ("low_energy", "recombined")
+        )
+        (place / "runs" / case.name).mkdir(parents=True)
+        sitk.WriteImage((low + real) * 0.5, str(place / "runs" / case.name / "recombined.nrrd"))
+    return find_pairs(place / "truth", place / "runs")
+
+
+@pytest.mark.parametrize("name", ["zormpas2026-table2", "zormpas2026-change"])
+def test_tables_of_mammograms_have_the_papers_rows_and_columns(tmp_path, name):
+    pairs = write_mammograms(tmp_path)
+    write_named_table(name, pairs, tmp_path / "out", TableOptions(repeats=20, data="simulated"))
+    rows = rows_of(tmp_path / "out" / f"{name}.csv")
+    labels = [next(iter(row.values())) for row in rows]
+    assert set(LABELS[name]["rows"]) <= set(labels) and set(LABELS[name]["columns"]) <= set(rows[0])
+
+
+@pytest.mark.parametrize("name", ["zormpas2026-table3", "zormpas2026-bpe"])
+def test_tables_of_readers_have_the_papers_columns_and_a_mean_over_readers(tmp_path, name):
+    reads = [
+        Read(reader, str(case), condition, truth=case % 2 == 0, lesion=case % 3 == 0, bpe="abcd"[(case + shift) % 4])
+        for shift, reader in enumerate(("R1", "R2"))
+        for condition in ("real", "synthetic")
+        for case in range(8)
+    ]
+    report = reader_report(reads, weights=PAPERS_WEIGHTS, repeats=20)
+    write_reads_table(name, report, tmp_path)
+    rows = rows_of(tmp_path / f"{name}.csv")
+    assert set(LABELS[name]["columns"]) <= set(rows[0])
+    assert any(next(iter(row.values())).startswith(LABELS[name]["rows"][0]) for row in rows)
+
+
+def test_every_table_and_figure_has_its_labels_or_is_a_figure_of_curves():
+    free = ("kinetics", "selection", "epochs", "mama_synth")
+    of_curves = {name for name, output in OUTPUTS.items() if output.kind in free}
+    aliases = {"cem-change", "osuala2024-table2", "osuala2024-table3"}
+    assert set(OUTPUTS) - of_curves - aliases == set(LABELS) - {"about"}
