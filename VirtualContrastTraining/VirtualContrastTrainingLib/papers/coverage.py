@@ -79,6 +79,9 @@ def cover(folder: Path, *, names: Sequence[str], phantoms: int, cases: Path | No
         cases: prepared cases of patients, None for none.
         networks: for LPIPS and FID.
 
+    Returns:
+        The rows, and what could not be made.
+
     Raises:
         InputError: a name is unknown, or the cases cannot be used.
     """

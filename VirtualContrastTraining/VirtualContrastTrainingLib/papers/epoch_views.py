@@ -40,6 +40,9 @@ def write_epochs(
         folder: for the files.
         data: what the cases are.
 
+    Returns:
+        What the JSON file holds.
+
     Raises:
         InputError: no case has a lesion and a first phase.
     """

@@ -53,7 +53,16 @@ class NormalizedCase:
 
 
 def normalized_cases(real: Path, made: Path, cases: Iterable[str]) -> dict[str, NormalizedCase]:
-    """Of each case that has a usable first phase and something made."""
+    """Constants of each case that has a usable first phase and something made.
+
+    Args:
+        real: folder of prepared cases.
+        made: folder of what a system synthesized.
+        cases: names.
+
+    Returns:
+        The constants by case.
+    """
     found = {}
     for case in cases:
         path, images = real / case / "phase_1.nrrd", images_in(made / case)
@@ -79,6 +88,9 @@ def normalized_statistics(
         cases: what `normalized_cases` gives.
         repeats: of the bootstrap over patients.
         seed: of the bootstrap.
+
+    Returns:
+        A summary each, as `bootstrap.Summary.as_dict` gives it.
     """
     sums: dict[str, PatientSums] = {measure.name: PatientSums() for measure in NORMALIZED}
     for pair in pairs:

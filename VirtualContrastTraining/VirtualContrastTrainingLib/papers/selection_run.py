@@ -107,7 +107,20 @@ def _select_run(request: SelectionRequest) -> Selected:
 
 
 def write_epochs_of_run(request: SelectionRequest, name: str, title: str, folder: Path) -> Selected:
-    """The figure of one slice by checkpoint; raises InputError where the run holds none or no case has a lesion."""
+    """The figure of one slice by checkpoint.
+
+    Args:
+        request: the run, and the cases.
+        name: of the figure.
+        title: its heading.
+        folder: for the files.
+
+    Returns:
+        What the JSON file holds, and a sentence for each checkpoint that cannot be read.
+
+    Raises:
+        InputError: the run holds no checkpoint, or no case has a lesion.
+    """
     failures: list[str] = []
     with tempfile.TemporaryDirectory(prefix="virtual-contrast-epochs-") as place:
         packages, _ = _packages(request, Path(place), failures)
