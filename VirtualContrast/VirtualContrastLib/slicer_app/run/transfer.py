@@ -41,6 +41,14 @@ def real_phases(volumes: Sequence[Any], sequence: Any, *, first: int = 0) -> Rea
 
     Items of a sequence with a time above 0 are post-contrast. Without a time axis the first item counts as the
     pre-contrast one and is left out.
+
+    Args:
+        volumes: Volume nodes in the order of the phases.
+        sequence: A sequence node, or None.
+        first: Item of the sequence with which its phases begin.
+
+    Returns:
+        The real phases, with their times where the sequence has a time axis.
     """
     if sequence is None:
         return RealPhases(tuple(volumes))

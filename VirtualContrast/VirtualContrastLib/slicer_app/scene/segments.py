@@ -109,7 +109,16 @@ def bounding_box(mask: np.ndarray, margin: int = 0) -> nodes.Box | None:
 
 
 def add_ball(segmentation: Any, reference: Any, center_ras: tuple[float, float, float], radius_mm: float) -> int:
-    """Add a segment with the voxels of `reference` whose centers lie in a ball (scene millimeters); its lesion label.
+    """Add a segment with the voxels whose centers lie in a ball.
+
+    Args:
+        segmentation: The segmentation node.
+        reference: The volume node whose voxels they are.
+        center_ras: Center of the ball, RAS millimeters of the scene.
+        radius_mm: Its radius.
+
+    Returns:
+        The lesion label of the new segment.
 
     Raises:
         InputError: no voxel of the volume lies in the ball.

@@ -170,7 +170,14 @@ class _Charts:
 
 
 def set_line(series: Any, column: str, color: Color, *, band: bool = False) -> None:
-    """Draw a series as a line with points, or as the thin line at the edge of a `band`, over the column of times."""
+    """Draw a series as a line with points over the column of times, or as the thin line at the edge of a band.
+
+    Args:
+        series: The plot series node.
+        column: Name of the column with its values.
+        color: RGB, 0..1.
+        band: Whether it is the edge of an uncertainty band.
+    """
     series.SetPlotType(series.PlotTypeScatter)
     series.SetXColumnName(TIME)
     series.SetYColumnName(column)

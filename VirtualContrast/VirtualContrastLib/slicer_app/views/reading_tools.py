@@ -127,7 +127,13 @@ class ReadingTools:
 
 
 def edit_segment(loaded: LoadedResult, row: LesionRow, volume_id: str) -> None:
-    """Open the Segment Editor with a lesion selected, over a volume."""
+    """Open the Segment Editor with a lesion selected, over a volume.
+
+    Args:
+        loaded: The result.
+        row: The lesion to edit.
+        volume_id: ID of the volume node that the editor shows.
+    """
     editor = slicer.mrmlScene.GetSingletonNode(EDITOR_TAG, "vtkMRMLSegmentEditorNode")
     if editor is None:
         editor = slicer.vtkMRMLSegmentEditorNode()
