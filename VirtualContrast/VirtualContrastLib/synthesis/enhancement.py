@@ -20,9 +20,10 @@ from ..events import Events, InputError, Stage, VirtualContrastError
 from ..io.volumes import like, to_array
 from ..networks.options import ResidualEnhancementOptions
 from ..networks.residual_enhancement import HEADS, PHASES
-from .breast_region import find_breasts
+from .breast_region import BreastRegion, find_breasts
 from .calibration import Enhancement, enhancement
 from .intensity import make_recipe
+from .local_scale import local_scale
 from .network_grid import NetworkGrid, spacing_warning
 from .slice_network import SliceNetwork
 from .synthesizer import Synthesis
@@ -117,10 +118,8 @@ class EnhancementSynthesizer:
         stored = to_array(pre)
         breasts = find_breasts(pre, events)
         shown_in = breasts.weight()
-        # The scale of the breasts alone, as in training: heart, liver and arms have other intensities.
-        inside = stored[breasts.mask()]
-        scale = self._recipe.fit(inside if inside.any() else stored)["scale"]
-        work = self._work(np.asarray(stored / np.float32(scale), np.float32), pre, shown_in)
+        scale = self._scale(pre, stored, breasts)
+        work = self._work(np.asarray(stored / scale, np.float32), pre, shown_in)
         change = np.zeros((4, len(PHASES), *stored.shape), np.float32)
         if work.todo.size == 0:
             events.warn("No slice shows breast tissue; the synthetic phases are copies of the pre-contrast volume.")
@@ -145,6 +144,18 @@ class EnhancementSynthesizer:
             bands=list(zip(lower, upper, strict=True)) if self._calibration else None,
             probability=like(change[3, 0], pre) if self._calibration else None,
         )
+
+    def _scale(self, pre: sitk.Image, stored: Float32, breasts: BreastRegion) -> Float32:
+        """What the volume is divided by, one number or one a voxel [k, j, i].
+
+        It is that of the breasts alone, as in training: heart, liver and arms have other intensities. Whole studies are
+        scaled place by place, each as the crop about it would be.
+        """
+        inside = breasts.mask()
+        chosen = stored[inside]
+        whole = np.float32(self._recipe.fit(chosen if chosen.any() else stored)["scale"])
+        local = None if breasts.kind == "crop" else local_scale(pre, inside)
+        return np.asarray(whole if local is None else local, np.float32)
 
     def _work(self, relative: Float32, pre: sitk.Image, shown_in: Float32) -> _Work:
         columns_mm, rows_mm, _ = pre.GetSpacing()

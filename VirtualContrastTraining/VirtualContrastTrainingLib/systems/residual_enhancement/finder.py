@@ -20,8 +20,8 @@ from .heads import Heads
 CANDIDATES = (15.0, 20.0, 25.0, 30.0, 35.0, 40.0, 50.0)
 """Percent enhancement of a lesion voxel on synthetic phases, which show less than real ones."""
 
-MOST_FALSE = 0.1
-"""False lesions a slice that the chosen threshold may give."""
+MOST_FALSE = 0.02
+"""False lesions a slice that the chosen threshold may give: a whole study has a hundred slices without a tumor."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,61 @@
+"""The local scale takes the coil's shading away and leaves what a lesion is."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from VirtualContrastLib.metrics.tissue import scale_of
+from VirtualContrastLib.synthesis.local_scale import local_scale
+
+SHAPE, SPACING = (24, 160, 180), (1.5, 1.5, 4.0)
+
+
+def tissue(seed=0):
+    return np.random.default_rng(seed).uniform(60, 100, SHAPE).astype(np.float32)
+
+
+def image(array):
+    volume = sitk.GetImageFromArray(array.astype(np.float32))
+    volume.SetSpacing(SPACING)
+    return volume
+
+
+def test_shading_of_a_coil_is_followed():
+    """Tissue of one kind under a coil that makes one side three times as bright: the scale over it is one number."""
+    shading = np.linspace(1, 3, SHAPE[2], dtype=np.float32)
+    scale = local_scale(image(tissue() * shading), np.ones(SHAPE, bool))
+    assert scale.shape == SHAPE
+    relative = scale / shading
+    assert relative.std() / relative.mean() < 0.08
+    inner = relative[:, :, 40:-40]  # a window at the end of the volume is cut
+    assert inner.mean() == pytest.approx(96, rel=0.12)  # the 90th percentile of 60..100; shading widens a window
+
+
+def test_even_tissue_has_the_scale_of_the_study():
+    values = tissue(1)
+    scale = local_scale(image(values), np.ones(SHAPE, bool))
+    assert scale == pytest.approx(np.full(SHAPE, scale_of(values)), rel=0.02)
+
+
+def test_a_lesion_does_not_hide_itself():
+    values = tissue(2)
+    values[10:14, 70:80, 80:90] *= 4
+    scale = local_scale(image(values), np.ones(SHAPE, bool))
+    assert scale[12, 75, 85] == pytest.approx(scale_of(values), rel=0.05)
+
+
+def test_only_breast_tissue_counts_and_places_without_take_the_nearest():
+    values = tissue(3)
+    breast = np.zeros(SHAPE, bool)
+    breast[:, :, 60:120] = True
+    values[:, :, 140:] = 900  # a heart
+    scale = local_scale(image(values), breast)
+    assert scale == pytest.approx(np.full(SHAPE, 96.0), rel=0.05)
+
+
+def test_without_breast_tissue_there_is_none():
+    assert local_scale(image(tissue()), np.zeros(SHAPE, bool)) is None
+
+
+def test_a_single_slice_has_one_too():
+    values = tissue(4)[:1]
+    assert local_scale(image(values), np.ones(values.shape, bool)) == pytest.approx(np.full(values.shape, 96), rel=0.05)
