@@ -336,10 +336,10 @@ def test_with_a_limit_only_the_first_slices_count(tmp_path):
     pairs = []
     for number in range(3):
         for side in ("r", "s"):
-            volume = rng.integers(0, 255, (4, 12, 12), dtype=np.uint8)
+            volume = rng.integers(0, 255, (4, 16, 16), dtype=np.uint8)
             sitk.WriteImage(sitk.GetImageFromArray(volume), str(tmp_path / f"{side}{number}.nrrd"))
         pairs.append(Pair(tmp_path / f"r{number}.nrrd", tmp_path / f"s{number}.nrrd", str(number)))
-    found = image_distances(pairs, Means(), Preparation(size=12), limit=6)["synthetic_against_real"]
+    found = image_distances(pairs, Means(), Preparation(size=16), limit=6)["synthetic_against_real"]
     assert found["n"] == [6, 6]
-    whole = image_distances(pairs, Means(), Preparation(size=12))["synthetic_against_real"]
+    whole = image_distances(pairs, Means(), Preparation(size=16))["synthetic_against_real"]
     assert whole["n"] == [12, 12] and whole["fid"] != found["fid"]

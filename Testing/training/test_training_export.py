@@ -68,7 +68,7 @@ def test_a_file_that_is_no_checkpoint_of_the_recipe_is_said(tmp_path):
         with pytest.raises(InputError, match=r"is not a checkpoint of the recipe phantom-iter-unet"):
             export_checkpoint(packaging_of(recipe), recipe, tmp_path / name, tmp_path / "out")
     torch.save({"state_dict": {"to_high.x": torch.zeros(1)}}, tmp_path / "other.ckpt")
-    with pytest.raises(InputError, match="no checkpoint of the recipe phantom-cem-cyclegan"):
+    with pytest.raises(InputError, match="not a checkpoint of the recipe phantom-cem-cyclegan"):
         other = load_recipe(RECIPES["cyclegan"])
         export_checkpoint(
             packaging_of(other),

@@ -43,6 +43,7 @@ def test_recipes_hold_the_published_numbers(name, batch, channels, source):
         "slices_per_epoch": None,
         "constant_epochs": 100,
         "decay_epochs": 100,
+        "fall": "linear",
     }
     assert recipe.outputs.channel_phases == channels
     assert recipe.inputs.channel_offsets == [0, 0, 0]
