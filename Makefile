@@ -46,8 +46,7 @@ test: $(SETUP)
 	@bash Testing/host/install_system_libraries.sh
 	@bash Testing/host/install_dicom_tools.sh
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --ignore=Testing/slicer
-	@ls Testing/slicer/test_*.py | OMP_NUM_THREADS=1 xargs -P 2 -n 1 $(BIN)/python -m pytest \
-		-p no:hypothesispytest -p no:anyio -p no:jaxtyping
+	@OMP_NUM_THREADS=1 $(BIN)/python Testing/slicer/run.py
 
 test-slow: $(SETUP)
 	@$(BIN)/python -m pytest -m slow

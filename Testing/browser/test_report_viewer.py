@@ -176,6 +176,7 @@ def test_the_report_prints_as_one_page(page, content, tmp_path):
     assert len(re.findall(rb"/Type\s*/Page\b", paper)) == 1
 
 
+@pytest.mark.slow
 def test_a_large_study_stays_within_the_budget():
     rng = np.random.default_rng(0)
     pre, phases, _, _, _ = breast_study(size=(250, 250, 120), spacing=(1.3, 1.3, 1.3))

@@ -33,7 +33,7 @@ def test_shading_of_a_coil_is_followed():
 def test_even_tissue_has_the_scale_of_the_study():
     values = tissue(1)
     scale = local_scale(image(values), np.ones(SHAPE, bool))
-    assert scale == pytest.approx(np.full(SHAPE, scale_of(values)), rel=0.02)
+    assert np.abs(scale / scale_of(values) - 1).max() < 0.02
 
 
 def test_a_lesion_does_not_hide_itself():
@@ -49,7 +49,7 @@ def test_only_breast_tissue_counts_and_places_without_take_the_nearest():
     breast[:, :, 60:120] = True
     values[:, :, 140:] = 900  # a heart
     scale = local_scale(image(values), breast)
-    assert scale == pytest.approx(np.full(SHAPE, 96.0), rel=0.05)
+    assert np.abs(scale / 96 - 1).max() < 0.05
 
 
 def test_without_breast_tissue_there_is_none():
@@ -58,4 +58,6 @@ def test_without_breast_tissue_there_is_none():
 
 def test_a_single_slice_has_one_too():
     values = tissue(4)[:1]
-    assert local_scale(image(values), np.ones(values.shape, bool)) == pytest.approx(np.full(values.shape, 96), rel=0.05)
+    scale = local_scale(image(values), np.ones(values.shape, bool))
+    assert scale.shape == values.shape
+    assert np.abs(scale / 96 - 1).max() < 0.05

@@ -191,9 +191,18 @@ def test_loading_the_module_imports_no_third_party_package():
 
 
 def test_every_package_that_the_library_imports_is_slicers_required_or_optional():
-    """Optional: rich (terminal only), OpenVINO, ONNX Runtime, pynetdicom, distributed, radiomics."""
+    """Optional: rich (terminal only), OpenVINO, ONNX Runtime, pynetdicom, dicomweb-client, distributed, radiomics."""
     required = {requirement.name for requirement in slicer.packaging.load_requirements(install.REQUIREMENTS)}
-    optional = {"acvl_utils", "rich", "openvino", "onnxruntime", "pynetdicom", "distributed", "radiomics"}
+    optional = {
+        "acvl_utils",
+        "rich",
+        "openvino",
+        "onnxruntime",
+        "pynetdicom",
+        "dicomweb_client",
+        "distributed",
+        "radiomics",
+    }
     assert_imports_only(MODULE.parent / "VirtualContrastLib", imported(required) | optional)
 
 

@@ -77,6 +77,7 @@ def squared_error(made, real):
     return np.mean((arrays[0] - arrays[1]) ** 2)
 
 
+@pytest.mark.slow
 def test_every_epoch_of_an_iter_unet_is_measured_on_the_phases_that_it_makes(series_run, tmp_path, capsys):
     cases, folder = series_run
     result, _ = run(capsys, folder, "--validation", cases, "--lesion-terms", "-o", tmp_path / "out")

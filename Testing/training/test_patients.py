@@ -117,7 +117,7 @@ def test_members_out_of_order_are_refused(prepared, tmp_path, capsys):
 
 def test_a_site_of_less_enhancement_holds_the_display_back(prepared):
     """Where real enhancement is a tenth of what is predicted, everything shown makes patients worse there."""
-    patients = load_patients(prepared, folds=FOLDS)
+    patients = load_patients(prepared, folds=FOLDS)[:6]
     network = build_residual_enhancement(CONFIG)
     network.members[0].last.bias.data.fill_(0.2)
     heads = out_of_fold_heads([network] * FOLDS, patients, 4)

@@ -193,6 +193,7 @@ def test_the_clock_counts_a_gan_s_steps_once_and_the_stages_of_a_training_togeth
     assert 0 < clock.step_ms < 1000 * clock.span_s
 
 
+@pytest.mark.slow
 def test_peak_memory_is_at_least_what_was_allocated():
     before = peak_memory_mib()
     block = np.ones(int((before + 64) * 2**17))  # 8 bytes each: more than the peak so far

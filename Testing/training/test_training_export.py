@@ -39,7 +39,15 @@ def test_every_system_but_nnunet_is_exported_from_checkpoints():
 
 
 # pix2pixHD is exported in test_training_published.
-@pytest.mark.parametrize("system", ["subtraction_unet", "time_conditioned", "iter_unet", "cyclegan"])
+@pytest.mark.parametrize(
+    "system",
+    [
+        "subtraction_unet",
+        pytest.param("time_conditioned", marks=pytest.mark.slow),
+        pytest.param("iter_unet", marks=pytest.mark.slow),
+        "cyclegan",
+    ],
+)
 def test_the_last_checkpoint_gives_the_package_of_the_training_and_the_engine_runs_it(system, tmp_path):
     recipe = load_recipe(RECIPES[system])
     trained = load_package(train(recipe, tmp_path / "run", smoke=True))

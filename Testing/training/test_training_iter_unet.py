@@ -234,6 +234,7 @@ def test_a_short_training_improves_on_its_start_and_on_copying_the_first_phase(c
     assert float(last["val_lesion_mae"]) < float(last["val_copy_lesion_mae"])
 
 
+@pytest.mark.slow
 def test_a_run_stopped_in_either_stage_ends_as_one_that_ran_through(cases, tmp_path):
     recipe = tiny(cases, schedule={"warm_up_epochs": 2, "epochs": 2}, data={"patches_per_case": 1})
     whole, _ = train_module(recipe, tmp_path / "whole", RunOptions())

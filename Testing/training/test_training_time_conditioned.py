@@ -337,6 +337,7 @@ def test_the_shipped_recipes_are_listed_and_valid(capsys):
         assert load_recipe(name).id == name
 
 
+@pytest.mark.slow
 def test_a_smoke_run_trains_and_exports(tmp_path):
     assert main(["train", "duke-time-conditioned", "-o", str(tmp_path / "run"), "--smoke"]) == 0
     card = load_package(tmp_path / "run" / "model").card
