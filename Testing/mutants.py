@@ -27,7 +27,7 @@ ROOMS = {
     "kinetics": ("test_kinetics_*.py", "test_radiomics.py"),
     "lesions": ("test_lesions_*.py", "test_radiomics.py"),
     "io/dicom": ("test_io_dicom.py", "test_io_study_folder.py", "test_export_odd_headers.py"),
-    "export/figures": ("test_export_figures.py",),
+    "export/figures": ("test_export_figures*.py",),
 }
 """Rooms of the engine and the files of Testing/engine that hold them."""
 

@@ -350,3 +350,30 @@ def test_a_package_that_stores_each_tensor_once_gives_the_same_labels(tmp_path):
     restored = _with_aliases(once, Shared())
     assert set(restored) == set(whole)
     assert all(torch.equal(restored[key], whole[key]) for key in whole)
+
+
+@pytest.mark.parametrize("patch", [(4, 4, 4), (4, 8, 4)], ids=["grid", "grid grown to a tile"])
+def test_a_region_reaches_every_voxel_of_the_resampled_grid_that_its_result_is_interpolated_from(tmp_path, patch):
+    """Against nnU-Net's own way back: one impulse per voxel of the resampled grid, looked for in the region."""
+    predictor = LesionNet(make_package(tmp_path, patch=patch, folds=1), "cpu")._predictor
+    plans = predictor.plans_manager
+    plans.plans["transpose_forward"], plans.plans["transpose_backward"] = [1, 0, 2], [1, 0, 2]
+    # Even to odd sizes, finer and coarser: no voxel lies exactly on another, where a weight would be zero.
+    whole, cropped, shape = (10, 8, 6), (10, 6, 4), (7, 5, 9)
+    properties = {
+        "shape_before_cropping": whole,
+        "bbox_used_for_cropping": [[0, 10], [1, 7], [2, 6]],
+    }
+    impulses = np.eye(np.prod(shape), dtype=np.float32).reshape(-1, *shape)
+    back = predictor.configuration_manager.resampling_fn_probabilities(impulses, cropped, SPACING_KJI, SPACING_KJI)
+    uncropped = np.zeros((len(impulses), *whole), np.float32)
+    uncropped[:, :, 1:7, 2:6] = back
+    reads = uncropped.transpose(0, 2, 1, 3) > 0  # voxel [k, j, i] of the study from each voxel of the resampled grid
+    for place in [(1, 0, 2), (6, 9, 5), (3, 4, 3), (4, 5, 4), (2, 8, 2), np.s_[2:5, 3:7, 1:3]]:
+        region = np.zeros((8, 10, 6), bool)
+        region[place] = True
+        expected = reads[:, region].any(axis=1).reshape(shape)
+        assert 0 < expected.sum() < expected.size / 2
+        if patch[1] > shape[1]:
+            expected = np.pad(expected, [(0, 0), (1, 2), (0, 0)])
+        np.testing.assert_array_equal(predictor._on_tiles(region, shape, properties), expected, err_msg=str(place))
