@@ -200,6 +200,7 @@ def test_every_package_that_the_library_imports_is_slicers_required_or_optional(
         "onnxruntime",
         "pynetdicom",
         "dicomweb_client",
+        "requests",  # comes with dicomweb-client
         "distributed",
         "radiomics",
     }
