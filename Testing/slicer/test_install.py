@@ -134,7 +134,11 @@ def test_what_is_still_missing_afterwards_is_told(host, monkeypatch):
 
 @pytest.mark.parametrize(
     ("file", "groups"),
-    [(install.REQUIREMENTS, ["engine"]), (packages.TRAINING_REQUIREMENTS, ["training", "engine"])],
+    [
+        (install.REQUIREMENTS, ["engine"]),
+        (install.SENDING_REQUIREMENTS, ["dicom-send", "engine"]),
+        (packages.TRAINING_REQUIREMENTS, ["training", "engine"]),
+    ],
 )
 def test_every_required_package_is_one_of_the_projects_and_none_is_pinned(file, groups):
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]

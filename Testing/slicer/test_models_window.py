@@ -9,7 +9,7 @@ import slicer
 import slicer.packaging
 from module_samples import REPOSITORY, run_samples
 from VirtualContrastLib.slicer_app.run import model_records
-from VirtualContrastLib.slicer_app.run.model_command import ModelCommand
+from VirtualContrastLib.slicer_app.run.engine_command import EngineCommand
 
 URL = "https://models.example.org/far.zip"
 
@@ -77,7 +77,7 @@ def test_the_models_of_the_software_tell_license_training_data_and_quality(monke
 def test_before_a_download_it_is_said_what_is_fetched_from_where_and_asked(window, monkeypatch):
     asked, started, answer = [], [], [False]
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, *_: asked.append(text) or answer[0])
-    monkeypatch.setattr(ModelCommand, "run", lambda self, arguments, ended: started.append(arguments))
+    monkeypatch.setattr(EngineCommand, "run", lambda self, arguments, ended: started.append(arguments))
     select(window, "far")
     window.download_button.click()
     assert started == []
@@ -85,7 +85,7 @@ def test_before_a_download_it_is_said_what_is_fetched_from_where_and_asked(windo
         assert told in asked[0]
     answer[0] = True
     window.download_button.click()
-    assert started == [["download", "far"]]
+    assert started == [["models", "download", "far"]]
 
 
 def test_a_model_is_imported_from_a_file_and_removed(host, window, panel, tmp_path, monkeypatch):

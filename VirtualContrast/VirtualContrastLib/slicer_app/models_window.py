@@ -11,7 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from .run import install
-from .run.model_command import ModelCommand
+from .run.engine_command import EngineCommand
 from .run.model_records import EMBEDDED, INSTALLED, ModelRecord, all_models
 
 
@@ -20,7 +20,7 @@ class ModelsWindow:
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
-        self._command = ModelCommand()
+        self._command = EngineCommand()
         self._records: list[ModelRecord] = []
         self.dialog: Any = None
 
@@ -123,7 +123,7 @@ class ModelsWindow:
             self.status.text = install.explanation(missing)
             return
         self.status.text = text
-        self._command.run(arguments, self._on_ended)
+        self._command.run(["models", *arguments], self._on_ended)
         self._update()
 
     def _on_ended(self, problem: str) -> None:

@@ -22,6 +22,11 @@ def objects_of(folder: Path) -> list[Path]:
     return files
 
 
+def archive_at(address: str) -> Destination | str:
+    """The archive at `AET@HOST:PORT`, or the URL of a DICOMweb service; raises InputError where it is neither."""
+    return web_address(address) if _URL.match(address) else Destination.parse(address)
+
+
 def send(
     files: Sequence[Path],
     to: str,
@@ -50,9 +55,10 @@ def send(
         CancelledError: a stop was asked for; what was stored stays there.
     """
     trust, events = _trust(tls, ca_file), events or Events()
-    if _URL.match(to):
-        return store_by_web(files, web_address(to), trust, events)
-    return store(files, Destination.parse(to), title, trust, events)
+    archive = archive_at(to)
+    if isinstance(archive, str):
+        return store_by_web(files, archive, trust, events)
+    return store(files, archive, title, trust, events)
 
 
 def _trust(tls: bool, ca_file: Path | None) -> ssl.SSLContext | None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 SKIP_PACKAGES = list(KEPT)
+SENDING_REQUIREMENTS = REQUIREMENTS.with_name("requirements-send.txt")
 
 
 _installations: list[Needs] = []
@@ -36,11 +37,12 @@ _whole: set[Needs] = set()
 
 @dataclass(frozen=True)
 class Needs:
-    """What a module needs besides torch: requirement files, the module's name, the text of the button that asks."""
+    """What is needed: requirement files, the module's name, the text of the button that asks, and whether torch is."""
 
     files: tuple[Path, ...]
     requester: str
     button: Callable[[], str]
+    torch: bool = True
 
     def requirements(self) -> list[Any]:
         """The requirements of all files."""
@@ -50,6 +52,8 @@ class Needs:
 
 
 ENGINE = Needs((REQUIREMENTS,), "VirtualContrast", lambda: _("Apply"))
+# Not all of the engine's: who only looks at results and sends them need not fetch what computes.
+SENDING = Needs((SENDING_REQUIREMENTS,), "VirtualContrast", lambda: _("Send to archive"), torch=False)
 
 
 class NotInstalledError(Exception):
@@ -57,11 +61,11 @@ class NotInstalledError(Exception):
 
 
 def missing_packages(needs: Needs = ENGINE) -> list[str]:
-    """Names of the packages that a run needs and this Python lacks, torch first; [] where none is missing."""
+    """Names of the packages that are needed and this Python lacks, torch first; [] where none is missing."""
     import slicer.packaging
 
     missing = [requirement.name for requirement in _unmet(needs)]
-    return missing if slicer.packaging.pip_check(TORCH) else ["torch", *missing]
+    return missing if not needs.torch or slicer.packaging.pip_check(TORCH) else ["torch", *missing]
 
 
 def _unmet(needs: Needs) -> list[Requirement]:
@@ -127,7 +131,7 @@ def ensure_packages(needs: Needs = ENGINE, *, begins: Callable[[], None] = lambd
     if not missing:
         return
     if not _confirmed(missing, needs):
-        text = _("Nothing was installed, so nothing can be computed; press {button} to be asked again.")
+        text = _("Nothing was installed; press {button} to be asked again.")
         raise NotInstalledError(text.format(button=needs.button()))
     _installations.append(needs)
     try:
@@ -155,11 +159,11 @@ def _install(missing: list[str], needs: Needs) -> None:
 
 def _confirmed(missing: list[str], needs: Needs) -> bool:
     text = _(
-        "{module} needs these Python packages to compute:\n\n{names}\n\nThey will be downloaded (up to 3 GB, "
-        "5 to 10 minutes) and installed into Slicer's Python; packages of Slicer itself are not replaced.\n\n"
-        "Install them now?"
+        "{module} needs these Python packages:\n\n{names}\n\nThey will be downloaded{amount} and installed into "
+        "Slicer's Python; packages of Slicer itself are not replaced.\n\nInstall them now?"
     )
-    text = text.format(module=needs.requester, names=", ".join(missing))
+    amount = _(" (up to 3 GB, 5 to 10 minutes)") if needs.torch else ""
+    text = text.format(module=needs.requester, names=", ".join(missing), amount=amount)
     return bool(slicer.util.confirmOkCancelDisplay(text, _("Install packages")))
 
 

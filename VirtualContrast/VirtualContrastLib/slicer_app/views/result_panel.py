@@ -22,6 +22,7 @@ from .feature_table import FeatureTable
 from .lesion_table import LesionTable
 from .overlay_choice import OverlayChoice
 from .reading_tools import ReadingTools
+from .sending import Sending
 from .shared_window import SharedWindow
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class ResultPanel:
         self.features = FeatureTable(ui.featuresTable)
         self.tools = ReadingTools(ui, self._measure, tell)
         self.overlays = OverlayChoice(ui, tell)
+        self.sending = Sending(ui, tell)
         self.annotator, self._window = Annotator(), SharedWindow()
         self._showing: Iterator[None] = iter(())
         self._show_timer = qt.QTimer()
@@ -70,6 +72,7 @@ class ResultPanel:
     def cleanup(self) -> None:
         """The module goes away."""
         self.clear()
+        self.sending.cleanup()
         self.annotator.cleanup()
 
     def show(self, loaded: LoadedResult, folder: Path | None = None) -> None:
@@ -161,6 +164,7 @@ class ResultPanel:
         self.features.clear()
         self.tools.clear()
         self.overlays.fill(None)
+        self.sending.use(None)
         self.loaded = self.report = self.table = None
         self.ui.resultButton.enabled = False
         self.ui.resultButton.collapsed = True
@@ -182,6 +186,7 @@ class ResultPanel:
         ui.phaseSlider.enabled = count > 1
         folder = self._folders.get(loaded.run_id)
         self.overlays.fill(loaded, folder if folder is not None and folder.is_dir() else None)
+        self.sending.use(folder)
         self._on_phase(1)
         has_real = any(phase.real for phase in loaded.phases)
         ui.flickerCheckBox.enabled = has_real

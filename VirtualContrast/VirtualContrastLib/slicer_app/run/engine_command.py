@@ -1,7 +1,8 @@
-"""`virtual-contrast models ...` as a process of its own: what the command line does with models, without waiting."""
+"""A command of `virtual-contrast` as a process of its own: what the command line does, without waiting for it."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from slicer.i18n import tr as _
 from .engine_process import environment, let_go, python_program
 
 
-class ModelCommand:
+class EngineCommand:
     """One command at a time."""
 
     def __init__(self) -> None:
@@ -26,20 +27,20 @@ class ModelCommand:
         return self._process is not None
 
     def run(self, arguments: Sequence[str], ended: Callable[[str], None]) -> None:
-        """Start `models` with these arguments; `ended` gets "" or the sentence of what went wrong."""
+        """Start the command with these arguments; `ended` gets "" or the sentence of what went wrong."""
         self._ended, self._output = ended, ""
         self._process = qt.QProcess()
         self._process.setProcessEnvironment(environment())
         self._process.connect("readyReadStandardOutput()", self._read)
         self._process.connect("finished(int,QProcess::ExitStatus)", self._finished)
         self._process.connect("errorOccurred(QProcess::ProcessError)", self._failed)
-        self._process.start(python_program(), ["-m", "VirtualContrastLib", "models", *arguments, "--json"])
+        self._process.start(python_program(), ["-m", "VirtualContrastLib", *arguments, "--json"])
 
     def stop(self) -> None:
         """End the command now; nobody is told."""
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
+            _kill(process)
             process.waitForFinished(1000)
             let_go(process)
 
@@ -60,6 +61,16 @@ class ModelCommand:
         if process is not None:
             let_go(process)
             self._ended(problem)
+
+
+def _kill(process: Any) -> None:
+    """Kill the process and what it started: PythonSlicer is a launcher, and its Python would go on alone."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):  # what has ended meanwhile
+        for child in psutil.Process(int(process.processId())).children(recursive=True):
+            child.kill()
+    process.kill()
 
 
 def _problem(output: str, code: int) -> str:
