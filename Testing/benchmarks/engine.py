@@ -67,8 +67,7 @@ def main() -> None:
         embedded = synthesis(embedded_package(), 4 * slices, rounds, place / "embedded", full=args.full)
     peak = peak_operations()
     published["share_of_peak"] = PUBLISHED_OPERATIONS * published["slices_per_second"] / peak
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        growing = pool.apply(growth, [args.full])
+    growing = growth(args.full)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         job = pool.apply(whole_job, [args.study if args.full else None])
     found = {
@@ -99,9 +98,7 @@ def synthesis(package: Any, slices: int, rounds: int, folder: Path, *, full: boo
     from VirtualContrastLib.synthesis.synthesizer import Synthesizer
 
     folder.mkdir()
-    # On pixels of the model's own size, so that its network gets all 512 x 512 of them.
-    trained_mm = package.card.in_plane.trained_mm
-    volume = breast_like_volume(slices, SIZE, trained_mm[0] if trained_mm else None)
+    volume = breast_like_volume(slices, SIZE, trained_pixel_mm(package))
     write_pictures(volume, folder)
     if not full:
         backends._OPENVINO_SECONDS = float("inf")
@@ -150,28 +147,42 @@ def synthesis(package: Any, slices: int, rounds: int, folder: Path, *, full: boo
 
 
 def growth(full: bool) -> dict[str, Any]:
-    """Processor seconds a slice and peak memory for more slices and for larger ones, embedded network."""
-    set_up_torch()
-    from VirtualContrastLib.events import Events
-    from VirtualContrastLib.synthesis.device import choose_device
-    from VirtualContrastLib.synthesis.synthesizer import Synthesizer
+    """Processor seconds a slice and peak memory for more slices and for larger ones, embedded network.
 
-    synthesizer = Synthesizer(embedded_package(), choose_device("cpu"))
+    Each size is measured in a process of its own: what a smaller one has warmed up or left in memory would be its gain.
+    """
     found: dict[str, Any] = {"slices": [], "pixels": []}
     for kind, many, size in [
         *(("slices", count, 64) for count in (20, 160, 640)),
         *(("pixels", 1, size) for size in (256, 512, 1024)),
     ]:
-        volume = breast_like_volume(many, size)
-        times = [timed(lambda: synthesizer.synthesize(volume, Events())).processor_s for _ in range(3 if full else 1)]  # noqa: B023
-        seconds = min(times) / many
-        peak = round(peak_memory_mib())
-        found[kind].append({"slices": many, "size": size, "processor_s_a_slice": seconds, "peak_mib": peak})
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            found[kind].append(pool.apply(grown, [many, size, 3 if full else 1]))
     for kind in ("slices", "pixels"):
         first, last = found[kind][0], found[kind][-1]
         pixels = (last["size"] / first["size"]) ** 2
         found[f"{kind}_ratio"] = last["processor_s_a_slice"] / first["processor_s_a_slice"] / pixels
     return found
+
+
+def grown(slices: int, size: int, rounds: int) -> dict[str, Any]:
+    """One size of `growth`, after a first pass that builds the network and settles its way of computing."""
+    set_up_torch()
+    from VirtualContrastLib.events import Events
+    from VirtualContrastLib.synthesis.device import choose_device
+    from VirtualContrastLib.synthesis.synthesizer import Synthesizer
+
+    package = embedded_package()
+    synthesizer = Synthesizer(package, choose_device("cpu"))
+    volume = breast_like_volume(slices, size, trained_pixel_mm(package))
+    synthesizer.synthesize(breast_like_volume(1, size, trained_pixel_mm(package)), Events())
+    times = [timed(lambda: synthesizer.synthesize(volume, Events())).processor_s for _ in range(rounds)]
+    return {
+        "slices": slices,
+        "size": size,
+        "processor_s_a_slice": min(times) / slices,
+        "peak_mib": round(peak_memory_mib()),
+    }
 
 
 def whole_job(study: Path | None) -> dict[str, Any]:
@@ -238,11 +249,14 @@ def _threads() -> int:
     return int(torch.get_num_threads())
 
 
-def breast_like_volume(slices: int, size: int, pixel_mm: float | None = None) -> Any:
-    """Two bright half discs on a noisy background as an image of `slices` slices; values as a scanner gives them.
+def trained_pixel_mm(package: Any) -> float:
+    """The pixel size that a model was trained with: on it, its network gets every pixel of the image."""
+    trained_mm = package.card.in_plane.trained_mm
+    return float(trained_mm[0]) if trained_mm else 1.0
 
-    `pixel_mm` None makes them 320 mm wide.
-    """
+
+def breast_like_volume(slices: int, size: int, pixel_mm: float) -> Any:
+    """Two bright half discs on a noisy background as an image of `slices` slices; values as a scanner gives them."""
     import SimpleITK as sitk
 
     rng = np.random.default_rng(1)
@@ -250,7 +264,6 @@ def breast_like_volume(slices: int, size: int, pixel_mm: float | None = None) ->
     body = ((np.abs(x - 0.5) - 0.25) ** 2 + (y - 0.6) ** 2 < 0.04) | (y > 0.6)
     array = np.abs(rng.normal(0, 10, (slices, size, size)) + 300 * body).astype(np.float32)
     image = sitk.GetImageFromArray(array)
-    pixel_mm = pixel_mm or 320 / size
     image.SetSpacing((pixel_mm, pixel_mm, 3.0))
     return image
 
