@@ -273,7 +273,9 @@ def nrrd_of(path, *lines):
     return path
 
 
-@pytest.mark.parametrize(("unit", "mm"), [("mm", 1.0), ("cm", 10.0), ("um", 0.001), ("m", 1000.0)])
+@pytest.mark.parametrize(
+    ("unit", "mm"), [("mm", 1.0), ("millimeters", 1.0), ("cm", 10.0), ("um", 0.001), ("m", 1000.0)]
+)
 def test_units_of_a_nrrd_header_become_millimeters(tmp_path, unit, mm):
     steps = " ".join(
         f"({','.join(str(s if n == k else 0.0) for n in range(3))})" for k, s in enumerate((0.7, 0.8, 2.0))

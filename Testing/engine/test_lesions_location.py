@@ -88,6 +88,20 @@ def test_one_breast_has_a_side_only_where_the_image_says_where_it_lies(pre):
     assert place.nipple_mm == pytest.approx(np.linalg.norm(np.subtract((95, 70, -18), NIPPLES[1])), abs=3.0)
 
 
+def test_the_side_hangs_on_where_the_volume_lies_not_on_a_cutout_of_its_labels(pre):
+    region = find_breasts(pre[80:, :, :])
+    labels = labels_of(((95, 70, -18), 6.0))
+    corner = labels.TransformPhysicalPointToIndex((0.0, 0.0, -30.0))
+    at_zero = labels[corner[0] :, corner[1] :, corner[2] :]
+    shift = np.array(at_zero.GetOrigin())
+    moved = sitk.Image(pre[80:, :, :])
+    moved.SetOrigin(np.array(moved.GetOrigin()) - shift)
+    at_zero.SetOrigin((0.0, 0.0, 0.0))
+    (before,) = lesion_places(labels, region)
+    (place,) = lesion_places(at_zero, find_breasts(moved))
+    assert place.quadrant == before.quadrant == "lower outer"
+
+
 def test_nothing_is_told_where_the_picture_does_not_show_it(pre):
     labels = labels_of(((-95, 60, 18), 6.0))
     crop = np.s_[10:60, 10:60, :]

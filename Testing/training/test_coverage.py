@@ -48,6 +48,15 @@ def test_units_that_are_not_matched_are_called_wrong(tmp_path, capsys, monkeypat
     assert run(capsys, tmp_path, "mama-synth")["mama-synth"]["units"] == "WRONG"
 
 
+def test_a_folder_that_holds_anything_is_left_as_it_is(tmp_path, capsys):
+    kept = tmp_path / "phantoms" / "truth" / "mine.txt"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("mine")
+    with pytest.raises(InputError, match="not empty"):
+        run(capsys, tmp_path, "mama-synth")
+    assert kept.read_text() == "mine" and [path.name for path in tmp_path.iterdir()] == ["phantoms"]
+
+
 def test_an_unknown_name_is_refused(tmp_path, capsys):
     with pytest.raises(InputError, match="osuala2025-table9"):
         run(capsys, tmp_path, "osuala2025-table9")

@@ -54,7 +54,7 @@ def lesion_places(labels: sitk.Image, region: BreastRegion) -> list[LesionPlace]
     present = [int(label) for label in np.unique(array) if label > 0]
     if region.kind == "crop" or not region.faces_front:
         return [LesionPlace(label) for label in present]
-    breasts = _Breasts(region, placed=not np.allclose(labels.GetOrigin(), 0.0))
+    breasts = _Breasts(region)
     boxes = ndimage.find_objects(array.astype(np.int32))
     places = []
     for label in present:
@@ -68,8 +68,7 @@ def lesion_places(labels: sitk.Image, region: BreastRegion) -> list[LesionPlace]
 class _Breasts:
     """Distances and nipples of one region, in LPS millimeters."""
 
-    def __init__(self, region: BreastRegion, *, placed: bool) -> None:
-        """`placed`: the image says where in the scanner it lies, so that x = 0 is about the middle of the patient."""
+    def __init__(self, region: BreastRegion) -> None:
         self._grid = region.grid
         self._spacing_kji = np.array(self._grid.GetSpacing()[::-1])
         body, breast = region.body(), region.breast()
@@ -78,7 +77,7 @@ class _Breasts:
         self._nipples: list[tuple[Point, int]] = []  # each with the direction in which x grows outward, 0: unknown
         if region.kind != "body" and breast.any():
             self._to_wall = ndimage.distance_transform_edt(~(body & ~breast), sampling=self._spacing_kji)
-            self._nipples = self._two(breast) if region.kind == "two breasts" else [self._one(breast, placed=placed)]
+            self._nipples = self._two(breast) if region.kind == "two breasts" else [self._one(breast, region)]
 
     def place(self, label: int, points: NDArray[np.float64]) -> LesionPlace:
         """The place of a lesion whose voxel centers are `points` (n, 3)."""
@@ -106,10 +105,10 @@ class _Breasts:
         sides = ((slice(0, middle), -1), (slice(middle, None), 1))
         return [(self._tip(breast, part), outward) for part, outward in sides if breast[:, :, part].any()]
 
-    def _one(self, breast: Mask, *, placed: bool) -> tuple[Point, int]:
+    def _one(self, breast: Mask, region: BreastRegion) -> tuple[Point, int]:
         """The nipple of the only breast, which is the left one where x (LPS) is positive."""
         tip = self._tip(breast, slice(None))
-        return tip, int(np.sign(tip[0])) if placed and abs(tip[0]) > CENTRAL_MM else 0
+        return tip, int(np.sign(tip[0])) if region.placed and abs(tip[0]) > CENTRAL_MM else 0
 
     def _tip(self, breast: Mask, columns: slice) -> Point:
         """The middle of the foremost part of the breast in these columns, on its surface."""

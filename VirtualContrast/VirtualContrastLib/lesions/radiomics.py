@@ -74,9 +74,6 @@ def lesion_radiomics(
         events: receives a warning of lesions without features (a single voxel), and carries the request to cancel.
 
     Returns:
-        One row per lesion and phase.
-
-    Returns:
         One row per lesion and phase; none of lesions without features.
 
     Raises:

@@ -58,6 +58,11 @@ class BreastRegion:
         """The grid of about 2 mm in LPS order (j rises to the back) on which the region was found."""
         return self._breast
 
+    @property
+    def placed(self) -> bool:
+        """The volume says where in the scanner it lies, so that x = 0 is about the middle of the patient."""
+        return not np.allclose(self._reference.GetOrigin(), 0.0)
+
     def body(self) -> Mask:
         """Everything but air [k, j, i] on `grid`."""
         return sitk.GetArrayFromImage(self._body) > 0

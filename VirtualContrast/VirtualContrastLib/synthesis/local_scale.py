@@ -13,7 +13,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..metrics.tissue import SCALE_PERCENTILE, tissue_of
+from ..events import InputError
+from ..metrics.tissue import scale_of
 
 WINDOW_MM = (40.0, 80.0, 80.0)
 """Extent along k, j, i of a window: about that of the crops of a training patient."""
@@ -62,10 +63,10 @@ def _centers(count: int, step: float) -> NDArray[np.float64]:
 def _percentile(values: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
     if inside.mean() < _LEAST_SHARE:
         return float("nan")
-    chosen = values[inside]
-    tissue = chosen[tissue_of(chosen)]
-    found = float(np.percentile(tissue, SCALE_PERCENTILE)) if tissue.size else 0.0
-    return found if found > 0 else float("nan")
+    try:
+        return scale_of(values[inside])
+    except InputError:  # no signal above zero here; a neighbor's scale is taken
+        return float("nan")
 
 
 def _spread(

@@ -43,7 +43,6 @@ SETTINGS = PhantomSettings(
     lesion_radius_mm=(8, 12),
 )
 """Phantoms of few slices, so that every table takes seconds; no measure of how good a model is."""
-_IN_UNITS: tuple[Kind, ...] = ("quality", "phases", "systems", "kinetics", "mama_synth")
 _MODELS_AS_CHECKPOINTS = "the model, and the same with noise in its weights, in the place of checkpoints"
 _COPIES = "copies of the low-energy images in the place of synthetic ones"
 _READS = "reads made up by chance"
@@ -83,8 +82,10 @@ def cover(folder: Path, *, names: Sequence[str], phantoms: int, cases: Path | No
         The rows, and what could not be made.
 
     Raises:
-        InputError: a name is unknown, or the cases cannot be used.
+        InputError: a name is unknown, `folder` is not empty, or the cases cannot be used.
     """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is a file or not empty; choose another folder.")
     unknown = [name for name in names if name not in OUTPUTS]
     if unknown:
         raise InputError(f"There is no table or figure called {unknown[0]}; 'evaluate --table list' names them.")
@@ -158,7 +159,7 @@ def _request(name: str, one: _Set, networks: Networks) -> TableRequest | None:
 def _units(name: str, one: _Set, failures: list[str]) -> str:
     """Whether a perfect synthesis in foreign units scores perfectly."""
     kind = OUTPUTS[name].kind
-    if kind not in _IN_UNITS:
+    if kind not in _PERFECT:
         return "-"
     place = one.place / "perfect" / name
     images, systems = Images(one.real, one.perfect), {}
@@ -208,7 +209,7 @@ def _phantom_set(folder: Path, count: int) -> _Set:
     """Phantoms, and what the catalog's model of phantoms makes of them."""
     package = synthesis_model(None)
     settings = replace(SETTINGS, phase_times_s=phase_times(package.card))
-    real = _fresh(folder / "truth")
+    real = folder / "truth"
     for seed in range(FIRST_SEED, FIRST_SEED + count):
         write_phantom(make_phantom(seed, settings), real / f"case_{seed}")
     data = f"{count} phantoms of {SETTINGS.size_kji[0]} slices, synthesis by {package.card.id}"
@@ -224,7 +225,7 @@ def _case_set(folder: Path, cases: Path) -> _Set:
 
 
 def _synthesized(folder: Path, real: Path, package: ModelPackage, data: str, *, phantoms: bool) -> _Set:
-    synthetic, perfect = _fresh(folder / "runs"), _fresh(folder / "perfect-synthesis")
+    synthetic, perfect = folder / "runs", folder / "perfect-synthesis"
     synthesizer = study_synthesizer(package, choose_device("auto"))
     for case in case_folders(real):
         write_synthesis(synthesizer, package.card, case, synthetic / case.name)
@@ -247,13 +248,6 @@ class _Perfect:
 def _eight_bit_range(image: sitk.Image) -> sitk.Image:
     """By SimpleITK and not by the function that is checked."""
     return sitk.RescaleIntensity(sitk.Cast(image, sitk.sitkFloat32), 0.0, 255.0)
-
-
-def _fresh(folder: Path) -> Path:
-    """The folder, empty."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
 
 
 def _models(folder: Path) -> Path:

@@ -33,10 +33,10 @@ MR_FROM_SOURCE = (
     "LossyImageCompressionMethod",
 )  # fmt: skip
 EQUIPMENT_FROM_SOURCE = ("Manufacturer", "ManufacturerModelName", "SoftwareVersions")
+# How a mammogram sees the breast.
 VIEW_FROM_SOURCE = (
     "PatientOrientation", "ViewPosition", "BreastImplantPresent", "PartialView", "PositionerPrimaryAngle",
 )  # fmt: skip
-# How a mammogram sees the breast.
 COPIED = (
     *FROM_SOURCE,
     *MR_FROM_SOURCE,

@@ -128,7 +128,11 @@ def _add_view(dataset: Dataset, source: Dataset) -> None:
     dataset.AnatomicRegionSequence = [breast]
     views = []
     for view in source.get("ViewCodeSequence") or []:
-        item: Dataset = code_item(str(view.CodeValue), str(view.CodingSchemeDesignator), str(view.CodeMeaning))
+        if not (view.get("CodeValue") and view.get("CodingSchemeDesignator")):
+            continue
+        item: Dataset = code_item(
+            str(view.CodeValue), str(view.CodingSchemeDesignator), str(view.get("CodeMeaning") or "")
+        )
         item.ViewModifierCodeSequence = []
         views.append(item)
     if views:

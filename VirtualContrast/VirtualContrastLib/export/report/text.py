@@ -10,8 +10,8 @@ from ...lesions.threshold import ThresholdSettings
 from ..content import GIVEN, NO_LESIONS, THRESHOLD, ModelIdentity, named_phases
 
 PHANTOM = (
-    "TRAINED ON SIMULATED PHANTOMS ONLY: {models} has never seen a patient. It shows that the program "
-    "works. What it draws on a patient's images has no meaning."
+    "TRAINED ON SIMULATED PHANTOMS ONLY: {models}. There was no patient among the training images. It shows that the "
+    "program works. What it draws on a patient's images has no meaning."
 )
 ARBITRARY_UNITS = (
     "The model's output is in arbitrary units, not in those of the input. Enhancement against the "

@@ -36,7 +36,12 @@ _BYTES = {
     "float": 4,
 }
 _TIME_KINDS = {"list", "time", "none", "???", ""}
-_MILLIMETERS = {"mm": 1.0, "millimeter": 1.0, "cm": 10.0, "m": 1000.0, "um": 1e-3, "µm": 1e-3, "μm": 1e-3}
+_MILLIMETERS = {
+    **dict.fromkeys(("mm", "millimeter", "millimeters"), 1.0),
+    **dict.fromkeys(("cm", "centimeter", "centimeters"), 10.0),
+    **dict.fromkeys(("m", "meter", "meters"), 1000.0),
+    **dict.fromkeys(("um", "µm", "μm", "micrometer", "micrometers", "micron", "microns"), 1e-3),
+}
 _SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "msec": 1e-3, "min": 60.0}
 
 
