@@ -6,6 +6,7 @@ import pytest
 import qt
 import slicer
 from module_samples import HANGING, PATIENT, add_pre, add_real, apply, instant, misbehave, scene_ids
+from VirtualContrastLib.slicer_app.stepper import Stepper
 
 
 def test_two_runs_in_a_row_use_one_process_and_the_scene_keeps_both_results(host, panel, out):
@@ -173,3 +174,21 @@ def test_parameters_and_result_come_back_with_the_saved_scene(host, panel, out, 
     assert [node.GetName() for node in panel.parameters.realVolumes] == ["Real 1", "Real 2"]
     assert panel.ui.inputSelector.currentNode().GetName() == "Pre"
     assert panel.results.loaded.run_id == run_id
+
+
+@pytest.mark.parametrize("error", [OSError("the disk is full"), TypeError("a fault of the program")])
+def test_whatever_ends_work_in_steps_is_told_once(host, error):
+    def steps():
+        yield
+        raise error
+
+    told = []
+    stepper = Stepper()
+    stepper.start(steps(), lambda value: told.append("done"), told.append)
+    stepper._step()
+    if isinstance(error, OSError):
+        stepper._step()
+    else:
+        with pytest.raises(TypeError):  # Slicer shows it, with its traceback, in the error log
+            stepper._step()
+    assert len(told) == 1 and str(error) in told[0] and not stepper.busy

@@ -78,6 +78,31 @@ def test_a_volume_of_the_scene_with_the_same_voxels_is_taken_for_the_input(host,
     assert [phase.real for phase in loaded.phases] == [node.GetID() for node in real]
 
 
+def test_a_volume_computed_back_belongs_to_one_result_alone(host, folder, tmp_path):
+    before = scene_ids()
+    first = open_folder(folder)
+    copy = shutil.copytree(folder, tmp_path / "again")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps(manifest | {"run_id": "f" * len(manifest["run_id"])}))
+    second = open_folder(copy)
+    assert second.run_id != first.run_id and second.input != first.input
+    result.remove_result(first)
+    assert nodes.node(second.input) is not None
+    result.remove_result(second)
+    assert not {i for i in scene_ids() - before if "Volume" in i}
+
+
+def test_a_result_whose_input_was_moved_into_its_folder_is_removed_with_it(host, folder):
+    before = scene_ids()
+    loaded = open_folder(folder)
+    hierarchy = nodes.subject_hierarchy()
+    own = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(nodes.node(loaded.run_node)))
+    inner = hierarchy.CreateFolderItem(own, "inner")
+    hierarchy.SetItemParent(hierarchy.GetItemByDataNode(nodes.node(loaded.input)), inner)
+    result.remove_result(loaded)
+    assert not {i for i in scene_ids() - before if "Volume" in i or "Text" in i}
+
+
 def test_what_is_no_result_or_is_damaged_leaves_the_scene_as_it_was(host, folder, tmp_path):
     before = scene_ids()
     with pytest.raises(InputError, match="not a result folder"):

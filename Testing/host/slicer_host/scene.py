@@ -105,7 +105,7 @@ class SubjectHierarchyItems:
     def __init__(self, scene: Any) -> None:
         self.scene = scene
         scene.AddObserver(scene.NodeAddedEvent, self._added)
-        scene.AddObserver(scene.NodeRemovedEvent, self._removed)
+        scene.AddObserver(scene.NodeAboutToBeRemovedEvent, self._about_to_be_removed)
         scene.AddObserver(scene.EndImportEvent, self._imported)
         # Before the views look at the scene, as qSlicerSubjectHierarchyPluginLogic does it. Otherwise importing a scene
         # with a segmentation in a folder never ends.
@@ -133,8 +133,9 @@ class SubjectHierarchyItems:
             self._add(node)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
-    def _removed(self, _scene: Any, _event: str, node: Any) -> None:
-        if self.scene.IsClosing() or not self._wanted(node):
+    def _about_to_be_removed(self, _scene: Any, _event: str, node: Any) -> None:
+        """Of every node that has an item, also of the folders' display nodes: items left behind are found for ever."""
+        if self.scene.IsClosing() or self._hierarchy() is None or node is self._hierarchy():
             return
         item = self._hierarchy().GetItemByDataNode(node)
         if item:

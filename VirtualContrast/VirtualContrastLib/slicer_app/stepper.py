@@ -37,7 +37,7 @@ class Stepper:
         Args:
             steps: The steps.
             done: Gets what the steps return.
-            failed: Gets the sentence of a VirtualContrastError or OSError.
+            failed: Gets the sentence of what went wrong. A fault of the program is raised as well, after it was told.
         """
         self.stop()
         self._steps, self._done, self._failed = steps, done, failed
@@ -63,8 +63,9 @@ class Stepper:
         except (VirtualContrastError, OSError, RuntimeError) as error:
             sentence = str(error)
             self._end(lambda: self._failed(sentence))
-        except Exception:
-            self.stop()
+        except Exception as error:
+            fault = f"{type(error).__name__}: {error}"
+            self._end(lambda: self._failed(fault))
             raise
 
     def _end(self, tell: Callable[[], None]) -> None:

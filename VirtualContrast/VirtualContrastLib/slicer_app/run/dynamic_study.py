@@ -84,7 +84,7 @@ def of_dicom(volume: Any) -> nodes.Steps[DynamicStudy]:
 
 
 def _on_grid(one: Any, volume: Any) -> bool:
-    if nodes.is_synthetic(one) or one.GetAttribute(nodes.RUN_ID) or one.GetImageData() is None:
+    if nodes.is_synthetic(one) or one.GetAttribute(nodes.RUN_ID) or None in (one.GetImageData(), volume.GetImageData()):
         return False
     same = one.GetImageData().GetDimensions() == volume.GetImageData().GetDimensions()
     return same and bool(abs(nodes.ijk_to_ras(one) - nodes.ijk_to_ras(volume)).max() < 0.01)

@@ -67,8 +67,12 @@ def _kill(process: Any) -> None:
     """Kill the process and what it started: PythonSlicer is a launcher, and its Python would go on alone."""
     import psutil
 
-    with contextlib.suppress(psutil.Error):  # what has ended meanwhile
-        for child in psutil.Process(int(process.processId())).children(recursive=True):
+    children = []
+    if number := int(process.processId()):  # 0: it never started; psutil would take that for the system's first process
+        with contextlib.suppress(psutil.Error):
+            children = psutil.Process(number).children(recursive=True)
+    for child in children:
+        with contextlib.suppress(psutil.Error):  # it has ended meanwhile; the others are still there
             child.kill()
     process.kill()
 

@@ -15,7 +15,7 @@ from ...events import InputError
 from ...results.manifest import MAMMOGRAM, Result
 from ..views import display
 from . import nodes, result
-from .loaded import LoadedResult
+from .loaded import LoadedResult, is_rebuilt
 
 FILE_ROUNDING = 1e-5
 """A phase minus its subtraction gives the pre-contrast voxels but for the rounding of float32, by far less than this
@@ -84,11 +84,16 @@ def _same(image: sitk.Image, selected: Any) -> Any:
     atol = FILE_ROUNDING * float(np.abs(voxels).max())
     others = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
     for volume in (selected, *(other for other in others if other is not selected)):
-        if volume is None or volume.GetAttribute(nodes.RUN_ID) or nodes.difference(image, volume):
+        if volume is None or _of_a_result(volume) or nodes.difference(image, volume):
             continue
         if nodes.same_voxels(voxels, slicer.util.arrayFromVolume(volume), atol):
             return volume
     return None
+
+
+def _of_a_result(volume: Any) -> bool:
+    """The volume goes with a result of the scene: another result beside it would lose it when that one is removed."""
+    return bool(volume.GetAttribute(nodes.RUN_ID)) or is_rebuilt(volume)
 
 
 def _beside_rebuilt(folder: Path, image: sitk.Image, run_id: str) -> Generator[float, None, LoadedResult]:

@@ -148,7 +148,10 @@ def find_results() -> list[LoadedResult]:
 
 
 def remove_result(result: LoadedResult) -> None:
-    """Take a result out of the scene. Deleting its folder in the Data module does the same."""
+    """Take a result out of the scene, with the pre-contrast volume that was computed back for it.
+
+    Deleting its folder in the Data module does the same, but leaves that volume if it was moved out of the folder.
+    """
     run_node = nodes.node(result.run_node)
     if run_node is None:
         return

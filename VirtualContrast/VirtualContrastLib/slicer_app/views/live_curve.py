@@ -117,8 +117,11 @@ class LiveCurve:
 
     def _make(self) -> None:
         """The chart, and series and points of both curves."""
-        view = slicer.mrmlScene.GetSingletonNode(layout.PLOT, "vtkMRMLPlotViewNode")
-        self._chart_before = (view.GetPlotChartNodeID() or "") if view is not None else ""
+        if self._made:  # somebody has deleted a part of it; the chart before is known
+            nodes.remove_nodes([one for one in self._made if nodes.node(one) is not None])
+        else:
+            view = slicer.mrmlScene.GetSingletonNode(layout.PLOT, "vtkMRMLPlotViewNode")
+            self._chart_before = (view.GetPlotChartNodeID() or "") if view is not None else ""
         chart = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", _("Curve under the crosshair"))
         charts.set_look(chart, _("Under the crosshair (3 x 3 voxels) · {note}").format(note=LABEL))
         made = [chart]
