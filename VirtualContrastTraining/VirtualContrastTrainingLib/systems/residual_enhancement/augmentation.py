@@ -21,17 +21,22 @@ LOWEST, HIGHEST = -1.5, 5.0
 """Enhancement over q is cut to this range in training: beyond it lies motion."""
 
 _PLAIN_SHARE = 0.4
+_LEAST_STRIP = 24
+"""Pixels of tissue beside a lesion that are worth a window."""
 _SHIFT = 0.36
 """Largest shift of the window's center, in halves of the window: no lesion stays in the middle."""
 
 
-def draw_item(patient: CropPatient, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def draw_item(
+    patient: CropPatient, size: int, rng: np.random.Generator, negatives: float = 0.0
+) -> tuple[Tensor, Tensor, Tensor]:
     """Draw a changed crop of a slice of a patient.
 
     Args:
         patient: The patient.
         size: Side of the crop in pixels.
         rng: Draws slice, crop and changes.
+        negatives: Share of the crops that show tissue beside the lesion's box alone, where there is enough.
 
     Returns:
         Pre-contrast [1, size, size], change of early and late [2, size, size], both over the scale, and tissue [1,
@@ -39,6 +44,8 @@ def draw_item(patient: CropPatient, size: int, rng: np.random.Generator) -> tupl
     """
     k = int(rng.integers(len(patient.pre)))
     image = np.concatenate([patient.phases[:, k] / patient.scale, patient.tissue[None, k].astype(np.float32)])
+    if rng.random() < negatives:
+        image = beside_lesion(image, patient.box[k])
     image = np.rot90(image, int(rng.integers(4)), (1, 2))
     if rng.random() < 0.5:
         image = image[:, :, ::-1]
@@ -47,6 +54,24 @@ def draw_item(patient: CropPatient, size: int, rng: np.random.Generator) -> tupl
     tissue = (window[3:] > 0.5).float()
     pre, change = phases[:1], (phases[1:] - phases[:1]).clamp(LOWEST, HIGHEST)
     return _input_alone(pre, tissue, rng), change, tissue
+
+
+def beside_lesion(image: NDArray[np.float32], box: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The widest strip of `image` [channel, row, column] beside `box`, mirrored to its size; `image` where thin."""
+    rows, columns = np.flatnonzero(box.any(axis=1)), np.flatnonzero(box.any(axis=0))
+    if not len(rows):
+        return image
+    height, width = box.shape
+    strips = {
+        int(rows[0]): np.s_[:, : rows[0]],
+        height - 1 - int(rows[-1]): np.s_[:, rows[-1] + 1 :],
+        int(columns[0]): np.s_[:, :, : columns[0]],
+        width - 1 - int(columns[-1]): np.s_[:, :, columns[-1] + 1 :],
+    }
+    if max(strips) < _LEAST_STRIP:
+        return image
+    strip = image[strips[max(strips)]]
+    return np.pad(strip, [(0, 0), (0, height - strip.shape[1]), (0, width - strip.shape[2])], mode="reflect")
 
 
 def _window(image: Tensor, size: int, rng: np.random.Generator) -> Tensor:

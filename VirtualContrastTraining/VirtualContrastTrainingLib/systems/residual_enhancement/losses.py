@@ -76,12 +76,15 @@ def _pinball(heads: Tensor, phase: int, real: Tensor, mask: Tensor) -> Tensor:
 
 
 def _balanced(logit: Tensor, positive: Tensor, mask: Tensor) -> Tensor:
-    """Cross-entropy in which enhancing pixels of an item weigh as much as all its others together."""
+    """Cross-entropy in which enhancing pixels of an item weigh as much as all its others together.
+
+    Where few enhance they weigh less; where none does, the others alone count: such an item is a negative.
+    """
     others = mask - positive
     found = _sum(functional.softplus(-logit) * positive) / (_sum(positive) + 1)
     refused = _sum(functional.softplus(logit) * others) / (_sum(others) + 1)
     full = (_sum(positive) / _FULL_PIXELS).clamp(max=1)
-    return (0.5 * (found + refused) * full).mean()
+    return (0.5 * (found * full + refused)).mean()
 
 
 def _sum(values: Tensor) -> Tensor:

@@ -21,7 +21,10 @@ class _Strict(BaseModel):
 class CropData(_Strict):
     """Prepared crops (`prepare crops`), of which `cohorts`, and the fold of `folds` that this member never sees.
 
-    `fold` null trains on every patient. `size`: rows and columns of a training window.
+    `fold` null trains on every patient. `size`: rows and columns of a training window. `negatives`: share of the
+    windows that show tissue beside the lesion's box alone, where a patient has enough of it. There are no studies
+    without contrast among them: from the same pre-contrast image the network would be asked for two answers, and would
+    learn their mean.
     """
 
     prepared: str
@@ -29,6 +32,7 @@ class CropData(_Strict):
     folds: int = Field(default=3, ge=2)
     fold: int | None = Field(ge=0)
     size: int = Field(default=96, ge=32)
+    negatives: float = Field(default=0.0, ge=0, lt=1)
     workers: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
@@ -66,10 +70,12 @@ class CosineSchedule(_Strict):
 class ResidualEnhancementRecipe(DescribedRecipe):
     """One member: `network` as in `networks.residual_enhancement`. The package holds the running average of weights.
 
-    `schedule.average` is the share that the average keeps in a step.
+    `schedule.average` is the share that the average keeps in a step. `initial`: a package of this network, by id or
+    path, whose weights the training starts from; of one that joins a cross-validation, the member of `data.fold`.
     """
 
     system: Literal["residual_enhancement"]
+    initial: str | None = None
     network: dict[str, Any]
     inputs: Inputs
     outputs: Outputs
@@ -99,6 +105,7 @@ def smoke_recipe(recipe: ResidualEnhancementRecipe, folder: Path) -> ResidualEnh
         update={
             "title": recipe.title + " (smoke test: a few steps on simulated crops, of no use)",
             "trained_on_phantoms": True,
+            "initial": None,
             "network": {"widths": [4, 8], "encode": [1, 1], "decode": [1]},
             "data": recipe.data.model_copy(update=data),
             "schedule": recipe.schedule.model_copy(update=short),
