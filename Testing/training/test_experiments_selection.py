@@ -1,5 +1,6 @@
 """`select` over a training run: all its checkpoints are found, measured, ranked, and the winner is exported."""
 
+import csv
 import json
 
 import numpy as np
@@ -15,8 +16,12 @@ from VirtualContrastLib.synthesis.synthesizer import Synthesizer
 from VirtualContrastTrainingLib.commands import evaluate, select
 from VirtualContrastTrainingLib.data.phantom import PhantomSettings, make_phantom
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
-from VirtualContrastTrainingLib.papers import phantom_cohort
+from VirtualContrastTrainingLib.metrics.same_measure import rank
+from VirtualContrastTrainingLib.papers import checkpoint_scores, phantom_cohort
+from VirtualContrastTrainingLib.papers.checkpoint_scores import Scorer
 from VirtualContrastTrainingLib.papers.checkpoints import find_candidates
+from VirtualContrastTrainingLib.papers.selection import chosen_metrics, write_selection
+from VirtualContrastTrainingLib.paths import resources_dir
 
 SMALL = PhantomSettings(
     size_kji=(8, 48, 64), spacing_kji_mm=(15.0, 4.0, 4.0), lesion_count_weights=(0, 1), lesion_radius_mm=(10, 14)
@@ -38,6 +43,20 @@ CARD = ModelCard.model_validate(
         "license": "Apache-2.0",
     }
 )
+
+
+class Means:
+    """A stand-in for a feature network, the means of two halves of a slice; it counts the slices that it sees."""
+
+    kind = "means"
+    slices = 0
+
+    def features(self, slices):
+        Means.slices += len(slices)
+        _, j, i = slices.shape
+        return np.stack([half.mean(axis=(1, 2)) for half in (slices[:, : j // 2], slices[:, :, : i // 2])], axis=1)
+
+
 LEVELS = {2: 0.5, 9: -0.8, 10: -0.3}
 """Bias of the last layer by epoch: how bright the output is; the phantoms lie nearest to -0.8."""
 
@@ -117,6 +136,43 @@ def test_every_checkpoint_is_measured_as_the_engine_would_and_the_winner_becomes
     noted = {metric.name: metric.value for metric in exported.card.metrics}
     assert noted["mse"] == pytest.approx(errors[best], rel=1e-4) and noted["same"] == 0
     assert (out / "same.png").stat().st_size > 5000 and best in (out / "report.html").read_text()
+
+
+def test_copying_the_pre_contrast_volume_is_the_last_row_of_the_papers_table_and_has_no_same(
+    run_folder, cases, tmp_path, capsys
+):
+    name = "osuala2025-table1"
+    labels = json.loads((resources_dir() / "Papers" / "paper_labels.json").read_text(encoding="utf-8"))[name]
+    result, _ = run(capsys, select, run_folder, "--validation", cases, "-o", tmp_path / "out")
+    copied = []
+    for case in sorted(cases.iterdir()):
+        pre = sitk.GetArrayFromImage(sitk.ReadImage(str(case / "pre.nrrd"))).astype(float)
+        for n in (1, 2, 3):
+            real = sitk.GetArrayFromImage(sitk.ReadImage(str(case / f"phase_{n}.nrrd"))).astype(float)
+            copied.append(np.mean((real - pre) ** 2))
+    assert result["baseline"]["mse"] == pytest.approx(np.mean(copied), rel=1e-4)
+    scorer = Scorer(cases, choose_device("cpu"), networks={"imagenet": Means(), "radimagenet": Means()})
+    models = {"last": run_folder / "model", "chosen": tmp_path / "out" / "model"}
+    table = {epoch: scorer(load_package(folder)) for epoch, folder in models.items()}
+    ranking = rank(chosen_metrics(table, ["mse", "mae"]))
+    write_selection(table, ranking, tmp_path, "phantoms", name, scorer.copying())
+    rows = list(csv.DictReader((tmp_path / f"{name}.csv").open(newline="")))
+    assert [row["checkpoint"] for row in rows[-1:]] == labels["rows"] and set(labels["columns"]) <= set(rows[0])
+    assert rows[-1]["SAMe"] == "" and rows[0]["SAMe"] and all(rows[-1][c] for c in labels["columns"][1:])
+    seen = Means.slices
+    scorer.copying()
+    assert Means.slices - seen == 2 * 2 * 2 * 3 * 8  # networks, sides, cases, phases, slices
+
+
+def test_fid_of_checkpoints_is_of_the_published_number_of_slices_at_most(run_folder, cases, monkeypatch):
+    monkeypatch.setattr(checkpoint_scores, "FID_LIMIT", 10)
+    scorer = Scorer(cases, choose_device("cpu"), networks={"imagenet": Means()})
+    scorer(load_package(run_folder / "model"))
+    seen = Means.slices
+    scorer.copying()
+    assert (
+        Means.slices - seen == 2 * 2 * 8
+    )  # both sides; further volumes than those of the first 10 slices are not read
 
 
 def test_without_cases_it_runs_on_phantoms_with_lesion_terms_and_says_so(run_folder, tmp_path, capsys):

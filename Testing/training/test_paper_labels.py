@@ -1,8 +1,10 @@
 """Rows and columns of every table of the papers, as the commands write them, against the one file of labels."""
 
 import csv
+import dataclasses
 import json
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -13,6 +15,9 @@ from VirtualContrastTrainingLib.metrics.evaluation import Evaluation, Settings
 from VirtualContrastTrainingLib.metrics.pairs import find_pairs
 from VirtualContrastTrainingLib.metrics.readers import Read, reader_report
 from VirtualContrastTrainingLib.papers.compared_systems import write_systems
+from VirtualContrastTrainingLib.papers.kinetic_cases import curves_of_volumes
+from VirtualContrastTrainingLib.papers.kinetic_report import report_of
+from VirtualContrastTrainingLib.papers.kinetics import write_figure
 from VirtualContrastTrainingLib.papers.outputs import OUTPUTS
 from VirtualContrastTrainingLib.papers.readers import PAPERS_WEIGHTS, write_reads_table
 from VirtualContrastTrainingLib.papers.scenario_table import papers_rows
@@ -133,7 +138,7 @@ def test_lesions_are_shown_in_three_planes_with_the_papers_columns(tmp_path, nam
     cases = write_cases(tmp_path, slices=12)
     pairs = find_pairs(cases / "truth", cases / "runs")
     found = write_named_table(name, pairs, tmp_path / "out", TableOptions(data="phantoms"))
-    assert found["columns"] == LABELS[name]["columns"]
+    assert found["panels"] == LABELS[name]
     assert [(row["case"], row["plane"]) for row in found["rows"]] == [
         (case, plane) for case in (1, 2) for plane in ("axial", "coronal", "sagittal")
     ]
@@ -144,6 +149,25 @@ def test_lesions_are_shown_in_three_planes_with_the_papers_columns(tmp_path, nam
     by_case = [row["real signal"] for row in found["rows"] if row["plane"] == "axial"]
     assert any(value == pytest.approx(real[1][mask[1] > 0].mean(), rel=1e-5) for value in by_case)
     assert (tmp_path / "out" / f"{name}.png").stat().st_size > 5000
+
+
+def test_curves_of_lesions_stand_beside_their_pictures_by_phase(tmp_path):
+    name = "osuala2025-figure6"
+    cases = write_cases(tmp_path, slices=3)
+    curves = curves_of_volumes(cases / "truth", cases / "runs")
+    report = report_of(curves, "phantoms", repeats=20, seed=0)
+    found = write_figure(name, report, curves.pairs, tmp_path / "out")
+    assert found["panels"] == LABELS[name]
+    pair = curves.pairs[0]
+    for series, folder in (("real", "truth/case_1"), ("synthetic", "runs/case_1/phases")):
+        shown = getattr(pair.picture, series)
+        for phase in (1, 2, 3):
+            volume = sitk.GetArrayFromImage(sitk.ReadImage(str(cases / folder / f"phase_{phase}.nrrd")))
+            np.testing.assert_array_equal(shown[phase], volume[1, :16, :16])  # lesion 4:10, a margin of 8
+    without = [dataclasses.replace(pair, picture=None) for pair in curves.pairs]
+    assert "panels" not in write_figure(name, report, without, tmp_path / "curves-alone")
+    sizes = [plt.imread(tmp_path / place / f"{name}.png").shape for place in ("out", "curves-alone")]
+    assert sizes[0][1] > sizes[1][1]
 
 
 def write_mammograms(place):
@@ -187,4 +211,6 @@ def test_every_table_and_figure_has_its_labels_or_is_a_figure_of_curves():
     free = ("kinetics", "selection", "epochs", "mama_synth")
     of_curves = {name for name, output in OUTPUTS.items() if output.kind in free}
     aliases = {"cem-change", "osuala2024-table2", "osuala2024-table3"}
-    assert set(OUTPUTS) - of_curves - aliases == set(LABELS) - {"about"}
+    labeled = set(LABELS) - {"about"}
+    assert labeled <= set(OUTPUTS) and set(OUTPUTS) - labeled <= of_curves | aliases
+    assert {"osuala2025-table1", "osuala2025-figure6", "chung2025-figure3"} <= labeled

@@ -19,6 +19,7 @@ from VirtualContrastLib.kinetics.parameters import CurveType
 from VirtualContrastLib.metrics.measure import definitions
 
 from .bootstrap import PatientSums
+from .lesion_picture import LesionPicture
 from .measures import CURVES
 from .published_kinetics import PublishedPair
 
@@ -40,7 +41,8 @@ _PARAMETERS = {
 class CurvePair:
     """The two curves of one lesion over the same phases; `patient` groups lesions for intervals.
 
-    `published`: the same as the paper's notebook takes them, None where the volumes are not at hand.
+    `published`: the same as the paper's notebook takes them, `picture`: what the lesion looks like; both None where the
+    volumes are not at hand.
     """
 
     patient: str
@@ -48,6 +50,7 @@ class CurvePair:
     synthetic: LesionCurve
     real: LesionCurve
     published: PublishedPair | None = None
+    picture: LesionPicture | None = None
 
 
 def dtw(first: np.ndarray, second: np.ndarray) -> float:

@@ -44,13 +44,16 @@ PAPERS_METRICS = ("ssim", "mse", "mae")
 LESION_TERMS = ("lesion_ssim", "lesion_mae", "enhancement_error")
 CHANGE_TERMS = ("change_mae", "change_ssim")
 """Of mammograms: how well the change from the low-energy image is met."""
+_PRE = "pre.nrrd"
+FID_LIMIT = 3000
+"""FID of checkpoints is of the first 3000 slices of the validation cases, as published; it depends on their number."""
 
 
 @dataclass
 class Scorer:
     """Synthesizes all cases below `cases` with a package and measures the images that the cases have.
 
-    `failures` receives a sentence a pair or case that could not be measured, once. `measured` is how many pairs the
+    `failures` receives a sentence a pair or case that could not be measured, once. `measured` are the pairs that the
     last package's metrics rest on.
     """
 
@@ -60,7 +63,7 @@ class Scorer:
     lpips_missing: str = ""
     networks: Mapping[str, FeatureNetwork] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
-    measured: int = 0
+    measured: list[Pair] = field(default_factory=list)
 
     def __call__(self, package: ModelPackage) -> dict[str, float]:
         """Metric values by name; raises InputError where nothing could be measured."""
@@ -72,16 +75,28 @@ class Scorer:
                 pairs += self._synthesize(synthesizer, package.card, case, runs / case.name)
             evaluation = Evaluation(Settings(repeats=1), self.lpips)
             usable = [pair for pair in pairs if evaluation.try_add(pair)]
-            self.measured = len(usable)
+            self.measured = usable
             for failure in evaluation.failures:
                 self._note(failure.sentence.replace(str(runs), "synthetic"))
-            scores = _means(evaluation.report())
-            for name, network in self.networks.items():
-                found = image_distances(usable, network, Preparation())["synthetic_against_real"]
-                scores |= {f"fid_{name}": found["fid"], f"kid_{name}": found["kid"]}
+            scores = _means(evaluation.report()) | self._distances(usable)
             if package.card.abilities.modality == "MG":
                 return scores | self._change_error(usable)
             return scores | self._enhancement_error(runs)
+
+    def copying(self) -> dict[str, float]:
+        """Metric values of the image before contrast in place of what the last package made."""
+        copied = [pair.against(pair.pre or pair.real.with_name(_PRE)) for pair in self.measured]
+        evaluation = Evaluation(Settings(repeats=1), self.lpips)
+        usable = [pair for pair in copied if evaluation.try_add(pair)]
+        return _means(evaluation.report()) | self._distances(usable)
+
+    def _distances(self, pairs: Sequence[Pair]) -> dict[str, float]:
+        """FID and KID by network."""
+        scores: dict[str, float] = {}
+        for name, network in self.networks.items():
+            found = image_distances(pairs, network, Preparation(), limit=FID_LIMIT)["synthetic_against_real"]
+            scores |= {f"fid_{name}": found["fid"], f"kid_{name}": found["kid"]}
+        return scores
 
     def _synthesize(self, synthesizer: StudySynthesizer, card: ModelCard, case: Path, folder: Path) -> list[Pair]:
         """Pairs of the case's images and the synthetic ones; an unusable case is a failure."""

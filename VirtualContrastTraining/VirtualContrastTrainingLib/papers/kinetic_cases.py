@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.export.figures.display import acquisition_view, common_window
 from VirtualContrastLib.io.read import load, read_volume
 from VirtualContrastLib.io.suffixes import VOLUMES
 from VirtualContrastLib.kinetics.curves import LesionCurve, lesion_curves
@@ -20,6 +21,7 @@ from VirtualContrastLib.results.manifest import MANIFEST, load_result
 from VirtualContrastLib.study import Phase
 
 from ..metrics.kinetics import CurvePair
+from ..metrics.lesion_picture import LesionPicture, lesion_picture
 from ..metrics.published_kinetics import PublishedPair, published_curve
 
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, IndexError)
@@ -43,7 +45,7 @@ class Curves:
         name: str,
         synthetic: list[LesionCurve],
         real: list[LesionCurve],
-        published: Mapping[int, PublishedPair] | None = None,
+        volumes: Mapping[int, tuple[PublishedPair, LesionPicture]] | None = None,
     ) -> None:
         """Pair the curves of one case by lesion, over the phases that both have.
 
@@ -52,7 +54,7 @@ class Curves:
             name: of the patient.
             synthetic: a curve per lesion.
             real: the same of the real phases.
-            published: by label, the same as the paper's notebook takes them.
+            volumes: by label, the curves as the paper's notebook takes them, and the lesion's picture.
 
         Raises:
             InputError: the curves are not of the same lesions.
@@ -64,8 +66,9 @@ class Curves:
                 raise InputError(f"{name}: the real and the synthetic curves are not of the same lesions.")
             truth = by_label[curve.label]
             phases = min(len(curve.times_s), len(truth.times_s))
-            alike = (published or {}).get(curve.label)
-            self.pairs.append(CurvePair(name, number, _cut(curve, phases), _cut(truth, phases), alike))
+            published, picture = (volumes or {}).get(curve.label, (None, None))
+            pair = CurvePair(name, number, _cut(curve, phases), _cut(truth, phases), published, picture)
+            self.pairs.append(pair)
 
 
 def curves_of_results(root: Path) -> Curves:
@@ -177,7 +180,7 @@ def _cut(curve: LesionCurve, phases: int) -> LesionCurve:
 
 def _curves_of_case(
     case: Path, made: Path, lesions: Path | None, times_s: Sequence[float] | None
-) -> tuple[list[LesionCurve], list[LesionCurve], dict[int, PublishedPair]]:
+) -> tuple[list[LesionCurve], list[LesionCurve], dict[int, tuple[PublishedPair, LesionPicture]]]:
     pre = _read(case, "pre")
     result = load_result(made) if (made / MANIFEST).is_file() else None
     folder = made / "phases" if (made / "phases").is_dir() else made
@@ -199,18 +202,23 @@ def _curves_of_case(
     before = _read(made, "pre") if _volume(made, "pre") is not None else pre
     made_curves = lesion_curves(_series(before, synthetic[:count], times, True), labels)
     real_curves = lesion_curves(_series(pre, real[:count], times, False), labels)
-    published = _published([before, *synthetic[:count]], [pre, *real[:count]], labels)
-    return made_curves, real_curves, published
+    return made_curves, real_curves, _of_volumes([before, *synthetic[:count]], [pre, *real[:count]], labels)
 
 
-def _published(
+def _of_volumes(
     synthetic: Sequence[sitk.Image], real: Sequence[sitk.Image], labels: sitk.Image
-) -> dict[int, PublishedPair]:
-    """The curves by label as the paper's notebook takes them."""
+) -> dict[int, tuple[PublishedPair, LesionPicture]]:
+    """By label the curves as the paper's notebook takes them, and a picture in radiological orientation."""
     map_ = sitk.GetArrayFromImage(labels)
     series = [[sitk.GetArrayFromImage(image) for image in images] for images in (real, synthetic)]
+    view = acquisition_view(real[0])
+    shown_real, shown_made = ([view.slices(image) for image in images] for images in (real, synthetic))
+    shown_map, window = view.slices(labels), common_window(series[0][0])
     return {
-        int(label): PublishedPair(*(published_curve(phases, map_ == label) for phases in series))
+        int(label): (
+            PublishedPair(*(published_curve(phases, map_ == label) for phases in series)),
+            lesion_picture(shown_real, shown_made, shown_map == label, window),
+        )
         for label in np.unique(map_[map_ > 0])
     }
 

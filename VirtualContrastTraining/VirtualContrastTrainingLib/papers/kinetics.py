@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from VirtualContrastLib.export.figures.display import corner_label, outline
 
 from ..metrics.kinetics import CurvePair, differences
+from ..metrics.lesion_picture import LesionPicture
 from .outputs import OUTPUTS
 from .reports import html_table, new_figure, write_json, write_page, write_table
 
@@ -25,6 +27,7 @@ _MEANS = (
     *("series", "phase", "lesions", "signal", "signal sd", "pe_percent", "pe_percent sd"),
     *("signal as published", "signal as published sd"),
 )
+PANEL_ROWS = ("real", "synthetic")
 _NAMED_PHASES = 6
 _SHOWN_LESIONS = 12
 _FIGURE_8_LESIONS, _FIGURE_8_SEED = 33, 0
@@ -90,6 +93,8 @@ def write_figure(name: str, report: dict[str, Any], pairs: Sequence[CurvePair], 
     write_table(folder, name, columns, rows)
     kept = {key: value for key, value in report.items() if key != "per_lesion"}
     result = {"table": name, **kept, "rows": rows}
+    if name == "osuala2025-figure6" and (pictured := next((pair.picture for pair in pairs if pair.picture), None)):
+        result["panels"] = {"rows": list(PANEL_ROWS), "columns": panel_columns(_shown_phases(len(pictured.real)))}
     write_json(folder / f"{name}.json", result)
     parts = [_drawn(name, report, pairs, folder), f"<p>{_counted(report)}</p>", html_table(columns, rows)]
     write_page(folder / f"{name}.html", f"{name}: {OUTPUTS[name].title}", parts, _said(report))
@@ -169,7 +174,9 @@ def drawn_at_random(pairs: Sequence[CurvePair]) -> Sequence[CurvePair]:
 
 
 def _figure6(pairs: Sequence[CurvePair], report: dict[str, Any]) -> Figure:
-    figure, axes = _grid(len(pairs))
+    """Curves of lesions, each beside its pictures by phase; curves alone where the volumes are not at hand."""
+    pictures = [pair.picture for pair in pairs[:_SHOWN_LESIONS] if pair.picture is not None]
+    figure, axes = _grid(len(pairs)) if len(pictures) < min(len(pairs), _SHOWN_LESIONS) else _with_pictures(pictures)
     for axis, pair in zip(axes, pairs, strict=False):
         phases = np.arange(1, len(pair.real.times_s))
         axis.axhline(pair.real.signal_mean[0], color="0.5", ls="--", lw=1, label="real, before contrast")
@@ -216,11 +223,51 @@ def _grid(count: int) -> tuple[Figure, list[Axes]]:
     return figure, axes[:shown]
 
 
+def _with_pictures(pictures: Sequence[LesionPicture]) -> tuple[Figure, list[Axes]]:
+    """A row a lesion: axes for its curve, and its real and synthetic phases."""
+    figure = new_figure(10, 2.1 * len(pictures) + 0.7)
+    axes = figure.subplots(len(pictures), 2, squeeze=False, width_ratios=(1, 2))
+    for axis, picture in zip(axes[:, 1], pictures, strict=True):
+        _draw_picture(axis, picture)
+    return figure, list(axes[:, 0])
+
+
+def _draw_picture(axis: Axes, picture: LesionPicture) -> None:
+    """Real phases above synthetic ones, pre-contrast first with the lesion's outline; no synthetic image before it."""
+    shown = _shown_phases(len(picture.real))
+    gap = np.full((picture.lesion.shape[0], 1), picture.window[1])
+    rows = []
+    for series in (picture.real, np.concatenate([np.zeros_like(picture.synthetic[:1]), picture.synthetic[1:]])):
+        tiles = [tile for phase in shown for tile in (series[phase], gap)]
+        rows.append(np.concatenate(tiles[:-1], axis=1))
+    height, width = picture.lesion.shape
+    low, high = picture.window
+    axis.imshow(np.concatenate(rows), cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+    outline(axis, picture.lesion, "#ffd400")
+    corner_label(axis)
+    middles = [n * (width + 1) + width / 2 for n in range(len(shown))]
+    axis.set_xticks(middles, panel_columns(shown), fontsize=8)
+    axis.set_yticks([height / 2, 1.5 * height], PANEL_ROWS, fontsize=8)
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+
+
+def _shown_phases(count: int) -> list[int]:
+    """Pre-contrast and up to six phases, evenly from the first to the last."""
+    return sorted({0, *np.linspace(1, count - 1, min(count - 1, _NAMED_PHASES)).astype(int).tolist()})
+
+
+def panel_columns(phases: Sequence[int]) -> list[str]:
+    """Labels of the pictures of a lesion in these phases; 0 is pre-contrast."""
+    return [f"phase {n}" if n else "pre-contrast" for n in phases]
+
+
 def _label_grid(figure: Figure, axes: Sequence[Axes], x: str, y: str, count: int) -> None:
     for axis in axes:
         axis.title.set_fontsize(9)
         axis.spines[["top", "right"]].set_visible(False)
-    for axis in axes[-min(4, len(axes)) :]:
+    below = {axis.get_position().x0: axis for axis in axes}  # the lowest of each column
+    for axis in below.values():
         axis.set_xlabel(x, fontsize=9)
     hidden = f" ({count - len(axes)} more lesions in the table)" if count > len(axes) else ""
     figure.supylabel(y + hidden, fontsize=10)

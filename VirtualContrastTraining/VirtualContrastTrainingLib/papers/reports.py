@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LABELS = labels(IMAGE)
+BASELINE = "pre-contrast (baseline)"
 _WIDE = 8
 """Tables of more columns are printed smaller."""
 GROUPS = {

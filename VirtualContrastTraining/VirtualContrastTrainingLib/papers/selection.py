@@ -15,7 +15,7 @@ from ..metrics.evaluation import METRICS
 from ..metrics.same_measure import Ranking
 from .named_table import NamedTable
 from .outputs import OUTPUTS
-from .reports import html_table, new_figure
+from .reports import BASELINE, html_table, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +25,12 @@ Table = dict[str, dict[str, float]]
 
 
 def write_selection(
-    table: Mapping[str, Mapping[str, float]], ranking: Ranking, folder: Path, data: str, name: str | None = None
+    table: Mapping[str, Mapping[str, float]],
+    ranking: Ranking,
+    folder: Path,
+    data: str,
+    name: str | None = None,
+    baseline: Mapping[str, float] | None = None,
 ) -> None:
     """Write same.csv, same.json, same.png and report.html, or all four under one name.
 
@@ -35,6 +40,7 @@ def write_selection(
         folder: Folder of the files.
         data: What was measured, in words.
         name: Name of all files.
+        baseline: The same metrics of the image before contrast, where it was measured: the last row, without SAMe.
     """
     metrics = list(next(iter(table.values())))
     counted = list(next(iter(ranking.scaled.values())))
@@ -48,6 +54,8 @@ def write_selection(
         }
         for checkpoint, values in table.items()
     ]
+    if baseline:
+        rows.append({"checkpoint": BASELINE, **{metric: baseline.get(metric) for metric in metrics}})
     stem = name or "same"
     parts = [f"<p>Chosen: <b>{html.escape(ranking.winners[0])}</b>.</p>", html_table(columns, rows)]
     notes = [
@@ -55,6 +63,8 @@ def write_selection(
         f"SAMe: unweighted mean of {', '.join(counted)}, each min-max scaled over these checkpoints, 0 best; "
         "it changes with the set of checkpoints.",
     ]
+    if baseline:
+        notes.append("The image before contrast has no SAMe and does not enter the scaling.")
     if ranking.left_out:
         notes.append(f"Left out, equal for all checkpoints: {', '.join(ranking.left_out)}.")
     title = "Checkpoint selection" if name is None else f"{name}: {OUTPUTS[name].title}"

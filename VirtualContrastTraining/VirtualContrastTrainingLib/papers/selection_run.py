@@ -17,7 +17,7 @@ from ..console import progress
 from ..metrics.lpips import load_lpips
 from ..metrics.same_measure import Ranking, rank
 from ..systems.recipes import load_recipe
-from .checkpoint_scores import Scorer, default_metrics, definition
+from .checkpoint_scores import FID_LIMIT, Scorer, default_metrics, definition
 from .checkpoints import export_winner, find_candidates, package_of, without_duplicates
 from .epoch_views import write_epochs
 from .inputs import Networks
@@ -89,16 +89,18 @@ def _select_run(request: SelectionRequest) -> Selected:
         with _cases(request, next(iter(packages.values()))) as (cases, data):
             scorer = _scorer(request, cases)
             table = _measure(packages, scorer, failures)
+            baseline = scorer.copying() if table else {}
         common = chosen_metrics(table, None)
         names = list(next(iter(common.values()), {}))
         chosen = chosen_metrics(common, request.metrics or default_metrics(names, lesion_terms=request.lesion_terms))
         ranking = rank(chosen, lower=request.lower, higher=request.higher)
         failures += scorer.failures
         result = _result(ranking, common, data) | {"counted": list(next(iter(chosen.values())))}
+        result["baseline"] = baseline
         result |= {"same_weights": same_weights, "model": None, "failed": len(failures)}
         result["notes"] = _notes(names, scorer)
         if request.output is not None:
-            write_selection(common, ranking, request.output, data, request.name)
+            write_selection(common, ranking, request.output, data, request.name, baseline)
             winner = ranking.winners[0]
             metrics = [_metric(name, value, data) for name, value in common[winner].items()]
             metrics.append(_metric("same", ranking.same[winner], data))
@@ -136,6 +138,8 @@ def _notes(metrics: list[str], scorer: Scorer) -> list[str]:
             "The papers' SAMe also takes FID on ImageNet and RadImageNet features: give the networks' weights with "
             "--fid imagenet=FILE (or imagenet=download) and --fid radimagenet=FILE."
         )
+    else:
+        notes.append(f"FID and KID on the first {FID_LIMIT} slices at most, as published.")
     if "lpips" not in metrics:
         notes.append(f"LPIPS is missing: {scorer.lpips_missing}")
     return notes
@@ -169,7 +173,7 @@ def _measure(packages: Mapping[str, ModelPackage], scorer: Scorer, failures: lis
     for name, package in progress(packages.items(), len(packages), "checkpoints"):
         try:
             table[name] = scorer(package)
-            measured[name] = scorer.measured
+            measured[name] = len(scorer.measured)
         except VirtualContrastError as error:
             failures.append(f"{name}: {error}")
     for name, count in measured.items():

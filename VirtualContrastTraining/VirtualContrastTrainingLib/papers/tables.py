@@ -21,7 +21,7 @@ from .mammography import write_mammography
 from .named_table import NamedTable
 from .outputs import OUTPUTS
 from .phantom_cohort import data_given
-from .reports import LABELS, html_table, interval_figure
+from .reports import BASELINE, LABELS, html_table, interval_figure
 from .segmentation import write_segmentation
 from .table_options import TableOptions
 
@@ -39,7 +39,7 @@ PAPERS_NETWORKS = ("imagenet", "radimagenet")
 FRD = ("frd_v0", "frd_v0_as_published", "frd_v1")
 HALVES = "real against real (patients in halves)"
 SYNTHETIC_HALVES = "synthetic against real (patients in halves)"
-SYNTHETIC, BASELINE = "synthetic", "pre-contrast (baseline)"
+SYNTHETIC = "synthetic"
 SUBTRACTION_UNET = "U-Net"
 """Name of the system, given with --system, that the subtraction rows of Table 4 are compared with."""
 NO_UNET = (
