@@ -35,6 +35,11 @@ def add_parser(subparsers: Any) -> None:
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
     prepare = add_training_command(steps, "prepare", run_prepare, "make cases, folds and nnU-Net data sets in FOLDER")
     _add_preparation(prepare)
+    labels = add_training_command(
+        steps, "labels", run_labels, "label the enhancing part of the boxes of prepared crops, for --masks"
+    )
+    labels.add_argument("cases", type=Path, help="prepared crops (`prepare crops`)")
+    add_output(labels.add_argument, "folder of the label maps", required=True)
     train = add_training_command(steps, "train", run_train, "train scenarios")
     _add_experiment(train)
     train.add_argument("--fold", default="all", metavar="N|all", help="one fold, or all (default)")
@@ -69,6 +74,7 @@ def _add_preparation(parser: argparse.ArgumentParser) -> None:
     )
     add("--masks", type=Path, help="tumor masks named by case, instead of the cases' own")
     add("--model", help="synthesis model, id or path (default: the catalog's)")
+    add("--out-of-fold", action="store_true", help="each case by the member of the model that was trained without it")
     add("--synthetic", type=Path, help="folder of `virtual-contrast batch` results, instead of --model")
     add("--scenarios", nargs="+", metavar="NAME", help="such as pre pre+synthetic pre+post+synthetic (default: all)")
     add("--folds", type=count, default=5, metavar="N", help="folds of cases that are not Duke's (default 5)")
@@ -97,6 +103,35 @@ def run_prepare(args: argparse.Namespace, out: Output) -> ExitCode:
     values = {"folder": str(experiment.folder), "folds": sizes, "test": len(experiment.test)}
     out.result(f"{text} -> {experiment.folder}", values)
     return ExitCode.SOME_CASES_FAILED if experiment.failed else ExitCode.DONE
+
+
+def run_labels(args: argparse.Namespace, out: Output) -> ExitCode:
+    """Write one label map a patient and print how its areas agree with those of the table."""
+    import SimpleITK as sitk
+
+    from ..data.crops import load_patients
+    from ..data.enhancing_labels import area_agreement, label_patient
+
+    patients = load_patients(args.cases)
+    args.output.mkdir(parents=True, exist_ok=True)
+    areas: list[tuple[float, float]] = []
+    for patient in patients:
+        labeled = label_patient(patient)
+        areas += labeled.areas_mm2
+        image = sitk.GetImageFromArray(labeled.labels.astype("uint8"))
+        image.CopyInformation(sitk.ReadImage(str(patient.folder / "pre.nrrd")))
+        sitk.WriteImage(image, str(args.output / f"{patient.name}.nii.gz"), useCompression=True)
+    agreement = area_agreement(areas)
+    text = f"{len(patients)} label maps -> {args.output}"
+    if agreement is not None:
+        low, middle, high = agreement.ratio_quartiles
+        text += (
+            f"\nAreas of {agreement.slices} slices against the table: rank correlation {agreement.spearman:.2f}, "
+            f"label over table {middle:.2f} (quartiles {low:.2f} to {high:.2f})"
+        )
+    found = None if agreement is None else dataclasses.asdict(agreement)
+    out.result(text, {"folder": str(args.output), "patients": len(patients), "areas": found})
+    return ExitCode.DONE
 
 
 def run_train(args: argparse.Namespace, out: Output) -> ExitCode:
@@ -181,7 +216,7 @@ def _phases(args: argparse.Namespace) -> FirstPhases:
 
     if args.synthetic is not None:
         return FolderPhases(args.synthetic)
-    return ModelPhases(synthesis_model(args.model))
+    return ModelPhases(synthesis_model(args.model), unseen=args.out_of_fold)
 
 
 def _phantoms(args: argparse.Namespace) -> tuple[Path, Path]:

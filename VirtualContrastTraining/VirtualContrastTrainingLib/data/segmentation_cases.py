@@ -2,7 +2,8 @@
 
 A case becomes a folder with `pre.nii.gz`, `post.nii.gz` (acquired phase 1), `synthetic.nii.gz` (phase 1 made from pre),
 `lesions.nii.gz` (1 = tumor) and `case.json`. As published, each image is freed of its bias field (N4) as a whole and
-cut to the half with the tumor. Multifocal cases are left out.
+cut to the half with the tumor. Multifocal cases are left out. Crops around the tumor (`prepare crops`) are taken as
+they are: they have no halves, too little tissue beside the tumor for N4, and one box each.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from VirtualContrastLib.synthesis.device import choose_device
 from VirtualContrastLib.synthesis.study_synthesizer import study_synthesizer
 
 from .bias_field import correct_bias
+from .out_of_fold import out_of_fold
 from .prepare import Outcome
 from .prepared import read_description
 from .single_breast import BreastHalf, count_lesions, tumor_half
@@ -57,22 +59,27 @@ class FirstPhases(Protocol):
 
 
 class ModelPhases:
-    """Phase 1 by a synthesis model, at the time of the acquired one where the model takes any time."""
+    """Phase 1 by a synthesis model, at the time of the acquired one where the model takes any time.
 
-    def __init__(self, package: ModelPackage) -> None:
+    `unseen`: each case by the member of a cross-validated model that was trained without it.
+    """
+
+    def __init__(self, package: ModelPackage, *, unseen: bool = False) -> None:
         card = package.card
         if card.kind != "synthesis" or not card.dynamic or card.first_phase != 1:
             raise InputError(f"The model '{card.id}' does not make phase 1 from the pre-contrast volume.")
-        self.name = f"synthesis by {card.id}"
-        self.settings = card.weights_sha256
+        self.name = f"synthesis by {card.id}" + (", each case by the member trained without it" if unseen else "")
+        self.settings = card.weights_sha256 + (" out of fold" if unseen else "")
         self._free_times = card.abilities.free_times
-        self._synthesizer = study_synthesizer(package, choose_device("auto"))
+        choice = choose_device("auto")
+        whole = None if unseen else study_synthesizer(package, choice)
+        self._synthesizer_of = out_of_fold(package, choice) if whole is None else lambda case: whole
 
     def first_phase(self, case: str, pre: sitk.Image, time_s: float | None) -> sitk.Image:
         """Synthetic phase 1 of a volume, made by the model.
 
         Args:
-            case: Name of the case, not used.
+            case: Name of the case.
             pre: Its pre-contrast volume.
             time_s: Seconds after injection, at which a model of free times makes it; None for the model's own.
 
@@ -81,7 +88,7 @@ class ModelPhases:
         """
         study = Study(Phase(0, pre, 0.0, synthetic=False), Source((), "memory", ""))
         times = [time_s] if self._free_times and time_s else None
-        made = self._synthesizer.synthesize_study(study, Events(), times_s=times, perturbations=0, seed=0)
+        made = self._synthesizer_of(case).synthesize_study(study, Events(), times_s=times, perturbations=0, seed=0)
         return made.phases[0]
 
 
@@ -159,12 +166,12 @@ def prepare_segmentation_case(
         found = read_description(folder)
         if found is not None and found.get("fingerprint") == fingerprint:
             return Outcome(source.case, "kept", entry=found)
-        images, time_s = _read_images(source)
-        if not allow_multifocal and (count := count_lesions(images[LESIONS])) > 1:
+        images, time_s, crop = _read_images(source)
+        if not (crop or allow_multifocal) and (count := count_lesions(images[LESIONS])) > 1:
             return Outcome(source.case, "excluded", f"it is multifocal ({count} lesions)")
         half = tumor_half(images[LESIONS])
         synthetic = phases.first_phase(source.case, images["pre"], time_s)
-        content, description = _one_breast(images, synthetic, half)
+        content, description = _one_breast(images, synthetic, None if crop else half)
         description["synthetic"] = phases.name
     except (VirtualContrastError, OSError, RuntimeError, ValueError, KeyError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
@@ -173,8 +180,8 @@ def prepare_segmentation_case(
     return Outcome(source.case, "prepared", entry=written)
 
 
-def _read_images(source: SegmentationSource) -> tuple[dict[str, sitk.Image], float | None]:
-    """Pre-contrast, phase 1 and lesion mask of a prepared case, on one grid; seconds after injection of phase 1."""
+def _read_images(source: SegmentationSource) -> tuple[dict[str, sitk.Image], float | None, bool]:
+    """Pre-contrast, phase 1 and lesion mask of a prepared case, on one grid; seconds of phase 1; whether a crop."""
     description = read_description(source.folder)
     if description is None:
         raise InputError(f"{source.folder / 'case.json'} is missing or damaged; prepare the case again.")
@@ -190,19 +197,21 @@ def _read_images(source: SegmentationSource) -> tuple[dict[str, sitk.Image], flo
         if difference:
             raise InputError(f"{paths[name].name} does not lie on the grid of {paths['pre'].name}: {difference}")
     times = description.get("times_s") or [None, None]
-    return images, times[1]
+    return images, times[1], description.get("kind") == "crops"
 
 
 def _one_breast(
-    images: dict[str, sitk.Image], synthetic: sitk.Image, half: BreastHalf
+    images: dict[str, sitk.Image], synthetic: sitk.Image, half: BreastHalf | None
 ) -> tuple[dict[str, sitk.Image], dict[str, object]]:
-    """Images and mask cut to the half with the tumor, and what to say of them."""
+    """Images and mask cut to the half with the tumor, or as they are, and what to say of them."""
     difference = same_geometry(synthetic, images["pre"])
     if difference:
         raise InputError(f"Its synthetic phase does not lie on the pre-contrast grid: {difference}")
     whole = {"pre": images["pre"], "post": images["post"], "synthetic": synthetic}
-    content = {name: half.crop(correct_bias(image)) for name, image in whole.items()}
     mask = sitk.Cast(images[LESIONS] > 0, sitk.sitkUInt8)
+    if half is None:
+        return {**whole, LESIONS: mask}, {"half": None, "lesion_share_kept": 1.0}
+    content = {name: half.crop(correct_bias(image)) for name, image in whole.items()}
     content[LESIONS] = half.crop(mask)
     kept = float(sitk.GetArrayViewFromImage(content[LESIONS]).sum())
     share = kept / float(sitk.GetArrayViewFromImage(mask).sum())

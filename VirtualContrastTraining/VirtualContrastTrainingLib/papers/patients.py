@@ -14,10 +14,10 @@ from VirtualContrastLib.metrics.baselines import Baselines
 from VirtualContrastLib.models.package import ModelPackage
 from VirtualContrastLib.study import Phase, Source, Study
 from VirtualContrastLib.synthesis.device import DeviceChoice
-from VirtualContrastLib.synthesis.enhancement import EnhancementSynthesizer
 from VirtualContrastLib.synthesis.study_synthesizer import StudySynthesizer, study_synthesizer
 
-from ..data.crops import CropPatient, fold_of
+from ..data.crops import CropPatient
+from ..data.out_of_fold import out_of_fold
 
 Float32 = NDArray[np.float32]
 
@@ -42,17 +42,9 @@ def synthesize_with(synthesizer: StudySynthesizer) -> Callable[[CropPatient], li
 
 
 def synthesize_out_of_fold(package: ModelPackage, choice: DeviceChoice) -> Callable[[CropPatient], list[Float32]]:
-    """As `synthesize_with`, each patient by the one member that was not trained on it.
-
-    Raises InputError for a package whose members are not those of a cross-validation.
-    """
-    count = int(package.card.architecture.config.get("members", 1))
-    if package.card.architecture.name != "residual_enhancement" or count < 2:
-        raise InputError(
-            f"The model '{package.card.id}' has no members of a cross-validation; leave --out-of-fold out."
-        )
-    members = [synthesize_with(EnhancementSynthesizer(package, choice, [member])) for member in range(count)]
-    return lambda patient: members[fold_of(patient.name, count)](patient)
+    """As `synthesize_with`, each patient by the one member that was not trained on it (`data.out_of_fold`)."""
+    member_of = out_of_fold(package, choice)
+    return lambda patient: synthesize_with(member_of(patient.name))(patient)
 
 
 def synthesize_all(package: ModelPackage, choice: DeviceChoice) -> Callable[[CropPatient], list[Float32]]:

@@ -102,8 +102,10 @@ def _notes(experiment: Experiment, results: Results) -> list[str]:
         f"Data: {experiment.data}; {experiment.synthetic}.",
         f"Trained on {sum(folds)} cases in {len(folds)} folds, tested on {len(experiment.test)} by the ensemble of "
         "the folds, without post-processing.",
-        f"Training: {recipe.epochs} epochs of {recipe.iterations_per_epoch} steps ({recipe.id}).",
-        "Half of the volume with the tumor, chosen by the true mask as published, in the test cases too.",
+        *_fewer_folds(experiment, results),
+        f"Training: {recipe.configuration}, {recipe.epochs} epochs of {recipe.iterations_per_epoch} steps "
+        f"({recipe.id}).",
+        _extent(experiment),
         f"Left out: {len(experiment.excluded)} cases by rule, {len(experiment.failed)} that could not be used.",
     ]
     if experiment.cut_lesions:
@@ -113,6 +115,24 @@ def _notes(experiment: Experiment, results: Results) -> list[str]:
         notes.append(f"Predicted without the flips of the published way: {', '.join(once)}.")
     missing = [name for name in experiment.scenarios if name not in results]
     return notes + ([f"Not predicted yet: {', '.join(missing)}."] if missing else [])
+
+
+def _fewer_folds(experiment: Experiment, results: Results) -> list[str]:
+    """A sentence where scenarios were predicted by some of the folds only."""
+    packages = {name: experiment.place(name) / "model" for name in results}
+    folds = {
+        name: len(load_package(folder).card.architecture.config["folds"])
+        for name, folder in packages.items()
+        if folder.is_dir()
+    }
+    fewer = [f"{name} {count}" for name, count in folds.items() if count < len(experiment.folds)]
+    return [f"Folds trained so far: {', '.join(fewer)}."] if fewer else []
+
+
+def _extent(experiment: Experiment) -> str:
+    if experiment.crops:
+        return "Crops around the tumor as they are: neither N4 nor halves of the volume."
+    return "Half of the volume with the tumor, chosen by the true mask as published, in the test cases too."
 
 
 def _has_flips(experiment: Experiment, scenario: str) -> bool:

@@ -43,7 +43,8 @@ from .segmentation import label_maps
 class Experiment:
     """What `experiment.json` says. `folds` are the validation cases of each fold; reasons are sentences by case.
 
-    `images` is a hash of all images and masks; `cut_lesions` counts tumors that reach across the middle.
+    `images` is a hash of all images and masks; `cut_lesions` counts tumors that reach across the middle, `crops` cases
+    that are crops around the tumor.
     """
 
     folder: Path
@@ -55,6 +56,7 @@ class Experiment:
     excluded: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     cut_lesions: int = 0
+    crops: int = 0
     images: str = ""
 
     @property
@@ -175,7 +177,7 @@ def export_scenario(experiment: Experiment, scenario: str, *, mirroring: bool = 
         InputError: No fold is finished.
     """
     place = experiment.place(scenario)
-    finished = nnunet.finished_folds(place / "nnunet")
+    finished = nnunet.finished_folds(experiment.recipe(), place / "nnunet")
     if not finished:
         raise InputError(f"No fold of {scenario} is trained; run 'segment train {experiment.folder} {scenario}'.")
     if (place / "model").is_dir():
@@ -258,7 +260,7 @@ def _prepare_cases(
     train, test, excluded = _parts(sources, test_sources)
     failed: dict[str, str] = {}
     used: dict[str, list[str]] = {"train": [], "test": []}
-    cut, hashes = 0, {}
+    cut, crops, hashes = 0, 0, {}
     known = set().union(*published_folds())
     work = [("train", source) for source in train] + [("test", source) for source in test]
     for part, source in progress(work, len(work), "cases"):
@@ -269,6 +271,7 @@ def _prepare_cases(
         if outcome.entry is not None:
             used[part].append(source.case)
             cut += float(outcome.entry["lesion_share_kept"]) < 1
+            crops += outcome.entry["half"] is None
             hashes[source.case] = outcome.entry["sha256"]
         else:
             (excluded if outcome.state == "excluded" else failed)[source.case] = outcome.reason
@@ -287,6 +290,7 @@ def _prepare_cases(
         excluded=excluded,
         failed=failed,
         cut_lesions=cut,
+        crops=crops,
         images=hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest(),
     )
 

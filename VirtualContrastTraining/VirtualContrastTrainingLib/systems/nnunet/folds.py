@@ -31,7 +31,6 @@ from .recipe import NNUNetRecipe
 
 _DATASET_ID = 501
 _DATASET = f"Dataset{_DATASET_ID}_Lesions"
-_CONFIGURATION = "3d_fullres"
 _FINAL = "checkpoint_final.pth"
 _LATEST = "checkpoint_latest.pth"
 _DONE = "preprocessing_done.json"
@@ -56,7 +55,7 @@ def plan_and_preprocess(recipe: NNUNetRecipe, folder: Path, splits: Sequence[Map
     """
     preprocessed = folder / "preprocessed" / _DATASET
     sizes = {"base_features": recipe.base_features, "max_features": recipe.max_features, "gb": recipe.memory_gb}
-    wanted = json.dumps({"sizes": sizes, "splits": splits})
+    wanted = json.dumps({"configuration": recipe.configuration, "sizes": sizes, "splits": splits})
     if (preprocessed / _DONE).is_file() and (preprocessed / _DONE).read_text(encoding="utf-8") == wanted:
         return
     with _nnunet_in(folder, augmentation_processes=1):
@@ -65,9 +64,9 @@ def plan_and_preprocess(recipe: NNUNetRecipe, folder: Path, splits: Sequence[Map
     (preprocessed / _DONE).write_text(wanted, encoding="utf-8")
 
 
-def finished_folds(folder: Path) -> list[int]:
-    """Numbers of the folds that are trained to the end."""
-    return sorted(int(path.parent.name[5:]) for path in _results(folder).glob(f"fold_*/{_FINAL}"))
+def finished_folds(recipe: NNUNetRecipe, folder: Path) -> list[int]:
+    """Numbers of the folds in `folder` that are trained to the end by a recipe."""
+    return sorted(int(path.parent.name[5:]) for path in _results(recipe, folder).glob(f"fold_*/{_FINAL}"))
 
 
 def train_fold(
@@ -90,7 +89,7 @@ def train_fold(
         DivergedError: The loss is not finite.
         CancelledError: It was stopped.
     """
-    place = _results(folder) / f"fold_{fold}"
+    place = _results(recipe, folder) / f"fold_{fold}"
     if (place / _FINAL).is_file():
         return True
     device = choose_device("auto").device
@@ -145,13 +144,13 @@ def export_folds(
     """
     described = recipe.model_dump(mode="json", include={"system", "seed", "epochs", "iterations_per_epoch"})
     return import_nnunet(
-        _results(folder),
+        _results(recipe, folder),
         package,
         model_id=model_id,
         title=title,
         channels=channels,
         options=options,
-        checkpoint=_FINAL if finished_folds(folder) else _LATEST,
+        checkpoint=_FINAL if finished_folds(recipe, folder) else _LATEST,
         trained_on_phantoms=trained_on_phantoms,
         training={**described, **training},
         license=recipe.license,
@@ -170,8 +169,8 @@ class _TimeIsUpError(Exception):
     """Leaves nnU-Net's loop between two epochs."""
 
 
-def _results(folder: Path) -> Path:
-    return folder / "results" / _DATASET / f"nnUNetTrainer__nnUNetPlans__{_CONFIGURATION}"
+def _results(recipe: NNUNetRecipe, folder: Path) -> Path:
+    return folder / "results" / _DATASET / f"nnUNetTrainer__nnUNetPlans__{recipe.configuration}"
 
 
 @contextlib.contextmanager
@@ -208,11 +207,11 @@ def _plan(recipe: NNUNetRecipe) -> None:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.UNet_base_num_features = recipe.base_features
-            self.UNet_max_features_3d = recipe.max_features
+            self.UNet_max_features_2d = self.UNet_max_features_3d = recipe.max_features
 
     extract_fingerprint_dataset(_DATASET_ID, num_processes=_PROCESSES, clean=True, verbose=False)
     _, identifier = plan_experiment_dataset(_DATASET_ID, SizedPlanner, gpu_memory_target_in_gb=recipe.memory_gb)
-    preprocess_dataset(_DATASET_ID, identifier, (_CONFIGURATION,), (_PROCESSES,))
+    preprocess_dataset(_DATASET_ID, identifier, (recipe.configuration,), (_PROCESSES,))
 
 
 def _trainer(recipe: NNUNetRecipe, folder: Path, fold: int, device: str, *, resume: bool) -> Any:
@@ -229,9 +228,9 @@ def _trainer(recipe: NNUNetRecipe, folder: Path, fold: int, device: str, *, resu
     plans["continue_training"] = resume
     if recipe.lesions_in_every_patch:
         # A patch without lesion gives its whole Dice for predicting nothing, which a short run may settle for.
-        plans["configurations"][_CONFIGURATION]["batch_dice"] = True
+        plans["configurations"][recipe.configuration]["batch_dice"] = True
     dataset = json.loads((preprocessed / "dataset.json").read_text(encoding="utf-8"))
-    trainer = nnUNetTrainer(plans, _CONFIGURATION, fold, dataset, torch.device(device))
+    trainer = nnUNetTrainer(plans, recipe.configuration, fold, dataset, torch.device(device))
     if recipe.lesions_in_every_patch:
         trainer.oversample_foreground_percent = 1.0
     trainer.num_epochs = recipe.epochs
@@ -240,7 +239,7 @@ def _trainer(recipe: NNUNetRecipe, folder: Path, fold: int, device: str, *, resu
     trainer.save_every = max(1, min(50, recipe.epochs // 20))
     trainer.initialize()
     if resume:
-        _load_latest(trainer, _results(folder) / f"fold_{fold}" / _LATEST)
+        _load_latest(trainer, _results(recipe, folder) / f"fold_{fold}" / _LATEST)
     return trainer
 
 

@@ -19,7 +19,9 @@ class LesionData(Strict):
 
 
 class NNUNetRecipe(DescribedRecipe):
-    """One nnU-Net 3d_fullres training run; `channels` are its inputs: pre, phase_N or subtraction_N.
+    """One nnU-Net training run; `channels` are its inputs: pre, phase_N or subtraction_N.
+
+    `configuration`: 3d_fullres as published, or 2d, slice by slice, for stacks whose slices lie far apart.
 
     `base_features`, `max_features` and `memory_gb` steer nnU-Net's own planner. `lesions_in_every_patch`: every patch
     is drawn around a lesion and the Dice loss is of the batch together, for small lesions in a short run.
@@ -29,6 +31,7 @@ class NNUNetRecipe(DescribedRecipe):
     system: Literal["nnunet"]
     channels: list[str] = Field(min_length=1)
     data: LesionData
+    configuration: Literal["3d_fullres", "2d"] = "3d_fullres"
     base_features: int = 32
     max_features: int = 320
     memory_gb: float = 8.0
