@@ -151,8 +151,8 @@ def test_lesions_are_shown_in_three_planes_with_the_papers_columns(tmp_path, nam
     assert (tmp_path / "out" / f"{name}.png").stat().st_size > 5000
 
 
-def test_curves_of_lesions_stand_beside_their_pictures_by_phase(tmp_path):
-    name = "osuala2025-figure6"
+@pytest.mark.parametrize("name", ["osuala2025-figure6", "chung2025-figure3"])
+def test_curves_of_lesions_stand_beside_their_pictures_by_phase(tmp_path, name):
     cases = write_cases(tmp_path, slices=3)
     curves = curves_of_volumes(cases / "truth", cases / "runs")
     report = report_of(curves, "phantoms", repeats=20, seed=0)

@@ -28,6 +28,7 @@ _MEANS = (
     *("signal as published", "signal as published sd"),
 )
 PANEL_ROWS = ("real", "synthetic")
+_PICTURED = ("osuala2025-figure6", "chung2025-figure3")
 _NAMED_PHASES = 6
 _SHOWN_LESIONS = 12
 _FIGURE_8_LESIONS, _FIGURE_8_SEED = 33, 0
@@ -93,7 +94,7 @@ def write_figure(name: str, report: dict[str, Any], pairs: Sequence[CurvePair], 
     write_table(folder, name, columns, rows)
     kept = {key: value for key, value in report.items() if key != "per_lesion"}
     result = {"table": name, **kept, "rows": rows}
-    if name == "osuala2025-figure6" and (pictured := next((pair.picture for pair in pairs if pair.picture), None)):
+    if name in _PICTURED and (pictured := next((pair.picture for pair in pairs if pair.picture), None)):
         result["panels"] = {"rows": list(PANEL_ROWS), "columns": panel_columns(_shown_phases(len(pictured.real)))}
     write_json(folder / f"{name}.json", result)
     parts = [_drawn(name, report, pairs, folder), f"<p>{_counted(report)}</p>", html_table(columns, rows)]
@@ -174,9 +175,8 @@ def drawn_at_random(pairs: Sequence[CurvePair]) -> Sequence[CurvePair]:
 
 
 def _figure6(pairs: Sequence[CurvePair], report: dict[str, Any]) -> Figure:
-    """Curves of lesions, each beside its pictures by phase; curves alone where the volumes are not at hand."""
-    pictures = [pair.picture for pair in pairs[:_SHOWN_LESIONS] if pair.picture is not None]
-    figure, axes = _grid(len(pairs)) if len(pictures) < min(len(pairs), _SHOWN_LESIONS) else _with_pictures(pictures)
+    """Curves of lesions over the phases."""
+    figure, axes = _curve_axes(pairs)
     for axis, pair in zip(axes, pairs, strict=False):
         phases = np.arange(1, len(pair.real.times_s))
         axis.axhline(pair.real.signal_mean[0], color="0.5", ls="--", lw=1, label="real, before contrast")
@@ -190,9 +190,10 @@ def _figure6(pairs: Sequence[CurvePair], report: dict[str, Any]) -> Figure:
 
 def _chung_figure3(pairs: Sequence[CurvePair], report: dict[str, Any]) -> Figure:
     """Examples of the curve types I to III first, each beside phase 1 repeated: what a system must beat."""
-    figure, axes = _grid(len(pairs))
     rows = report["per_lesion"]
-    for axis, number in zip(axes, _examples_first([row["type_real"] for row in rows]), strict=False):
+    order = _examples_first([row["type_real"] for row in rows])
+    figure, axes = _curve_axes([pairs[number] for number in order])
+    for axis, number in zip(axes, order, strict=False):
         pair, row = pairs[number], rows[number]
         repeated = [*pair.real.pe_percent[:2], *[pair.real.pe_percent[1]] * (len(pair.real.times_s) - 2)]
         axis.plot(pair.real.times_s, repeated, ":", color="0.5", label="phase 1 repeated")
@@ -221,6 +222,12 @@ def _grid(count: int) -> tuple[Figure, list[Axes]]:
     for axis in axes[shown:]:
         axis.set_axis_off()
     return figure, axes[:shown]
+
+
+def _curve_axes(pairs: Sequence[CurvePair]) -> tuple[Figure, list[Axes]]:
+    """Axes for the curves of up to 12 lesions, beside their pictures by phase where the volumes are at hand."""
+    pictures = [pair.picture for pair in pairs[:_SHOWN_LESIONS] if pair.picture is not None]
+    return _grid(len(pairs)) if len(pictures) < min(len(pairs), _SHOWN_LESIONS) else _with_pictures(pictures)
 
 
 def _with_pictures(pictures: Sequence[LesionPicture]) -> tuple[Figure, list[Axes]]:
