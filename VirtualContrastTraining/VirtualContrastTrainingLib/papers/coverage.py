@@ -174,7 +174,7 @@ def _units(name: str, one: _Set, failures: list[str]) -> str:
 
 
 def _labels(name: str, place: Path) -> str:
-    """How many of the paper's rows and columns the CSV file has."""
+    """How many of the paper's rows and columns the table has, or the panels of the figure."""
     labels = json.loads((resources_dir() / "Papers" / "paper_labels.json").read_text(encoding="utf-8")).get(name)
     path = place / f"{name}.csv"
     if labels is None:
@@ -183,11 +183,11 @@ def _labels(name: str, place: Path) -> str:
         return "not made"
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    have = [next(iter(row.values()), "") for row in rows]
-    if name in ("osuala2024-figure3", "osuala2024-figure5", "osuala2025-figure5"):
-        columns = json.loads((place / f"{name}.json").read_text(encoding="utf-8"))["columns"]
-    else:
-        columns = list(rows[0]) if rows else []
+    have, columns = [next(iter(row.values()), "") for row in rows], list(rows[0]) if rows else []
+    figure = place / f"{name}.json"
+    panels = json.loads(figure.read_text(encoding="utf-8")).get("panels") if figure.is_file() else None
+    if panels is not None:  # what a figure shows stands in its panels, not in its table of numbers
+        have, columns = panels["rows"], panels["columns"]
     parts = []
     for what, wanted, there in (("rows", labels["rows"], have), ("columns", labels["columns"], columns)):
         if wanted:

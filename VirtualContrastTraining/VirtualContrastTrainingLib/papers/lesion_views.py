@@ -69,7 +69,7 @@ def write_lesion_views(
         title,
         _ROW,
         rows,
-        {"table": name, "data": options.data, "rows": rows, "columns": list(COLUMNS)},
+        {"table": name, "data": options.data, "rows": rows, "panels": {"rows": [], "columns": list(COLUMNS)}},
         figure,
         "lesions in three planes",
         [
