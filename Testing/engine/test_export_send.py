@@ -10,9 +10,11 @@ import threading
 import numpy as np
 import pydicom
 import pytest
+import tiny_models
 from dicom_result import dicom_result
 from dicom_tools import Orthanc, certificate, free_port, listens, running, tool
 from dicomweb_client.api import DICOMwebClient
+from mammogram_samples import write_scan
 from pynetdicom import AE, build_context, build_role, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as Find
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as Get
@@ -21,8 +23,9 @@ from VirtualContrastLib.events import CancelledError, Events, InputError, Virtua
 from VirtualContrastLib.export.dicom.c_store import Destination
 from VirtualContrastLib.export.dicom.dicomweb import web_address
 from VirtualContrastLib.export.dicom.send import objects_of, send
+from VirtualContrastLib.run.pipeline import RunSettings, run
 
-MR, SEG, SR = (f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("4", "66.4", "88.34"))
+MR, MG, SEG, SR = (f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("4", "1.2", "66.4", "88.34"))
 PATIENT = "4711"
 
 
@@ -36,6 +39,15 @@ def result(tmp_path_factory):
 @pytest.fixture(scope="module")
 def files(result):
     return objects_of(result)
+
+
+@pytest.fixture(scope="module")
+def mammogram(tmp_path_factory):
+    """A result folder of a DICOM mammogram, with its recombined image as a DICOM object."""
+    place = tmp_path_factory.mktemp("mammogram")
+    model = tiny_models.tiny_mammogram_model(place / "model").folder
+    scan = write_scan(place / "scan", PatientID=PATIENT)
+    return run(scan, place / "result", RunSettings(model=str(model), device="cpu", dicom=True)).folder
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +80,29 @@ def test_orthanc_stores_finds_and_gives_back_series_segmentation_and_report(orth
     assert main(["send", str(result), "--to", orthanc.address]) == 0
     assert f"{len(files)} objects (synthetic, research only) stored at ORTHANC" in capsys.readouterr().out
     assert_same_and_labeled_synthetic(files, fetched_by_dicom(orthanc, files))
+
+
+def test_a_mammogram_goes_to_archives_and_comes_back(orthanc, mammogram, tmp_path, capsys):
+    files = objects_of(mammogram)
+    assert [pydicom.dcmread(path).SOPClassUID for path in files] == [MG]
+    assert main(["send", str(mammogram), "--to", orthanc.address]) == 0
+    assert "1 object (synthetic, research only) stored at ORTHANC" in capsys.readouterr().out
+    assert_same_and_labeled_synthetic(files, fetched_by_dicom(orthanc, files))
+    orthanc.clear()
+    send(files, orthanc.web)
+    client = DICOMwebClient(orthanc.web)
+    (study,) = client.search_for_studies(search_filters={"PatientID": PATIENT, "ModalitiesInStudy": "MG"})
+    assert_same_and_labeled_synthetic(files, client.retrieve_study(study["0020000D"]["Value"][0]))
+    assert_same_and_labeled_synthetic(files, stored_by_storescp(files, tmp_path))
+
+
+def stored_by_storescp(files, place):
+    """What storescp keeps of files that are sent to it."""
+    port, kept = free_port(), place / "kept"
+    kept.mkdir()
+    with running([tool("storescp"), "-aet", "STORE", "-od", str(kept), "+xa", str(port)], lambda: listens(port)):
+        send(files, f"STORE@127.0.0.1:{port}")
+    return [pydicom.dcmread(path, force=True) for path in kept.iterdir()]
 
 
 def fetched_by_dicom(orthanc, files):
@@ -118,11 +153,7 @@ def test_storescp_keeps_them_in_each_transfer_syntax(files, tmp_path):
         dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
         mixed[number] = tmp_path / f"{number}.dcm"
         pydicom.dcmwrite(mixed[number], dataset, implicit_vr=True, little_endian=True)
-    port, kept = free_port(), tmp_path / "kept"
-    kept.mkdir()
-    with running([tool("storescp"), "-aet", "STORE", "-od", str(kept), "+xa", str(port)], lambda: listens(port)):
-        send(mixed, f"STORE@127.0.0.1:{port}")
-    assert_same_and_labeled_synthetic(mixed, [pydicom.dcmread(path, force=True) for path in kept.iterdir()])
+    assert_same_and_labeled_synthetic(mixed, stored_by_storescp(mixed, tmp_path))
 
 
 @pytest.fixture

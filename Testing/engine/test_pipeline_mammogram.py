@@ -13,6 +13,7 @@ import tiny_models
 import torch
 from dicom_tools import errors_of_dciodvfy
 from io_samples import MrSeries
+from mammogram_samples import PIXEL_MM, make_pair, write_mammogram, write_scan
 from skimage.metrics import structural_similarity
 from VirtualContrastLib.events import Events, InputError
 from VirtualContrastLib.io.read import load
@@ -23,9 +24,6 @@ from VirtualContrastLib.run.compare import compare_existing
 from VirtualContrastLib.run.pipeline import ModelCache, RunSettings, run
 from VirtualContrastLib.synthesis.device import choose_device
 from VirtualContrastLib.synthesis.mammogram import MammogramSynthesizer, breast_mask
-from VirtualContrastTrainingLib.data.mammogram_phantom import phantom_pair
-
-PIXEL_MM = 0.5
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -36,8 +34,7 @@ def one_thread():
 @pytest.fixture(scope="module")
 def pair():
     """Low-energy and recombined image of a simulated breast as 8 bit, [row, column]."""
-    low, high = (sitk.GetArrayFromImage(image)[0].astype(float) for image in phantom_pair(1, (96, 64)))
-    return [np.clip((values - 150) / 11, 0, 255).astype(np.uint8) for values in (low, high)]
+    return make_pair()
 
 
 @pytest.fixture(scope="module")
@@ -72,20 +69,6 @@ def models():
 def done(files, chosen, models, tmp_path_factory):
     out = tmp_path_factory.mktemp("done") / "out"
     return run(files / "low.png", out, chosen, real=[files / "high.png"], models=models)
-
-
-def write_mammogram(folder, values, **tags):
-    """A DICOM mammogram of `values` [row, column]; returns its path."""
-    MrSeries(sitk.GetImageFromArray(values[np.newaxis].astype(np.int16))).write(folder)
-    path = next(folder.iterdir())
-    dataset = pydicom.dcmread(path)
-    del dataset.ImagePositionPatient, dataset.ImageOrientationPatient, dataset.PixelSpacing
-    dataset.Modality, dataset.ImagerPixelSpacing = "MG", [PIXEL_MM, PIXEL_MM]
-    dataset.PixelRepresentation, dataset.SeriesDescription = 0, "L CC low energy"
-    for key, value in tags.items():
-        setattr(dataset, key, value)
-    dataset.save_as(path)
-    return path
 
 
 def array(path):
@@ -254,23 +237,10 @@ def test_real_pairs_of_cdd_cesm_run_to_the_end(shared_data, chosen, models, tmp_
     assert {p.name for p in (result.folder / "figures").iterdir()} == {"overview.png"}
 
 
-SEEN = {
-    "SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.2.1", "ImageLaterality": "L", "PatientOrientation": ["A", "R"],
-    "ViewPosition": "CC", "PatientName": "Geheim^Anna", "PatientID": "4711", "StudyID": "7",
-    "BodyPartExamined": "BREAST", "PatientSex": "F", "InstitutionName": "Klinik Geheim",
-}  # fmt: skip
-
-
 @pytest.fixture(scope="module")
-def scan(pair, tmp_path_factory):
+def scan(tmp_path_factory):
     """A DICOM mammogram with side and view, and a patient."""
-    path = write_mammogram(tmp_path_factory.mktemp("scan") / "mg", pair[0], **SEEN)
-    dataset = pydicom.dcmread(path)
-    view = pydicom.Dataset()
-    view.CodeValue, view.CodingSchemeDesignator, view.CodeMeaning = "399162004", "SCT", "cranio-caudal"
-    dataset.ViewCodeSequence = [pydicom.Dataset(), view]  # some scanners write an item without a code
-    dataset.save_as(path)
-    return path
+    return write_scan(tmp_path_factory.mktemp("scan") / "mg")
 
 
 def test_the_recombined_image_is_written_as_a_mammogram_of_the_same_patient_side_and_view(

@@ -11,13 +11,16 @@ import pytest
 import slicer
 from module_samples import TESTING, add_pre, run_samples
 from VirtualContrastLib.events import VirtualContrastError
+from VirtualContrastLib.run.pipeline import run
 from VirtualContrastLib.run.settings import RunSettings
-from VirtualContrastLib.slicer_app.run import dicom_source
+from VirtualContrastLib.slicer_app.run import dicom_source, parameters
 from VirtualContrastLib.slicer_app.run.engine_process import EngineProcess
 from VirtualContrastLib.slicer_app.run.synthesis_run import Callbacks, SynthesisRunner
 from VirtualContrastLib.slicer_app.run.transfer import RealPhases
 
 sys.path.insert(0, str(TESTING / "engine"))
+import tiny_models
+from mammogram_samples import write_scan
 from test_export_dicom_series import reference_series
 
 PATIENT = {"PatientName": "Doe^Jane", "PatientID": "4711", "PatientSex": "F"}
@@ -109,6 +112,31 @@ def test_the_panels_dicom_is_that_of_the_command_line(host, synthesis, volumes, 
         slicer.util.arrayFromVolume(slicer.mrmlScene.GetNodeByID(loaded.phases[0].volume)).shape,
         slicer.util.arrayFromVolume(volumes[0]).shape,
     )
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_the_panels_mammogram_is_that_of_the_command_line(host, panel, synthesis, tmp_path, inverted):
+    """The engine turns the values of MONOCHROME1 round, and Slicer loads them as stored."""
+    scan = write_scan(tmp_path / "scan", inverted=inverted)
+    model = tiny_models.tiny_mammogram_model(tmp_path / "model").folder
+    volume = slicer.dicomDatabase.load_series(scan.parent, "L CC")
+    panel.parameters.model, panel.parameters.dicom = str(model), True
+    panel.ui.inputSelector.setCurrentNode(volume)
+    assert parameters.why_not(panel.parameters) == ""
+    settings = parameters.run_settings(panel.parameters)
+    assert settings.dicom
+    synthesis.process(volume, settings, output_folder=tmp_path / "panel")
+    (ours,) = (tmp_path / "panel").glob("*/dicom/*.dcm")
+    command = RunSettings(model=str(model), dicom=True, device="cpu")
+    theirs = run(scan, tmp_path / "command", command).folder / "dicom" / ours.name
+    # UIDs of a run's objects, and times, also that of the contribution
+    own = {"SOPInstanceUID", "SeriesInstanceUID", "SeriesDate", "SeriesTime", "ContentDate", "ContentTime",
+           "InstanceCreationDate", "InstanceCreationTime", "ContributingEquipmentSequence"}  # fmt: skip
+    first, second = ({e.keyword: e.value for e in pydicom.dcmread(path)} for path in (ours, theirs))
+    assert {key: first[key] for key in first if key not in own} == {
+        key: second[key] for key in second if key not in own
+    }
+    assert (first["Modality"], first["PatientID"], first["ViewPosition"]) == ("MG", "4711", "CC")
 
 
 def test_the_files_of_a_volume_are_handed_over_and_a_volume_that_was_changed_is_not_them(host, volumes, tmp_path):

@@ -219,7 +219,7 @@ def test_a_mammography_model_takes_one_image_and_no_series(chosen, tmp_path):
     chosen.inputVolume = add_volume(run_samples.make_pre()[:1])
     assert parameters.why_not(chosen) == ""
     chosen.dicom = True
-    assert "not written as DICOM" in parameters.why_not(chosen)
+    assert "side and view of its DICOM file" in parameters.why_not(chosen)
     chosen.dicom = False
     chosen.realVolumes = [add_volume(run_samples.make_real(n)[:1]) for n in (1, 2)]
     assert "one real recombined image" in parameters.why_not(chosen)

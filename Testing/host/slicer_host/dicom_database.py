@@ -40,5 +40,8 @@ class DicomDatabase(QtCore.QObject):
 
 
 def _place(header: Any) -> float:
+    """Along the slice normal; a projection (mammography) has no place and is alone in its series."""
+    if "ImageOrientationPatient" not in header:
+        return 0.0
     row, column = np.reshape(header.ImageOrientationPatient, (2, 3)).astype(float)
     return float(np.cross(row, column) @ np.array(header.ImagePositionPatient, float))

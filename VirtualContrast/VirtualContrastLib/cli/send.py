@@ -37,6 +37,6 @@ def _send(arguments: argparse.Namespace, reporter: Reporter, events: Events) -> 
     files = objects_of(load_result(arguments.result).folder)
     ca_file, tls = arguments.tls_ca, arguments.tls
     where = send(files, arguments.to, title=arguments.title, tls=tls, ca_file=ca_file, events=events)
-    text = f"{len(files)} objects (synthetic, research only) stored at {where}"
-    reporter.done(text, objects=len(files), to=arguments.to)
+    count = "1 object" if len(files) == 1 else f"{len(files)} objects"
+    reporter.done(f"{count} (synthetic, research only) stored at {where}", objects=len(files), to=arguments.to)
     return ExitCode.DONE

@@ -9,13 +9,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import SimpleITK as sitk
 import slicer
 from slicer.i18n import tr as _
 
 from ..scene import nodes
+
+if TYPE_CHECKING:
+    from ...io.loaded import Loaded
 
 INSTANCES = "DICOM.instanceUIDs"
 """Attribute of a volume: the SOP instance UIDs of its images, separated by blanks."""
@@ -65,11 +69,19 @@ def hand_over(volume: Any, files: list[Path], folder: Path) -> Generator[None, N
         same = False
     else:
         voxels = slicer.util.arrayFromVolume(volume)
-        same = yield from nodes.in_thread(lambda: nodes.same_voxels(sitk.GetArrayViewFromImage(loaded.image), voxels))
+        same = yield from nodes.in_thread(lambda: _same(loaded, voxels))
     if not same:
         shutil.rmtree(folder)
         folder.mkdir()
     return same
+
+
+def _same(loaded: Loaded, voxels: np.ndarray) -> bool:
+    """Whether the voxels are those of the files; a mammogram's may be inverted, as Slicer leaves MONOCHROME1."""
+    read = sitk.GetArrayViewFromImage(loaded.image)
+    if loaded.modality == "MG" and np.ptp(read.astype(np.float64) + voxels) == 0:
+        return True
+    return nodes.same_voxels(read, voxels)
 
 
 def put(file: Path, place: Path) -> None:

@@ -16,7 +16,7 @@ from ...lesions.radiomics import has_radiomics
 from ...run.settings import MOST_PASSES, RunSettings, options
 from ..path_edit import UNSET
 from ..scene import nodes
-from . import dynamic_study, model_list
+from . import dicom_source, dynamic_study, model_list
 from .transfer import RealPhases, is_phantom, problem_with, real_phases
 
 
@@ -209,8 +209,11 @@ def _why_not_model(parameters: VirtualContrastParameters, model: model_list.Mode
         return _("A mammogram has no phases whose motion could be corrected; untick it.")
     if parameters.radiomics:
         return _("A mammogram has no lesions in phases to take radiomics of; untick them.")
-    if parameters.dicom:
-        return _("Mammograms are not written as DICOM; untick it under Advanced.")
+    if parameters.dicom and not dicom_source.files_of(parameters.inputVolume):
+        return _(
+            "A mammogram becomes DICOM with the side and view of its DICOM file alone, and this volume came from none; "
+            "untick it under Advanced."
+        )
     return ""
 
 
