@@ -253,6 +253,20 @@ dynamic(
     TriggerTime=[None, 75.0, 190.0],
     AcquisitionTime=["101010", "101125", "101320"],
 )
+dynamic("4", "trigger times alone", "order 0 1 2, times 75 190", TriggerTime=[0.0, 75000.0, 190000.0])
+dynamic("4", "trigger times alone, first one missing", "order 0 1 2, times 75 190", TriggerTime=[None, 75e3, 190e3])
+dynamic(
+    "3",
+    "trigger times alone, of no known unit",
+    r"order 0 1 2, times - - \| warned: .*its unit is not known.*",
+    TriggerTime=[0.0, 0.075, 0.19],
+)
+dynamic(
+    "4",
+    "trigger times alone, against the numbers of series or images",
+    r"order 2 1 0, times 75 190 \| warned: .*contradict each other: .*(InstanceNumber 2 1 0|22 21 20.* 20 21 22).*",
+    TriggerTime=[190e3, 75e3, 0.0],
+)
 
 
 def one_series(point: str, name: str, wanted: str, **tags: list) -> None:
@@ -271,6 +285,30 @@ one_series(
     TriggerTime=[0.0, 75.0, 190.0],
 )
 one_series("2", "midnight, content time alone", "order 0 1 2, times 90 180", ContentTime=["235800", "235930", "000100"])
+one_series(
+    "4",
+    "trigger times, random numbers",
+    "order 0 1 2, times 75 190",
+    TriggerTime=[0.0, 75e3, 190e3],
+    InstanceNumber=[lambda k: 900 - 7 * k, lambda k: 3 + 50 * k, lambda k: 41 * k % 9 * 6 + 4],
+)
+one_series(
+    "4",
+    "numbers against acquisition times",
+    r"order 2 1 0, times 60 120 \| warned: .*AcquisitionTime orders .* and InstanceNumber 2 1 0.*",
+    AcquisitionTime=["100200", "100100", "100000"],
+)
+
+
+@kind("4", "a series a phase, random numbers and no time", "synthesize s@0", r"2: .*whose order no tag gives.*")
+def _(folder: Path) -> str:
+    numbers = np.random.default_rng(4).permutation(40)
+    for n in range(3):
+        series = MrSeries(IMAGE, SeriesNumber=int(numbers[n]), AcquisitionDate=None)
+        series.write(folder / "s", phase=n, first_instance=int(numbers[10 + n]), name=f"{numbers[20 + n]}_{{k}}.dcm")
+    return order(folder, 3)
+
+
 one_series("2", "no time and no number", r"2: s holds 2 images at each place and no tag.*", InstanceNumber=["", ""])
 
 
@@ -345,6 +383,84 @@ for title, tags in OTHERS.items():
         with contextlib.suppress(InputError):
             return f"a fourth phase: {phase_of(load(f'{folder}/s@3').image)}"
         return order(folder, 3)
+
+
+SCANNED = {"RepetitionTime": 4.1, "FlipAngle": 12.0, "EchoTime": 1.4}
+"""Sequence of the dynamic series below; each T1 without fat suppression before it tells itself apart, or does not."""
+EARLIER = {
+    "by its scan options": ("PFP", {"ScanOptions": ["PFP"]}, r"times 90 180 \| warned: .*fat is not suppressed.*"),
+    "by its flip angle": ("", {"FlipAngle": 25.0}, r"times 90 180 \| warned: .*flip angle is 25 degrees.*"),
+    "by its repetition time": ("", {"RepetitionTime": 6.0}, r"times 90 180 \| warned: .*repetition time is 6 ms.*"),
+    "by its echo time": ("", {"EchoTime": 2.4}, r"times 90 180 \| warned: .*echo time is 2\.4 ms.*"),
+    "by its description": ("", {"SeriesDescription": "Ax T1 w/o FS"}, r"times 90 180 \| warned: .*not suppressed.*"),
+    "by nothing but its pixels": ("", {}, r"times 300 390 \| warned: .*much darker in s@1 than in s@0.*--series.*"),
+}
+
+
+def in_breast(fat: float, enhancement: float = 0.0) -> sitk.Image:
+    """A breast of glands in fat: its glands have 300, and 120 more times the enhancement."""
+    rng, values = np.random.default_rng(5), np.zeros((9, 60, 50))
+    values[:, 12:, 8:42], values[2:7, 25:50, 15:35] = fat, 300 + 120 * enhancement
+    values[4:6, 30:36, 20:26] += 300 * enhancement
+    image = sitk.GetImageFromArray(np.hypot(values + rng.normal(0, 6, values.shape), 5).astype(np.int16))
+    image.SetSpacing((1.2, 1.2, 2.5))
+    return image
+
+
+def write_dynamic(folder: Path, **tags: list) -> None:
+    """Three phases with fat suppression from 10:05 on, a series each, into `folder/s`."""
+    for n in range(3):
+        own = {key: values[n] for key, values in tags.items()}
+        series = MrSeries(in_breast(60.0, n), SeriesNumber=10 + n, description=f"ax dyn {n}", **SCANNED | own)
+        series.write(folder / "s", AcquisitionTime=f"10{5 + 3 * n // 2:02d}{30 * (n % 2):02d}", name=f"p{n}_{{k}}.dcm")
+
+
+def times_of(folder: Path, count: int = 2) -> str:
+    """Seconds of the first `count` real phases of `folder/s` as the command reads them."""
+    events = Events()
+    study = read_study(f"{folder}/s@0", [f"{folder}/s@{n}" for n in range(1, count + 1)], events=events)
+    return with_warnings(f"times {' '.join(f'{phase.time_s:g}' for phase in study.real)}", events)
+
+
+for title, (options, tags, wanted) in EARLIER.items():
+
+    @kind("3", f"an earlier T1 without fat suppression, told {title}", "synthesize s@0 --real s@1 s@2", wanted)
+    def _(folder: Path, options=options, tags=tags) -> str:
+        write_dynamic(folder, **({"ScanOptions": [[options, "FS"]] * 3} if options else {}))
+        series = MrSeries(in_breast(900.0), SeriesNumber=5, description="ax t1", **SCANNED | tags)
+        series.write(folder / "s", AcquisitionTime="100000", name="t1_{k}.dcm")
+        return times_of(folder)
+
+
+@kind("3", "repetition times that vary by some percent", "synthesize s@0 --real s@1 s@2", "times 90 180")
+def _(folder: Path) -> str:
+    write_dynamic(folder, RepetitionTime=[4.1, 4.25, 4.0], FlipAngle=[12.0, 12.0, 12.5])
+    return times_of(folder)
+
+
+@kind(
+    "3",
+    "a pre-contrast series of another flip angle",
+    "synthesize s@0 --real s@1",
+    r"times 90 \| warned: .*flip angle is 20 degrees.*choose with --series if it is the phase before contrast.*",
+)
+def _(folder: Path) -> str:
+    write_dynamic(folder, FlipAngle=[20.0, 12.0, 12.0])
+    return times_of(folder, 1)
+
+
+@kind(
+    "3",
+    "volumes of which the first has bright fat",
+    "synthesize a.nrrd --real b.nrrd",
+    r"read \| warned: .*b\.nrrd than in a\.nrrd.*",
+)
+def _(folder: Path) -> str:
+    for name, image in (("a", in_breast(900.0)), ("b", in_breast(60.0, 1.0))):
+        sitk.WriteImage(image, str(folder / f"{name}.nrrd"))
+    events = Events()
+    read_study(folder / "a.nrrd", [folder / "b.nrrd"], events=events)
+    return with_warnings("read", events)
 
 
 for separate in (False, True):

@@ -1,6 +1,7 @@
 """A dynamic examination as the one input: a sequence, or the volumes of a DICOM study, with times to correct."""
 
 import numpy as np
+import pydicom
 import pytest
 import slicer
 from module_samples import add_pre, add_real, apply
@@ -94,6 +95,22 @@ def test_the_phases_of_a_dicom_study_are_found_by_their_headers(host, panel, vol
     assert times_shown(panel) == ["95", "185"]
     assert chosen_real_phases(panel.parameters).times_s is None  # the run reads them itself
     assert "2 real phases" in panel.ui.statusLabel.text
+
+
+def test_a_volume_of_another_sequence_is_left_out_and_the_panel_says_so(host, panel, scanner):  # noqa: F811
+    for number, folder in enumerate(scanner):
+        for file in folder.iterdir():
+            dataset = pydicom.dcmread(file)
+            dataset.FlipAngle = 25.0 if number == 0 else 12.0
+            dataset.save_as(file)
+    loaded = [slicer.dicomDatabase.load_series(folder, folder.name) for folder in scanner]
+    panel.parameters.inputVolume = loaded[1]
+    panel.ui.studyButton.click()
+    host.wait_until(lambda: not panel._study.busy, 30)
+    assert panel.parameters.inputVolume is loaded[1]
+    assert "flip angle is 25 degrees" in panel.ui.statusLabel.text
+    assert "acquired before them" in panel.ui.statusLabel.text
+    assert "bold" in panel.ui.statusLabel.styleSheet
 
 
 def test_without_other_phases_the_button_says_so(host, panel, volumes):  # noqa: F811

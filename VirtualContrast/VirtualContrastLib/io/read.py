@@ -15,6 +15,7 @@ import SimpleITK as sitk
 from ..events import Events, InputError
 from ..files import check_name, sha256_of
 from ..study import Phase, Source, Study
+from . import one_sequence
 from .dicom import series as dicom_series
 from .dicom.clocks import INJECTION, PRE_CONTRAST, seconds_between, seconds_from_start
 from .dicom.headers import is_dicom
@@ -82,7 +83,13 @@ def read_study(
                 f"{_label(spec)} does not lie on the voxels of {_label(pre)}; resample it to them first: {difference}"
             )
         told.append(other.clocks)
-        phases.append(Phase(number, _in_units_of(loaded, other, _label(spec), events), None, synthetic=False))
+        image = _in_units_of(loaded, other, _label(spec), events)
+        warning = "" if expected == "MG" else _doubt(loaded.image, image, pre, spec)
+        if warning and not any(
+            one_sequence.WORDS in known for known in loaded.warnings
+        ):  # the folder's reader saw it too
+            events.warn(warning)
+        phases.append(Phase(number, image, None, synthetic=False))
         sources.append(other_source)
     times, zero = (times_s, GIVEN_ZERO) if times_s and real else _times(loaded.clocks, told, events)
     return Study(
@@ -239,6 +246,12 @@ def _of_study(
 
 def _same(a: Loaded, b: Loaded) -> bool:
     return bool(np.array_equal(sitk.GetArrayViewFromImage(a.image), sitk.GetArrayViewFromImage(b.image)))
+
+
+def _doubt(pre: sitk.Image, post: sitk.Image, pre_spec: str | Path, spec: str | Path) -> str:
+    return one_sequence.doubt(
+        sitk.GetArrayViewFromImage(pre), sitk.GetArrayViewFromImage(post), _label(pre_spec), _label(spec)
+    )
 
 
 def _in_units_of(pre: Loaded, other: Loaded, name: str, events: Events) -> sitk.Image:

@@ -21,6 +21,7 @@ from typing import Any
 import SimpleITK as sitk
 from VirtualContrastLib.events import VirtualContrastError
 from VirtualContrastLib.files import atomic_folder, sha256_of
+from VirtualContrastLib.io import one_sequence
 from VirtualContrastLib.io.volumes import write
 
 from .dynamic_series import DynamicSeries
@@ -70,8 +71,15 @@ def dynamic_case(
             "lesion_source": lesion_source,
             **(extra or {}),
         },
-        warnings=(*series.warnings, *warnings),
+        warnings=(*series.warnings, *warnings, *_doubts(series)),
     )
+
+
+def _doubts(series: DynamicSeries) -> list[str]:
+    """Sentences on phases that are no phases of the sequence of the first, by their gray values."""
+    pre, *rest = (sitk.GetArrayViewFromImage(phase.image) for phase in series.phases)
+    found = (one_sequence.doubt(pre, values, "phase 0", f"phase {n}") for n, values in enumerate(rest, start=1))
+    return [sentence for sentence in found if sentence]
 
 
 def write_case(content: PreparedCase, folder: Path, header: Mapping[str, Any], fingerprint: str) -> dict[str, Any]:

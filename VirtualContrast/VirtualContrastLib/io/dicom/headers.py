@@ -34,7 +34,7 @@ _TAGS: list[str] = [
     "ContrastBolusAgent", "ContrastBolusStartTime", "SpectrallySelectedSuppression", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence", "BodyPartExamined", "ScanningSequence", "MRAcquisitionType",
     "BitsStored", "PixelRepresentation", "PixelPaddingValue",
-    "PixelPaddingRangeLimit",
+    "PixelPaddingRangeLimit", "RepetitionTime", "FlipAngle",
 ]  # fmt: skip
 Number = TypeVar("Number", int, float)
 _DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -244,12 +244,17 @@ def _series_header(dataset: Dataset) -> SeriesHeader:
 
 
 def _hints(dataset: Dataset) -> dict[str, str]:
-    """Words of a header on contrast agent, weighting, fat suppression and body part."""
+    """What a header says of contrast agent, weighting, fat suppression, sequence and body part."""
     shared = _first(dataset, "SharedFunctionalGroupsSequence")
     group = _first(dataset, "PerFrameFunctionalGroupsSequence")
     echo = _text(dataset, "EchoTime") or _nested(group, shared, "MREchoSequence", "EffectiveEchoTime")
+    timing = "MRTimingAndRelatedParametersSequence"
+    measured = {"repetition time": "RepetitionTime", "flip angle": "FlipAngle"}
     synthetic = _value(dataset, _SYNTHETIC_DATA)
     return {
+        what: _text(dataset, keyword) or str(_nested(group, shared, timing, keyword) or "")
+        for what, keyword in measured.items()
+    } | {
         "agent": _text(dataset, "ContrastBolusAgent"),
         "scan options": _text(dataset, "ScanOptions"),
         "suppression": _text(dataset, "SpectrallySelectedSuppression"),

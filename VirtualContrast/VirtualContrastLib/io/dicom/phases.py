@@ -3,8 +3,9 @@
 Which tag separates the phases of a series is decided in a stated order: trigger time (or temporal offset), temporal
 position, acquisition time, content time, and last the instance number. A tag is trusted only where it has another value
 for each of the images at one place, for every place, and where the phases it gives do not overlap in time. Trusted tags
-that contradict each other are warned of with both orders (except content time, the time when pixels were made);
-instance numbers must run phase by phase or place by place.
+that contradict each other, and instance numbers that run phase by phase or place by place in another order, are warned
+of with both orders (except content time, the time when pixels were made). Where only instance numbers are left, they
+must run phase by phase or place by place.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ NAMES = {
     "temporal": "TemporalPositionIdentifier",
     "acquisition": "AcquisitionTime",
     "content": "ContentTime",
+    "instance": "InstanceNumber",
 }
 _SAME_PLACE_MM = 0.01
 _SAME_PLACE_SHARE = 0.05
 _ORIENTATION_TOLERANCE = 1e-3
-_SHORTEST_SERIES_S = 2.0
+SHORTEST_SERIES_S = 2.0
 """A dynamic series that ends earlier would end before contrast arrives: its times are in another unit."""
 _OVERLAPS = 1.5
 """Slices this many times thicker than their distance were interpolated, or belong to several volumes."""
@@ -99,11 +101,16 @@ def split_phases(frames: Sequence[DicomFrame], name: str) -> SplitSeries:
         values = [time.get(key) for time in times]
         if any(a is None or b is None or a >= b for a, b in pairwise(values)):
             times = [{k: v for k, v in time.items() if k != key} for time in times]
-    if count > 1 and all("trigger" in time for time in times) and times[-1]["trigger"] < _SHORTEST_SERIES_S:
+    if count > 1 and all("trigger" in time for time in times) and times[-1]["trigger"] < SHORTEST_SERIES_S:
         times = [{k: v for k, v in time.items() if k != "trigger"} for time in times]
-        warnings.append(f"{name}: TriggerTime ends within seconds, so its unit is not known and it tells no time.")
+        warnings.append(unknown_unit(name))
     phases = [DicomPhase(tuple(v), t, tag) for v, t in zip(volumes, times, strict=True)]
     return SplitSeries(phases, tuple(warnings))
+
+
+def unknown_unit(name: str) -> str:
+    """The warning of trigger times that end within seconds."""
+    return f"{name}: TriggerTime ends within seconds, so its unit is not known and it tells no time."
 
 
 def _places(frames: Sequence[DicomFrame]) -> list[list[DicomFrame]]:
@@ -196,17 +203,30 @@ def _separate(places: list[list[DicomFrame]], count: int, name: str) -> tuple[li
         volumes = _by_tag(places, count, tag)
         if volumes is not None:
             return volumes, tag
-    if any(len({frame.instance for frame in place} - {None}) != count for place in places):
+    if not _numbered(places, count):
         if len({frame.frame for frame in places[0]}) == count:
             return _by(places, count, "frame"), "frame number"
         raise InputError(f"{name} holds {count} images at each place and no tag that distinguishes the phases.")
-    volumes = _by(places, count, "instance")
-    if not _regular([[frame.instance or 0 for frame in volume] for volume in volumes]):
+    volumes = _by_instance(places, count)
+    if volumes is None:
         raise InputError(
             f"{name} holds {count} images at each place, no time tag distinguishes the phases, and its instance "
             "numbers run neither phase by phase nor place by place; export the series again with its acquisition times."
         )
     return volumes, "instance number"
+
+
+def _numbered(places: list[list[DicomFrame]], count: int) -> bool:
+    """True where the images at each place have instance numbers that differ."""
+    return all(len({frame.instance for frame in place} - {None}) == count for place in places)
+
+
+def _by_instance(places: list[list[DicomFrame]], count: int) -> list[list[DicomFrame]] | None:
+    """Volumes in order of the instance number, None where it runs neither phase by phase nor place by place."""
+    if not _numbered(places, count):
+        return None
+    volumes = _by(places, count, "instance")
+    return volumes if _regular([[frame.instance or 0 for frame in volume] for volume in volumes]) else None
 
 
 def _by_tag(places: list[list[DicomFrame]], count: int, tag: str) -> list[list[DicomFrame]] | None:
@@ -231,12 +251,15 @@ def _contradictions(volumes: list[list[DicomFrame]], used: str, name: str) -> li
     places, count = [list(place) for place in zip(*volumes, strict=True)], len(volumes)
     number = {id(frame): n for n, volume in enumerate(volumes) for frame in volume}
     found = []
-    for tag in TAGS:
-        other = _by_tag(places, count, tag) if tag not in (used, "content") else None
-        if other is None:
+    for tag in ("trigger", "temporal", "acquisition", "instance"):
+        other = _by_instance(places, count) if tag == "instance" else _by_tag(places, count, tag)
+        if other is None or used in (tag, f"{tag} number"):
             continue
         order = [number[id(volume[0])] for volume in other]
-        if order != list(range(count)) or any(number[id(f)] != n for n, v in zip(order, other, strict=True) for f in v):
+        mixed = any(number[id(f)] != n for n, v in zip(order, other, strict=True) for f in v)
+        if mixed and tag == "instance":
+            continue  # numbers that by chance run place by place
+        if mixed or order != list(range(count)):
             found.append(
                 f"{name}: its tags contradict each other: {NAMES.get(used, used)} orders the phases "
                 f"{' '.join(map(str, range(count)))}, which was used, and {NAMES[tag]} "

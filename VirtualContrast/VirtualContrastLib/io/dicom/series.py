@@ -12,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ...events import InputError
+from .. import one_sequence
 from ..loaded import Loaded, check_size, choose_time_point
 from ..validation import MODALITIES
 from .headers import DicomFrame, SeriesHeader, header_of, is_dicom, read_headers
@@ -150,6 +151,7 @@ def read(path: Path, index: int | None, wanted: Sequence[str] = ()) -> Loaded:
             f"{path.name} holds {len(pairs)} phases ({_phase_list(found)}); choose one, as in {path.name}@0."
         )
     chosen_series, phase = pairs[choose_time_point(index, len(pairs), path.name, "phases")]
+    is_first = phase is pairs[0][1]
     phase = replace(phase, frames=placed_as(pairs[0][1].frames, phase.frames))
     header = header_of(chosen_series.header, phase.frames)
     warnings = list(found.warnings)
@@ -162,7 +164,11 @@ def read(path: Path, index: int | None, wanted: Sequence[str] = ()) -> Loaded:
         warnings.append(f"{path.name}: unreadable elements were left out: {', '.join(header.unreadable)}.")
     if path.is_file() and len(phase.frames) == 1:
         warnings.append(f"{path.name} is a single slice; give its folder to read the whole series.")
-    times = {f"trigger {header.uid}" if tag == "trigger" else tag: t for tag, t in phase.times.items()}
+    if len({one.header.uid for one, _ in pairs}) > 1 and is_first:
+        warnings += _doubt_of_first(pairs, path.name)
+    times = dict(phase.times)
+    if "trigger" in times and found.ordered_by != "trigger time":  # it counts from the start of its own series
+        times[f"trigger {header.uid}"] = times.pop("trigger")
     image, headers = _volume(phase, header, path.name)
     return Loaded(
         image,
@@ -177,6 +183,14 @@ def read(path: Path, index: int | None, wanted: Sequence[str] = ()) -> Loaded:
         unit=phase.frames[0].unit,
         headers=headers,
     )
+
+
+def _doubt_of_first(pairs: Sequence[tuple[DicomSeries, DicomPhase]], name: str) -> list[str]:
+    """A warning where the first phase, of a series of its own, is by its pixels not of the sequence of the next."""
+    few = np.unique(np.linspace(0, len(pairs[0][1].frames) - 1, 2 * one_sequence.SLICES)).astype(int)
+    first, second = (decode([phase.frames[k] for k in few], name)[0] for _, phase in pairs[:2])
+    doubt = one_sequence.doubt(first, second, f"{name}@0", f"{name}@1")
+    return [f"{doubt[:-1]}; choose the series of the dynamic examination with --series."] if doubt else []
 
 
 def _dicom_files(folder: Path) -> list[Path]:

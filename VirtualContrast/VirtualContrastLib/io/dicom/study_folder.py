@@ -7,17 +7,18 @@ those that fit together as phases; else the largest group that does.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
 from ...events import InputError
-from . import clocks
-from .phases import DicomPhase, split_phases
+from . import clocks, protocol
+from .phases import SHORTEST_SERIES_S, DicomPhase, split_phases, unknown_unit
 from .series_record import DicomSeries, listed
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -82,11 +83,7 @@ def choose_series(
     if len(kept) == 1 or kept[0].header.modality == "MG":
         return kept, notes
     group = _largest_group(kept, name)
-    notes += [
-        f"{name}: series {one.label} was left out: it does not lie on the slices of the others or differs in kind."
-        for one in kept
-        if one not in group
-    ]
+    notes += [_left_out(one, group, name) for one in kept if one not in group]
     return group, notes
 
 
@@ -130,8 +127,15 @@ def examination(
         order, ordered_by = _in_order(pairs, times, name, warnings)
     clock = next((c for c in ORDERING if ordered_by == f"{c} time"), None)
     start = times[order[0]][clock] if clock else 0.0
+    if clock == "trigger" and times[order[-1]][clock] - start < SHORTEST_SERIES_S:
+        clock, pairs = None, [(one, _without(phase, "trigger")) for one, phase in pairs]
+        warnings.append(unknown_unit(name))
     seconds = tuple(times[n][clock] - start if clock else None for n in order)
     return Examination(tuple(pairs[n] for n in order), ordered_by, seconds, tuple(notes), tuple(warnings))
+
+
+def _without(phase: DicomPhase, clock: str) -> DicomPhase:
+    return replace(phase, times={name: time for name, time in phase.times.items() if name != clock})
 
 
 def _wanted(series: Sequence[DicomSeries], name: str, wanted: Sequence[str]) -> list[DicomSeries]:
@@ -173,20 +177,14 @@ def _derived(series: Sequence[DicomSeries]) -> list[DicomSeries]:
 
     Where all are derived, as water images of Dixon scans are, none is meant.
     """
-    of_grid: dict[tuple, list[DicomSeries]] = defaultdict(list)
-    for one in series:
-        of_grid[_grid_key(one)].append(one)
     is_derived = {one.key: all("DERIVED" in map(str.upper, f.kind) for f in one.frames) for one in series}
-    mixed = [group for group in of_grid.values() if {is_derived[one.key] for one in group} == {True, False}]
+    mixed = [group for group in _of_one_kind(series) if {is_derived[one.key] for one in group} == {True, False}]
     return [one for group in mixed for one in group if is_derived[one.key]]
 
 
 def _largest_group(series: Sequence[DicomSeries], name: str) -> list[DicomSeries]:
     """The series that fit together with the most volumes; InputError where two groups are equal."""
-    groups: dict[tuple, list[DicomSeries]] = defaultdict(list)
-    for one in series:
-        groups[_grid_key(one)].append(one)
-    sets = [_same_places(group) for group in groups.values()]
+    sets = [_same_places(group) for group in _of_one_kind(series)]
     counts = [sum(map(_volume_count, members)) for members in sets]
     best = sets[counts.index(max(counts))]
     kinds_of_one = len({one.header.uid for one in best}) < len(best)  # images of several kinds, not phases
@@ -198,14 +196,34 @@ def _largest_group(series: Sequence[DicomSeries], name: str) -> list[DicomSeries
     return best
 
 
+def _left_out(one: DicomSeries, group: Sequence[DicomSeries], name: str) -> str:
+    """Why an acquired series is none of the phases; said so that nobody misses a phase before contrast among them."""
+    if _grid_key(one) != _grid_key(group[0]) or _share(*(np.array(sorted(_places(s))) for s in (one, group[0]))) < 1.0:
+        return f"{name}: series {one.label} was left out: it does not lie on the slices of the others."
+    text = f"{name}: series {one.label} was left out: {protocol.difference(one, group[0]) or 'it differs in kind'}."
+    if any(_start([one], clock) < _start(group, clock) for clock in ("acquisition", "content")):
+        text += " It was acquired before them: choose with --series if it is the phase before contrast."
+    return text
+
+
+def _start(series: Sequence[DicomSeries], clock: str) -> float:
+    """The first time of some series on a clock, NaN where an image lacks it."""
+    return float(np.min([frame.tags.get(clock, math.nan) for one in series for frame in one.frames]))
+
+
+def _of_one_kind(series: Sequence[DicomSeries]) -> list[list[DicomSeries]]:
+    """Series of one examination, grid and sequence together."""
+    of_grid: dict[tuple, list[DicomSeries]] = defaultdict(list)
+    for one in series:
+        of_grid[_grid_key(one)].append(one)
+    return [group for members in of_grid.values() for group in protocol.alike(members)]
+
+
 def _grid_key(series: DicomSeries) -> tuple:
     header, first = series.header, series.frames[0]
     directions = tuple(sorted({tuple(np.round(frame.orientation or (), 3)) for frame in series.frames}))
     spacing = tuple(np.round(first.pixel_spacing or (), 3))
-    fat_suppressed = "FS" in header.hints["scan options"].split()
-    echo = next((word for word in first.kind if word.startswith("echo ")), "")
-    hints = (fat_suppressed, echo, header.hints["b value"])
-    return header.study_uid, header.frame_of_reference, first.size, directions, spacing, hints
+    return header.study_uid, header.frame_of_reference, first.size, directions, spacing
 
 
 def _places(series: DicomSeries) -> Counter[tuple[float, ...]]:
@@ -278,6 +296,9 @@ def _in_order(
             "temporal positions are missing or repeat."
         )
     used = next(iter(orders))
+    numbers = [int(one.header.number) if one.header.number.isdigit() else None for one, _ in pairs]
+    if used != "acquisition time" and None not in numbers and len(set(numbers)) == len(numbers):
+        orders["series number"] = sorted(range(len(numbers)), key=lambda n: numbers[n] or 0)
     for other, order in orders.items():
         if order != orders[used] and other != "content time":
             keys = [" ".join(pairs[n][0].key for n in one) for one in (orders[used], order)]

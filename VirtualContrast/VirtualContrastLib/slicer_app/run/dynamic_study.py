@@ -23,11 +23,15 @@ FIRST_OF = nodes.PREFIX + "FirstOf"
 
 @dataclass(frozen=True)
 class DynamicStudy:
-    """The volumes of a study in order of time, and the seconds of the real ones after injection (None: unknown)."""
+    """The volumes of a study in order of time, and the seconds of the real ones after injection (None: unknown).
+
+    `remarks` are sentences on volumes that were left out, and on what speaks against the order.
+    """
 
     pre: Any
     real: tuple[Any, ...]
     times_s: tuple[float | None, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def is_first_of(volume: Any, sequence: Any) -> bool:
@@ -78,9 +82,9 @@ def of_dicom(volume: Any) -> nodes.Steps[DynamicStudy]:
             for place, file in enumerate(files[one.GetID()]):
                 dicom_source.put(file, folder / f"{number:03d}_{place:05d}.dcm")
             yield
-        order, times_s = yield from nodes.in_thread(lambda: _order(folder))
+        order, times_s, remarks = yield from nodes.in_thread(lambda: _order(folder))
     volumes = [found[number] for number in order]
-    return DynamicStudy(volumes[0], tuple(volumes[1:]), tuple(times_s))
+    return DynamicStudy(volumes[0], tuple(volumes[1:]), tuple(times_s), remarks)
 
 
 def _on_grid(one: Any, volume: Any) -> bool:
@@ -90,14 +94,16 @@ def _on_grid(one: Any, volume: Any) -> bool:
     return same and bool(abs(nodes.ijk_to_ras(one) - nodes.ijk_to_ras(volume)).max() < 0.01)
 
 
-def _order(folder: Path) -> tuple[list[int], list[float | None]]:
-    """Numbers of the volumes in order of time, and the seconds of all but the first."""
+def _order(folder: Path) -> tuple[list[int], list[float | None], tuple[str, ...]]:
+    """Numbers of the volumes in order of time, the seconds of all but the first, and the engine's remarks."""
     from ...io.dicom.clocks import seconds_between
     from ...io.dicom.series import find_examination
 
-    pairs = find_examination(folder).pairs
+    examination = find_examination(folder)
+    pairs = examination.pairs
     numbers = [int(phase.frames[0].path.name[:3]) for _series, phase in pairs]
     if len(set(numbers)) < max(2, len(numbers)):
         raise InputError(_("The headers of the volumes do not tell their order; tick the real phases by hand."))
     found = [seconds_between(pairs[0][1].times, phase.times) for _series, phase in pairs[1:]]
-    return numbers, [None if one is None else one[0] for one in found]
+    remarks = (*examination.notes, *examination.warnings)
+    return numbers, [None if one is None else one[0] for one in found], remarks

@@ -70,7 +70,8 @@ class StudyChoice:
         parameters.inputVolume = study.pre
         parameters.realVolumes = list(study.real)
         text = _("{name} is the pre-contrast volume, with {count} real phases after it.")
-        self._tell(text.format(name=study.pre.GetName(), count=len(study.real)))
+        told = text.format(name=study.pre.GetName(), count=len(study.real))
+        self._tell(" ".join((told, *study.remarks)), error=bool(study.remarks))
 
     def show(self) -> None:
         """Show the real phases of the parameters and their times; corrected times go with the phases they were for."""
