@@ -117,11 +117,21 @@ def test_tables_of_systems_have_a_column_a_time_point_and_repeat_phase_1(tmp_pat
 
 def test_table_3_has_every_row_of_the_four_scenarios():
     results = {"pre+synthetic": {"post": {"dice": {"mean": 0.5, "std": 0.1}}}}
-    rows = papers_rows(results)
+    rows = papers_rows(results, {})
     named = [f"scenario {r['scenario']}: trained on {r['trained on']}, tested on {r['tested on']}" for r in rows]
     assert named == LABELS["osuala2025-table3"]["rows"] and set(LABELS["osuala2025-table3"]["columns"]) <= set(rows[0])
     assert [row["Dice"] for row in rows if row["Dice"] is not None] == [0.5]
     assert {row["trained on"] for row in rows} == set(SCENARIOS)
+
+
+def test_what_synthetic_images_add_is_the_mean_difference_case_by_case():
+    own, reference = {"a": 0.6, "b": 0.9, "c": 0.1}, {"b": 0.5, "a": 0.4}
+    dice = {"pre+synthetic": {"post": own}, "pre": {"post": reference}}
+    found = {(row["scenario"], row["trained on"]): row for row in papers_rows({}, dice)}
+    gain = found[2, "pre+synthetic"]
+    assert gain["gain"] == pytest.approx((0.2 + 0.4) / 2)
+    assert gain["gain low"] == pytest.approx(0.2) and gain["gain high"] == pytest.approx(0.4)
+    assert found[2, "pre"]["gain"] is None and found[3, "post"]["gain"] is None
 
 
 def test_the_frechet_distance_of_subtractions_radiomics_is_of_the_subtractions(tmp_path):

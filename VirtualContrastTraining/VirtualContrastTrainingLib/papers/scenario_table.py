@@ -10,6 +10,7 @@ from VirtualContrastLib.metrics.measure import Measure
 from VirtualContrastLib.models.package import load_package
 
 from ..data.segmentation_cases import DOMAINS, LESIONS, SUFFIX
+from ..metrics.bootstrap import PatientSums
 from ..metrics.measures import SEGMENTATION
 from .named_table import INTERVALS, NamedTable, explained
 from .reports import html_table, interval_figure, write_table
@@ -28,6 +29,8 @@ PAPERS_ROWS = (
 )
 """Scenario of the paper, what was trained on, and the real images of the test."""
 
+_GAIN = ("gain", "gain low", "gain high")
+DiceByCase = Mapping[str, Mapping[str, Mapping[str, float]]]
 Results = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
@@ -38,18 +41,20 @@ def write_scenario_table(experiment: Experiment, options: TableOptions) -> dict[
     """
     truth = {case: experiment.cases / case / f"{LESIONS}{SUFFIX}" for case in experiment.test}
     results: dict[str, dict[str, Any]] = {}
+    dice: dict[str, dict[str, dict[str, float]]] = {}
     for scenario in experiment.scenarios:
         for domain in DOMAINS:
             folder = experiment.predictions(scenario, domain)
             if folder.is_dir():
                 predicted = {path.name.removesuffix(SUFFIX): path for path in sorted(folder.glob(f"*{SUFFIX}"))}
-                measured = measure_scenario(f"{scenario} on {domain}", truth, predicted, options)
+                measured, by_case = measure_scenario(f"{scenario} on {domain}", truth, predicted, options)
                 results.setdefault(scenario, {})[domain] = measured
+                dice.setdefault(scenario, {})[domain] = by_case
     if not results:
         raise InputError(f"{experiment.folder} holds no predictions; run 'segment train' and 'segment predict' first.")
     notes = _notes(experiment, results)
     folder = experiment.folder / "table"
-    by_scenario = papers_rows(results)
+    by_scenario = papers_rows(results, dice, repeats=options.repeats, seed=options.seed)
     write_table(folder, f"{NAME}-by-scenario", list(by_scenario[0]), by_scenario)
     panels = {f"Dice on {domain}": [_dice(found, domain) for found in results.values()] for domain in DOMAINS}
     tables = [f"<h2>As in the paper</h2>{html_table(list(by_scenario[0]), by_scenario)}"]
@@ -76,14 +81,36 @@ def write_scenario_table(experiment: Experiment, options: TableOptions) -> dict[
     ).write(folder)
 
 
-def papers_rows(results: Results) -> list[dict[str, Any]]:
-    """Every row of the paper's four scenarios with its Dice; None where the scenario was not predicted."""
+def papers_rows(results: Results, dice: DiceByCase, *, repeats: int = 1000, seed: int = 0) -> list[dict[str, Any]]:
+    """Every row of the paper's four scenarios with its Dice; None where the scenario was not predicted.
+
+    Args:
+        results: What was measured, by training and by test images.
+        dice: Dice of each case, by the same.
+        repeats: Bootstrap samples of cases.
+        seed: Of the bootstrap.
+
+    Returns:
+        The rows. `gain` is the Dice beyond that of the first row of the same scenario, case by case, with its interval.
+    """
     rows = []
     for scenario, trained, tested in PAPERS_ROWS:
-        dice = (results.get(trained, {}).get(tested) or {}).get("dice") or {}
+        first = next(name for number, name, _ in PAPERS_ROWS if number == scenario)
+        own, reference = (dice.get(name, {}).get(tested, {}) for name in (trained, first))
+        found = (results.get(trained, {}).get(tested) or {}).get("dice") or {}
         row = {"scenario": scenario, "trained on": trained, "tested on": tested}
-        rows.append(row | {"Dice": dice.get("mean"), "Dice sd": dice.get("std")})
+        row |= {"Dice": found.get("mean"), "Dice sd": found.get("std")}
+        rows.append(row | (_gain(own, reference, repeats, seed) if trained != first else dict.fromkeys(_GAIN)))
     return rows
+
+
+def _gain(own: Mapping[str, float], reference: Mapping[str, float], repeats: int, seed: int) -> dict[str, float | None]:
+    """Mean difference over the cases that both have, with its interval."""
+    differences = PatientSums()
+    for case in sorted(own.keys() & reference.keys()):  # the order decides what the seed draws
+        differences.add(case, own[case] - reference[case])
+    found = differences.summary(repeats=repeats, seed=seed)
+    return dict(zip(_GAIN, (found.mean, found.low, found.high) if found else (None,) * 3, strict=True))
 
 
 def as_text(result: Mapping[str, Any]) -> str:

@@ -60,7 +60,8 @@ def write_segmentation(name: str, title: str, truth: Path, folder: Path, options
                 "command segment does; here one way of finding lesions is used on real and on synthetic phases."
             )
         results = {
-            label: measure_scenario(label, true_maps, label_maps(place), options) for label, place in scenarios.items()
+            label: measure_scenario(label, true_maps, label_maps(place), options)[0]
+            for label, place in scenarios.items()
         }
     data = options.data or data_given(path.parent for path in true_maps.values())
     rows = MeasuredRows("scenario", results, SEGMENTATION)
@@ -95,7 +96,7 @@ def label_maps(folder: Path) -> dict[str, Path]:
 
 def measure_scenario(
     label: str, truth: Mapping[str, Path], predicted: Mapping[str, Path], options: TableOptions
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[str, float]]:
     """Statistics of one scenario over all cases; a case without prediction counts as failed.
 
     Args:
@@ -105,13 +106,14 @@ def measure_scenario(
         options: Options of the table.
 
     Returns:
-        Statistics by measure, and counts.
+        Statistics by measure and counts; and the Dice of each case, which reports do not name.
 
     Raises:
         InputError: No case can be used.
     """
     sums = {measure.name: PatientSums() for measure in SEGMENTATION}
-    failed, cases = 0, 0
+    failed = 0
+    dice_by_case: dict[str, float] = {}
     for case, path in truth.items():
         try:
             if case not in predicted:
@@ -121,18 +123,18 @@ def measure_scenario(
             options.failures.append(str(error))
             failed += 1
             continue
-        cases += 1
+        dice_by_case[case] = values["dice"][0]
         patient = patient_of(Path(case) / path.name)
         for key, own in values.items():
             for value in own:
                 sums[key].add(patient, value)
-    if cases == 0:
+    if not dice_by_case:
         raise InputError(options.failures[-1])
-    result: dict[str, Any] = {"cases": cases, "failed": failed}
+    result: dict[str, Any] = {"cases": len(dice_by_case), "failed": failed}
     for key, found in sums.items():
         summary = found.summary(repeats=options.repeats, seed=options.seed)
         result[key] = None if summary is None else summary.as_dict()
-    return result
+    return result, dice_by_case
 
 
 def _measure(truth: Path, predicted: Path) -> dict[str, list[float]]:
