@@ -41,6 +41,8 @@ def main() -> None:
     parser.add_argument("--cohort", default="Duke-Breast-Cancer-MRI", help="whose crops are the right inputs")
     args = parser.parse_args()
     gate = resolve_model(args.model, "synthesis").card.gate
+    if gate is None:
+        parser.error(f"{args.model} has no gate")
 
     def scores(images: Iterable[sitk.Image]) -> tuple[NDArray[np.float64], float]:
         verdicts = [judge(image, gate) for image in images]
