@@ -205,11 +205,11 @@ def test_tables_have_frechet_distances_of_images_subtractions_and_halves_with_a_
     rows = {row["row"]: row for row in csv.DictReader((tmp_path / "osuala2025-table4.csv").open())}
     assert {f"{images} P{n} synthetic" for images in ("DCE", "Subt") for n in (1, 2, 3)} <= set(rows)
     assert float(rows["DCE P1 synthetic"]["KID imagenet"]) > 0 and rows["Subt P1 synthetic"]["FRD v0"] == ""
-    report = found["rows"]["Subt P1 synthetic"]["distances"]["imagenet"]
-    assert report["synthetic_against_real"]["n"] == [_tumor_slices(pairs)] * 2
-    assert "0 is equal" in report["definitions"]["fid"]
+    report = found.rows["Subt P1 synthetic"].distances["imagenet"]
+    assert report.synthetic_against_real.n == (_tumor_slices(pairs),) * 2
+    assert "0 is equal" in report.definitions["fid"]
     options = TableOptions(networks={"imagenet": Thumbnail(6)}, repeats=20)
-    few = write_named_table("osuala2025-table2", pairs, tmp_path, options)["notes"]
+    few = write_named_table("osuala2025-table2", pairs, tmp_path, options).notes
     assert any("FID imagenet: 24 images for 36 features" in note for note in few)
     rows = {row["row"]: row for row in csv.DictReader((tmp_path / "osuala2025-table2.csv").open())}
     real, made, synthetic = (float(rows[name]["FID imagenet"]) for name in (HALVES, SYNTHETIC_HALVES, "synthetic"))
@@ -227,7 +227,7 @@ def test_frechet_distance_of_a_subtraction_row_is_that_of_the_saturating_differe
 
     pairs = [pair for pair in find_pairs(cohort.truth, cohort.runs) if pair.real.name == "phase_1.nrrd"]
     options = TableOptions(networks={"imagenet": Thumbnail()}, repeats=20)
-    found = write_named_table("osuala2025-table4", pairs, tmp_path, options)["rows"]["Subt P1 synthetic"]
+    found = write_named_table("osuala2025-table4", pairs, tmp_path, options).rows["Subt P1 synthetic"]
     sets = []
     for side in ("real", "synthetic"):
         own = FeatureMoments()

@@ -279,5 +279,5 @@ def test_mammography_runs_on_simulated_pairs(tmp_path):
     pairs = find_pairs(tmp_path / "truth", tmp_path / "runs")
     assert [(p.patient, p.pre.name) for p in pairs] == [(f"P{n}", "low_energy.nrrd") for n in range(3)]
     found = write_named_table("cem-change", pairs, tmp_path / "out", TableOptions(data="3 simulated mammograms"))
-    assert found["measures"]["change_mae"]["n"] == 3 and found["failed"] == 0
+    assert found.measures["change_mae"].n == 3 and found.failed == 0
     assert "3 simulated mammograms" in (tmp_path / "out" / "cem-change.html").read_text()

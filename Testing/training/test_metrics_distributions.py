@@ -197,10 +197,10 @@ def test_image_distances_see_a_shift_and_give_a_baseline_by_patient(tmp_path):
             Image.fromarray(pixels).save(tmp_path / f"{name}{number}.png")
         pairs.append(Pair(tmp_path / f"r{number}.png", tmp_path / f"s{number}.png", str(number // 4)))
     found = image_distances(pairs, Downsampled(), Preparation(size=64))
-    shifted, baseline = found["synthetic_against_real"], found["baseline"]
-    assert shifted["fid"] == pytest.approx(64 * (60 / 127.5) ** 2, rel=0.02)
-    assert baseline["fid"] < 0.2 * shifted["fid"] and baseline["n"] == [12, 12]
-    assert "24 images for 64 features" in shifted["note"]
+    shifted, baseline = found.synthetic_against_real, found.baseline
+    assert shifted.fid == pytest.approx(64 * (60 / 127.5) ** 2, rel=0.02)
+    assert baseline.fid < 0.2 * shifted.fid and baseline.n == (12, 12)
+    assert "24 images for 64 features" in shifted.note
 
 
 def test_sample_for_kid_stays_bounded_and_moments_stay_exact(monkeypatch):
@@ -213,7 +213,7 @@ def test_sample_for_kid_stays_bounded_and_moments_stay_exact(monkeypatch):
         found.add(data[start : start + 16])
     assert len(found.sample) == 50
     assert np.allclose(found.moments.covariance, np.cov(data, rowvar=False))
-    assert compare_sets(found, found)["fid"] == pytest.approx(0, abs=1e-6)
+    assert compare_sets(found, found).fid == pytest.approx(0, abs=1e-6)
 
 
 def lesion_pair(seed, noise):
@@ -325,13 +325,14 @@ def test_version_1_takes_77_features_from_each_of_its_images():
     assert len(volume) == (1 + 4 + 8) * 77
 
 
+class Means:
+    kind = "means"
+
+    def features(self, slices):
+        return np.stack([slices.mean(axis=(1, 2)), slices[:, :9].mean(axis=(1, 2))], axis=1)
+
+
 def test_with_a_limit_only_the_first_slices_count(tmp_path):
-    class Means:
-        kind = "means"
-
-        def features(self, slices):
-            return np.stack([slices.mean(axis=(1, 2)), slices[:, :9].mean(axis=(1, 2))], axis=1)
-
     rng = np.random.default_rng(0)
     pairs = []
     for number in range(3):
@@ -339,7 +340,32 @@ def test_with_a_limit_only_the_first_slices_count(tmp_path):
             volume = rng.integers(0, 255, (4, 16, 16), dtype=np.uint8)
             sitk.WriteImage(sitk.GetImageFromArray(volume), str(tmp_path / f"{side}{number}.nrrd"))
         pairs.append(Pair(tmp_path / f"r{number}.nrrd", tmp_path / f"s{number}.nrrd", str(number)))
-    found = image_distances(pairs, Means(), Preparation(size=16), limit=6)["synthetic_against_real"]
-    assert found["n"] == [6, 6]
-    whole = image_distances(pairs, Means(), Preparation(size=16))["synthetic_against_real"]
-    assert whole["n"] == [12, 12] and whole["fid"] != found["fid"]
+    found = image_distances(pairs, Means(), Preparation(size=16), limit=6).synthetic_against_real
+    assert found.n == (6, 6)
+    whole = image_distances(pairs, Means(), Preparation(size=16)).synthetic_against_real
+    assert whole.n == (12, 12) and whole.fid != found.fid
+
+
+class Counting(Means):
+    """Means, and how many slices were asked for."""
+
+    def __init__(self):
+        self.slices = 0
+
+    def features(self, slices):
+        self.slices += len(slices)
+        return super().features(slices)
+
+
+def test_real_images_are_read_once_for_several_synthetic_sets(tmp_path):
+    rng = np.random.default_rng(0)
+    for side in ("r", "s", "t"):
+        for number in range(3):
+            volume = rng.integers(0, 255, (4, 16, 16), dtype=np.uint8)
+            sitk.WriteImage(sitk.GetImageFromArray(volume), str(tmp_path / f"{side}{number}.nrrd"))
+    network, known = Counting(), {}
+    for side in ("s", "t"):
+        pairs = [Pair(tmp_path / f"r{n}.nrrd", tmp_path / f"{side}{n}.nrrd", str(n)) for n in range(3)]
+        alone = image_distances(pairs, Means(), Preparation(size=16))
+        assert image_distances(pairs, network, Preparation(size=16), known=known) == alone
+    assert network.slices == 12 + 2 * 12

@@ -81,21 +81,21 @@ def pair(real, synthetic, patient="p", case=1):
 
 def test_a_synthetic_curve_that_is_a_fraction_of_the_real_one_has_its_known_errors():
     half = tuple(1 + (r - 1) / 2 for r in TYPES["I"])
-    row = kinetic_report([pair(TYPES["I"], half)])["per_lesion"][0]
+    row = kinetic_report([pair(TYPES["I"], half)]).per_lesion[0]
     missing = [50 * (r - 1) for r in TYPES["I"]]
-    assert row["enhancement_error"] == pytest.approx(np.mean(missing), rel=1e-5)
-    assert row["enhancement_error_squared"] == pytest.approx(np.mean(np.square(missing)) / 1e4, rel=1e-5)
-    assert (row["same_order"], row["spearman"]) == (True, 1) and row["same_order_as_published"] is None
-    assert (row["peak_pe_real"], row["peak_pe_synthetic"]) == pytest.approx((130, 65), rel=1e-4)
-    assert (row["type_real"], row["time_to_peak_real"]) == ("I", 350)
+    assert row.enhancement_error == pytest.approx(np.mean(missing), rel=1e-5)
+    assert row.enhancement_error_squared == pytest.approx(np.mean(np.square(missing)) / 1e4, rel=1e-5)
+    assert (row.same_order, row.spearman) == (True, 1) and row.same_order_as_published is None
+    assert (row.peak_pe_real, row.peak_pe_synthetic) == pytest.approx((130, 65), rel=1e-4)
+    assert (row.type_real, row.time_to_peak_real) == ("I", 350)
 
 
 def test_reversed_phases_are_seen_by_order_rank_type_and_time_to_peak():
     report = kinetic_report([pair(TYPES["I"], TYPES["I"][::-1])])
-    row = report["per_lesion"][0]
-    assert not row["same_order"] and row["spearman"] < 1
-    assert (row["type_real"], row["type_synthetic"]) == ("I", "III")
-    bias = {entry["quantity"]: entry["bias"] for entry in report["bland_altman"]}
+    row = report.per_lesion[0]
+    assert not row.same_order and row.spearman < 1
+    assert (row.type_real, row.type_synthetic) == ("I", "III")
+    bias = {entry.quantity: entry.bias for entry in report.bland_altman}
     assert bias["time to peak"] == 90 - 350
     assert bias["peak PE"] == pytest.approx(0, abs=1e-4)
     assert bias["PE, phase 1"] == pytest.approx(70, rel=1e-4) and bias["PE, phase 3"] == pytest.approx(-70, rel=1e-4)
@@ -105,23 +105,23 @@ def test_kappa_equals_scikit_learns_and_its_interval_is_by_patient():
     kinds = list(itertools.product(TYPES, TYPES))
     kinds = [*kinds, *[(k, k) for k in ("I", "I", "II", "II", "III", "III")]]
     pairs = [pair(TYPES[a], TYPES[b], str(n % 5), n % 5) for n, (a, b) in enumerate(kinds)]
-    types = kinetic_report(pairs)["types"]
-    assert types["kappa"] == pytest.approx(cohen_kappa_score(*zip(*kinds, strict=True)))
-    assert types["same_type"] == pytest.approx(9 / 15) and types["compared"] == 15
-    assert types["kappa_ci95"][0] < types["kappa"] < types["kappa_ci95"][1]
-    alone = kinetic_report([p for p in pairs if p.patient == "0"])["types"]
-    assert alone["kappa_ci95"] is None
+    types = kinetic_report(pairs).types
+    assert types.kappa == pytest.approx(cohen_kappa_score(*zip(*kinds, strict=True)))
+    assert types.same_type == pytest.approx(9 / 15) and types.compared == 15
+    assert types.kappa_ci95[0] < types.kappa < types.kappa_ci95[1]
+    alone = kinetic_report([p for p in pairs if p.patient == "0"]).types
+    assert alone.kappa_ci95 is None
 
 
 def test_bland_altman_limits_are_those_of_the_differences():
     pairs = [
         pair(TYPES["I"], tuple(1 + (r - 1) * gain for r in TYPES["I"]), str(n)) for n, gain in enumerate((0.8, 1, 1.4))
     ]
-    found = next(e for e in kinetic_report(pairs)["bland_altman"] if e["quantity"] == "peak PE")
+    found = next(e for e in kinetic_report(pairs).bland_altman if e.quantity == "peak PE")
     differences = np.array([-0.2, 0, 0.4]) * 130
-    assert found["bias"] == pytest.approx(differences.mean(), rel=1e-4)
+    assert found.bias == pytest.approx(differences.mean(), rel=1e-4)
     limits = differences.mean() + np.array([-1.96, 1.96]) * differences.std(ddof=1)
-    assert (found["lower"], found["upper"]) == pytest.approx(tuple(limits), rel=1e-4)
+    assert (found.lower, found.upper) == pytest.approx(tuple(limits), rel=1e-4)
 
 
 def run(capsys, *arguments, code=0):
@@ -194,11 +194,11 @@ def test_result_folders_of_a_batch_with_real_phases_are_read(tmp_path, capsys):
         fields |= {"kind": "synthesis", "settings": {}, "device": {}, "versions": {}, "timing_s": {}, "summary": {}}
         fields |= {"inputs": [], "models": [], "phases": [], "warnings": [], "arbitrary_units": False}
         files.write_json(folder / "manifest.json", {**fields, "schema_version": 1})
-    direct = kinetic_report([made()])["per_lesion"][0]
+    direct = kinetic_report([made()]).per_lesion[0]
     result = run(capsys, tmp_path / "results")
     assert result["lesions"] == 2 and result["data"] == "result folders given"
     for key in ("enhancement_error", "dtw", "ser_real", "peak_pe_synthetic"):
-        assert result["per_lesion"][0][key] == pytest.approx(direct[key], rel=1e-4)
+        assert result["per_lesion"][0][key] == pytest.approx(getattr(direct, key), rel=1e-4)
     (tmp_path / "results" / "b" / "curves_real.csv").unlink()
     assert run(capsys, tmp_path / "results", code=4)["failed_cases"] == [2]
 

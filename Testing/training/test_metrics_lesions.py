@@ -142,7 +142,8 @@ def test_distances_from_the_low_energy_image_and_their_correlation_over_images(s
     real = rng.normal(50, 10, 40)
     made = real + rng.normal(0, 3, 40)
     patients = [f"P{n // 2}" for n in range(40)]
-    r, (lower, upper) = mammography.correlation_of(real, made, patients)
+    found = mammography.correlation_of(real, made, patients)
+    r, (lower, upper) = found.mean, found.ci95
     assert r == pytest.approx(np.corrcoef(real, made)[0, 1]) and lower < r < upper < 1
     assert mammography.correlation_of(real[:2], made[:2], patients[:2]) is None
     assert mammography.correlation_of([1.0] * 5, made[:5], patients[:5]) is None
@@ -168,19 +169,19 @@ def test_mama_synth_scores_follow_its_normalization_and_windows(tmp_path):
         real, synthetic, tumor, found = mama_case(tmp_path, number, 0.5)
         cases.append(mamasynth.LesionCase(Pair(real, synthetic, str(number), lesion=tumor), found))
     report = mamasynth.summarize(mamasynth.gather(cases, lpips=None), lpips_missing="no weights")
-    assert report["mse"]["mean"] == pytest.approx(0.25, rel=1e-4)
+    assert report.scores["mse"].mean == pytest.approx(0.25, rel=1e-4)
     tumor = disk((20, 22), 9, (48, 48))
-    assert report["dice"]["mean"] == pytest.approx(dice(np.roll(tumor, 2, 1), tumor))
-    assert report["hausdorff_95"]["mean"] == pytest.approx(2)
+    assert report.scores["dice"].mean == pytest.approx(dice(np.roll(tumor, 2, 1), tumor))
+    assert report.scores["hausdorff_95"].mean == pytest.approx(2)
     z = [
         mamasynth.z_score(sitk.GetArrayFromImage(sitk.ReadImage(str(p)))[0])
         for p in (cases[0].pair.real, cases[0].pair.synthetic)
     ]
     full = skimage.structural_similarity(z[1], z[0], data_range=10.0, full=True)[1]
     assert mamasynth.tumor_ssim(z[0], z[1], tumor) == pytest.approx(full[tumor].mean())
-    assert report["lpips"] is None and report["notes"]["lpips"] == "no weights"
-    assert report["auroc_contrast"] is None and report["auroc_tumor_roi"] is None
-    assert report["frd"] is not None or "finite" in report["notes"]["frd"]
+    assert report.scores["lpips"] is None and report.notes["lpips"] == "no weights"
+    assert report.scores["auroc_contrast"] is None and report.scores["auroc_tumor_roi"] is None
+    assert report.scores["frd"] is not None or "finite" in report.notes["frd"]
 
 
 def test_mama_synth_table_is_written_under_its_name(tmp_path, capsys):

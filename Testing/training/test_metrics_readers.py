@@ -12,10 +12,9 @@ from sklearn.metrics import cohen_kappa_score, confusion_matrix
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.reader_study.answers import REFERENCE
 from VirtualContrastLib.reader_study.reads_table import READS
-from VirtualContrastTrainingLib.commands import readers as command
 from VirtualContrastTrainingLib.metrics.kappa import confusion, kappa_interval, weighted_kappa
-from VirtualContrastTrainingLib.metrics.readers import Read, detection, load_reads, reader_report
-from VirtualContrastTrainingLib.papers.readers import write_readers
+from VirtualContrastTrainingLib.metrics.readers import Detection, Read, load_reads, reader_report
+from VirtualContrastTrainingLib.papers.readers import StudyReport, write_readers
 
 BPE = ("a", "b", "c", "d")
 
@@ -27,17 +26,17 @@ def reads_with(hits, positive, rejections, negative):
 
 
 def test_counts_of_the_paper_come_out_as_printed():
-    found = detection(reads_with(34, 37, 23, 26))
-    assert (found["accuracy"].count, found["accuracy"].total) == (57, 63)
-    assert (found["sensitivity"].count, found["sensitivity"].total) == (34, 37)
-    assert (found["specificity"].count, found["specificity"].total) == (23, 26)
+    found = Detection.of("R1", "clinical", reads_with(34, 37, 23, 26))
+    assert (found.accuracy.count, found.accuracy.total) == (57, 63)
+    assert (found.sensitivity.count, found.sensitivity.total) == (34, 37)
+    assert (found.specificity.count, found.specificity.total) == (23, 26)
 
 
 def test_wilson_interval_equals_its_closed_form():
     p, n, z = 57 / 63, 63, stats.norm.ppf(0.975)
     center, half = (p + z * z / (2 * n)), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     expected = [(center - half) / (1 + z * z / n), (center + half) / (1 + z * z / n)]
-    assert detection(reads_with(34, 37, 23, 26))["accuracy"].as_dict()["ci95"] == pytest.approx(expected)
+    assert Detection.of("R1", "clinical", reads_with(34, 37, 23, 26)).accuracy.ci95 == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("weights", ["linear", "quadratic", "none"])
@@ -53,7 +52,7 @@ def test_kappa_equals_scikit_learn(weights):
 
 def test_kappa_is_undefined_when_all_ratings_are_one_class():
     assert weighted_kappa(confusion("aaa", "aaa", BPE)) is None
-    assert kappa_interval("aaa", "aaa", BPE, repeats=50)["ci95"] is None
+    assert kappa_interval("aaa", "aaa", BPE, repeats=50).ci95 is None
 
 
 def test_kappa_interval_holds_the_estimate_and_narrows_with_cases():
@@ -63,8 +62,8 @@ def test_kappa_interval_holds_the_estimate_and_narrows_with_cases():
         first = list(rng.choice(BPE, n))
         second = [a if rng.random() < 0.7 else str(rng.choice(BPE)) for a in first]
         found = kappa_interval(first, second, BPE, repeats=500)
-        low, high = found["ci95"]
-        assert low < found["kappa"] < high
+        low, high = found.ci95
+        assert low < found.kappa < high
         widths.append(high - low)
     assert widths[0] / widths[1] == pytest.approx(4, rel=0.35)
 
@@ -89,16 +88,16 @@ def study(path):
 
 def test_report_tests_paired_scores_with_wilcoxon_and_adjusts_by_benjamini_hochberg(tmp_path):
     reads = load_reads(study(tmp_path / "reads.csv"))
-    tests = [test for test in reader_report(reads, repeats=50)["tests"] if test["endpoint"] == "score"]
+    tests = [test for test in reader_report(reads, repeats=50).tests if test.endpoint == "score"]
     assert len(tests) == 2
     for test in tests:
-        reader = test["first"][0]
+        reader = test.first[0]
         values = {
             c: {r.case: r.score for r in reads if (r.reader, r.condition) == (reader, c)} for c in ("real", "synthetic")
         }
         difference = [values["synthetic"][case] - values["real"][case] for case in values["real"]]
-        assert test["p"] == pytest.approx(stats.wilcoxon(difference).pvalue)
-    p = sorted(test["p"] for test in tests)
+        assert test.p == pytest.approx(stats.wilcoxon(difference).pvalue)
+    p = sorted(test.p for test in tests)
     assert p[0] < 1e-4 < p[1]
 
 
@@ -109,21 +108,21 @@ def test_bpe_and_detection_are_tested_from_the_columns_of_a_real_table_and_all_p
         dataclasses.replace(r, bpe="d" if int(r.case) < 20 else r.bpe) if r.condition == "synthetic" else r
         for r in bare
     ]
-    tests = reader_report(changed, repeats=50)["tests"]
-    assert [test["endpoint"] for test in tests] == ["BPE", "BPE", "detection", "detection"]
+    tests = reader_report(changed, repeats=50).tests
+    assert [test.endpoint for test in tests] == ["BPE", "BPE", "detection", "detection"]
     for test in tests:
-        reader = test["first"][0]
+        reader = test.first[0]
         own = [{r.case: r for r in changed if (r.reader, r.condition) == (reader, c)} for c in ("real", "synthetic")]
-        if test["endpoint"] == "BPE":
+        if test.endpoint == "BPE":
             values = [[BPE.index(side[case].bpe) for case in own[0]] for side in own]
         else:
             values = [[side[case].truth == side[case].lesion for case in own[0]] for side in own]
         difference = np.subtract(*np.array(values[::-1], dtype=float))
-        assert test["p"] == pytest.approx(stats.wilcoxon(difference).pvalue if difference.any() else 1)
-    p = np.array([test["p"] for test in tests])
+        assert test.p == pytest.approx(stats.wilcoxon(difference).pvalue if difference.any() else 1)
+    p = np.array([test.p for test in tests])
     order = np.argsort(p)
     expected = np.minimum.accumulate((p[order] * len(p) / np.arange(1, len(p) + 1))[::-1])[::-1]
-    assert np.array([test["p_adjusted"] for test in tests])[order] == pytest.approx(np.minimum(expected, 1))
+    assert np.array([test.p_adjusted for test in tests])[order] == pytest.approx(np.minimum(expected, 1))
     assert p[0] < 1e-3
 
 
@@ -135,16 +134,16 @@ def test_dichotomized_accuracy_means_over_readers_and_hallucinations_by_hand(tmp
         for case, grade in enumerate(rated)
     ]
     report = reader_report(reads, weights="quadratic", repeats=50)
-    within = {e["first"][0]: e for e in report["agreement"] if e["first"][0] == e["second"][0]}
-    assert (within["R1"]["dichotomized"]["count"], within["R1"]["dichotomized"]["total"]) == (2, 4)
+    within = {e.first[0]: e for e in report.agreement if e.first[0] == e.second[0]}
+    assert (within["R1"].dichotomized.count, within["R1"].dichotomized.total) == (2, 4)
     expected = cohen_kappa_score(list("abcd"), list("bbba"), labels=BPE, weights="quadratic")
-    assert within["R1"]["kappa"] == pytest.approx(expected) and within["R2"]["kappa"] == pytest.approx(1)
-    means = {(m["condition"], m["measure"]): m["mean"] for m in report["means"]}
+    assert within["R1"].kappa.kappa == pytest.approx(expected) and within["R2"].kappa.kappa == pytest.approx(1)
+    means = {(m.condition, m.measure): m.mean for m in report.means}
     assert means["real - synthetic", "kappa"] == pytest.approx((expected + 1) / 2)
     assert means["real - synthetic", "dichotomized"] == pytest.approx(0.75)
     assert means["real", "accuracy"] == pytest.approx(0.75)
-    assert {row["reported"]["count"] for row in report["hallucinations"]} == {1}
-    write_readers(report, tmp_path)
+    assert {row.reported.count for row in report.hallucinations} == {1}
+    write_readers(StudyReport(report), tmp_path)
     rows = list(csv.DictReader((tmp_path / "agreement.csv").open()))
     assert {row["weights"] for row in rows} == {"quadratic"} and rows[-1]["dichotomized"] == "75.0 %"
     assert next(csv.DictReader((tmp_path / "hallucinations.csv").open()))["reported"] == "25.0 % (1/4)"
@@ -152,11 +151,11 @@ def test_dichotomized_accuracy_means_over_readers_and_hallucinations_by_hand(tmp
 
 def test_agreement_is_within_a_reader_between_conditions_and_within_a_condition_between_readers(tmp_path):
     report = reader_report(load_reads(study(tmp_path / "reads.csv")), repeats=50)
-    pairs = {tuple(map(tuple, (a["first"], a["second"]))) for a in report["agreement"]}
+    pairs = {(a.first, a.second) for a in report.agreement}
     assert len(pairs) == 4
     assert all(a[0] == b[0] or a[1] == b[1] for a, b in pairs)
-    same = next(a for a in report["agreement"] if a["first"] == ["R1", "real"] and a["second"] == ["R1", "synthetic"])
-    assert same["kappa"] == pytest.approx(1)
+    same = next(a for a in report.agreement if (a.first, a.second) == (("R1", "real"), ("R1", "synthetic")))
+    assert same.kappa.kappa == pytest.approx(1)
 
 
 def test_the_command_prints_json_and_writes_tables(tmp_path, capsys):
@@ -170,7 +169,8 @@ def test_the_command_prints_json_and_writes_tables(tmp_path, capsys):
         "tests.csv",
         "readers.png",
     }
-    assert "Wilcoxon score R1/real - R1/synthetic" in command.as_text(json.loads((out / "readers.json").read_text()))
+    assert call("readers", table, "--bootstrap", "50") == 0
+    assert "Wilcoxon score R1/real - R1/synthetic" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

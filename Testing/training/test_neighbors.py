@@ -8,7 +8,14 @@ import torch
 from PIL import Image
 from program import call
 from VirtualContrastLib.events import InputError
-from VirtualContrastTrainingLib.metrics.neighbors import Slices, diversity, memorization, training_images, unit_vector
+from VirtualContrastTrainingLib.metrics.neighbors import (
+    Diversity,
+    Slices,
+    diversity,
+    memorization,
+    training_images,
+    unit_vector,
+)
 
 
 def picture(seed, side=64):
@@ -44,27 +51,27 @@ def test_copies_of_training_images_are_found_and_new_images_are_not(learned):
     new = slices([picture(100 + n) for n in range(12)], patients)
     held_out = slices([picture(200 + n) for n in range(12)], patients)
     found = memorization(copies, held_out, learned)
-    assert found["synthetic"]["copies"] == 1.0 and found["synthetic"]["median"] < 0.2
-    assert found["real"]["copies"] < 0.5 and found["real"]["median"] > 0.5
-    assert found["patients_in_training"] == 0 and found["training_slices"] == 30
+    assert found.synthetic.copies == 1.0 and found.synthetic.median < 0.2
+    assert found.real.copies < 0.5 and found.real.median > 0.5
+    assert found.patients_in_training == 0 and found.training_slices == 30
     honest = memorization(new, held_out, learned)
-    assert honest["synthetic"]["copies"] < 0.5
-    assert honest["synthetic"]["median"] == pytest.approx(honest["real"]["median"], rel=0.2)
+    assert honest.synthetic.copies < 0.5
+    assert honest.synthetic.median == pytest.approx(honest.real.median, rel=0.2)
 
 
 def test_one_picture_for_all_patients_has_no_diversity():
     patients = [f"p{n}" for n in range(12)]
     real = slices([picture(n) for n in range(12)], patients)
-    assert diversity(real, real)["diversity"] == pytest.approx(1.0)
-    assert diversity(real, real)["coverage"] == 1.0
+    assert diversity(real, real).diversity == pytest.approx(1.0)
+    assert diversity(real, real).coverage == 1.0
     rng = np.random.default_rng(1)
     same = slices([picture(50) + rng.normal(0, 2, (64, 64)) for _ in range(12)], patients)
     found = diversity(same, real)
-    assert found["diversity"] < 0.2 and found["coverage"] < 0.8
+    assert found.diversity < 0.2 and found.coverage < 0.8
     between = [np.linalg.norm(real.vectors[a] - real.vectors[b]) for a in range(12) for b in range(12) if a != b]
-    assert found["real"] == pytest.approx(np.mean(between), rel=1e-4)
+    assert found.real == pytest.approx(np.mean(between), rel=1e-4)
     alone = slices([picture(0)], ["p"])
-    assert diversity(alone, alone) == {"synthetic": None, "real": None, "diversity": None, "coverage": None}
+    assert diversity(alone, alone) == Diversity(None, None, None, None)
 
 
 def test_the_command_tells_both(tmp_path, capsys):

@@ -11,8 +11,10 @@ import SimpleITK as sitk
 from VirtualContrastTrainingLib.data.mammogram_phantom import write_phantom_pair
 from VirtualContrastTrainingLib.data.nnunet_datasets import SCENARIOS
 from VirtualContrastTrainingLib.data.tumor_slices import tumor_slices
+from VirtualContrastTrainingLib.metrics.bootstrap import Summary
 from VirtualContrastTrainingLib.metrics.evaluation import Evaluation, Settings
 from VirtualContrastTrainingLib.metrics.pairs import find_pairs
+from VirtualContrastTrainingLib.metrics.plain import plain
 from VirtualContrastTrainingLib.metrics.readers import Read, reader_report
 from VirtualContrastTrainingLib.papers.compared_systems import write_systems
 from VirtualContrastTrainingLib.papers.kinetic_cases import curves_of_volumes
@@ -21,6 +23,7 @@ from VirtualContrastTrainingLib.papers.kinetics import write_figure
 from VirtualContrastTrainingLib.papers.outputs import OUTPUTS
 from VirtualContrastTrainingLib.papers.readers import PAPERS_WEIGHTS, write_reads_table
 from VirtualContrastTrainingLib.papers.scenario_table import papers_rows
+from VirtualContrastTrainingLib.papers.segmentation import ScenarioScores
 from VirtualContrastTrainingLib.papers.tables import ALL_PHASES, TableOptions, write_named_table
 from VirtualContrastTrainingLib.paths import resources_dir
 
@@ -75,9 +78,9 @@ def test_image_tables_have_the_papers_rows_and_columns(tmp_path, name):
     assert set(LABELS[name]["columns"]) <= set(rows[0])
     assert all(row["FID imagenet"] for row in rows)
     if name == "osuala2025-table4":
-        of_phase = [found["rows"][f"Subt P1 {made}"]["true"]["mae"] for made in ("synthetic", "U-Net")]
+        of_phase = [found.rows[f"Subt P1 {made}"].report.mean("true", "mae") for made in ("synthetic", "U-Net")]
         assert of_phase[0] < of_phase[1]
-        assert not any("--system" in note for note in found["notes"])
+        assert not any("--system" in note for note in found.notes)
 
 
 def test_the_earlier_paper_has_the_same_table_under_its_own_number():
@@ -116,7 +119,7 @@ def test_tables_of_systems_have_a_column_a_time_point_and_repeat_phase_1(tmp_pat
 
 
 def test_table_3_has_every_row_of_the_four_scenarios():
-    results = {"pre+synthetic": {"post": {"dice": {"mean": 0.5, "std": 0.1}}}}
+    results = {"pre+synthetic": {"post": ScenarioScores(1, 0, {"dice": Summary(0.5, 0.1, None, 1, 1)})}}
     rows = papers_rows(results, {})
     named = [f"scenario {r['scenario']}: trained on {r['trained on']}, tested on {r['tested on']}" for r in rows]
     assert named == LABELS["osuala2025-table3"]["rows"] and set(LABELS["osuala2025-table3"]["columns"]) <= set(rows[0])
@@ -140,7 +143,7 @@ def test_the_frechet_distance_of_subtractions_radiomics_is_of_the_subtractions(t
 
     pairs = [pair for pair in find_pairs(cases / "truth", cases / "runs") if pair.real.name == "phase_1.nrrd"]
     whole, subtracted = lesion_distance(pairs), lesion_distance(pairs, subtraction="clipped")
-    assert subtracted["n"] == whole["n"] == [2, 2] and subtracted["frd_v0"] != whole["frd_v0"]
+    assert subtracted.n == whole.n == (2, 2) and subtracted.frd_v0 != whole.frd_v0
 
 
 @pytest.mark.parametrize("name", ["osuala2025-figure5", "osuala2024-figure3"])
@@ -148,15 +151,15 @@ def test_lesions_are_shown_in_three_planes_with_the_papers_columns(tmp_path, nam
     cases = write_cases(tmp_path, slices=12)
     pairs = find_pairs(cases / "truth", cases / "runs")
     found = write_named_table(name, pairs, tmp_path / "out", TableOptions(data="phantoms"))
-    assert found["panels"] == LABELS[name]
-    assert [(row["case"], row["plane"]) for row in found["rows"]] == [
+    assert plain(found)["panels"] == LABELS[name]
+    assert [(row["case"], row["plane"]) for row in found.rows] == [
         (case, plane) for case in (1, 2) for plane in ("axial", "coronal", "sagittal")
     ]
     first = pairs[0]
     real, mask = (sitk.GetArrayFromImage(sitk.ReadImage(str(path))) for path in (first.real, first.lesion))
-    axial, coronal = found["rows"][:2]
+    axial, coronal = found.rows[:2]
     assert axial["lesion pixels"] == 36 and coronal["lesion pixels"] == 12
-    by_case = [row["real signal"] for row in found["rows"] if row["plane"] == "axial"]
+    by_case = [row["real signal"] for row in found.rows if row["plane"] == "axial"]
     assert any(value == pytest.approx(real[1][mask[1] > 0].mean(), rel=1e-5) for value in by_case)
     assert (tmp_path / "out" / f"{name}.png").stat().st_size > 5000
 

@@ -34,22 +34,22 @@ def reads(scores, *, readers=("R1", "R2"), cases=8, spread=0.0):
 
 def test_a_measure_that_ranks_as_the_readers_do_has_a_correlation_of_minus_one_where_low_is_better():
     scores = {"e1": 1.0, "e2": 4.0, "e3": 3.0}
-    rows = {(row["measure"], row["answer"]): row for row in against_readers(reads(scores), METRICS, repeats=50)}
-    assert rows["mae", "score"]["spearman"] == pytest.approx(-1.0)
-    assert rows["ssim", "score"]["spearman"] == pytest.approx(0.5)
-    assert (rows["mae", "score"]["models"], rows["mae", "score"]["cases"]) == (3, 8)
-    assert rows["mae", "score"]["ci95"] == pytest.approx([-1.0, -1.0])
+    rows = {(row.measure, row.answer): row for row in against_readers(reads(scores), METRICS, repeats=50)}
+    assert rows["mae", "score"].spearman == pytest.approx(-1.0)
+    assert rows["ssim", "score"].spearman == pytest.approx(0.5)
+    assert (rows["mae", "score"].models, rows["mae", "score"].cases) == (3, 8)
+    assert rows["mae", "score"].ci95 == pytest.approx([-1.0, -1.0])
 
 
 def test_means_are_over_readers_and_the_cases_that_all_models_share():
     given = reads({"e1": 1.0, "e2": 4.0, "e3": 3.0}, spread=2.0)
     given = [read for read in given if (read.case, read.condition) != ("c0", "e2")]
     (row,) = [r for r in against_readers(given, {n: {"mae": v["mae"]} for n, v in METRICS.items()}, repeats=400)
-              if r["answer"] == "score"]  # fmt: skip
+              if r.answer == "score"]  # fmt: skip
     means = [np.mean([r.score for r in given if r.condition == model and r.case != "c0"]) for model in METRICS]
-    assert row["cases"] == 7
-    assert row["spearman"] == pytest.approx(stats.spearmanr([9.0, 5.0, 6.0], means).statistic)
-    assert row["ci95"][0] <= row["spearman"] <= row["ci95"][1]
+    assert row.cases == 7
+    assert row.spearman == pytest.approx(stats.spearmanr([9.0, 5.0, 6.0], means).statistic)
+    assert row.ci95[0] <= row.spearman <= row.ci95[1]
 
 
 def test_the_command_takes_what_select_writes(tmp_path, capsys):

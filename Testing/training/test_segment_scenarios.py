@@ -321,10 +321,10 @@ def save(array, path):
 def test_the_table_has_a_row_a_scenario_and_columns_a_test_domain(predicted):
     options = TableOptions(repeats=50)
     result = write_scenario_table(predicted, options)
-    assert not options.failures and list(result["scenarios"]) == ["pre"]
-    on_pre, on_post = (result["scenarios"]["pre"][domain]["dice"] for domain in ("pre", "post"))
-    assert (on_pre["mean"], on_pre["std"]) == (pytest.approx(0.375), pytest.approx(0.375))  # 0.75 and 0
-    assert (on_post["mean"], on_post["std"]) == (pytest.approx(0.75), pytest.approx(0.25))  # 1 and 0.5
+    assert not options.failures and list(result.scenarios) == ["pre"]
+    on_pre, on_post = (result.scenarios["pre"][domain].summaries["dice"] for domain in ("pre", "post"))
+    assert (on_pre.mean, on_pre.std) == (pytest.approx(0.375), pytest.approx(0.375))  # 0.75 and 0
+    assert (on_post.mean, on_post.std) == (pytest.approx(0.75), pytest.approx(0.25))  # 1 and 0.5
     table = predicted.folder / "table"
     (row,) = csv.DictReader((table / "osuala2025-table3.csv").open())
     assert float(row["Dice on pre mean"]) == pytest.approx(0.375) and float(row["Dice on post sd"]) == pytest.approx(

@@ -35,12 +35,12 @@ def test_means_differences_and_gap_are_those_of_the_samples():
     sums = sums_of({"p1": [1.0, 3.0], "p2": [5.0], "p3": [2.0], "p4": [10.0], "p5": [4.0], "p6": [6.0], "p7": [99.0]})
     group_of = {"p1": "A", "p2": "A", "p3": "A", "p4": "B", "p5": "B", "p6": "B"}
     found = compare_groups(sums, group_of, repeats=200)
-    a, b = found["groups"]["A"], found["groups"]["B"]
-    assert (a["mean"], a["n"], a["patients"]) == (pytest.approx(11 / 4), 4, 3)
-    assert (b["mean"], b["n"], b["patients"]) == (pytest.approx(20 / 3), 3, 3)
-    assert a["minus_rest"] == pytest.approx(11 / 4 - 20 / 3) == -b["minus_rest"]
-    assert found["gap"] == pytest.approx(20 / 3 - 11 / 4)
-    assert found["gap_ci95"][0] <= found["gap"] <= found["gap_ci95"][1]
+    a, b = found.groups["A"], found.groups["B"]
+    assert (a.mean, a.n, a.patients) == (pytest.approx(11 / 4), 4, 3)
+    assert (b.mean, b.n, b.patients) == (pytest.approx(20 / 3), 3, 3)
+    assert a.minus_rest == pytest.approx(11 / 4 - 20 / 3) == -b.minus_rest
+    assert found.gap == pytest.approx(20 / 3 - 11 / 4)
+    assert found.gap_ci95[0] <= found.gap <= found.gap_ci95[1]
 
 
 def test_intervals_and_chance_are_scipys():
@@ -52,24 +52,24 @@ def test_intervals_and_chance_are_scipys():
         return np.abs(np.mean(x) - np.mean(y))
 
     chance = stats.permutation_test((first, second), gap, n_resamples=6000, alternative="greater", rng=5).pvalue
-    assert found["gap_p"] == pytest.approx(chance, abs=0.015)
+    assert found.gap_p == pytest.approx(chance, abs=0.015)
 
     def difference(x, y, axis=-1):
         return np.mean(x, axis=axis) - np.mean(y, axis=axis)
 
     interval = stats.bootstrap((first, second), difference, n_resamples=6000, method="percentile", rng=6)
-    assert found["groups"]["A"]["minus_rest_ci95"] == pytest.approx(interval.confidence_interval, abs=0.06)
+    assert found.groups["A"].minus_rest_ci95 == pytest.approx(interval.confidence_interval, abs=0.06)
 
 
 def test_chance_explains_a_gap_between_like_groups_and_not_one_between_unlike_ones():
     values = np.random.default_rng(0).normal(size=24)
-    assert compare_groups(*one_each(values[:12], values[12:]), repeats=500)["gap_p"] > 0.05
-    assert compare_groups(*one_each(values[:12], values[12:] + 4), repeats=500)["gap_p"] < 0.01
+    assert compare_groups(*one_each(values[:12], values[12:]), repeats=500).gap_p > 0.05
+    assert compare_groups(*one_each(values[:12], values[12:] + 4), repeats=500).gap_p < 0.01
 
 
 def test_a_group_of_two_patients_is_shown_and_makes_no_gap():
     found = compare_groups(*one_each([1.0, 2.0], [3.0, 4.0, 5.0]), repeats=50)
-    assert found["groups"]["A"]["mean"] == 1.5 and found["gap"] is None and found["gap_p"] is None
+    assert found.groups["A"].mean == 1.5 and found.gap is None and found.gap_p is None
 
 
 def write_pairs(folder):

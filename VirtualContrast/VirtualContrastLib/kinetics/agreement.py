@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..metrics.bootstrap import percentile_interval
 from .curves import LesionCurve
 from .parameters import Array, CurveType
 
@@ -193,12 +194,8 @@ def _bootstrap(lesions: Sequence[LesionAgreement], seed: int) -> tuple[tuple[flo
 
 
 def _interval(values: Array) -> tuple[float, float]:
-    """2.5 and 97.5 percentiles of the finite values."""
-    finite = values[np.isfinite(values)]
-    if len(finite) == 0:
-        return float("nan"), float("nan")
-    lower, upper = np.percentile(finite, [2.5, 97.5])
-    return float(lower), float(upper)
+    """The percentile interval, NaN where no value is finite."""
+    return percentile_interval(values) or (float("nan"), float("nan"))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -99,11 +99,16 @@ def lesion_radiomics(
     return found
 
 
+def quiet_radiomics() -> None:
+    """Keep pyradiomics from logging every class of every lesion; its failures come as exceptions."""
+    logging.getLogger("radiomics").setLevel(logging.CRITICAL)
+
+
 def _extractors(*, flat: bool) -> tuple[Any, Any]:
     """Extractors of shape and of the other classes; `flat` for a single slice."""
     from radiomics.featureextractor import RadiomicsFeatureExtractor
 
-    logging.getLogger("radiomics").setLevel(logging.ERROR)  # it tells every class of every lesion
+    quiet_radiomics()
     extractors = []
     for classes in ((f"{SHAPE}2D" if flat else SHAPE,), CLASSES):
         extractor = RadiomicsFeatureExtractor(

@@ -7,7 +7,6 @@ a paper; `--table list` names them.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,15 @@ from VirtualContrastLib.cli.options import add_scheduler
 from VirtualContrastLib.events import ExitCode, InputError
 
 from ..metrics.as_published import PROTOCOLS
-from ..metrics.evaluation import METRICS, Settings
+from ..metrics.evaluation import AS_PUBLISHED_MEANING, METRICS, Settings
+from ..metrics.plain import plain
 from ..metrics.radiomics_distance import ALL_GROUPS, TEXTURE
+from ..papers.evaluation_report import EvaluationResult, set_rows
 from ..papers.evaluation_run import EvaluationRequest, evaluate
 from ..papers.inputs import Images, Networks
 from ..papers.outputs import listing
 from ..papers.phantom_cohort import FIRST_SEED, phantom_cohort
-from ..papers.reports import set_rows, shown
+from ..papers.reports import shown
 from ..papers.subgroup_report import as_lines
 from ..papers.table_run import TableRequest, known_output, write_output
 from .evaluate_options import FID_EXAMPLE, add_fid
@@ -155,9 +156,9 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
     if args.scheduler is not None and (args.table is not None or args.real is None):
         raise InputError("--scheduler spreads the pairs of --real and --synthetic, and nothing else.")
     if args.table is not None:
-        values, failures = write_output(_table_request(args))
+        report, failures = write_output(_table_request(args))
         code = out.left_out(failures)
-        out.result(f"{args.table} is in {args.output}. Data: {values['data']}.", values)
+        out.result(f"{args.table} is in {args.output}. Data: {report.data}.", plain(report))
         return code
     request = EvaluationRequest(
         _images(args),
@@ -183,9 +184,9 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
 
 
 def _evaluate(request: EvaluationRequest, out: Output) -> ExitCode:
-    evaluated = evaluate(request)
-    code = out.left_out(f"pair {failure.pair}: {failure.sentence}" for failure in evaluated.report.failed)
-    out.result(as_text(evaluated.values), evaluated.values)
+    found = evaluate(request)
+    code = out.left_out(f"pair {failure.pair}: {failure.sentence}" for failure in found.report.failed)
+    out.result(as_text(found), plain(found))
     return code
 
 
@@ -222,23 +223,23 @@ def _table_request(args: argparse.Namespace) -> TableRequest:
     )
 
 
-def as_text(report: Mapping[str, Any]) -> str:
+def as_text(result: EvaluationResult) -> str:
     """The two columns as a small table for the terminal."""
-    lines = [f"Data: {report['data']}.", f"{'':10}{'true':>14}{'as published':>16}"]
+    report = result.report
+    lines = [f"Data: {result.data}.", f"{'':10}{'true':>14}{'as published':>16}"]
     for metric in METRICS:
-        values = (report[column][metric] for column in ("true", "as_published"))
+        values = (report.mean(column, metric) for column in ("true", "as_published"))
         lines.append(f"{metric:10}" + "{:>14}{:>16}".format(*("-" if v is None else f"{v:.4f}" for v in values)))
-    lines.append(f"{report['slices']} slices, {report['pairs']} pairs, {report['patients']} patients")
-    for name, found in report.get("distances", {}).items():
-        both = found["synthetic_against_real"]
-        baseline = f", real halves {found['baseline']['fid']:.4f}" if found["baseline"] else ""
-        lines.append(f"FID {name} {both['fid']:.4f}{baseline}; KID {both['kid']:.6f}. {both['note']}")
-    if "radiomics" in report:
-        lines += [f"{name}: {value}" for name, value in report["radiomics"].items() if name != "definitions"]
-    lines += [
-        f"{', '.join(filter(None, (row['what'], row['images'])))}: {shown(row['value'])}" for row in set_rows(report)
-    ]
-    lines += as_lines(report.get("by", {}))
-    lines += [f"{name}: {note}" for name, note in report["notes"].items()]
-    lines.append(f"As published: {report['as_published_means']}.")
+    lines.append(f"{report.slices} slices, {report.pairs} pairs, {report.patients} patients")
+    for name, found in result.distances.items():
+        both = found.synthetic_against_real
+        baseline = f", real halves {found.baseline.fid:.4f}" if found.baseline else ""
+        lines.append(f"FID {name} {both.fid:.4f}{baseline}; KID {both.kid:.6f}. {both.note}")
+    if result.radiomics is not None:
+        lines += [f"{name}: {value}" for name, value in plain(result.radiomics).items() if name != "definitions"]
+    for row in set_rows(result.sets):
+        lines.append(f"{', '.join(filter(None, (row['what'], row['images'])))}: {shown(row['value'])}")
+    lines += as_lines(result.by)
+    lines += [f"{name}: {note}" for name, note in report.notes.items()]
+    lines.append(f"As published: {AS_PUBLISHED_MEANING}.")
     return "\n".join(lines)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from VirtualContrastLib.events import ExitCode
 from VirtualContrastLib.results.manifest import MANIFEST
 
+from ..metrics.plain import plain
 from ..metrics.pooled_features import pooled_features
 from ..papers.kinetic_cases import curves_of_volumes
-from ..papers.kinetic_report import find_curves, report_of
+from ..papers.kinetic_report import CurveReport, find_curves, report_of
 from ..papers.kinetics import agreement_rows, write_kinetics
 from ..papers.phantom_cohort import FIRST_SEED, phantom_cohort
 from ..papers.reports import shown, write_table
@@ -55,30 +56,27 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
         curves, data = find_curves(args.results, args.real, args.synthetic, args.lesions, args.times)
     report = report_of(curves, data, repeats=args.bootstrap, seed=args.seed)
     folders = sorted(path.parent for path in args.results.glob(f"*/{MANIFEST}")) if args.results is not None else []
-    report["features"] = [plain(vars(one)) for one in pooled_features(curves.pairs, folders)]
+    report = replace(report, features=pooled_features(curves.pairs, folders))
     code = out.left_out(f"case {number}: {sentence}" for number, sentence in curves.failed)
     if args.output is not None:
         write_kinetics(report, curves.pairs, args.output)
-        write_table(args.output, "feature_agreement", list(report["features"][0]), report["features"])
-    out.result(as_text(report), report)
+        features = plain(report.features)
+        write_table(args.output, "feature_agreement", list(features[0]), features)
+    out.result(as_text(report), plain(report))
     return code
 
 
-def as_text(report: Mapping[str, Any]) -> str:
+def as_text(report: CurveReport) -> str:
     """The measures with their intervals as lines for the terminal."""
-    lines = [f"{report['lesions']} lesions of {report['cases']} cases. Data: {report['data']}."]
-    for row in agreement_rows(dict(report)):
+    found = report.agreement
+    lines = [f"{found.lesions} lesions of {found.cases} cases. Data: {report.data}."]
+    for row in agreement_rows(found):
         interval = "" if row["ci95 low"] is None else f"  ({shown(row['ci95 low'])} to {shown(row['ci95 high'])})"
         lines.append(f"{row['measure']:36} {shown(row['value']):>8}{interval}")
-    for row in report["bland_altman"]:
-        limits = f"limits {shown(row['lower'])} to {shown(row['upper'])}"
-        lines.append(f"{'bias of ' + row['quantity']:36} {shown(row['bias']):>8}  {limits} {row['unit']}")
+    for bias in found.bland_altman:
+        limits = f"limits {shown(bias.lower)} to {shown(bias.upper)}"
+        lines.append(f"{'bias of ' + bias.quantity:36} {shown(bias.bias):>8}  {limits} {bias.unit}")
     lines += [
-        f"{'CCC of ' + row['feature']:36} {shown(row['ccc']):>8}" for row in report["features"] if not row["phase"]
+        f"{'CCC of ' + one.feature:36} {shown(plain(one.ccc)):>8}" for one in report.features or () if not one.phase
     ]
-    return "\n".join([*lines, *report["notes"]])
-
-
-def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with None in the place of what is not a number."""
-    return {name: None if value != value else value for name, value in values.items()}
+    return "\n".join([*lines, *report.notes])

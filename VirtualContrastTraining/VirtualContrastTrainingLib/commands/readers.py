@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from VirtualContrastLib.events import ExitCode, InputError
+from VirtualContrastLib.metrics.bootstrap import Interval
 from VirtualContrastLib.reader_study.reads_table import write_reads
 from VirtualContrastLib.reader_study.study_list import KINDS, load_list, make_list, write_list
 
-from ..metrics import same_readers
+from ..metrics.plain import plain
 from ..metrics.readers import load_reads, reader_report
 from ..metrics.same_readers import against_readers
-from ..papers.readers import detection_rows, write_readers
-from ..papers.reports import shown, write_table
+from ..papers.readers import StudyReport, detection_rows, write_readers
+from ..papers.reports import shown
 from ..papers.selection import read_table
 from .options import Output, add_output, add_training_command, count, whole
 
@@ -61,18 +61,17 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
     table = args.table if args.answers is None else write_reads(load_list(args.table), args.answers, args.answers)[0]
     reads = load_reads(table)
     report = reader_report(reads, weights=args.weights, repeats=args.bootstrap, seed=args.seed)
+    same = None
     if args.same is not None:
         measures = read_table(args.same / "same.csv" if args.same.is_dir() else args.same)
         measures = {
             name: {m: v for m, v in row.items() if not m.startswith("scaled ")} for name, row in measures.items()
         }
-        report["same"] = against_readers(reads, measures, repeats=args.bootstrap, seed=args.seed)
-        report["same_definitions"] = same_readers.DEFINITIONS
+        same = against_readers(reads, measures, repeats=args.bootstrap, seed=args.seed)
+    study = StudyReport(report, same)
     if args.output is not None:
-        write_readers(report, args.output)
-        if report.get("same"):
-            write_table(args.output, "same_readers", list(report["same"][0]), report["same"])
-    out.result(as_text(report), report)
+        write_readers(study, args.output)
+    out.result(as_text(study), plain(study))
     return ExitCode.DONE
 
 
@@ -86,24 +85,27 @@ def _make_list(args: argparse.Namespace, out: Output) -> ExitCode:
     return ExitCode.DONE
 
 
-def as_text(report: Mapping[str, Any]) -> str:
+def as_text(study: StudyReport) -> str:
     """The statistics as lines for the terminal."""
+    report = study.readers
     lines = [" ".join(f"{name} {shown(value)}" for name, value in row.items()) for row in detection_rows(report)]
-    for entry in report["agreement"]:
-        pair = " - ".join("/".join(entry[side]) for side in ("first", "second"))
-        lines.append(f"kappa {pair}: {shown(entry['kappa'])} {entry['ci95'] or ''} ({entry['cases']} cases)")
-    for row in report["hallucinations"]:
-        reported = row["reported"]
-        lines.append(f"hallucinations {row['reader']}/{row['condition']}: {reported['count']} of {reported['total']}")
-    for row in report.get("same", ()):
-        told = f"{shown(row['spearman'])} {row['ci95'] or ''} ({row['models']} models, {row['cases']} cases)"
-        lines.append(f"rank correlation of {row['measure']} with {row['answer']} of the readers: {told}")
-    for test in report["tests"]:
-        pair = " - ".join("/".join(test[side]) for side in ("first", "second"))
+    for entry in report.agreement:
+        found, pair = entry.kappa, " - ".join("/".join(side) for side in (entry.first, entry.second))
+        lines.append(f"kappa {pair}: {shown(found.kappa)} {_interval(found.ci95)} ({found.cases} cases)")
+    for row in report.hallucinations:
+        lines.append(f"hallucinations {row.reader}/{row.condition}: {row.reported.count} of {row.reported.total}")
+    for rank in study.same or ():
+        value = f"{shown(rank.spearman)} {_interval(rank.ci95)} ({rank.models} models, {rank.cases} cases)"
+        lines.append(f"rank correlation of {rank.measure} with {rank.answer} of the readers: {value}")
+    for test in report.tests:
+        pair = " - ".join("/".join(side) for side in (test.first, test.second))
         lines.append(
-            f"Wilcoxon {test['endpoint']} {pair}: mean {shown(test['mean'])}, p {test['p']:.4f}, "
-            f"adjusted {test['p_adjusted']:.4f}"
+            f"Wilcoxon {test.endpoint} {pair}: mean {shown(test.mean)}, p {test.p:.4f}, adjusted {test.p_adjusted:.4f}"
         )
     return (
         "\n".join(lines) or "The table has no column to compute from: truth with lesion, bpe, score, or hallucination."
     )
+
+
+def _interval(ci95: Interval | None) -> str:
+    return "" if ci95 is None else str(list(ci95))

@@ -237,11 +237,12 @@ def _phantoms(args: argparse.Namespace) -> tuple[Path, Path]:
 
 
 def _table(experiment: Experiment, repeats: int, out: Output) -> ExitCode:
+    from ..metrics.plain import plain
     from ..papers.scenario_table import as_text, write_scenario_table
     from ..papers.table_options import TableOptions
 
     options = TableOptions(repeats=repeats)
-    result = write_scenario_table(experiment, options)
+    report = write_scenario_table(experiment, options)
     code = out.left_out(options.failures)
-    out.result(as_text(result), result)
+    out.result(as_text(report), plain(report))
     return code

@@ -6,13 +6,13 @@ Takes a training run, whose checkpoints it measures on validation cases, or metr
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from VirtualContrastLib.events import ExitCode
 
-from ..papers.selection_run import SelectionRequest, select
+from ..metrics.plain import plain
+from ..papers.selection_run import SelectionReport, SelectionRequest, select
 from .evaluate_options import FID_EXAMPLE, add_fid
 from .options import Output, add_output, add_training_command, count, named_paths, whole
 
@@ -42,7 +42,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace, out: Output) -> ExitCode:
     """Rank the checkpoints and print the winner; exit code 4 where a checkpoint or a case could not be measured."""
-    selected = select(
+    report, failures = select(
         SelectionRequest(
             args.source,
             validation=args.validation,
@@ -59,20 +59,22 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
             output=args.output,
         )
     )
-    code = out.left_out(selected.failures)
-    out.result(as_text(selected.values), selected.values)
+    code = out.left_out(failures)
+    out.result(as_text(report), plain(report))
     return code
 
 
-def as_text(result: Mapping[str, Any]) -> str:
+def as_text(report: SelectionReport) -> str:
     """SAMe of each checkpoint and the winner, for the terminal."""
-    lines = [f"{name:30} SAMe {value:.4f}" for name, value in result["same"].items()]
-    tied = f" (tied with {', '.join(result['tied_with_winner'])})" if result["tied_with_winner"] else ""
-    lines.append(f"chosen: {result['winner']}{tied}")
-    if result["left_out"]:
-        lines.append(f"left out, equal for all checkpoints: {', '.join(result['left_out'])}")
-    lines += [f"{name} has the weights of {other}" for name, other in result.get("same_weights", {}).items()]
-    if result.get("model"):
-        lines.append(f"model package: {result['model']}")
-    lines += result.get("notes", [])
-    return "\n".join([*lines, f"Data: {result['data']}."])
+    ranking, of_run = report.ranking, report.of_run
+    lines = [f"{name:30} SAMe {value:.4f}" for name, value in ranking.same.items()]
+    tied = f" (tied with {', '.join(ranking.winners[1:])})" if len(ranking.winners) > 1 else ""
+    lines.append(f"chosen: {report.winner}{tied}")
+    if ranking.left_out:
+        lines.append(f"left out, equal for all checkpoints: {', '.join(ranking.left_out)}")
+    if of_run is not None:
+        lines += [f"{name} has the weights of {other}" for name, other in of_run.same_weights.items()]
+        if of_run.model:
+            lines.append(f"model package: {of_run.model}")
+        lines += of_run.notes
+    return "\n".join([*lines, f"Data: {report.data}."])

@@ -8,27 +8,26 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from VirtualContrastLib.metrics.bootstrap import Interval, percentile_interval
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean over samples, their population standard deviation, and a percentile bootstrap interval over
-    patients.
+    """A statistic over samples with its interval by patient.
 
-    `low` and `high` are None when there is only one patient.
+    Attributes:
+        mean: over the samples.
+        std: their population standard deviation.
+        ci95: percentile bootstrap interval over patients; None where there is only one patient.
+        n: number of samples.
+        patients: number of patients.
     """
 
     mean: float
     std: float
-    low: float | None
-    high: float | None
+    ci95: Interval | None
     n: int
     patients: int
-
-    def as_dict(self) -> dict[str, float | int | list[float] | None]:
-        """Plain numbers for JSON."""
-        ci = None if self.low is None or self.high is None else [self.low, self.high]
-        return {"mean": self.mean, "std": self.std, "ci95": ci, "n": self.n, "patients": self.patients}
 
 
 @dataclass
@@ -58,13 +57,12 @@ class PatientSums:
         counts, totals = np.array([sums[:2] for sums, _ in known]).reshape(-1, 2).T
         return counts, totals, [group for _, group in known]
 
-    def summary(self, *, repeats: int = 1000, seed: int = 0, level: float = 0.95) -> Summary | None:
+    def summary(self, *, repeats: int = 1000, seed: int = 0) -> Summary | None:
         """Summary of what was added. The statistic is the mean over all samples of the patients.
 
         Args:
             repeats: Bootstrap samples, each of whole patients with replacement.
             seed: Of the bootstrap.
-            level: Coverage of the interval.
 
         Returns:
             Mean, standard deviation, interval and counts; None when nothing was added.
@@ -75,12 +73,12 @@ class PatientSums:
         n, total, squares = table.sum(axis=0)
         mean = total / n
         std = math.sqrt(max(squares / n - mean * mean, 0.0))
-        low = high = None
+        interval = None
         if len(table) > 1:
-            means = resampled_means(table[:, 0], table[:, 1], repeats, np.random.default_rng(seed))
-            tail = (1 - level) / 2
-            low, high = (float(q) for q in np.quantile(means, [tail, 1 - tail]))
-        return Summary(float(mean), std, low, high, int(n), len(table))
+            interval = percentile_interval(
+                resampled_means(table[:, 0], table[:, 1], repeats, np.random.default_rng(seed))
+            )
+        return Summary(float(mean), std, interval, int(n), len(table))
 
 
 def resampled_means(counts: np.ndarray, sums: np.ndarray, repeats: int, rng: np.random.Generator) -> np.ndarray:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from VirtualContrastLib.events import InputError
@@ -65,7 +64,45 @@ class FeatureSet:
         self.moments.add(features)
 
 
-def compare_sets(first: FeatureSet, second: FeatureSet, *, seed: int = 0) -> dict[str, Any]:
+@dataclass(frozen=True)
+class SetDistance:
+    """Distance of two sets of images on the features of a network.
+
+    Attributes:
+        fid: Frechet distance.
+        kid: kernel distance, mean over subsets.
+        kid_std: its standard deviation over the subsets.
+        n: number of images of each set.
+        note: a warning where they are too few, else "".
+    """
+
+    fid: float
+    kid: float
+    kid_std: float
+    n: tuple[int, int]
+    note: str
+
+
+@dataclass(frozen=True)
+class ImageDistances:
+    """Distances of synthetic and real images on the features of one network.
+
+    Attributes:
+        network: its kind.
+        synthetic_against_real: of all images.
+        baseline: of the real images of one half of the patients and those of the other half; None for one patient.
+        halves: of the real images of one half and the synthetic ones of the other; None for one patient.
+        definitions: what the numbers are, by name.
+    """
+
+    network: str
+    synthetic_against_real: SetDistance
+    baseline: SetDistance | None
+    halves: SetDistance | None
+    definitions: Mapping[str, str]
+
+
+def compare_sets(first: FeatureSet, second: FeatureSet, *, seed: int = 0) -> SetDistance:
     """Frechet and kernel distance of two sets.
 
     Args:
@@ -74,18 +111,18 @@ def compare_sets(first: FeatureSet, second: FeatureSet, *, seed: int = 0) -> dic
         seed: Of KID's subsets.
 
     Returns:
-        FID, KID (mean, standard deviation over subsets), the two N, and a warning where N is too small.
+        FID and KID.
     """
     kid, spread = kernel_distance(np.array(first.sample), np.array(second.sample), seed=seed)
     fewest = min(first.moments.n, second.moments.n)
     mean = first.moments.mean
-    return {
-        "fid": frechet_distance(first.moments, second.moments),
-        "kid": kid,
-        "kid_std": spread,
-        "n": [first.moments.n, second.moments.n],
-        "note": too_few_note(fewest, 0 if mean is None else len(mean)),
-    }
+    return SetDistance(
+        fid=frechet_distance(first.moments, second.moments),
+        kid=kid,
+        kid_std=spread,
+        n=(first.moments.n, second.moments.n),
+        note=too_few_note(fewest, 0 if mean is None else len(mean)),
+    )
 
 
 @dataclass(frozen=True)
@@ -132,6 +169,10 @@ class FeatureReader:
         return np.concatenate(found)
 
 
+KnownFeatures = dict[tuple[Path, Path | None, tuple[int, ...] | None], np.ndarray]
+"""Features of real images by file, the pre-contrast file of a subtraction, and the slices that count."""
+
+
 def image_distances(
     pairs: Sequence[Pair],
     network: FeatureNetwork,
@@ -142,7 +183,8 @@ def image_distances(
     subtract: bool = False,
     slice_margin: float | None = None,
     limit: int | None = None,
-) -> dict[str, Any]:
+    known: KnownFeatures | None = None,
+) -> ImageDistances:
     """FID and KID of synthetic against real, and of one half of the patients' real images against the other half.
 
     The halves (`baseline`, and `halves` with the synthetic images of the other half) show what distance two samples of
@@ -157,14 +199,17 @@ def image_distances(
         subtract: Whether subtraction images are compared.
         slice_margin: That of `loaded_pair.load_pair`.
         limit: Only so many slices count, the first; None for all.
+        known: Features of real images that were read before with this network and preparation; it is filled, so that
+            several synthetic sets of the same cases read the real images once. None reads them here alone.
 
     Returns:
-        Both comparisons, ready for JSON.
+        All comparisons.
 
     Raises:
         InputError: There are fewer than two slices.
     """
     reader = FeatureReader(network, preparation, batch, subtract)
+    known = {} if known is None else known
     first_half = _half_of_patients(pairs, seed)
     real, synthetic, halves = FeatureSet(seed), FeatureSet(seed), (FeatureSet(seed), FeatureSet(seed))
     synthetic_half = FeatureSet(seed)
@@ -173,7 +218,10 @@ def image_distances(
         room = None if limit is None else limit - real.moments.n
         if keep == () or room == 0:
             continue
-        vectors = reader.features(pair.real, pair.pre, keep)[:room]
+        key = (pair.real, pair.pre if subtract else None, keep)
+        if key not in known:
+            known[key] = reader.features(pair.real, pair.pre, keep)
+        vectors = known[key][:room]
         real.add(vectors)
         halves[pair.patient in first_half].add(vectors)
         own_scale = pair.own_scale and not pair.baseline
@@ -184,13 +232,13 @@ def image_distances(
     if real.moments.n < 2:
         raise InputError("FID and KID compare sets of images; one pair of slices is not enough.")
     enough = all(half.moments.n > 1 for half in halves)
-    return {
-        "network": network.kind,
-        "synthetic_against_real": compare_sets(real, synthetic, seed=seed),
-        "baseline": compare_sets(*halves, seed=seed) if enough else None,
-        "halves": compare_sets(halves[0], synthetic_half, seed=seed) if enough else None,
-        "definitions": DEFINITIONS,
-    }
+    return ImageDistances(
+        network=network.kind,
+        synthetic_against_real=compare_sets(real, synthetic, seed=seed),
+        baseline=compare_sets(*halves, seed=seed) if enough else None,
+        halves=compare_sets(halves[0], synthetic_half, seed=seed) if enough else None,
+        definitions=DEFINITIONS,
+    )
 
 
 def _kept(pair: Pair, slice_margin: float | None) -> tuple[int, ...] | None:

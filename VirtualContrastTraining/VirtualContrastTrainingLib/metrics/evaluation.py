@@ -16,7 +16,7 @@ from .measured_pair import MeasuredPair, Settings, measure
 from .measures import IMAGE
 from .pairs import Pair
 from .slice_metrics import Values
-from .subgroups import compare_groups
+from .subgroups import GroupComparison, compare_groups
 
 METRICS = tuple(measure.name for measure in IMAGE)
 DEFINITIONS = definitions(IMAGE) | {
@@ -86,10 +86,7 @@ class EvaluationReport:
         return {
             **{group: {name: self.mean(group, name) for name in METRICS} for group in ("true", "as_published")},
             "notes": dict(self.notes),
-            "statistics": {
-                group: {name: found.as_dict() for name, found in metrics.items()}
-                for group, metrics in self.statistics.items()
-            },
+            "statistics": self.statistics,
             "definitions": DEFINITIONS,
             "as_published_means": AS_PUBLISHED_MEANING,
             "protocol": self.settings.protocol,
@@ -178,9 +175,9 @@ class Evaluation:
             failed=tuple(self.failures),
         )
 
-    def by(self, group_of: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    def by(self, group_of: Mapping[str, str]) -> dict[str, dict[str, GroupComparison]]:
         """Scores of subgroups by group of measures and metric; `group_of` tells the subgroup of each patient."""
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, dict[str, GroupComparison]] = {}
         for (group, metric), sums in self._sums.items():
             if sums.by_group(group_of):
                 compared = compare_groups(sums, group_of, repeats=self.settings.repeats, seed=self.settings.seed)

@@ -3,9 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
+from VirtualContrastLib.metrics.bootstrap import Interval, percentile_interval
+
+
+@dataclass(frozen=True)
+class KappaEstimate:
+    """Agreement of two ratings of the same cases.
+
+    Attributes:
+        kappa: weighted kappa; None where chance alone would agree fully.
+        ci95: its percentile bootstrap interval over cases; None where fewer than half of the samples define kappa.
+        cases: number of cases.
+        confusion: counts [first][second] in the order of the labels.
+    """
+
+    kappa: float | None
+    ci95: Interval | None
+    cases: int
+    confusion: Sequence[Sequence[int]]
 
 
 def confusion(first: Sequence[str], second: Sequence[str], labels: Sequence[str]) -> np.ndarray:
@@ -43,7 +61,7 @@ def kappa_interval(
     weights: str = "linear",
     repeats: int = 2000,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> KappaEstimate:
     """Weighted kappa of paired ratings with a percentile bootstrap interval over cases.
 
     Args:
@@ -55,7 +73,7 @@ def kappa_interval(
         seed: Of the bootstrap.
 
     Returns:
-        Kappa, `ci95` (None when fewer than half of the samples remain), the number of cases, and the confusion.
+        Kappa with its interval.
     """
     place = {label: n for n, label in enumerate(labels)}
     codes = np.array([place[a] * len(labels) + place[b] for a, b in zip(first, second, strict=True)])
@@ -63,10 +81,9 @@ def kappa_interval(
     size = len(labels) ** 2
     counts = np.array([np.bincount(rng.choice(codes, len(codes)), minlength=size) for _ in range(repeats)])
     drawn = _kappas(counts.reshape(repeats, len(labels), len(labels)), weights)
-    drawn = drawn[~np.isnan(drawn)]
-    interval = [float(q) for q in np.quantile(drawn, [0.025, 0.975])] if 2 * len(drawn) >= repeats else None
     table = confusion(first, second, labels)
-    return {"kappa": weighted_kappa(table, weights), "ci95": interval, "cases": len(codes), "confusion": table.tolist()}
+    interval = percentile_interval(drawn, repeats)
+    return KappaEstimate(weighted_kappa(table, weights), interval, len(codes), table.tolist())
 
 
 def _kappas(tables: np.ndarray, weights: str) -> np.ndarray:

@@ -8,17 +8,17 @@ two series of different units can be compared. Bland-Altman, kappa, rank correla
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from VirtualContrastLib.kinetics.agreement import agreement, bland_altman, cohen_kappa
 from VirtualContrastLib.kinetics.curves import LesionCurve
 from VirtualContrastLib.kinetics.parameters import CurveType
+from VirtualContrastLib.metrics.bootstrap import Interval, percentile_interval
 from VirtualContrastLib.metrics.measure import definitions
 
-from .bootstrap import PatientSums
+from .bootstrap import PatientSums, Summary
 from .lesion_picture import LesionPicture
 from .measures import CURVES
 from .published_kinetics import PublishedPair
@@ -39,10 +39,15 @@ _PARAMETERS = {
 
 @dataclass(frozen=True)
 class CurvePair:
-    """The two curves of one lesion over the same phases; `patient` groups lesions for intervals.
+    """The two curves of one lesion over the same phases.
 
-    `published`: the same as the paper's notebook takes them, `picture`: what the lesion looks like; both None where the
-    volumes are not at hand.
+    Attributes:
+        patient: groups lesions for intervals.
+        case: number of the case.
+        synthetic: curve of the synthetic phases.
+        real: curve of the real phases.
+        published: both curves as the paper's notebook takes them; None where the volumes are not at hand.
+        picture: what the lesion looks like; None where the volumes are not at hand.
     """
 
     patient: str
@@ -68,30 +73,148 @@ def dtw(first: np.ndarray, second: np.ndarray) -> float:
     return float(total[-1, -1])
 
 
-def lesion_row(pair: CurvePair) -> dict[str, Any]:
-    """One lesion as plain values; what is not defined is None."""
-    found = agreement([pair.synthetic], [pair.real]).lesions[0]
-    error = found.pe_error_percent
-    row: dict[str, Any] = {
-        "case": pair.case,
-        "lesion": pair.real.label,
-        "phases": len(error),
-        "enhancement_error": float(np.abs(error).mean()),
-        "enhancement_error_squared": float(np.mean((error / 100) ** 2)),
-        "spearman": found.spearman,
-        "dtw": dtw(pair.synthetic.pe_percent, pair.real.pe_percent),
-        "same_order": found.same_order,
-        "same_order_as_published": None if pair.published is None else pair.published.same_order,
-        "type_real": _type_name(found.real_type),
-        "type_synthetic": _type_name(found.synthetic_type),
-    }
-    for name, (field, _) in _PARAMETERS.items():
-        for side, curve in (("real", pair.real), ("synthetic", pair.synthetic)):
-            row[f"{name}_{side}"] = float(getattr(curve.parameters, field))
-    return {name: _defined(value) for name, value in row.items()}
+@dataclass(frozen=True)
+class LesionRow:
+    """How far the two curves of one lesion agree; what is not defined is None.
+
+    Attributes:
+        case: number of the case.
+        lesion: label of the lesion.
+        phases: number of post-contrast phases.
+        enhancement_error: mean over phases of the absolute difference of PE, percentage points.
+        enhancement_error_squared: mean over phases of the squared difference of PE / 100.
+        spearman: rank correlation of the signals.
+        dtw: time warping distance of the PE, percentage points.
+        same_order: whether the phases are ranked alike.
+        same_order_as_published: the same as the paper's notebook takes it.
+        type_real: curve type of the real curve.
+        type_synthetic: curve type of the synthetic curve.
+        peak_pe_real: peak PE of the real curve, percent.
+        peak_pe_synthetic: peak PE of the synthetic curve, percent.
+        ser_real: signal enhancement ratio of the real curve.
+        ser_synthetic: signal enhancement ratio of the synthetic curve.
+        time_to_peak_real: seconds to the peak of the real curve.
+        time_to_peak_synthetic: seconds to the peak of the synthetic curve.
+    """
+
+    case: int
+    lesion: int
+    phases: int
+    enhancement_error: float
+    enhancement_error_squared: float
+    spearman: float | None
+    dtw: float
+    same_order: bool
+    same_order_as_published: bool | None
+    type_real: str
+    type_synthetic: str
+    peak_pe_real: float | None
+    peak_pe_synthetic: float | None
+    ser_real: float | None
+    ser_synthetic: float | None
+    time_to_peak_real: float | None
+    time_to_peak_synthetic: float | None
+
+    @classmethod
+    def of(cls, pair: CurvePair) -> LesionRow:
+        """The agreement of a pair of curves."""
+        found = agreement([pair.synthetic], [pair.real]).lesions[0]
+        error = found.pe_error_percent
+        parameters = {
+            f"{name}_{side}": _defined(getattr(curve.parameters, field))
+            for name, (field, _) in _PARAMETERS.items()
+            for side, curve in (("real", pair.real), ("synthetic", pair.synthetic))
+        }
+        return cls(
+            case=pair.case,
+            lesion=pair.real.label,
+            phases=len(error),
+            enhancement_error=float(np.abs(error).mean()),
+            enhancement_error_squared=float(np.mean((error / 100) ** 2)),
+            spearman=_defined(found.spearman),
+            dtw=dtw(pair.synthetic.pe_percent, pair.real.pe_percent),
+            same_order=found.same_order,
+            same_order_as_published=None if pair.published is None else pair.published.same_order,
+            type_real=_type_name(found.real_type),
+            type_synthetic=_type_name(found.synthetic_type),
+            **parameters,
+        )
 
 
-def kinetic_report(pairs: Sequence[CurvePair], *, repeats: int = 2000, seed: int = 0) -> dict[str, Any]:
+@dataclass(frozen=True)
+class BiasRow:
+    """Bias and limits of agreement of one quantity, synthetic minus real; None where too few lesions define it.
+
+    Attributes:
+        quantity: its name.
+        unit: of the differences.
+        n: number of lesions.
+        bias: mean difference.
+        sd: standard deviation of the differences.
+        lower: lower limit of agreement.
+        upper: upper limit of agreement.
+    """
+
+    quantity: str
+    unit: str
+    n: int
+    bias: float | None
+    sd: float | None
+    lower: float | None
+    upper: float | None
+
+
+@dataclass(frozen=True)
+class TypeAgreement:
+    """How far the curve types agree.
+
+    Attributes:
+        labels: the types.
+        confusion: counts [real][synthetic] in the order of `labels`.
+        compared: lesions of which both types could be assessed.
+        same_type: share of them with equal types.
+        same_type_ci95: its interval over resampled patients.
+        kappa: Cohen's kappa of the types.
+        kappa_ci95: its interval over resampled patients.
+    """
+
+    labels: Sequence[str]
+    confusion: Sequence[Sequence[int]]
+    compared: int
+    same_type: float | None
+    same_type_ci95: Interval | None
+    kappa: float | None
+    kappa_ci95: Interval | None
+
+
+@dataclass(frozen=True)
+class KineticReport:
+    """How far the curves of all lesions agree.
+
+    Attributes:
+        lesions: number of lesions.
+        cases: number of cases.
+        patients: number of patients.
+        statistics: summary by measure, None where no lesion defines it.
+        types: agreement of curve types.
+        bland_altman: bias and limits of agreement by quantity.
+        largest_time_difference_s: between phases of one number, in seconds.
+        definitions: definition by measure.
+        per_lesion: one row per lesion.
+    """
+
+    lesions: int
+    cases: int
+    patients: int
+    statistics: Mapping[str, Summary | None]
+    types: TypeAgreement
+    bland_altman: Sequence[BiasRow]
+    largest_time_difference_s: float
+    definitions: Mapping[str, str]
+    per_lesion: Sequence[LesionRow]
+
+
+def kinetic_report(pairs: Sequence[CurvePair], *, repeats: int = 2000, seed: int = 0) -> KineticReport:
     """All lesions together: means with bootstrap intervals by patient, Bland-Altman, types.
 
     Cases may have different numbers of phases; each phase uses the lesions that have it.
@@ -102,34 +225,34 @@ def kinetic_report(pairs: Sequence[CurvePair], *, repeats: int = 2000, seed: int
         seed: Of the bootstrap.
 
     Returns:
-        The report, ready for JSON.
+        The report.
 
     Raises:
         ValueError: There is no lesion.
     """
     if not pairs:
         raise ValueError("there is no lesion to compare")
-    rows = [lesion_row(pair) for pair in pairs]
+    rows = [LesionRow.of(pair) for pair in pairs]
     statistics = {}
     for name in _AVERAGED:
         sums = PatientSums()
         for pair, row in zip(pairs, rows, strict=True):
-            if row[name] is not None:
-                sums.add(pair.patient, float(row[name]))
-        summary = sums.summary(repeats=repeats, seed=seed)
-        statistics[name] = None if summary is None else summary.as_dict()
+            value = getattr(row, name)
+            if value is not None:
+                sums.add(pair.patient, float(value))
+        statistics[name] = sums.summary(repeats=repeats, seed=seed)
     gaps = [float(np.abs(pair.synthetic.times_s - pair.real.times_s).max()) for pair in pairs]
-    return {
-        "lesions": len(pairs),
-        "cases": len({pair.case for pair in pairs}),
-        "patients": len({pair.patient for pair in pairs}),
-        "statistics": statistics,
-        "types": _types(pairs, rows, repeats, seed),
-        "bland_altman": _bland_altman_table(pairs),
-        "largest_time_difference_s": max(gaps),
-        "definitions": DEFINITIONS,
-        "per_lesion": rows,
-    }
+    return KineticReport(
+        lesions=len(pairs),
+        cases=len({pair.case for pair in pairs}),
+        patients=len({pair.patient for pair in pairs}),
+        statistics=statistics,
+        types=_types(pairs, rows, repeats, seed),
+        bland_altman=_bland_altman_table(pairs),
+        largest_time_difference_s=max(gaps),
+        definitions=DEFINITIONS,
+        per_lesion=rows,
+    )
 
 
 def differences(pairs: Sequence[CurvePair], name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -142,7 +265,7 @@ def differences(pairs: Sequence[CurvePair], name: str) -> tuple[np.ndarray, np.n
     return (made + real) / 2, made - real
 
 
-def _bland_altman_table(pairs: Sequence[CurvePair]) -> list[dict[str, Any]]:
+def _bland_altman_table(pairs: Sequence[CurvePair]) -> list[BiasRow]:
     longest = max(len(pair.real.times_s) for pair in pairs)
     rows = []
     for phase in range(1, longest):
@@ -152,24 +275,19 @@ def _bland_altman_table(pairs: Sequence[CurvePair]) -> list[dict[str, Any]]:
     labels = {"peak_pe": "peak PE", "ser": "SER", "time_to_peak": "time to peak"}
     rows += [(labels[n], unit, bland_altman(differences(pairs, n)[1])) for n, (_, unit) in _PARAMETERS.items()]
     return [
-        {
-            "quantity": quantity,
-            "unit": unit,
-            "n": found.n,
-            **{key: _defined(getattr(found, key)) for key in ("bias", "sd", "lower", "upper")},
-        }
+        BiasRow(quantity, unit, found.n, *map(_defined, (found.bias, found.sd, found.lower, found.upper)))
         for quantity, unit, found in rows
     ]
 
 
-def _types(pairs: Sequence[CurvePair], rows: Sequence[dict[str, Any]], repeats: int, seed: int) -> dict[str, Any]:
+def _types(pairs: Sequence[CurvePair], rows: Sequence[LesionRow], repeats: int, seed: int) -> TypeAgreement:
     """Confusion table [real, synthetic], share of equal types and kappa, with intervals over resampled patients."""
     patients = sorted({pair.patient for pair in pairs})
     place = {patient: n for n, patient in enumerate(patients)}
     counts = np.zeros((len(patients), len(TYPES), len(TYPES)), int)
     for pair, row in zip(pairs, rows, strict=True):
-        if row["type_real"] in TYPES and row["type_synthetic"] in TYPES:
-            counts[place[pair.patient], TYPES.index(row["type_real"]), TYPES.index(row["type_synthetic"])] += 1
+        if row.type_real in TYPES and row.type_synthetic in TYPES:
+            counts[place[pair.patient], TYPES.index(row.type_real), TYPES.index(row.type_synthetic)] += 1
     table, rng = counts.sum(axis=0), np.random.default_rng(seed)
     shares, kappas = [], []
     for _ in range(repeats if len(patients) > 1 else 0):
@@ -178,26 +296,20 @@ def _types(pairs: Sequence[CurvePair], rows: Sequence[dict[str, Any]], repeats: 
             shares.append(np.trace(drawn) / drawn.sum())
             kappas.append(cohen_kappa(drawn))
     compared = int(table.sum())
-    return {
-        "labels": list(TYPES),
-        "confusion": table.tolist(),
-        "compared": compared,
-        "same_type": float(np.trace(table) / compared) if compared else None,
-        "same_type_ci95": _interval(shares, repeats),
-        "kappa": _defined(cohen_kappa(table)),
-        "kappa_ci95": _interval(kappas, repeats),
-    }
-
-
-def _interval(values: Sequence[float], repeats: int) -> list[float] | None:
-    """2.5 and 97.5 percentiles of the defined values; None where fewer than half of the resamples are defined."""
-    defined = [value for value in values if math.isfinite(value)]
-    return [float(q) for q in np.quantile(defined, [0.025, 0.975])] if 2 * len(defined) > repeats else None
+    return TypeAgreement(
+        labels=TYPES,
+        confusion=table.tolist(),
+        compared=compared,
+        same_type=float(np.trace(table) / compared) if compared else None,
+        same_type_ci95=percentile_interval(shares, repeats),
+        kappa=_defined(cohen_kappa(table)),
+        kappa_ci95=percentile_interval(kappas, repeats),
+    )
 
 
 def _type_name(kind: CurveType) -> str:
     return TYPES[kind] if kind < len(TYPES) else "not assessed"
 
 
-def _defined(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _defined(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -10,10 +10,10 @@ image, by that image's minimum and maximum.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from VirtualContrastLib.events import InputError
@@ -23,7 +23,7 @@ from VirtualContrastLib.metrics.own_scale import in_units_of
 
 from .images import read_mask, read_stack
 from .lpips import SMALLEST_SIDE, Lpips
-from .mamasynth_classifiers import TASKS, Row, as_result, auroc_of_scores, classifier_extractor, rows_of_case
+from .mamasynth_classifiers import TASKS, Row, auroc_of_scores, classifier_extractor, rows_of_case
 from .measures import CHALLENGE
 from .pairs import Pair
 from .radiomics_distance import distance_v1, extractor_v1, lesion_features, table_of
@@ -50,6 +50,57 @@ class LesionCase:
 
     pair: Pair
     predicted_mask: Path | None = None
+
+
+@dataclass(frozen=True)
+class Score:
+    """One score of the challenge over all cases.
+
+    Attributes:
+        mean: over the cases, or the one value of all of them.
+        n: number of cases or rows that it rests on.
+        std: population standard deviation over cases; None for a score that only all cases together have.
+    """
+
+    mean: float
+    n: int
+    std: float | None = None
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Score | None:
+        """Mean and standard deviation; None of nothing."""
+        return cls(float(np.mean(values)), len(values), float(np.std(values))) if values else None
+
+    def as_json(self) -> dict[str, float | int]:
+        """The values, the standard deviation only where there is one."""
+        spread = {} if self.std is None else {"std": self.std}
+        return {"mean": self.mean, **spread, "n": self.n}
+
+
+@dataclass(frozen=True)
+class ChallengeReport:
+    """The challenge's aggregates.
+
+    Attributes:
+        scores: score by name, None where there is none.
+        notes: sentence by name of a score, why there is none.
+        definitions: definition by name.
+        cases: cases that were measured.
+        without_prediction: cases without a predicted lesion, which Dice and HD95 leave out, as the challenge does.
+        failed: cases that could not be measured.
+    """
+
+    scores: Mapping[str, Score | None]
+    notes: Mapping[str, str]
+    definitions: Mapping[str, str]
+    cases: int
+    without_prediction: int
+    failed: int
+
+    def as_json(self) -> dict[str, object]:
+        """The scores by name beside the other parts."""
+        values = dict(vars(self))
+        return values.pop("scores") | values
 
 
 @dataclass(frozen=True)
@@ -133,10 +184,8 @@ def gather(cases: Iterable[LesionCase], *, lpips: Lpips | None, z_scored: bool =
     return found
 
 
-def summarize(found: Gathered, *, lpips_missing: str = "", scores: Mapping[str, Path] | None = None) -> dict[str, Any]:
+def summarize(found: Gathered, *, lpips_missing: str = "", scores: Mapping[str, Path] | None = None) -> ChallengeReport:
     """The challenge's aggregates.
-
-    Like the challenge, Dice and HD95 leave out cases without a predicted lesion; `without_prediction` counts them.
 
     Args:
         found: What `gather` measured.
@@ -144,17 +193,17 @@ def summarize(found: Gathered, *, lpips_missing: str = "", scores: Mapping[str, 
         scores: Tables of the classifiers' scores by task.
 
     Returns:
-        Mean, standard deviation and N by metric, or None with a reason in `notes`.
+        The scores, with a note for each that is missing.
 
     Raises:
         InputError: A table of scores does not fit.
     """
-    report: dict[str, Any] = {name: _mean_std(values) for name, values in found.values.items()}
+    report = {name: Score.of(values) for name, values in found.values.items()}
     notes: dict[str, str] = {}
     for task in TASKS:
         table = (scores or {}).get(task)
         value = None if table is None else auroc_of_scores(table, found.rows[task])
-        report[f"auroc_{task}"] = as_result(value, found.rows[task])
+        report[f"auroc_{task}"] = None if value is None else Score(value, len(found.rows[task]))
         if value is None:
             notes[f"auroc_{task}"] = AUROC_NOTE.format(task=task) if table is None else "Four rows or more are needed."
     if report["lpips"] is None:
@@ -164,11 +213,10 @@ def summarize(found: Gathered, *, lpips_missing: str = "", scores: Mapping[str, 
     if found.masks == 0:
         notes["dice"] = notes["hausdorff_95"] = "No masks found on the synthetic images were given."
     report["frd"] = _frd(found, notes)
-    counts = {"cases": len(found.values["mse"]), "without_prediction": found.empty, "failed": len(found.sentences)}
-    return {**report, "notes": notes, "definitions": DEFINITIONS, **counts}
+    return ChallengeReport(report, notes, DEFINITIONS, len(found.values["mse"]), found.empty, len(found.sentences))
 
 
-def _frd(found: Gathered, notes: dict[str, str]) -> dict[str, Any] | None:
+def _frd(found: Gathered, notes: dict[str, str]) -> Score | None:
     if len(found.tumors[0]) < 2:
         notes["frd"] = "FRD needs two tumors or more."
         return None
@@ -178,7 +226,7 @@ def _frd(found: Gathered, notes: dict[str, str]) -> dict[str, Any] | None:
         notes["frd"] = f"FRD is not defined: {error}."
         return None
     if math.isfinite(value):
-        return {"mean": value, "n": len(found.tumors[0])}
+        return Score(value, len(found.tumors[0]))
     notes["frd"] = "The radiomics of both sets are equal, the log of their distance is not finite."
     return None
 
@@ -245,9 +293,3 @@ def _one_slice(stack: np.ndarray, path: Path) -> np.ndarray:
     if len(stack) != 1:
         raise InputError(f"{path} has {len(stack)} slices; the MAMA-SYNTH protocol takes one slice per case.")
     return np.asarray(stack[0])
-
-
-def _mean_std(values: list[float]) -> dict[str, Any] | None:
-    if not values:
-        return None
-    return {"mean": float(np.mean(values)), "std": float(np.std(values)), "n": len(values)}

@@ -13,11 +13,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.lesions.radiomics import quiet_radiomics
 
 if TYPE_CHECKING:
     from radiomics.featureextractor import RadiomicsFeatureExtractor
@@ -46,10 +47,9 @@ class Row:
 
 def classifier_extractor() -> RadiomicsFeatureExtractor:
     """PyRadiomics as the classifiers' features are made: original image, in plane, bin width 25, no resampling."""
-    import radiomics
     from radiomics.featureextractor import RadiomicsFeatureExtractor
 
-    radiomics.setVerbosity(60)
+    quiet_radiomics()
     extractor = RadiomicsFeatureExtractor(
         binWidth=BIN_WIDTH, minimumROIDimensions=1, minimumROISize=1, force2D=True, force2Ddimension=0
     )
@@ -153,8 +153,3 @@ def auroc_of_scores(path: Path, rows: Sequence[Row]) -> float | None:
     if len(wanted) < FEWEST_ROWS:
         return None
     return auroc([label for _, label in wanted], [found[key] for key in wanted])
-
-
-def as_result(value: float | None, rows: Sequence[Row]) -> dict[str, Any] | None:
-    """An AUROC as the other scores of the report are given."""
-    return None if value is None else {"mean": value, "n": len(rows)}

@@ -83,7 +83,7 @@ def measure_mammogram(loaded: LoadedMammogram, synthetic: np.ndarray | None = No
         change = change_agreement(low, real, made, loaded.breast)
     except ValueError as error:
         raise InputError(f"{loaded.name} cannot be measured: {error}.") from error
-    return found | {f"change_{key}": value for key, value in change.as_dict().items()}
+    return found | {f"change_{key}": value for key, value in vars(change).items()}
 
 
 @dataclass(frozen=True)

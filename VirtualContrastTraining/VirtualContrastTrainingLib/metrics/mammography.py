@@ -9,9 +9,10 @@ agreement of the change itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
+from VirtualContrastLib.metrics.bootstrap import Interval, percentile_interval
 from VirtualContrastLib.metrics.image_pairs import mae
 from VirtualContrastLib.metrics.similarity import Similarity
 
@@ -20,16 +21,33 @@ from VirtualContrastLib.metrics.similarity import Similarity
 class ChangeAgreement:
     """Agreement of the synthetic with the real change from the low-energy image, inside the breast.
 
-    `mae` in units of the images, `ssim` on the real change's range, `pearson` None where a change is constant.
+    Attributes:
+        mae: mean absolute error, in units of the images.
+        ssim: on the real change's range.
+        pearson: correlation over pixels; None where a change is constant.
     """
 
     mae: float
     ssim: float
     pearson: float | None
 
-    def as_dict(self) -> dict[str, float | None]:
-        """Plain values for tables."""
-        return asdict(self)
+
+@dataclass(frozen=True)
+class Correlation:
+    """Pearson's r over images.
+
+    Attributes:
+        mean: r of all images.
+        ci95: its percentile interval over resampled patients; None for fewer than three patients, or where r is not
+            defined in half of the samples.
+        n: number of images.
+        patients: number of patients.
+    """
+
+    mean: float
+    ci95: Interval | None
+    n: int
+    patients: int
 
 
 def contrast_to_noise(image: np.ndarray, adipose: np.ndarray, fibroglandular: np.ndarray) -> float:
@@ -134,7 +152,7 @@ def distance_from_low_energy(
 
 def correlation_of(
     first: Sequence[float], second: Sequence[float], patients: Sequence[str], *, repeats: int = 1000, seed: int = 0
-) -> tuple[float, list[float] | None] | None:
+) -> Correlation | None:
     """Pearson's r over images, with a percentile interval over resampled patients.
 
     Args:
@@ -145,8 +163,7 @@ def correlation_of(
         seed: Of the bootstrap.
 
     Returns:
-        r and its 95 % interval; None for fewer than three images or where one side does not vary. The interval is None
-        for fewer than three patients or where r is not defined in more than half of the samples.
+        The correlation; None for fewer than three images or where one side does not vary.
     """
     a, b = np.asarray(first, float), np.asarray(second, float)
     if len(a) < 3 or a.std() == 0 or b.std() == 0:
@@ -157,5 +174,4 @@ def correlation_of(
         rows = np.concatenate([groups[n] for n in rng.integers(0, len(groups), len(groups))])
         if a[rows].std() > 0 and b[rows].std() > 0:
             drawn.append(float(np.corrcoef(a[rows], b[rows])[0, 1]))
-    interval = [float(q) for q in np.quantile(drawn, [0.025, 0.975])] if 2 * len(drawn) > repeats else None
-    return float(np.corrcoef(a, b)[0, 1]), interval
+    return Correlation(float(np.corrcoef(a, b)[0, 1]), percentile_interval(drawn, repeats), len(a), len(groups))

@@ -85,7 +85,78 @@ def training_images(folder: Path, pattern: str | None = None) -> list[tuple[Path
     return found
 
 
-def memorization(synthetic: Slices, real: Slices, training: Slices) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Nearness:
+    """How near the slices of one side come to the training slices, as distances 0 to 2.
+
+    Attributes:
+        median: of the distances to the nearest training slice.
+        p5: their 5th percentile.
+        least: their minimum.
+        copies: share of slices nearer to a training slice than any training slice of another patient is.
+        slices: number of slices.
+    """
+
+    median: float
+    p5: float
+    least: float
+    copies: float
+    slices: int
+
+
+@dataclass(frozen=True)
+class Memorization:
+    """How near synthetic slices come to the training slices, beside how near real held-out slices come.
+
+    Attributes:
+        synthetic: of the synthetic slices.
+        real: of the real slices.
+        training_slices: number of training slices.
+        patients_in_training: patients that are in both the training and the compared set.
+    """
+
+    synthetic: Nearness
+    real: Nearness
+    training_slices: int
+    patients_in_training: int
+
+
+@dataclass(frozen=True)
+class Diversity:
+    """How different the images of a set are from each other; None for fewer than two patients.
+
+    Attributes:
+        synthetic: mean distance between slices of different patients, of the synthetic images.
+        real: the same of the real images.
+        diversity: the first over the second.
+        coverage: share of real slices that have a synthetic one near.
+    """
+
+    synthetic: float | None
+    real: float | None
+    diversity: float | None
+    coverage: float | None
+
+
+@dataclass(frozen=True)
+class SetReport:
+    """What the sets of images show beside their pairs.
+
+    Attributes:
+        diversity: of the synthetic images.
+        memorization: of the training images; None where these were not given.
+    """
+
+    diversity: Diversity
+    memorization: Memorization | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """The parts that there are, with definitions."""
+        memorized = {} if self.memorization is None else {"memorization": self.memorization}
+        return {"diversity": self.diversity, **memorized, "set_definitions": DEFINITIONS}
+
+
+def memorization(synthetic: Slices, real: Slices, training: Slices) -> Memorization:
     """How near synthetic slices come to the training slices, beside how near real held-out slices come.
 
     Args:
@@ -94,39 +165,32 @@ def memorization(synthetic: Slices, real: Slices, training: Slices) -> dict[str,
         training: What the model has learned from.
 
     Returns:
-        For each side the median, the 5th percentile and the least distance, and the share of copies; the patients that
-        are in both the training and the compared set, by number.
+        The distances of each side.
     """
     own = _nearest(training, training, apart=True)[0]
-    sides: dict[str, Any] = {}
-    for name, side in (("synthetic", synthetic), ("real", real)):
+
+    def nearness(side: Slices) -> Nearness:
         distance, place = _nearest(side, training)
-        sides[name] = {
-            "median": float(np.median(distance)),
-            "p5": float(np.percentile(distance, 5)),
-            "least": float(distance.min()),
-            "copies": float(np.mean(distance < own[place])),
-            "slices": len(distance),
-        }
-    shared = set(synthetic.patients) & set(training.patients)
-    return {**sides, "training_slices": len(own), "patients_in_training": len(shared)}
+        return Nearness(
+            median=float(np.median(distance)),
+            p5=float(np.percentile(distance, 5)),
+            least=float(distance.min()),
+            copies=float(np.mean(distance < own[place])),
+            slices=len(distance),
+        )
+
+    shared = len(set(synthetic.patients) & set(training.patients))
+    return Memorization(nearness(synthetic), nearness(real), len(own), shared)
 
 
-def diversity(synthetic: Slices, real: Slices) -> dict[str, float | None]:
-    """Mean distance between patients of each set, their ratio, and coverage; None for fewer than two patients.
-
-    Args:
-        synthetic: Of the patients compared.
-        real: Of the same patients.
-    """
-    means = {name: _mean_between_patients(side) for name, side in (("synthetic", synthetic), ("real", real))}
-    ratio = None
-    if means["synthetic"] is not None and means["real"]:
-        ratio = means["synthetic"] / means["real"]
-    return {**means, "diversity": ratio, "coverage": _coverage(synthetic, real)}
+def diversity(synthetic: Slices, real: Slices) -> Diversity:
+    """Diversity of two sets of slices of the same patients."""
+    made, acquired = _mean_between_patients(synthetic), _mean_between_patients(real)
+    ratio = made / acquired if made is not None and acquired else None
+    return Diversity(made, acquired, ratio, _coverage(synthetic, real))
 
 
-def set_report(pairs: Sequence[Pair], training: Path | None, pattern: str | None, seed: int = 0) -> dict[str, Any]:
+def set_report(pairs: Sequence[Pair], training: Path | None, pattern: str | None, seed: int = 0) -> SetReport:
     """Diversity of the synthetic images of pairs, and with a folder of training images their memorization.
 
     Args:
@@ -136,15 +200,15 @@ def set_report(pairs: Sequence[Pair], training: Path | None, pattern: str | None
         seed: Of the choice where there are too many slices.
 
     Returns:
-        The report, ready for JSON.
+        The report.
     """
     real = Slices.of(((pair.real, pair.patient) for pair in pairs), seed=seed)
     synthetic = Slices.of(((pair.synthetic, pair.patient) for pair in pairs), seed=seed)
-    found: dict[str, Any] = {"diversity": diversity(synthetic, real)}
+    memorized = None
     if training is not None:
         learned = Slices.of(training_images(training, pattern), seed=seed)
-        found["memorization"] = memorization(synthetic, real, learned)
-    return found | {"set_definitions": DEFINITIONS}
+        memorized = memorization(synthetic, real, learned)
+    return SetReport(diversity(synthetic, real), memorized)
 
 
 def _nearest(of: Slices, among: Slices, *, apart: bool = False) -> tuple[Array, NDArray[np.intp]]:

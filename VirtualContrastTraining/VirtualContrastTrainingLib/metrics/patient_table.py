@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from VirtualContrastLib.metrics.baselines import GAIN, IDENTITY, TABLE, Baselines
+from VirtualContrastLib.metrics.bootstrap import percentile_interval
 from VirtualContrastLib.metrics.patients import PatientScores, PatientTruth, score_patient
 
 from ..data.crops import CropPatient
@@ -19,7 +20,7 @@ MEASURES = ("mae", "ssim", "worse", "harm_p95", "lesion_mae", "recovered", "brig
 PAIRED = ("mae", "lesion_mae", "ssim", "auroc")
 """Measures whose paired difference between model and baseline is reported."""
 
-_REPEATS, _LEVEL = 2000, 95
+_REPEATS = 2000
 
 Array = NDArray[np.float64]
 Synthesize = Callable[[CropPatient], Sequence[NDArray[np.float32]]]
@@ -175,5 +176,4 @@ def _mean_estimate(values: Array, draws: NDArray[np.int64]) -> Estimate:
 
 
 def _interval(values: Array) -> tuple[float, float]:
-    low, high = np.percentile(values, [(100 - _LEVEL) / 2, (100 + _LEVEL) / 2])
-    return float(low), float(high)
+    return percentile_interval(values) or (float("nan"), float("nan"))

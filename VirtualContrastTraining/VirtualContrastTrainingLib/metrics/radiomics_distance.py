@@ -10,13 +10,14 @@ correlations are compared.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.lesions.radiomics import quiet_radiomics
 from VirtualContrastLib.metrics.measure import definitions
 
 from .frechet import FeatureMoments, frechet_distance, too_few_note
@@ -64,7 +65,7 @@ def extractor_v0(groups: Sequence[str] = TEXTURE) -> RadiomicsFeatureExtractor:
     """PyRadiomics as version 0 sets it: original image, bin width 25, masks of one dimension allowed."""
     from radiomics.featureextractor import RadiomicsFeatureExtractor
 
-    _quiet()
+    quiet_radiomics()
     extractor = RadiomicsFeatureExtractor(correctMask=True, minimumROIDimensions=1)
     extractor.disableAllFeatures()
     for group in groups:
@@ -76,7 +77,7 @@ def extractor_v1(*, two_dimensional: bool = True) -> RadiomicsFeatureExtractor:
     """PyRadiomics as version 1 sets it: z-scored image x 100, 2 mm pixels, LoG 2-5 mm, wavelets, bin width 5."""
     from radiomics.featureextractor import RadiomicsFeatureExtractor
 
-    _quiet()
+    quiet_radiomics()
     settings: dict[str, Any] = {
         "normalize": True,
         "normalizeScale": 100,
@@ -198,23 +199,52 @@ def distance_v1(real: FeatureTable, synthetic: FeatureTable, *, paper_log: bool 
     return value / 2 if paper_log else value
 
 
-def radiomics_report(real: FeatureTable, synthetic: FeatureTable) -> dict[str, Any]:
+@dataclass(frozen=True)
+class RadiomicsReport:
+    """Radiomics distances of two sets of lesions.
+
+    Attributes:
+        frd_v0: version 0.
+        frd_v0_zscore: version 0 with z-scores over both sets.
+        frd_v0_as_published: version 0 with z-scores of each set by itself.
+        n: number of lesions of each set.
+        features: number of features of version 0.
+        definitions: what the numbers are, by name.
+        note: a warning where lesions are too few or version 1 is not defined, else "".
+        groups: of features, of version 0.
+        left_out: pairs in which PyRadiomics cannot work (one value everywhere).
+        frd_v1: version 1; None where it is not defined or not finite.
+    """
+
+    frd_v0: float
+    frd_v0_zscore: float
+    frd_v0_as_published: float
+    n: tuple[int, int]
+    features: int
+    definitions: Mapping[str, str]
+    note: str
+    groups: Sequence[str] = ()
+    left_out: int = 0
+    frd_v1: float | None = None
+
+
+def radiomics_report(real: FeatureTable, synthetic: FeatureTable) -> RadiomicsReport:
     """Version 0 true and as published side by side, with the numbers of lesions and features."""
-    n = min(len(real.values), len(synthetic.values))
-    return {
-        "frd_v0": distance_v0(real, synthetic),
-        "frd_v0_zscore": distance_v0(real, synthetic, norm="zscore"),
-        "frd_v0_as_published": distance_v0(real, synthetic, norm="zscore", pooled=False),
-        "n": [len(real.values), len(synthetic.values)],
-        "features": len(real.names),
-        "definitions": DEFINITIONS,
-        "note": too_few_note(n, len(real.names)),
-    }
+    n = (len(real.values), len(synthetic.values))
+    return RadiomicsReport(
+        frd_v0=distance_v0(real, synthetic),
+        frd_v0_zscore=distance_v0(real, synthetic, norm="zscore"),
+        frd_v0_as_published=distance_v0(real, synthetic, norm="zscore", pooled=False),
+        n=n,
+        features=len(real.names),
+        definitions=DEFINITIONS,
+        note=too_few_note(min(n), len(real.names)),
+    )
 
 
 def lesion_distance(
     pairs: Iterable[Pair], groups: Sequence[str] = TEXTURE, *, subtraction: str | None = None
-) -> dict[str, Any]:
+) -> RadiomicsReport:
     """Radiomics distance, versions 0 and 1, of the lesions of real against synthetic images; a file's lesions are one.
 
     Args:
@@ -223,8 +253,7 @@ def lesion_distance(
         subtraction: "signed" or "clipped" takes the features of phase minus pre-contrast.
 
     Returns:
-        Distances by name, numbers of lesions and features, and notes; `left_out` counts pairs in which PyRadiomics
-        cannot work (one value everywhere).
+        The distances.
 
     Raises:
         InputError: fewer than two pairs have a lesion mask of two pixels or more.
@@ -245,12 +274,12 @@ def lesion_distance(
     if len(tables["real"]) < 2:
         raise InputError("The radiomics distance needs lesion masks of at least two pairs; give them with --lesions.")
     report = radiomics_report(table_of(tables["real"]), table_of(tables["synthetic"]))
-    report |= {"groups": list(groups), "left_out": left_out, "frd_v1": None}
+    report = replace(report, groups=list(groups), left_out=left_out)
     try:
         v1 = distance_v1(table_of(tables["real v1"]), table_of(tables["synthetic v1"]))
     except ValueError as error:
-        return report | {"note": f"{report['note']} Version 1: {error}.".strip()}
-    return report | {"frd_v1": v1 if math.isfinite(v1) else None}
+        return replace(report, note=f"{report.note} Version 1: {error}.".strip())
+    return replace(report, frd_v1=v1 if math.isfinite(v1) else None)
 
 
 def _compared(
@@ -304,9 +333,3 @@ def _moments(values: np.ndarray) -> FeatureMoments:
 def _check_names(real: FeatureTable, synthetic: FeatureTable) -> None:
     if real.names != synthetic.names:
         raise ValueError("both sets need the same features in the same order")
-
-
-def _quiet() -> None:
-    import radiomics
-
-    radiomics.setVerbosity(60)

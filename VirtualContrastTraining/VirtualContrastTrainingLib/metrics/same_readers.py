@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.metrics.bootstrap import Interval, percentile_interval
 from VirtualContrastLib.reader_study.answers import REFERENCE
 
 from .readers import Read
@@ -26,9 +27,30 @@ DEFINITIONS = {
 Array = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class RankAgreement:
+    """How far a measure ranks models as one kind of the readers' answers does.
+
+    Attributes:
+        measure: its name.
+        answer: of QUALITIES.
+        models: number of models.
+        cases: number of cases that were read of every model.
+        spearman: rank correlation; None where the readers' answers do not differ.
+        ci95: its interval over cases.
+    """
+
+    measure: str
+    answer: str
+    models: int
+    cases: int
+    spearman: float | None
+    ci95: Interval | None
+
+
 def against_readers(
     reads: Sequence[Read], measures: Mapping[str, Mapping[str, float]], *, repeats: int = 2000, seed: int = 0
-) -> list[dict[str, Any]]:
+) -> list[RankAgreement]:
     """Rank correlation of every measure with every answer that tells quality.
 
     Args:
@@ -38,7 +60,7 @@ def against_readers(
         seed: Of the bootstrap.
 
     Returns:
-        Rows of measure, answer, models, cases, spearman and ci95.
+        One row per answer and measure.
 
     Raises:
         InputError: Fewer than three models were both read and measured.
@@ -60,19 +82,10 @@ def against_readers(
             if np.ptp(values) == 0:
                 continue
             found = [_correlation(values, table[:, draw]) for draw in draws] if table.shape[1] > 1 else []
-            known = [value for value in found if np.isfinite(value)]
             value = _correlation(values, table)
+            spearman = value if np.isfinite(value) else None
             rows.append(
-                {
-                    "measure": name,
-                    "answer": answer,
-                    "models": len(models),
-                    "cases": table.shape[1],
-                    "spearman": value if np.isfinite(value) else None,
-                    "ci95": [float(q) for q in np.quantile(known, [0.025, 0.975])]
-                    if 2 * len(known) > repeats
-                    else None,
-                }
+                RankAgreement(name, answer, len(models), table.shape[1], spearman, percentile_interval(found, repeats))
             )
     return rows
 

@@ -7,10 +7,12 @@ whether there is one. `gap_p` does: the share of random regroupings of the patie
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
+from VirtualContrastLib.metrics.bootstrap import Interval, percentile_interval
 
 from .bootstrap import PatientSums, resampled_means
 
@@ -25,9 +27,53 @@ DEFINITIONS = {
 Array = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class GroupScore:
+    """One measure in one group of patients.
+
+    Attributes:
+        mean: over the samples of the group.
+        std: their population standard deviation.
+        ci95: interval of the mean by patient; None for one patient.
+        n: number of samples.
+        patients: number of patients.
+        minus_rest: mean of the group minus mean of all other patients; None where there are none.
+        minus_rest_ci95: its interval; None where a side has one patient.
+    """
+
+    mean: float
+    std: float
+    ci95: Interval | None
+    n: int
+    patients: int
+    minus_rest: float | None
+    minus_rest_ci95: Interval | None
+
+
+@dataclass(frozen=True)
+class GroupComparison:
+    """One measure by group, and the largest gap between groups; what too few patients cannot tell is None.
+
+    Attributes:
+        groups: score by group.
+        gap: largest minus smallest mean of the groups with enough patients.
+        gap_ci95: its interval.
+        gap_p: share of random regroupings with a gap as large.
+    """
+
+    groups: Mapping[str, GroupScore]
+    gap: float | None = None
+    gap_ci95: Interval | None = None
+    gap_p: float | None = None
+
+
+Scores = Mapping[str, Mapping[str, GroupComparison]]
+"""Comparison by group of measures ("true", "true_in_lesion" ...) and metric."""
+
+
 def compare_groups(
     sums: PatientSums, group_of: Mapping[str, str], *, repeats: int = 1000, seed: int = 0
-) -> dict[str, Any]:
+) -> GroupComparison:
     """Summaries by group, differences to the rest, and the largest gap of one measure.
 
     Args:
@@ -37,8 +83,7 @@ def compare_groups(
         seed: of both.
 
     Returns:
-        `groups` (by value: mean, std, ci95, n, patients, minus_rest, minus_rest_ci95), `gap`, `gap_ci95`, `gap_p`; what
-        too few patients cannot tell is None.
+        The groups in alphabetical order, and their gap.
     """
     counts, totals, values = sums.table(group_of)
     names = sorted(set(values))
@@ -48,27 +93,29 @@ def compare_groups(
         inside = np.array([value == name for value in values])
         summary = part.summary(repeats=repeats, seed=seed)
         assert summary is not None
-        groups[name] = {**summary.as_dict(), **_minus_rest(counts, totals, inside, repeats, rng)}
+        groups[name] = GroupScore(**vars(summary), **_minus_rest(counts, totals, inside, repeats, rng))
         if inside.sum() >= FEWEST_PATIENTS:
             draws[name] = resampled_means(counts[inside], totals[inside], repeats, rng)
-    found: dict[str, Any] = {"groups": {name: groups[name] for name in names}}
+    ordered = {name: groups[name] for name in names}
     if len(draws) < 2:
-        return found | {"gap": None, "gap_ci95": None, "gap_p": None}
+        return GroupComparison(ordered)
     kept = np.array([value in draws for value in values])
     index = np.array([sorted(draws).index(value) for value in values if value in draws])
     gap = _gap(counts[kept], totals[kept], index)
     spread = np.ptp(np.stack(list(draws.values())), axis=0)
     chance = [_gap(counts[kept], totals[kept], rng.permutation(index)) for _ in range(repeats)]
-    return found | {
-        "gap": gap,
-        "gap_ci95": _interval(spread),
-        "gap_p": float((1 + np.count_nonzero(np.array(chance) >= gap * (1 - 1e-12))) / (repeats + 1)),
-    }
+    p = float((1 + np.count_nonzero(np.array(chance) >= gap * (1 - 1e-12))) / (repeats + 1))
+    return GroupComparison(ordered, gap, percentile_interval(spread), p)
+
+
+class _MinusRest(TypedDict):
+    minus_rest: float | None
+    minus_rest_ci95: Interval | None
 
 
 def _minus_rest(
     counts: Array, totals: Array, inside: NDArray[np.bool_], repeats: int, rng: np.random.Generator
-) -> dict[str, Any]:
+) -> _MinusRest:
     """The difference to all other patients; without an interval where a side has one patient, None without others."""
     if inside.all():
         return {"minus_rest": None, "minus_rest_ci95": None}
@@ -76,14 +123,10 @@ def _minus_rest(
     means = [float(total.sum() / count.sum()) for count, total in sides]
     interval = None
     if min(len(count) for count, _ in sides) > 1:
-        interval = _interval(np.subtract(*(resampled_means(*side, repeats, rng) for side in sides)))
+        interval = percentile_interval(np.subtract(*(resampled_means(*side, repeats, rng) for side in sides)))
     return {"minus_rest": means[0] - means[1], "minus_rest_ci95": interval}
 
 
 def _gap(counts: Array, totals: Array, index: NDArray[np.intp]) -> float:
     """Largest minus smallest mean over samples of the groups numbered by `index`."""
     return float(np.ptp(np.bincount(index, totals) / np.bincount(index, counts)))
-
-
-def _interval(values: Array) -> list[float]:
-    return [float(value) for value in np.quantile(values, [0.025, 0.975])]

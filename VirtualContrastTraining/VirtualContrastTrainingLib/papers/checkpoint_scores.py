@@ -16,7 +16,7 @@ from VirtualContrastLib.synthesis.study_synthesizer import StudySynthesizer, stu
 from ..data.cases import case_folders
 from ..data.mammograms import LOW_ENERGY, RECOMBINED
 from ..metrics.distributions import DEFINITIONS as DISTANCE_DEFINITIONS
-from ..metrics.distributions import Preparation, image_distances
+from ..metrics.distributions import KnownFeatures, Preparation, image_distances
 from ..metrics.evaluation import Evaluation, EvaluationReport, Settings
 from ..metrics.feature_networks import FeatureNetwork
 from ..metrics.kinetics import kinetic_report
@@ -64,6 +64,7 @@ class Scorer:
     networks: Mapping[str, FeatureNetwork] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     measured: list[Pair] = field(default_factory=list)
+    _features: dict[str, KnownFeatures] = field(default_factory=dict)
 
     def __call__(self, package: ModelPackage) -> dict[str, float]:
         """Metric values by name; raises InputError where nothing could be measured."""
@@ -94,8 +95,10 @@ class Scorer:
         """FID and KID by network."""
         scores: dict[str, float] = {}
         for name, network in self.networks.items():
-            found = image_distances(pairs, network, Preparation(), limit=FID_LIMIT)["synthetic_against_real"]
-            scores |= {f"fid_{name}": found["fid"], f"kid_{name}": found["kid"]}
+            known = self._features.setdefault(name, {})
+            found = image_distances(pairs, network, Preparation(), limit=FID_LIMIT, known=known)
+            between = found.synthetic_against_real
+            scores |= {f"fid_{name}": between.fid, f"kid_{name}": between.kid}
         return scores
 
     def _synthesize(self, synthesizer: StudySynthesizer, card: ModelCard, case: Path, folder: Path) -> list[Pair]:
@@ -127,8 +130,8 @@ class Scorer:
         curves = curves_of_volumes(self.cases, runs)
         if not curves.pairs:
             return {}
-        found = kinetic_report(curves.pairs, repeats=1)["statistics"]["enhancement_error"]
-        return {} if found is None else {"enhancement_error": found["mean"]}
+        found = kinetic_report(curves.pairs, repeats=1).statistics["enhancement_error"]
+        return {} if found is None else {"enhancement_error": found.mean}
 
     def _change_error(self, pairs: Sequence[Pair]) -> dict[str, float]:
         """Mean error and similarity of the change from the low-energy mammogram, over the pairs that have one."""

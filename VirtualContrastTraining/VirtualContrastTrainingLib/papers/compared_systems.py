@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.metrics.measure import Measure, definitions
 
 from ..data.cases import case_folders
-from ..metrics.evaluation import Evaluation, Settings
+from ..metrics.bootstrap import Summary
+from ..metrics.evaluation import Evaluation, EvaluationReport, Settings
 from ..metrics.kinetics import kinetic_report
 from ..metrics.measured_pair import measure
 from ..metrics.measures import CURVES, IMAGE
@@ -47,7 +48,43 @@ def measures_of_phase(phase: int) -> tuple[Measure, ...]:
     )
 
 
-def write_systems(name: str, title: str, real: Path, folder: Path, options: TableOptions) -> dict[str, Any]:
+@dataclass(frozen=True)
+class SystemScores:
+    """One system over all cases.
+
+    Attributes:
+        cases: number of cases.
+        phases: time points that it made.
+        summaries: summary by name of the measure, None where nothing gave one.
+    """
+
+    cases: int
+    phases: Sequence[int]
+    summaries: Mapping[str, Summary | None]
+
+    def as_json(self) -> dict[str, object]:
+        """The summaries beside the counts."""
+        return {**self.summaries, "cases": self.cases, "phases": self.phases}
+
+
+@dataclass(frozen=True)
+class SystemsReport:
+    """What a table of systems found.
+
+    Attributes:
+        table: its name.
+        data: what was measured, in words.
+        systems: scores by name.
+        definitions: definition by measure.
+    """
+
+    table: str
+    data: str
+    systems: Mapping[str, SystemScores]
+    definitions: Mapping[str, str]
+
+
+def write_systems(name: str, title: str, real: Path, folder: Path, options: TableOptions) -> SystemsReport:
     """Write the table of systems as CSV, JSON, PNG and HTML: one row per system, and two baselines.
 
     Args:
@@ -59,34 +96,35 @@ def write_systems(name: str, title: str, real: Path, folder: Path, options: Tabl
             phases/phase_N); cases that cannot be used go to its `failures`.
 
     Returns:
-        What the JSON holds.
+        What was found.
 
     Raises:
         InputError: A system has no usable case.
     """
     with _with_baselines(real, options.systems) as systems:
         results = {label: measure_system(label, real, place, options) for label, place in systems.items()}
-    phases = sorted({phase for label in options.systems for phase in results[label]["phases"]})
+    phases = sorted({phase for label in options.systems for phase in results[label].phases})
     by_phase = tuple(measure for phase in phases for measure in measures_of_phase(phase))
-    for found in results.values():
-        for of_phase in by_phase:
-            found.setdefault(of_phase.name, None)
+    absent: dict[str, Summary | None] = {measure.name: None for measure in by_phase}
+    results = {label: replace(found, summaries=absent | dict(found.summaries)) for label, found in results.items()}
     rows = MeasuredRows("system", results, (*by_phase, *MEASURES))
     said = definitions(MEASURES) | {ENHANCEMENT_BY_PHASE.name: ENHANCEMENT_BY_PHASE.definition}
-    return NamedTable(
+    report = SystemsReport(name, options.data or "", results, said)
+    NamedTable(
         name,
         title,
         rows.columns,
         rows.rows,
-        {"table": name, "data": options.data, "systems": results, "definitions": said},
-        rows.figure(options.data or ""),
+        report,
+        rows.figure(report.data),
         "measures with intervals by system",
-        [f"Data: {options.data}.", INTERVALS, *explained((*MEASURES, ENHANCEMENT_BY_PHASE), said)],
+        [f"Data: {report.data}.", INTERVALS, *explained((*MEASURES, ENHANCEMENT_BY_PHASE), said)],
         [rows.page_table],
     ).write(folder)
+    return report
 
 
-def measure_system(label: str, real: Path, made: Path, options: TableOptions) -> dict[str, Any]:
+def measure_system(label: str, real: Path, made: Path, options: TableOptions) -> SystemScores:
     """Statistics of one system over all cases.
 
     Args:
@@ -96,7 +134,7 @@ def measure_system(label: str, real: Path, made: Path, options: TableOptions) ->
         options: Options of the table.
 
     Returns:
-        Statistics by name of the measure; None where nothing gave one.
+        Its scores.
     """
     settings = Settings(repeats=options.repeats, seed=options.seed)
     whole = Evaluation(settings)
@@ -111,28 +149,24 @@ def measure_system(label: str, real: Path, made: Path, options: TableOptions) ->
         patients.add(pair.patient)
         for evaluation in (whole, by_phase.setdefault(phase, Evaluation(settings))):
             evaluation.take(pair, measured)
-    found = _of_images(whole, "")
-    found["lesion_mae"] = _as_dict(whole, "true_in_lesion", "mae")
+    overall = whole.report()
+    found = _of_images(overall, "")
+    found["lesion_mae"] = overall.summary("true_in_lesion", "mae")
     for phase, evaluation in by_phase.items():
-        found |= _of_images(evaluation, f"_{phase}")
-    return {**found, **_of_curves(label, real, made, options), "cases": len(patients), "phases": sorted(by_phase)}
+        found |= _of_images(evaluation.report(), f"_{phase}")
+    return SystemScores(len(patients), sorted(by_phase), found | _of_curves(label, real, made, options))
 
 
-def _of_images(evaluation: Evaluation, suffix: str) -> dict[str, Any]:
-    return {f"{measure.name}{suffix}": _as_dict(evaluation, "true", measure.name) for measure in _IMAGE}
+def _of_images(report: EvaluationReport, suffix: str) -> dict[str, Summary | None]:
+    return {f"{measure.name}{suffix}": report.summary("true", measure.name) for measure in _IMAGE}
 
 
-def _as_dict(evaluation: Evaluation, group: str, metric: str) -> dict[str, Any] | None:
-    summary = evaluation.report().summary(group, metric)
-    return None if summary is None else summary.as_dict()
-
-
-def _of_curves(label: str, real: Path, made: Path, options: TableOptions) -> dict[str, Any]:
+def _of_curves(label: str, real: Path, made: Path, options: TableOptions) -> dict[str, Summary | None]:
     """What the lesions' curves give, as percent enhancement and in units of TI-norm."""
     curves = curves_of_volumes(real, made)
     options.failures += [f"{label}: {sentence}" for _, sentence in curves.failed]
     report = kinetic_report(curves.pairs, repeats=options.repeats, seed=options.seed) if curves.pairs else None
-    statistics = {} if report is None else report["statistics"]
+    statistics = {} if report is None else report.statistics
     found = {measure.name: statistics.get(measure.name) for measure in _FROM_CURVES}
     cases = normalized_cases(real, made, {pair.patient for pair in curves.pairs})
     return found | normalized_statistics(curves.pairs, cases, repeats=options.repeats, seed=options.seed)

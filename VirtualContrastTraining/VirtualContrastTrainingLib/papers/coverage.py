@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import singledispatch
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -25,14 +25,24 @@ from ..data.mammogram_phantom import write_phantom_pair
 from ..data.mammograms import LOW_ENERGY, RECOMBINED
 from ..data.phantom import PhantomSettings, make_phantom
 from ..data.phantom.writing import write_phantom
+from ..metrics.mamasynth import Score
 from ..paths import resources_dir
+from .compared_systems import SystemsReport
+from .epoch_views import EpochsReport
 from .inputs import Images, Networks
-from .named_table import NamedTable
+from .kinetics import CurveFigure
+from .lesion_views import ViewsReport
+from .mama_synth import MamaSynthReport
+from .mammography import LINE, MammographyReport
+from .named_table import NamedTable, Row
 from .outputs import OUTPUTS, Kind
 from .phantom_cohort import FIRST_SEED, phase_times, synthesis_model, write_synthesis
-from .reports import interval_figure, shown
-from .segmentation import found_lesions
+from .readers import ReadsReport
+from .reports import Estimate, Report, interval_figure, shown
+from .segmentation import SegmentationReport, found_lesions
+from .selection_run import SelectionReport
 from .table_run import TableRequest, write_output
+from .tables import QualityReport
 
 NAME = "coverage"
 COLUMNS = ("item", "command", "rows and columns of the paper", "units", "on phantoms", "on the cases given")
@@ -43,6 +53,8 @@ SETTINGS = PhantomSettings(
     lesion_radius_mm=(8, 12),
 )
 """Phantoms of few slices, so that every table takes seconds; no measure of how good a model is."""
+_IN_UNITS: tuple[Kind, ...] = ("quality", "phases", "systems", "kinetics", "mama_synth")
+"""Tables of which `is_perfect` knows what a perfect synthesis scores."""
 _MODELS_AS_CHECKPOINTS = "the model, and the same with noise in its weights, in the place of checkpoints"
 _COPIES = "copies of the low-energy images in the place of synthetic ones"
 _READS = "reads made up by chance"
@@ -50,15 +62,35 @@ _READS = "reads made up by chance"
 
 @dataclass(frozen=True)
 class Coverage:
-    """The rows of the table, by COLUMNS, and a sentence for each table that could not be made."""
+    """How far every table and figure is the paper's.
 
-    rows: list[dict[str, Any]]
-    failures: list[str]
+    Attributes:
+        data: what they were made from, in words.
+        rows: one per table or figure, by COLUMNS.
+        failures: a sentence for each that could not be made; they may name files and are for the terminal only.
+    """
+
+    data: str
+    rows: Sequence[Row]
+    failures: Sequence[str]
+
+    def as_json(self) -> dict[str, object]:
+        """The rows, and how many sentences there are."""
+        return {"data": self.data, "rows": self.rows, "failures": len(self.failures)}
 
 
 @dataclass
 class _Set:
-    """What tables are made from in `place`; `data` says what it is, and `phantoms` whether all tables can be made."""
+    """What tables are made from.
+
+    Attributes:
+        real: folder of the real cases.
+        synthetic: what a model made of them.
+        perfect: their real phases in the place of synthetic ones.
+        data: what this is, in words.
+        place: folder for the tables.
+        phantoms: whether all tables can be made.
+    """
 
     real: Path
     synthetic: Path
@@ -92,7 +124,7 @@ def cover(folder: Path, *, names: Sequence[str], phantoms: int, cases: Path | No
     sets = [_phantom_set(folder / "phantoms", phantoms)]
     if cases is not None:
         sets.append(_case_set(folder / "cases", cases))
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     failures: list[str] = []
     for name in names:
         found = [_made(name, one, networks, failures) for one in sets]
@@ -108,17 +140,18 @@ def cover(folder: Path, *, names: Sequence[str], phantoms: int, cases: Path | No
         )
     data = "; ".join(one.data for one in sets)
     notes = [f"Data: {data}.", "Units: whether a perfect synthesis on 0..255 scores perfectly in the table."]
+    coverage = Coverage(data, rows, failures)
     NamedTable(
         NAME,
         "Tables and figures of the papers",
         COLUMNS,
         rows,
-        {"data": data, "rows": rows, "failures": len(failures)},
+        coverage,
         interval_figure(["rows"], {}, data),
         "",
         notes,
     ).write(folder)
-    return Coverage(rows, failures)
+    return coverage
 
 
 def _made(name: str, one: _Set, networks: Networks, failures: list[str]) -> str:
@@ -127,12 +160,12 @@ def _made(name: str, one: _Set, networks: Networks, failures: list[str]) -> str:
     if request is None:
         return "-"
     try:
-        values, left_out = write_output(request)
+        report, left_out = write_output(request)
     except InputError as error:
         failures.append(f"{name}: {error}")
         return f"not made: {error}"
     failures += [f"{name}: {sentence}" for sentence in left_out]
-    return _RESULTS[OUTPUTS[name].kind](values)
+    return main_result(report)
 
 
 def _request(name: str, one: _Set, networks: Networks) -> TableRequest | None:
@@ -159,18 +192,18 @@ def _request(name: str, one: _Set, networks: Networks) -> TableRequest | None:
 def _units(name: str, one: _Set, failures: list[str]) -> str:
     """Whether a perfect synthesis in foreign units scores perfectly."""
     kind = OUTPUTS[name].kind
-    if kind not in _PERFECT:
+    if kind not in _IN_UNITS:
         return "-"
     place = one.place / "perfect" / name
     images, systems = Images(one.real, one.perfect), {}
     if kind == "systems":
         images, systems = Images(one.real), {"model": one.perfect}
     try:
-        values, _ = write_output(TableRequest(name, place, images, systems=systems, repeats=20))
+        report, _ = write_output(TableRequest(name, place, images, systems=systems, repeats=20))
     except InputError as error:
         failures.append(f"{name}, units: {error}")
         return "not checked"
-    return "perfect" if _PERFECT[kind](values) else "WRONG"
+    return "perfect" if is_perfect(report) else "WRONG"
 
 
 def _labels(name: str, place: Path) -> str:
@@ -289,63 +322,105 @@ def _reads(path: Path) -> Path:
     return path
 
 
-def _mean(found: Mapping[str, Any] | None) -> str:
-    return "-" if not found else shown(float(found["mean"]))
+@singledispatch
+def main_result(report: Report) -> str:
+    """The main result of a table or figure in a few words."""
+    raise TypeError(f"{type(report).__name__} has no main result")
 
 
-def _of_images(values: Mapping[str, Any]) -> str:
+@main_result.register
+def _(report: QualityReport) -> str:
     said = []
-    for label, row in values["rows"].items():
+    for label, row in report.rows.items():
         if label.endswith(("synthetic", "(baseline)")):
-            said.append(f"{label}: MAE {shown(row['true']['mae'])}, SSIM {shown(row['true']['ssim'])}")
+            mae, ssim = (shown(row.report.mean("true", metric)) for metric in ("mae", "ssim"))
+            said.append(f"{label}: MAE {mae}, SSIM {ssim}")
     return "; ".join(said[:2])
 
 
-def _of_mammograms(values: Mapping[str, Any]) -> str:
-    line = values["baselines"]["straight line"]
+@main_result.register
+def _(report: ViewsReport) -> str:
+    return f"{len(report.rows)} planes"
+
+
+@main_result.register
+def _(report: SegmentationReport) -> str:
+    return "; ".join(f"{name}: Dice {_mean(one.summaries['dice'])}" for name, one in report.scenarios.items())
+
+
+@main_result.register
+def _(report: SelectionReport) -> str:
+    return f"{_MODELS_AS_CHECKPOINTS}: {report.winner}"
+
+
+@main_result.register
+def _(report: EpochsReport) -> str:
+    return f"{_MODELS_AS_CHECKPOINTS}: {len(report.rows)} shown"
+
+
+@main_result.register
+def _(report: CurveFigure) -> str:
+    return f"error of PE {_mean(report.report.agreement.statistics['enhancement_error'])} points"
+
+
+@main_result.register
+def _(report: SystemsReport) -> str:
+    errors = {label: one.summaries["enhancement_error_ti"] for label, one in report.systems.items()}
+    return "; ".join(f"{label}: enhancement error {_mean(found)}" for label, found in errors.items() if found)
+
+
+@main_result.register
+def _(report: MammographyReport) -> str:
+    line = report.baselines[LINE]
     return (
-        f"{_COPIES}: SSIM of the change {_mean(values['measures']['change_ssim'])}, straight line "
+        f"{_COPIES}: SSIM of the change {_mean(report.measures['change_ssim'])}, straight line "
         f"{_mean(line['change_ssim'])}, its correlation over images {_mean(line['mae_correlation'])}"
     )
 
 
-def _of_systems(values: Mapping[str, Any]) -> str:
-    return "; ".join(
-        f"{label}: enhancement error {_mean(found['enhancement_error_ti'])}"
-        for label, found in values["systems"].items()
-        if found["enhancement_error_ti"] is not None
+@main_result.register
+def _(report: ReadsReport) -> str:
+    return f"{_READS}: {len(report.rows)} rows"
+
+
+@main_result.register
+def _(report: MamaSynthReport) -> str:
+    return f"MSE {_mean(report.challenge.scores['mse'])} in z-scores"
+
+
+def _mean(found: Estimate | Score | None) -> str:
+    return "-" if found is None else shown(float(found.mean))
+
+
+@singledispatch
+def is_perfect(report: Report) -> bool:
+    """Whether the table of a perfect synthesis shows a perfect one."""
+    raise TypeError(f"{type(report).__name__} has no units to check")
+
+
+@is_perfect.register
+def _(report: QualityReport) -> bool:
+    rows = [row.report for label, row in report.rows.items() if label.endswith("synthetic")]
+    means = [(row.mean("true", "mae"), row.mean("true", "ssim")) for row in rows]
+    return bool(means) and all(
+        mae is not None and ssim is not None and mae < 1e-3 and ssim > 1 - 1e-6 for mae, ssim in means
     )
 
 
-_RESULTS: Mapping[Kind, Callable[[Mapping[str, Any]], str]] = {
-    "quality": _of_images,
-    "phases": _of_images,
-    "views": lambda values: f"{len(values['rows'])} planes",
-    "segmentation": lambda v: "; ".join(f"{name}: Dice {_mean(one['dice'])}" for name, one in v["scenarios"].items()),
-    "selection": lambda values: f"{_MODELS_AS_CHECKPOINTS}: {values['winner']}",
-    "epochs": lambda values: f"{_MODELS_AS_CHECKPOINTS}: {len(values['rows'])} shown",
-    "kinetics": lambda values: f"error of PE {_mean(values['statistics']['enhancement_error'])} points",
-    "systems": _of_systems,
-    "mammograms": _of_mammograms,
-    "reads": lambda values: f"{_READS}: {len(values['rows'])} rows",
-    "mama_synth": lambda values: f"MSE {_mean(values['mse'])} in z-scores",
-}
+@is_perfect.register
+def _(report: SystemsReport) -> bool:
+    found = report.systems["model"].summaries
+    ssim, error = found["ssim"], found["enhancement_error_ti"]
+    return ssim is not None and error is not None and ssim.mean > 1 - 1e-6 and error.mean < 1e-6
 
 
-def _perfect_images(values: Mapping[str, Any]) -> bool:
-    rows = [row["true"] for label, row in values["rows"].items() if label.endswith("synthetic")]
-    return bool(rows) and all(row["mae"] < 1e-3 and row["ssim"] > 1 - 1e-6 for row in rows)
+@is_perfect.register
+def _(report: CurveFigure) -> bool:
+    error = report.report.agreement.statistics["enhancement_error"]
+    return error is not None and error.mean < 1e-3
 
 
-def _perfect_system(values: Mapping[str, Any]) -> bool:
-    found = values["systems"]["model"]
-    return bool(found["ssim"]["mean"] > 1 - 1e-6 and found["enhancement_error_ti"]["mean"] < 1e-6)
-
-
-_PERFECT: Mapping[Kind, Callable[[Mapping[str, Any]], bool]] = {
-    "quality": _perfect_images,
-    "phases": _perfect_images,
-    "systems": _perfect_system,
-    "kinetics": lambda values: bool(values["statistics"]["enhancement_error"]["mean"] < 1e-3),
-    "mama_synth": lambda values: bool(values["mse"]["mean"] < 1e-6),
-}
+@is_perfect.register
+def _(report: MamaSynthReport) -> bool:
+    mse = report.challenge.scores["mse"]
+    return mse is not None and mse.mean < 1e-6

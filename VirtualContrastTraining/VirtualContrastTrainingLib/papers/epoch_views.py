@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -18,7 +18,7 @@ from VirtualContrastLib.synthesis.study_synthesizer import study_synthesizer
 
 from ..data.cases import case_folders
 from ..metrics.images import read_mask
-from .named_table import NamedTable
+from .named_table import NamedTable, Row
 from .phantom_cohort import study_of
 from .reports import new_figure
 
@@ -27,9 +27,24 @@ SHOWN = 6
 _COLUMNS = ("checkpoint", "slice", "MAE", "MAE in lesions")
 
 
+@dataclass(frozen=True)
+class EpochsReport:
+    """What a figure of one slice by checkpoint shows.
+
+    Attributes:
+        table: name of the figure.
+        data: what it shows, in words.
+        rows: numbers of each checkpoint, by column of the CSV file.
+    """
+
+    table: str
+    data: str
+    rows: Sequence[Row]
+
+
 def write_epochs(
     name: str, title: str, packages: Mapping[str, ModelPackage], cases: Path, folder: Path, data: str
-) -> dict[str, Any]:
+) -> EpochsReport:
     """Write the figure with its numbers as CSV, JSON, PNG and HTML, of the case with the largest lesion in a slice.
 
     Args:
@@ -41,7 +56,7 @@ def write_epochs(
         data: what the cases are.
 
     Returns:
-        What the JSON file holds.
+        What the figure shows.
 
     Raises:
         InputError: no case has a lesion and a first phase.
@@ -78,16 +93,18 @@ def write_epochs(
             axis, view.slices(image)[k].astype(float), view, common_window(to_array(pre)), synthetic=False, title=label
         )
     figure.supxlabel(f"Data: {data}", fontsize=8, color="0.35")
-    return NamedTable(
+    report = EpochsReport(name, data, rows)
+    NamedTable(
         name,
         title,
         _COLUMNS,
         rows,
-        {"table": name, "data": data, "rows": rows},
+        report,
         figure,
         "one slice by checkpoint",
         [f"Data: {data}. Phase 1 in the slice with the largest lesion; {len(chosen)} of {len(packages)} checkpoints."],
     ).write(folder)
+    return report
 
 
 def _shown_case(cases: Path) -> Path:

@@ -16,10 +16,9 @@ from VirtualContrastLib.files import atomic_file
 from VirtualContrastLib.run.cluster import LostError, spread
 
 from ..console import progress
-from ..metrics import subgroups
 from ..metrics.as_published import PROTOCOLS
-from ..metrics.distributions import Preparation, image_distances
-from ..metrics.evaluation import METRICS, Evaluation, EvaluationReport, Settings
+from ..metrics.distributions import ImageDistances, Preparation, image_distances
+from ..metrics.evaluation import METRICS, Evaluation, Settings
 from ..metrics.feature_networks import FeatureNetwork
 from ..metrics.lpips import Lpips
 from ..metrics.measured_pair import MeasuredPair, measure
@@ -27,9 +26,9 @@ from ..metrics.neighbors import set_report
 from ..metrics.pairs import Pair
 from ..metrics.patient_groups import patient_groups
 from ..metrics.radiomics_distance import lesion_distance
+from .evaluation_report import EvaluationResult, write_evaluation
 from .inputs import Images, Networks
 from .phantom_cohort import data_given
-from .reports import write_evaluation
 from .subgroup_report import write_subgroups
 
 
@@ -64,15 +63,7 @@ class EvaluationRequest:
     scheduler: str | None = None
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """What came of it: the report of pairs, and `values` of the JSON file, with distances where asked for."""
-
-    report: EvaluationReport
-    values: Mapping[str, Any]
-
-
-def evaluate(request: EvaluationRequest) -> Evaluated:
+def evaluate(request: EvaluationRequest) -> EvaluationResult:
     """Measure all pairs and write the files; raises InputError where no pair can be measured."""
     pairs = request.images.pairs()
     groups = patient_groups(pairs, request.by, request.patients) if request.by else {}
@@ -86,36 +77,32 @@ def evaluate(request: EvaluationRequest) -> Evaluated:
             usable = _add_from_workers(evaluation, pairs, request.scheduler, request.networks)
         report = evaluation.report()
         distances = _distances(request, usable, networks)
-    data = request.data or data_given(pair.real.parent for pair in pairs)
-    values: dict[str, Any] = {"data": data, **report.as_json(), **distances}
+        radiomics = lesion_distance(usable, request.radiomics) if request.radiomics else None
+    sets = None
     if request.diversity or request.training is not None:
-        pattern = request.images.patient_pattern
-        values |= set_report(usable, request.training, pattern, request.settings.seed)
-    if groups:
-        values["by"] = {name: evaluation.by(group_of) for name, group_of in groups.items()}
-        values["by_definitions"] = subgroups.DEFINITIONS
+        sets = set_report(usable, request.training, request.images.patient_pattern, request.settings.seed)
+    result = EvaluationResult(
+        data=request.data or data_given(pair.real.parent for pair in pairs),
+        report=report,
+        distances=distances,
+        radiomics=radiomics,
+        sets=sets,
+        by={name: evaluation.by(group_of) for name, group_of in groups.items()},
+    )
     if request.output is not None:
-        write_evaluation(report, values, request.output)
+        write_evaluation(result, request.output)
         if groups:
-            write_subgroups(values["by"], data, request.output)
-    return Evaluated(report, values)
+            write_subgroups(result.by, result.data, request.output)
+    return result
 
 
 def _distances(
     request: EvaluationRequest, usable: Sequence[Pair], networks: Mapping[str, FeatureNetwork]
-) -> dict[str, Any]:
-    """Distances between the sets of images, where asked for."""
-    values: dict[str, Any] = {}
-    if networks:
-        # Resized and normalized as published where a paper's protocol is repeated.
-        protocol, seed = PROTOCOLS[request.settings.protocol], request.settings.seed
-        preparation = Preparation(size=224 if protocol.size == 224 else 299, normalize=protocol.normalize)
-        values["distances"] = {
-            name: image_distances(usable, network, preparation, seed=seed) for name, network in networks.items()
-        }
-    if request.radiomics:
-        values["radiomics"] = lesion_distance(usable, request.radiomics)
-    return values
+) -> dict[str, ImageDistances]:
+    """Distances between the sets of images, resized and normalized as published where a protocol is repeated."""
+    protocol, seed = PROTOCOLS[request.settings.protocol], request.settings.seed
+    preparation = Preparation(size=224 if protocol.size == 224 else 299, normalize=protocol.normalize)
+    return {name: image_distances(usable, network, preparation, seed=seed) for name, network in networks.items()}
 
 
 def _add_from_workers(evaluation: Evaluation, pairs: Sequence[Pair], scheduler: str, networks: Networks) -> list[Pair]:

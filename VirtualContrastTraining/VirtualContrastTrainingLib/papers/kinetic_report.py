@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.kinetics.feature_agreement import FeatureAgreement
 
-from ..metrics.kinetics import kinetic_report
+from ..metrics.kinetics import KineticReport, kinetic_report
 from .kinetic_cases import Curves, curves_of_results, curves_of_volumes
 from .phantom_cohort import data_given
 
 
-def report_of(curves: Curves, data: str, *, repeats: int, seed: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class CurveReport:
+    """How far curves agree, with what they are.
+
+    Attributes:
+        agreement: of the curves.
+        data: what they are, in words.
+        notes: sentences below the report.
+        failed_cases: numbers of the cases that could not be used.
+        features: agreement of single features; None where they were not pooled.
+    """
+
+    agreement: KineticReport
+    data: str
+    notes: Sequence[str]
+    failed_cases: Sequence[int]
+    features: Sequence[FeatureAgreement] | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """The agreement with the other parts beside it; features only where they were pooled."""
+        values = dict(vars(self))
+        if self.features is None:
+            del values["features"]
+        return vars(values.pop("agreement")) | values
+
+
+def report_of(curves: Curves, data: str, *, repeats: int, seed: int) -> CurveReport:
     """The kinetic report of curves.
 
     Args:
@@ -23,7 +50,7 @@ def report_of(curves: Curves, data: str, *, repeats: int, seed: int) -> dict[str
         seed: Of the bootstrap.
 
     Returns:
-        The report with `data`, `notes` and `failed_cases`, ready for JSON.
+        The report.
 
     Raises:
         InputError: There is no lesion.
@@ -31,8 +58,7 @@ def report_of(curves: Curves, data: str, *, repeats: int, seed: int) -> dict[str
     if not curves.pairs:
         raise InputError(curves.failed[0][1] if curves.failed else "No case has a lesion, so there is no curve.")
     report = kinetic_report(curves.pairs, repeats=repeats, seed=seed)
-    notes = _notes(curves, report)
-    return report | {"data": data, "notes": notes, "failed_cases": [number for number, _ in curves.failed]}
+    return CurveReport(report, data, _notes(curves, report), [number for number, _ in curves.failed])
 
 
 def find_curves(
@@ -63,11 +89,11 @@ def find_curves(
     return curves, data_given(path for path in real.iterdir() if path.is_dir())
 
 
-def _notes(curves: Curves, report: Mapping[str, Any]) -> list[str]:
+def _notes(curves: Curves, report: KineticReport) -> list[str]:
     notes = ["Intervals: 95 %, percentile bootstrap over patients; one patient gives none."]
-    if report["largest_time_difference_s"] > 0:
+    if report.largest_time_difference_s > 0:
         notes.append(
-            f"Phases are matched by number; their times differ by up to {report['largest_time_difference_s']:g} s."
+            f"Phases are matched by number; their times differ by up to {report.largest_time_difference_s:g} s."
         )
     if curves.outlined_by_runs:
         notes.append(

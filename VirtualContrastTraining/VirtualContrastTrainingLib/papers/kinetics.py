@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from VirtualContrastLib.export.figures.display import corner_label, outline
 
-from ..metrics.kinetics import CurvePair, differences
+from ..metrics.kinetics import CurvePair, KineticReport, TypeAgreement, differences
 from ..metrics.lesion_picture import LesionPicture
+from ..metrics.plain import plain
+from .kinetic_report import CurveReport
+from .named_table import Panels, Row
 from .outputs import OUTPUTS
-from .reports import html_table, new_figure, write_json, write_page, write_table
+from .reports import html_table, interval_cells, new_figure, write_json, write_page, write_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +48,35 @@ _NAMES = {
 }
 
 
-def write_kinetics(report: dict[str, Any], pairs: Sequence[CurvePair], folder: Path) -> None:
+@dataclass(frozen=True)
+class CurveFigure:
+    """What one figure of curves shows.
+
+    Attributes:
+        table: name of the figure.
+        report: of all curves.
+        rows: numbers of the figure, by column of the CSV file.
+        panels: labels of its pictures; None for a figure without.
+    """
+
+    table: str
+    report: CurveReport
+    rows: Sequence[Row]
+    panels: Panels | None = None
+
+    @property
+    def data(self) -> str:
+        """What the curves are, in words."""
+        return self.report.data
+
+    def as_json(self) -> dict[str, object]:
+        """The report without its single lesions, and the figure's numbers."""
+        report = {name: value for name, value in self.report.as_json().items() if name != "per_lesion"}
+        pictures = {} if self.panels is None else {"panels": self.panels}
+        return {"table": self.table, **report, "rows": self.rows, **pictures}
+
+
+def write_kinetics(report: CurveReport, pairs: Sequence[CurvePair], folder: Path) -> None:
     """Write kinetics.json, lesions.csv, curves.csv, agreement.csv, bland_altman.csv, the figures and report.html.
 
     Args:
@@ -53,25 +85,26 @@ def write_kinetics(report: dict[str, Any], pairs: Sequence[CurvePair], folder: P
         folder: Folder of the files.
     """
     write_json(folder / "kinetics.json", report)
-    write_table(folder, "lesions", list(report["per_lesion"][0]), report["per_lesion"])
+    lesions, biases = plain(report.agreement.per_lesion), plain(report.agreement.bland_altman)
+    agreement = agreement_rows(report.agreement)
+    write_table(folder, "lesions", list(lesions[0]), lesions)
     write_table(folder, "curves", _CURVES, _curves(pairs))
-    agreement = agreement_rows(report)
     write_table(folder, "agreement", _AGREEMENT, agreement)
-    write_table(folder, "bland_altman", _BIASES, report["bland_altman"])
+    write_table(folder, "bland_altman", _BIASES, biases)
     images = [_drawn(name, report, pairs, folder) for name in FIGURES]
     parts = [
         f"<p>{_counted(report)}</p>",
         html_table(_AGREEMENT, agreement),
         "<h2>Bias and limits of agreement, synthetic minus real</h2>",
-        html_table(_BIASES, report["bland_altman"]),
+        html_table(_BIASES, biases),
         *images,
         "<h2>Lesions</h2>",
-        html_table(list(report["per_lesion"][0]), report["per_lesion"]),
+        html_table(list(lesions[0]), lesions),
     ]
     write_page(folder / "report.html", "Kinetic agreement, synthetic against real", parts, _said(report))
 
 
-def write_figure(name: str, report: dict[str, Any], pairs: Sequence[CurvePair], folder: Path) -> dict[str, Any]:
+def write_figure(name: str, report: CurveReport, pairs: Sequence[CurvePair], folder: Path) -> CurveFigure:
     """Write one of FIGURES as .png and .html with its numbers as .csv and .json.
 
     Args:
@@ -81,44 +114,45 @@ def write_figure(name: str, report: dict[str, Any], pairs: Sequence[CurvePair], 
         folder: Folder of the files.
 
     Returns:
-        What the JSON holds.
+        What the figure shows.
     """
-    columns: Sequence[str] = _BIASES
-    rows: Sequence[dict[str, Any]] = report["bland_altman"]
     if name == "osuala2025-figure8":
         pairs = drawn_at_random(pairs)
-    if name == "osuala2025-figure7":
+    columns: Sequence[str]
+    if name == "bland-altman":
+        columns, rows = _BIASES, plain(report.agreement.bland_altman)
+    elif name == "osuala2025-figure7":
         columns, rows = _MEANS, _mean_rows(pairs)
-    elif name != "bland-altman":
+    else:
         columns, rows = _CURVES, _curves(pairs)
     write_table(folder, name, columns, rows)
-    kept = {key: value for key, value in report.items() if key != "per_lesion"}
-    result = {"table": name, **kept, "rows": rows}
-    if name in _PICTURED and (pictured := next((pair.picture for pair in pairs if pair.picture), None)):
-        result["panels"] = {"rows": list(PANEL_ROWS), "columns": panel_columns(_shown_phases(len(pictured.real)))}
-    write_json(folder / f"{name}.json", result)
+    pictured = next((pair.picture for pair in pairs if pair.picture), None) if name in _PICTURED else None
+    panels = None if pictured is None else Panels(PANEL_ROWS, panel_columns(_shown_phases(len(pictured.real))))
+    figure = CurveFigure(name, report, rows, panels)
+    write_json(folder / f"{name}.json", figure)
     parts = [_drawn(name, report, pairs, folder), f"<p>{_counted(report)}</p>", html_table(columns, rows)]
     write_page(folder / f"{name}.html", f"{name}: {OUTPUTS[name].title}", parts, _said(report))
-    return result
+    return figure
 
 
-def _drawn(name: str, report: dict[str, Any], pairs: Sequence[CurvePair], folder: Path) -> str:
+def _drawn(name: str, report: CurveReport, pairs: Sequence[CurvePair], folder: Path) -> str:
     """Draw a figure into `name`.png and return the HTML that shows it."""
     folder.mkdir(parents=True, exist_ok=True)
-    figure = _DRAWINGS[name](pairs, report)
-    _stamp(figure, report["data"])
+    figure = _DRAWINGS[name](pairs, report.agreement)
+    _stamp(figure, report.data)
     figure.savefig(folder / f"{name}.png", dpi=150)
     caption = OUTPUTS[name].title
     return f'<figure><img src="{name}.png" alt="{caption}"><figcaption>{caption}.</figcaption></figure>'
 
 
-def _counted(report: dict[str, Any]) -> str:
-    return f"{report['lesions']} lesions of {report['cases']} cases and {report['patients']} patients."
+def _counted(report: CurveReport) -> str:
+    found = report.agreement
+    return f"{found.lesions} lesions of {found.cases} cases and {found.patients} patients."
 
 
-def _said(report: dict[str, Any]) -> list[str]:
-    notes = [f"Data: {report['data']}.", *report["notes"]]
-    return notes + [f"{_NAMES.get(name, name)}: {text}." for name, text in report["definitions"].items()]
+def _said(report: CurveReport) -> list[str]:
+    notes = [f"Data: {report.data}.", *report.notes]
+    return notes + [f"{_NAMES.get(name, name)}: {text}." for name, text in report.agreement.definitions.items()]
 
 
 def _stamp(figure: Figure, data: str) -> None:
@@ -129,21 +163,23 @@ def _stamp(figure: Figure, data: str) -> None:
     figure.legend([nothing], [f"Data: {data}"], loc="outside lower right", frameon=False, fontsize=8, handlelength=0)
 
 
-def agreement_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
+def agreement_rows(report: KineticReport) -> list[dict[str, Any]]:
     """Means, shares and kappa with their intervals by patient, a row each."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, label in _NAMES.items():
-        found = report["statistics"][name] or {"mean": None, "ci95": None, "n": 0, "patients": 0}
-        rows.append(_row(label, found["mean"], found["ci95"], found["n"], found["patients"]))
-    types = report["types"]
-    for key, label in (("same_type", "equal curve type (share)"), ("kappa", "Cohen's kappa of curve type")):
-        rows.append(_row(label, types[key], types[f"{key}_ci95"], types["compared"], report["patients"]))
+        found = report.statistics[name]
+        mean, ci95, n, patients = (
+            (None, None, 0, 0) if found is None else (found.mean, found.ci95, found.n, found.patients)
+        )
+        rows.append({"measure": label, "value": mean, **interval_cells(ci95), "n": n, "patients": patients})
+    types = report.types
+    for label, value, ci95 in (
+        ("equal curve type (share)", types.same_type, types.same_type_ci95),
+        ("Cohen's kappa of curve type", types.kappa, types.kappa_ci95),
+    ):
+        counts = {"n": types.compared, "patients": report.patients}
+        rows.append({"measure": label, "value": value, **interval_cells(ci95), **counts})
     return rows
-
-
-def _row(label: str, value: float | None, ci95: list[float] | None, n: int, patients: int) -> dict[str, Any]:
-    low, high = ci95 or (None, None)
-    return {"measure": label, "value": value, "ci95 low": low, "ci95 high": high, "n": n, "patients": patients}
 
 
 def _curves(pairs: Sequence[CurvePair]) -> list[dict[str, Any]]:
@@ -174,7 +210,7 @@ def drawn_at_random(pairs: Sequence[CurvePair]) -> Sequence[CurvePair]:
     return [pairs[n] for n in sorted(chosen)]
 
 
-def _figure6(pairs: Sequence[CurvePair], report: dict[str, Any]) -> Figure:
+def _figure6(pairs: Sequence[CurvePair], report: KineticReport) -> Figure:
     """Curves of lesions over the phases."""
     figure, axes = _curve_axes(pairs)
     for axis, pair in zip(axes, pairs, strict=False):
@@ -188,10 +224,10 @@ def _figure6(pairs: Sequence[CurvePair], report: dict[str, Any]) -> Figure:
     return figure
 
 
-def _chung_figure3(pairs: Sequence[CurvePair], report: dict[str, Any]) -> Figure:
+def _chung_figure3(pairs: Sequence[CurvePair], report: KineticReport) -> Figure:
     """Examples of the curve types I to III first, each beside phase 1 repeated: what a system must beat."""
-    rows = report["per_lesion"]
-    order = _examples_first([row["type_real"] for row in rows])
+    rows = report.per_lesion
+    order = _examples_first([row.type_real for row in rows])
     figure, axes = _curve_axes([pairs[number] for number in order])
     for axis, number in zip(axes, order, strict=False):
         pair, row = pairs[number], rows[number]
@@ -199,9 +235,9 @@ def _chung_figure3(pairs: Sequence[CurvePair], report: dict[str, Any]) -> Figure
         axis.plot(pair.real.times_s, repeated, ":", color="0.5", label="phase 1 repeated")
         axis.plot(pair.real.times_s, pair.real.pe_percent, "o-", color=_REAL, label="real")
         axis.plot(pair.synthetic.times_s, pair.synthetic.pe_percent, "x--", color=_SYNTHETIC, label="synthetic")
-        rank = "-" if row["spearman"] is None else f"{row['spearman']:.2f}"
-        kind = row["type_real"]
-        axis.set_title(f"case {pair.case}, lesion {pair.real.label}, {kind}\nrank {rank}, DTW {row['dtw']:.0f}")
+        rank = "-" if row.spearman is None else f"{row.spearman:.2f}"
+        title = f"case {pair.case}, lesion {pair.real.label}, {row.type_real}"
+        axis.set_title(f"{title}\nrank {rank}, DTW {row.dtw:.0f}")
     _label_grid(figure, axes, "time after injection (s)", "PE (%)", len(pairs))
     return figure
 
@@ -282,7 +318,7 @@ def _label_grid(figure: Figure, axes: Sequence[Axes], x: str, y: str, count: int
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
 
 
-def _figure7(pairs: Sequence[CurvePair], report: dict[str, Any]) -> Figure:
+def _figure7(pairs: Sequence[CurvePair], report: KineticReport) -> Figure:
     """Mean and standard deviation over the lesions that have a phase, as signal and as PE."""
     figure = new_figure(9, 3.8)
     rows = _mean_rows(pairs)
@@ -325,7 +361,7 @@ def _has_published(pair: CurvePair, phase: int) -> bool:
     return pair.published is not None and len(pair.real.times_s) > phase
 
 
-def _figure8(pairs: Sequence[CurvePair], report: dict[str, Any]) -> Figure:
+def _figure8(pairs: Sequence[CurvePair], report: KineticReport) -> Figure:
     """Mean signal of lesions drawn at random: a color a phase, its size the standard deviation in the lesion.
 
     Many phases have a color scale instead of a legend.
@@ -373,7 +409,7 @@ def _figure8(pairs: Sequence[CurvePair], report: dict[str, Any]) -> Figure:
     return figure
 
 
-def _bland_altman(pairs: Sequence[CurvePair], report: dict[str, Any]) -> Figure:
+def _bland_altman(pairs: Sequence[CurvePair], report: KineticReport) -> Figure:
     figure = new_figure(13, 3.6)
     axes = figure.subplots(1, 4)
     titles = {
@@ -381,29 +417,29 @@ def _bland_altman(pairs: Sequence[CurvePair], report: dict[str, Any]) -> Figure:
         "ser": ("SER", "SER"),
         "time_to_peak": ("time to peak (s)", "time to peak"),
     }
-    limits = {row["quantity"]: row for row in report["bland_altman"]}
+    limits = {row.quantity: row for row in report.bland_altman}
     for axis, (name, (label, quantity)) in zip(axes, titles.items(), strict=False):
         axis.plot(*differences(pairs, name), "o", color=_REAL, alpha=0.7)
         row = limits[quantity]
-        for key, style in (("bias", "-"), ("lower", "--"), ("upper", "--")):
-            if row[key] is not None:
-                axis.axhline(row[key], color=_SYNTHETIC, ls=style, lw=1.2)
+        for value, style in ((row.bias, "-"), (row.lower, "--"), (row.upper, "--")):
+            if value is not None:
+                axis.axhline(value, color=_SYNTHETIC, ls=style, lw=1.2)
                 place = {"xycoords": ("axes fraction", "data"), "va": "bottom", "ha": "right"}
-                axis.annotate(f"{row[key]:.3g}", (1, row[key]), fontsize=8, **place)
+                axis.annotate(f"{value:.3g}", (1, value), fontsize=8, **place)
         axis.axhline(0, color="0.6", lw=0.8)
         axis.set(title=label, xlabel="mean of real and synthetic", ylabel="synthetic minus real")
         axis.spines[["top", "right"]].set_visible(False)
-    _confusion(axes[3], report["types"])
+    _confusion(axes[3], report.types)
     return figure
 
 
-def _confusion(axis: Axes, types: dict[str, Any]) -> None:
-    table = np.array(types["confusion"])
+def _confusion(axis: Axes, types: TypeAgreement) -> None:
+    table = np.array(types.confusion)
     axis.imshow(table, cmap="Blues", vmin=0)
     for (row, column), count in np.ndenumerate(table):
         axis.text(column, row, str(count), ha="center", va="center", color="w" if 2 * count > table.max() else "0.2")
-    labels = ["none", *types["labels"][1:]]
-    kappa = "-" if types["kappa"] is None else f"{types['kappa']:.2f}"
+    labels = ["none", *types.labels[1:]]
+    kappa = "-" if types.kappa is None else f"{types.kappa:.2f}"
     axis.set(title=f"curve type, kappa {kappa}", xlabel="synthetic", ylabel="real")
     axis.set_xticks(range(len(labels)), labels)
     axis.set_yticks(range(len(labels)), labels)
@@ -415,7 +451,7 @@ def _by_phase(curves: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [np.array([curve[phase] for curve in curves if len(curve) > phase]) for phase in range(longest)]
 
 
-_DRAWINGS: dict[str, Callable[[Sequence[CurvePair], dict[str, Any]], Figure]] = {
+_DRAWINGS: dict[str, Callable[[Sequence[CurvePair], KineticReport], Figure]] = {
     "osuala2025-figure6": _figure6,
     "osuala2025-figure7": _figure7,
     "osuala2025-figure8": _figure8,

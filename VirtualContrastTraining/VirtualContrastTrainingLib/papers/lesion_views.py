@@ -17,7 +17,7 @@ from VirtualContrastLib.io.volumes import to_array
 from VirtualContrastLib.metrics.own_scale import image_on_own_scale
 
 from ..metrics.pairs import Pair, phase_number
-from .named_table import NamedTable
+from .named_table import NamedTable, Panels, Row
 from .reports import new_figure
 from .table_options import TableOptions
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SHOWN = 3
 """Lesions, the largest ones."""
 COLUMNS = ("pre-contrast", "real", "synthetic", "real subtraction", "synthetic subtraction", "lesion mask")
+_PANELS = Panels((), COLUMNS)
 _PLANES = ("S", "P", "L")
 _ROW = ("case", "plane", "slice", "lesion pixels", "real signal", "synthetic signal", "pre-contrast signal")
 
@@ -41,9 +42,26 @@ class Lesion:
     mask: sitk.Image
 
 
+@dataclass(frozen=True)
+class ViewsReport:
+    """What a figure of lesions in three planes shows.
+
+    Attributes:
+        table: name of the figure.
+        data: what it shows, in words.
+        rows: numbers of each plane, by column of the CSV file.
+        panels: labels of the pictures of each plane.
+    """
+
+    table: str
+    data: str
+    rows: Sequence[Row]
+    panels: Panels = _PANELS
+
+
 def write_lesion_views(
     name: str, title: str, pairs: Sequence[Pair], folder: Path, options: TableOptions
-) -> dict[str, Any]:
+) -> ViewsReport:
     """Write the figure with its numbers as CSV, JSON, PNG and HTML.
 
     Args:
@@ -54,7 +72,7 @@ def write_lesion_views(
         options: `data` says where the images come from.
 
     Returns:
-        What the JSON file holds.
+        What the figure shows.
 
     Raises:
         InputError: no pair of the first phase has a lesion mask with voxels and a pre-contrast volume.
@@ -64,12 +82,13 @@ def write_lesion_views(
         raise InputError(f"{name} needs volumes with lesion masks and pre-contrast volumes; give --lesions and --pre.")
     figure, rows = _drawn(lesions)
     figure.supxlabel(f"Data: {options.data}; the outline is the given mask", fontsize=8, color="0.35")
-    return NamedTable(
+    report = ViewsReport(name, options.data or "", rows)
+    NamedTable(
         name,
         title,
         _ROW,
         rows,
-        {"table": name, "data": options.data, "rows": rows, "panels": {"rows": [], "columns": list(COLUMNS)}},
+        report,
         figure,
         "lesions in three planes",
         [
@@ -77,6 +96,7 @@ def write_lesion_views(
             "Subtractions are clipped at 0. One gray window for all phases of a case, one for its subtractions.",
         ],
     ).write(folder)
+    return report
 
 
 def _largest(pairs: Sequence[Pair]) -> list[Lesion]:

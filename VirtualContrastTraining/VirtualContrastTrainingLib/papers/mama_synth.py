@@ -5,19 +5,19 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.io.volumes import like, to_array
+from VirtualContrastLib.metrics.bootstrap import Interval
 from VirtualContrastLib.metrics.measure import labels
 from VirtualContrastLib.metrics.own_scale import in_units_of
 
 from ..metrics.images import read_mask
-from ..metrics.mamasynth import LesionCase, gather, summarize
+from ..metrics.mamasynth import ChallengeReport, LesionCase, Score, gather, summarize
 from ..metrics.mamasynth_classifiers import TASKS, write_rows
 from ..metrics.measures import CHALLENGE
 from ..metrics.pairs import Pair, attach
@@ -29,7 +29,44 @@ _SCORES = labels(CHALLENGE)
 _WITH_SPREAD = ("mse", "lpips", "ssim_tumor", "dice", "hausdorff_95")
 
 
-def write_mama_synth(title: str, pairs: Sequence[Pair], folder: Path, options: TableOptions) -> dict[str, Any]:
+@dataclass(frozen=True)
+class MamaSynthReport:
+    """The challenge's scores with what they were measured on.
+
+    Attributes:
+        data: what was measured, in words.
+        challenge: the scores.
+        table: name of the table.
+    """
+
+    data: str
+    challenge: ChallengeReport
+    table: str = "mama-synth"
+
+    def as_json(self) -> dict[str, object]:
+        """The challenge's report with table and data in front."""
+        return {"table": self.table, "data": self.data, **self.challenge.as_json()}
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """A score with one standard deviation on either side as its line; the challenge prints no intervals."""
+
+    score: Score
+
+    @property
+    def mean(self) -> float:
+        """The score."""
+        return self.score.mean
+
+    @property
+    def ci95(self) -> Interval | None:
+        """One standard deviation on either side, as the axis label says."""
+        spread = self.score.std
+        return None if spread is None else (self.mean - spread, self.mean + spread)
+
+
+def write_mama_synth(title: str, pairs: Sequence[Pair], folder: Path, options: TableOptions) -> MamaSynthReport:
     """Write mama-synth.csv, .json, .png and .html, and mama-synth-features-TASK.csv of what the classifiers read.
 
     See `metrics.mamasynth`.
@@ -41,7 +78,7 @@ def write_mama_synth(title: str, pairs: Sequence[Pair], folder: Path, options: T
         options: Options of the table.
 
     Returns:
-        What the JSON holds.
+        What was found.
 
     Raises:
         InputError: No case can be measured, or a table of scores does not fit.
@@ -57,20 +94,26 @@ def write_mama_synth(title: str, pairs: Sequence[Pair], folder: Path, options: T
         if own:
             write_rows(folder / f"mama-synth-features-{task}.csv", own)
     found = summarize(gathered, lpips_missing=options.lpips_missing, scores=options.classifier_scores)
-    rows = [{"metric": label, **(found[name] or {})} for name, label in _SCORES.items()]
-    panels = {_SCORES[name]: [_spread(found[name])] for name in _WITH_SPREAD if found[name]}
-    notes = [f"Data: {options.data}. {found['cases']} cases, {found['failed']} could not be measured."]
-    notes += [f"{_SCORES.get(name, name)}: {note}" for name, note in found["notes"].items()]
-    return NamedTable(
-        "mama-synth",
+    rows = [{"metric": label, **_cells(found.scores[name])} for name, label in _SCORES.items()]
+    panels = {_SCORES[name]: [_Spread(score)] for name in _WITH_SPREAD if (score := found.scores[name]) is not None}
+    report = MamaSynthReport(options.data or "", found)
+    notes = [f"Data: {report.data}. {found.cases} cases, {found.failed} could not be measured."]
+    notes += [f"{_SCORES.get(name, name)}: {note}" for name, note in found.notes.items()]
+    NamedTable(
+        report.table,
         title,
         ("metric", "mean", "std", "n"),
         rows,
-        {"table": "mama-synth", "data": options.data, **found},
-        interval_figure(["synthetic"], panels, f"{options.data}; lines are one standard deviation"),
+        report,
+        interval_figure(["synthetic"], panels, f"{report.data}; lines are one standard deviation"),
         "scores with standard deviations",
-        [*notes, *explained(CHALLENGE, found["definitions"])],
+        [*notes, *explained(CHALLENGE, found.definitions)],
     ).write(folder)
+    return report
+
+
+def _cells(score: Score | None) -> dict[str, float | int]:
+    return {} if score is None else score.as_json()
 
 
 def _cases(pairs: Sequence[Pair], options: TableOptions) -> list[LesionCase]:
@@ -80,11 +123,6 @@ def _cases(pairs: Sequence[Pair], options: TableOptions) -> list[LesionCase]:
     bare = [replace(pair, breast=None) for pair in pairs]
     masks = [pair.breast for pair in attach(bare, "breast", options.predicted_masks)]
     return [LesionCase(pair, mask) for pair, mask in zip(pairs, masks, strict=True)]
-
-
-def _spread(found: dict[str, Any]) -> dict[str, Any]:
-    """A score with mean -+ one standard deviation as its line; the challenge prints no intervals."""
-    return {**found, "ci95": [found["mean"] - found["std"], found["mean"] + found["std"]]}
 
 
 @contextmanager

@@ -14,13 +14,13 @@ from typing import Any
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.metrics.measure import definitions
 
-from ..metrics.bootstrap import PatientSums
+from ..metrics.bootstrap import PatientSums, Summary
 from ..metrics.mammogram_pair import SIDES, LoadedMammogram, StraightLines, load_mammogram, measure_mammogram
-from ..metrics.mammography import correlation_of
+from ..metrics.mammography import Correlation, correlation_of
 from ..metrics.measures import CHANGE, MAMMOGRAM, OVER_IMAGES
 from ..metrics.pairs import Pair
 from .named_table import INTERVALS, NamedTable, explained
-from .reports import interval_figure
+from .reports import interval_cells, interval_figure
 from .table_options import TableOptions
 
 _SIDE_LABELS = {"low_energy": "low-energy image", "real": "real", "synthetic": "synthetic"}
@@ -47,41 +47,64 @@ NORMALIZATION = "The paper prints CNR after a normalization that it does not des
 Values = Mapping[str, float | None]
 
 
-@dataclass
+Found = Mapping[str, Summary | Correlation | None]
+"""By key of MEASURES and CORRELATIONS; None where it is not defined."""
+
+
+@dataclass(frozen=True)
+class MammographyReport:
+    """What a table of mammograms found.
+
+    Attributes:
+        table: its name.
+        data: what was measured, in words.
+        measures: of the synthetic images.
+        baselines: the same of each baseline.
+        definitions: definition by measure.
+        notes: sentences below the table.
+        failed: pairs that could not be measured.
+    """
+
+    table: str
+    data: str
+    measures: Found
+    baselines: Mapping[str, Found]
+    definitions: Mapping[str, str]
+    notes: Sequence[str]
+    failed: int
+
+
+@dataclass(frozen=True)
 class _Measured:
-    """What was measured of one way of making the recombined image."""
+    """What was measured of one way of making the recombined image: the patient and the values of each pair."""
 
     patients: list[str]
     values: list[Values]
 
-    def summaries(self, options: TableOptions) -> dict[str, dict[str, Any] | None]:
-        """Every measure and correlation by key; None where it is not defined."""
-        found: dict[str, dict[str, Any] | None] = {}
+    def summaries(self, options: TableOptions) -> Found:
+        """Every measure and correlation by key."""
+        found: dict[str, Summary | Correlation | None] = {}
         for key in MEASURES:
             sums = PatientSums()
             for patient, values in zip(self.patients, self.values, strict=True):
                 if (value := values[key]) is not None:
                     sums.add(patient, value)
-            summary = sums.summary(repeats=options.repeats, seed=options.seed)
-            found[key] = None if summary is None else summary.as_dict()
+            found[key] = sums.summary(repeats=options.repeats, seed=options.seed)
         return found | {key: self._correlation(key, options) for key in CORRELATIONS}
 
-    def _correlation(self, key: str, options: TableOptions) -> dict[str, Any] | None:
+    def _correlation(self, key: str, options: TableOptions) -> Correlation | None:
         _, first, second = CORRELATIONS[key]
         own = zip(self.patients, self.values, strict=True)
         pairs = [(patient, values[first], values[second]) for patient, values in own]
         known = [(patient, a, b) for patient, a, b in pairs if a is not None and b is not None]
         patients = [patient for patient, _, _ in known]
         values = [a for _, a, _ in known], [b for _, _, b in known]
-        found = correlation_of(*values, patients, repeats=options.repeats, seed=options.seed)
-        if found is None:
-            return None
-        return {"mean": found[0], "ci95": found[1], "n": len(known), "patients": len(set(patients))}
+        return correlation_of(*values, patients, repeats=options.repeats, seed=options.seed)
 
 
 def write_mammography(
     name: str, title: str, pairs: Sequence[Pair], folder: Path, options: TableOptions
-) -> dict[str, Any]:
+) -> MammographyReport:
     """Write the table of mammograms as CSV, JSON, PNG and HTML.
 
     Args:
@@ -92,36 +115,38 @@ def write_mammography(
         options: Options of the table; pairs that cannot be measured go to its `failures`.
 
     Returns:
-        What the JSON holds.
+        What was found.
 
     Raises:
         InputError: No pair can be measured.
     """
     loaded, failed = _loaded(pairs, options)
     measured = {way: own.summaries(options) for way, own in _measured(loaded, options).items()}
-    found = measured[SYNTHETIC]
-    notes = [f"Data: {options.data}.", INTERVALS, NO_EVIDENCE, NORMALIZATION]
+    report = MammographyReport(
+        name,
+        options.data or "",
+        measured[SYNTHETIC],
+        {way: measured[way] for way in (COPY, LINE)},
+        DEFINITIONS,
+        [NO_EVIDENCE, NORMALIZATION],
+        failed,
+    )
+    notes = [f"Data: {report.data}.", INTERVALS, *report.notes]
     if failed:
         notes.append(f"{failed} of {len(pairs)} pairs could not be measured.")
-    columns, rows = (_tissue_columns(), _tissue_rows(found)) if name == TABLE_2 else (_COLUMNS, _rows(measured))
-    return NamedTable(
+    of_tissues = name == TABLE_2
+    columns, rows = (_tissue_columns(), _tissue_rows(report)) if of_tissues else (_COLUMNS, _rows(report))
+    NamedTable(
         name,
         title,
         columns,
         rows,
-        {
-            "table": name,
-            "data": options.data,
-            "measures": found,
-            "baselines": {way: measured[way] for way in (COPY, LINE)},
-            "definitions": DEFINITIONS,
-            "notes": [NO_EVIDENCE, NORMALIZATION],
-            "failed": failed,
-        },
-        interval_figure(list(_SIDE_LABELS.values()), _panels(found), options.data or "images given"),
+        report,
+        interval_figure(list(_SIDE_LABELS.values()), _panels(report), report.data or "images given"),
         "measures with intervals",
         [*notes, *explained((*MAMMOGRAM, *CHANGE, OVER_IMAGES), DEFINITIONS)],
     ).write(folder)
+    return report
 
 
 def measure(pair: Pair) -> dict[str, float | None]:
@@ -159,15 +184,17 @@ def _measured(loaded: Sequence[LoadedMammogram], options: TableOptions) -> dict[
     }
 
 
-def _rows(measured: Mapping[str, Mapping[str, dict[str, Any] | None]]) -> list[dict[str, Any]]:
+def _rows(report: MammographyReport) -> list[dict[str, Any]]:
     """A row a measure: the synthetic images with their interval, and the mean of each baseline."""
     rows = []
     for key, label in {**MEASURES, **{key: label for key, (label, *_) in CORRELATIONS.items()}}.items():
-        found = measured[SYNTHETIC][key] or {}
-        low, high = found.get("ci95") or (None, None)
-        row = {"measure": label, **found, "ci95 low": low, "ci95 high": high}
+        found = report.measures[key]
+        row: dict[str, Any] = {"measure": label, **interval_cells(None if found is None else found.ci95)}
+        if found is not None:
+            row |= {"mean": found.mean, "n": found.n, "patients": found.patients}
+            row |= {"std": found.std} if isinstance(found, Summary) else {}
         if not key.endswith(("_real", "_low_energy")):
-            row |= {way: (measured[way][key] or {}).get("mean") for way in (COPY, LINE)}
+            row |= {way: getattr(baseline[key], "mean", None) for way, baseline in report.baselines.items()}
         rows.append(row)
     return rows
 
@@ -176,21 +203,22 @@ def _tissue_columns() -> list[str]:
     return ["tissue", *(f"{label}{part}" for label in _SIDE_LABELS.values() for part in ("", " sd"))]
 
 
-def _tissue_rows(found: Mapping[str, dict[str, Any] | None]) -> list[dict[str, Any]]:
+def _tissue_rows(report: MammographyReport) -> list[dict[str, Any]]:
     """Rows of Table 2: each tissue's gray value and the contrast between them, by image."""
     labels = {measure.name: measure.label for measure in MAMMOGRAM}
     rows = []
     for name in _TISSUE_ROWS:
         row: dict[str, Any] = {"tissue": labels[name]}
         for side, label in _SIDE_LABELS.items():
-            summary = found[f"{name}_{side}"] or {}
-            row |= {label: summary.get("mean"), f"{label} sd": summary.get("std")}
+            found = report.measures[f"{name}_{side}"]
+            row |= {label: getattr(found, "mean", None), f"{label} sd": getattr(found, "std", None)}
         rows.append(row)
     return rows
 
 
-def _panels(found: Mapping[str, dict[str, Any] | None]) -> dict[str, list[dict[str, Any] | None]]:
+def _panels(report: MammographyReport) -> dict[str, list[Summary | Correlation | None]]:
     """Of the figure: a panel a measure, a row a kind of image."""
+    found = report.measures
     panels = {m.label: [found.get(f"{m.name}_{side}") for side in SIDES] for m in MAMMOGRAM}
     return panels | {
         measure.label: [None, None, found[measure.name]] for measure in CHANGE if measure.name != "change_mae"

@@ -5,17 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from VirtualContrastLib.metrics.measure import Measure
 
-from .reports import html_table, interval_figure, write_json, write_page, write_table
+from ..metrics.bootstrap import Summary
+from .reports import Report, html_table, interval_figure, write_json, write_page, write_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INTERVALS = "Intervals: 95 %, percentile bootstrap over patients."
 Row = Mapping[str, Any]
+"""Cells by column."""
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Labels of the pictures of a figure.
+
+    Attributes:
+        rows: of each row; empty where rows have none.
+        columns: of each column.
+    """
+
+    rows: Sequence[str]
+    columns: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -25,9 +40,11 @@ class NamedTable:
     Attributes:
         name: stem of its four files.
         title: heading of the page.
-        columns, rows: of the CSV file.
-        result: what the JSON file holds.
-        figure: the PNG file; `alt` says what it shows.
+        columns: of the CSV file.
+        rows: of the CSV file.
+        report: what the JSON file holds; None for the rows.
+        figure: the PNG file.
+        alt: what it shows.
         notes: sentences below the page.
         parts: HTML of the page before the figure; by default the table itself.
         page: stem of the HTML file where it is not `name`.
@@ -38,7 +55,7 @@ class NamedTable:
     title: str
     columns: Sequence[str]
     rows: Sequence[Row]
-    result: Mapping[str, Any] | None
+    report: Report | None
     figure: Figure
     alt: str
     notes: Sequence[str]
@@ -46,16 +63,27 @@ class NamedTable:
     page: str | None = None
     after: Sequence[str] = ()
 
-    def write(self, folder: Path) -> dict[str, Any]:
-        """Write the four files into `folder` and return what the JSON file holds beside the rows."""
+    def write(self, folder: Path) -> None:
+        """Write the four files into `folder`."""
         write_table(folder, self.name, self.columns, self.rows)
-        if self.result is not None:
-            write_json(folder / f"{self.name}.json", self.result)
+        if self.report is not None:
+            write_json(folder / f"{self.name}.json", self.report)
         self.figure.savefig(folder / f"{self.name}.png", dpi=150)
         parts = self.parts if self.parts is not None else [html_table(self.columns, self.rows)]
         image = f'<img src="{self.name}.png" alt="{self.alt}">'
         write_page(folder / f"{self.page or self.name}.html", self.title, [*parts, image, *self.after], self.notes)
-        return dict(self.result or {})
+
+
+class Measured(Protocol):
+    """What was measured of one row."""
+
+    @property
+    def cases(self) -> int:
+        """Number of cases."""
+
+    @property
+    def summaries(self) -> Mapping[str, Summary | None]:
+        """Summary by name of the measure, None where nothing gave one."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +92,12 @@ class MeasuredRows:
 
     Attributes:
         heading: of the first column.
-        results: by row: a summary (`bootstrap.Summary.as_dict`) or None by name of the measure, and `cases`.
+        results: what was measured, by row.
         measures: in the order of the columns.
     """
 
     heading: str
-    results: Mapping[str, Mapping[str, Any]]
+    results: Mapping[str, Measured]
     measures: Sequence[Measure]
 
     @property
@@ -83,13 +111,13 @@ class MeasuredRows:
         """Of the CSV file."""
         rows = []
         for label, found in self.results.items():
-            row: dict[str, Any] = {self.heading: label, "cases": found["cases"]}
+            row: dict[str, Any] = {self.heading: label, "cases": found.cases}
             for measure in self.measures:
-                summary = found[measure.name]
+                summary = found.summaries[measure.name]
                 if summary is not None:
-                    low, high = summary["ci95"] or (None, None)
+                    low, high = summary.ci95 or (None, None)
                     name = measure.label
-                    row |= {name: summary["mean"], f"{name} low": low, f"{name} high": high}
+                    row |= {name: summary.mean, f"{name} low": low, f"{name} high": high}
             rows.append(row)
         return rows
 
@@ -98,18 +126,19 @@ class MeasuredRows:
         """Mean and interval in one cell, as papers print it."""
         rows = []
         for label, found in self.results.items():
-            row: dict[str, Any] = {self.heading: label, "cases": found["cases"]}
+            row: dict[str, Any] = {self.heading: label, "cases": found.cases}
             for measure in self.measures:
-                summary = found[measure.name]
+                summary = found.summaries[measure.name]
                 if summary is not None:
-                    interval = "" if summary["ci95"] is None else " ({:.3g} to {:.3g})".format(*summary["ci95"])
-                    row[measure.label] = f"{summary['mean']:.3g}{interval}"
+                    interval = "" if summary.ci95 is None else " ({:.3g} to {:.3g})".format(*summary.ci95)
+                    row[measure.label] = f"{summary.mean:.3g}{interval}"
             rows.append(row)
         return html_table([self.heading, *(measure.label for measure in self.measures), "cases"], rows)
 
     def figure(self, data: str) -> Figure:
         """One panel a measure."""
-        panels = {measure.label: [found[measure.name] for found in self.results.values()] for measure in self.measures}
+        found = self.results.values()
+        panels = {measure.label: [one.summaries[measure.name] for one in found] for measure in self.measures}
         return interval_figure(list(self.results), panels, data)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
@@ -18,7 +17,7 @@ from VirtualContrastLib.metrics.measure import Measure
 from VirtualContrastLib.metrics.own_scale import on_own_scale
 from VirtualContrastLib.synthesis.ti_norm import TINorm
 
-from ..metrics.bootstrap import PatientSums
+from ..metrics.bootstrap import PatientSums, Summary
 from ..metrics.kinetics import CurvePair, dtw
 from ..metrics.pairs import has_own_scale, images_in, phase_number
 
@@ -80,7 +79,7 @@ def normalized_cases(real: Path, made: Path, cases: Iterable[str]) -> dict[str, 
 
 def normalized_statistics(
     pairs: Sequence[CurvePair], cases: Mapping[str, NormalizedCase], *, repeats: int, seed: int
-) -> dict[str, Any]:
+) -> dict[str, Summary | None]:
     """Summaries by name: `BY_PHASE` over all phases made and of each (`_N`), and `dtw_ti`; None where nothing gave one.
 
     Args:
@@ -90,7 +89,7 @@ def normalized_statistics(
         seed: of the bootstrap.
 
     Returns:
-        A summary each, as `bootstrap.Summary.as_dict` gives it.
+        A summary each.
     """
     sums: dict[str, PatientSums] = {measure.name: PatientSums() for measure in NORMALIZED}
     for pair in pairs:
@@ -103,5 +102,4 @@ def normalized_statistics(
             error = float((made[phase] - real[phase]) ** 2)
             for name in (BY_PHASE.name, f"{BY_PHASE.name}_{phase}"):
                 sums.setdefault(name, PatientSums()).add(pair.patient, error)
-    found = {name: own.summary(repeats=repeats, seed=seed) for name, own in sums.items()}
-    return {name: None if summary is None else summary.as_dict() for name, summary in found.items()}
+    return {name: own.summary(repeats=repeats, seed=seed) for name, own in sums.items()}

@@ -7,27 +7,18 @@ import html
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from VirtualContrastLib.metrics.measure import labels
+from VirtualContrastLib.metrics.bootstrap import Interval
 
-from ..metrics.evaluation import EvaluationReport
-from ..metrics.measures import IMAGE
+from ..metrics.plain import plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LABELS = labels(IMAGE)
 BASELINE = "pre-contrast (baseline)"
 _WIDE = 8
 """Tables of more columns are printed smaller."""
-GROUPS = {
-    "true": "whole slice",
-    "true_in_lesion": "inside lesions",
-    "true_in_breast": "inside the breasts",
-    "true_per_volume": "per volume (3-D SSIM)",
-    "as_published": "as published (artifacts)",
-}
 _STYLE = (
     "body{font:15px/1.5 sans-serif;margin:2rem auto;padding:0 1rem;max-width:72rem;color:#222}"
     "table{border-collapse:collapse;margin:1rem 0;display:block;overflow-x:auto}figure{margin:1rem 0}"
@@ -36,6 +27,26 @@ _STYLE = (
     "td:first-child,th:first-child{text-align:left}thead th{border-bottom:2px solid #555}img{max-width:100%}"
     ".note{color:#555;font-size:.9em}"
 )
+
+
+class Estimate(Protocol):
+    """What a figure shows of a measure."""
+
+    @property
+    def mean(self) -> float:
+        """The value."""
+
+    @property
+    def ci95(self) -> Interval | None:
+        """Its interval, None where there is none."""
+
+
+class Report(Protocol):
+    """What a table or figure found; `metrics.plain` writes it as JSON."""
+
+    @property
+    def data(self) -> str:
+        """What it was measured on, in words."""
 
 
 def write_table(folder: Path, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -56,9 +67,15 @@ def write_table(folder: Path, name: str, columns: Sequence[str], rows: Sequence[
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file that other programs can read: no NaN, no infinity."""
+    """Write a report or plain values as a JSON file that other programs can read: no NaN, no infinity."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(plain(value), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def interval_cells(ci95: Interval | None) -> dict[str, float | None]:
+    """The two cells of an interval, empty where there is none."""
+    low, high = ci95 or (None, None)
+    return {"ci95 low": low, "ci95 high": high}
 
 
 def html_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
@@ -98,7 +115,7 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def interval_figure(rows: Sequence[str], panels: Mapping[str, Sequence[Mapping[str, Any] | None]], data: str) -> Figure:
+def interval_figure(rows: Sequence[str], panels: Mapping[str, Sequence[Estimate | None]], data: str) -> Figure:
     """A figure of measures with intervals: one panel per measure, a dot per row at `mean` with a line over `ci95`.
 
     Args:
@@ -118,9 +135,9 @@ def interval_figure(rows: Sequence[str], panels: Mapping[str, Sequence[Mapping[s
     for axis, (name, values) in zip(axes, panels.items(), strict=False):
         for y, found in enumerate(values):
             if found is not None:
-                axis.plot(found["mean"], y, "o", color="C0")
-                if found.get("ci95"):
-                    axis.plot(found["ci95"], [y, y], color="C0")
+                axis.plot(found.mean, y, "o", color="C0")
+                if found.ci95 is not None:
+                    axis.plot(found.ci95, [y, y], color="C0")
         axis.set_title(name, fontsize=10)
         axis.xaxis.set_major_locator(MaxNLocator(5))
         axis.set_yticks(range(len(rows)), rows)
@@ -142,86 +159,3 @@ def shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
     return str(value)
-
-
-def write_evaluation(report: EvaluationReport, values: Mapping[str, Any], folder: Path) -> None:
-    """Write metrics.json, metrics.csv, metrics.png and report.html of one pairwise evaluation.
-
-    Args:
-        report: what was found.
-        values: what metrics.json holds: the report, where the images come from, distances.
-        folder: place of the files.
-    """
-    rows = evaluation_rows(report)
-    columns = ("region", "metric", "mean", "std", "ci95 low", "ci95 high", "n", "patients")
-    write_table(folder, "metrics", columns, rows)
-    write_json(folder / "metrics.json", values)  # in the place of the table's own: it holds more
-    _metrics_figure(rows, values["data"]).savefig(folder / "metrics.png", dpi=150)
-    notes = [
-        f"Data: {values['data']}.",
-        *([f"{len(report.failed)} pairs could not be measured."] if report.failed else []),
-        *report.notes.values(),
-        *(f"{LABELS.get(n, n)}: {d}." for n, d in values["definitions"].items()),
-    ]
-    subtraction = report.settings.subtraction
-    title = "Synthetic against real" + (f", {subtraction} subtraction" if subtraction else "")
-    parts = [
-        f"<p>{report.slices} slices in {report.pairs} pairs of {report.patients} patients.</p>",
-        _side_by_side(report),
-        '<img src="metrics.png" alt="means with intervals">',
-        html_table(columns, rows),
-    ]
-    if sets := set_rows(values):
-        parts.append(html_table(("what", "images", "value"), sets))
-        notes += [f"{name}: {text}." for name, text in values["set_definitions"].items()]
-        if values.get("memorization", {}).get("patients_in_training"):
-            notes.append("Patients compared are among those of the training images: these numbers are no check.")
-    write_page(folder / "report.html", title, parts, [f"As published: {values['as_published_means']}.", *notes])
-
-
-def evaluation_rows(report: EvaluationReport) -> list[dict[str, Any]]:
-    """The statistics of a report, a row per region and metric."""
-    rows = []
-    for group, label in GROUPS.items():
-        for metric, name in LABELS.items():
-            found = report.summary(group, metric)
-            if found is not None:
-                row = {"region": label, "metric": name, "mean": found.mean, "std": found.std, "n": found.n}
-                rows.append(row | {"ci95 low": found.low, "ci95 high": found.high, "patients": found.patients})
-    return rows
-
-
-def set_rows(values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Diversity and memorization as rows of what, images, value; none where they were not asked for."""
-    rows = [{"what": name, "images": "", "value": values["diversity"][name]} for name in ("diversity", "coverage")
-            if "diversity" in values]  # fmt: skip
-    labels = {"median": "median distance", "p5": "5th percentile", "least": "least distance", "copies": "copies"}
-    for side in ("synthetic", "real") if "memorization" in values else ():
-        found = values["memorization"][side]
-        rows += [{"what": f"memorization: {text}", "images": side, "value": found[n]} for n, text in labels.items()]
-    return rows
-
-
-def _side_by_side(report: EvaluationReport) -> str:
-    rows = [
-        {"metric": name, "true": report.mean("true", metric), "as published": report.mean("as_published", metric)}
-        for metric, name in LABELS.items()
-    ]
-    return html_table(("metric", "true", "as published"), rows)
-
-
-def _metrics_figure(rows: Sequence[Mapping[str, Any]], data: str) -> Figure:
-    """One panel a metric: mean and interval by region. The as-published column is left out: it is not image quality."""
-    regions = [label for label in GROUPS.values() if label != GROUPS["as_published"]]
-    regions = [label for label in regions if any(row["region"] == label for row in rows)]
-    cells = {(row["region"], row["metric"]): row for row in rows}
-
-    def cell(region: str, metric: str) -> dict[str, Any] | None:
-        row = cells.get((region, metric))
-        if row is None:
-            return None
-        ci95 = None if row["ci95 low"] is None else [row["ci95 low"], row["ci95 high"]]
-        return {"mean": row["mean"], "ci95": ci95}
-
-    metrics = [name for name in LABELS.values() if any(metric == name for _, metric in cells)]
-    return interval_figure(regions, {name: [cell(region, name) for region in regions] for name in metrics}, data)

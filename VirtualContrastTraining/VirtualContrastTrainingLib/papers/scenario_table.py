@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from VirtualContrastLib.events import InputError
@@ -10,12 +11,12 @@ from VirtualContrastLib.metrics.measure import Measure
 from VirtualContrastLib.models.package import load_package
 
 from ..data.segmentation_cases import DOMAINS, LESIONS, SUFFIX
-from ..metrics.bootstrap import PatientSums
+from ..metrics.bootstrap import PatientSums, Summary
 from ..metrics.measures import SEGMENTATION
-from .named_table import INTERVALS, NamedTable, explained
+from .named_table import INTERVALS, NamedTable, Row, explained
 from .reports import html_table, interval_figure, write_table
 from .scenarios import Experiment
-from .segmentation import DEFINITIONS, measure_scenario
+from .segmentation import DEFINITIONS, ScenarioScores, measure_scenario
 from .table_options import TableOptions
 
 NAME = "osuala2025-table3"
@@ -31,16 +32,40 @@ PAPERS_ROWS = (
 
 _GAIN = ("gain", "gain low", "gain high")
 DiceByCase = Mapping[str, Mapping[str, Mapping[str, float]]]
-Results = Mapping[str, Mapping[str, Mapping[str, Any]]]
+Results = Mapping[str, Mapping[str, ScenarioScores]]
+"""Scores by scenario and images of the test."""
 
 
-def write_scenario_table(experiment: Experiment, options: TableOptions) -> dict[str, Any]:
-    """Measure all predictions and write the table as CSV, JSON, PNG and HTML into `table/`; returns the JSON's content.
+@dataclass(frozen=True)
+class ScenarioTable:
+    """What the table of training scenarios found.
+
+    Attributes:
+        data: what was measured, in words.
+        synthetic: how the synthetic images were made, in words.
+        scenarios: scores by scenario and images of the test.
+        by_scenario: rows as in the paper, by column.
+        definitions: definition by measure.
+        notes: sentences below the table.
+        table: its name.
+    """
+
+    data: str
+    synthetic: str
+    scenarios: Results
+    by_scenario: Sequence[Row]
+    definitions: Mapping[str, str]
+    notes: Sequence[str]
+    table: str = NAME
+
+
+def write_scenario_table(experiment: Experiment, options: TableOptions) -> ScenarioTable:
+    """Measure all predictions and write the table as CSV, JSON, PNG and HTML into `table/`.
 
     A scenario without predictions is left out and said in the notes. Raises InputError where none has any.
     """
     truth = {case: experiment.cases / case / f"{LESIONS}{SUFFIX}" for case in experiment.test}
-    results: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, ScenarioScores]] = {}
     dice: dict[str, dict[str, dict[str, float]]] = {}
     for scenario in experiment.scenarios:
         for domain in DOMAINS:
@@ -56,29 +81,25 @@ def write_scenario_table(experiment: Experiment, options: TableOptions) -> dict[
     folder = experiment.folder / "table"
     by_scenario = papers_rows(results, dice, repeats=options.repeats, seed=options.seed)
     write_table(folder, f"{NAME}-by-scenario", list(by_scenario[0]), by_scenario)
-    panels = {f"Dice on {domain}": [_dice(found, domain) for found in results.values()] for domain in DOMAINS}
+    panels = {
+        f"Dice on {domain}": [_summary(found, "dice", domain) for found in results.values()] for domain in DOMAINS
+    }
     tables = [f"<h2>As in the paper</h2>{html_table(list(by_scenario[0]), by_scenario)}"]
     tables += [_page_table(measure, results) for measure in SEGMENTATION]
-    return NamedTable(
+    report = ScenarioTable(experiment.data, experiment.synthetic, results, by_scenario, DEFINITIONS, notes)
+    NamedTable(
         NAME,
         TITLE,
         _columns(),
         [_row(name, found) for name, found in results.items()],
-        {
-            "table": NAME,
-            "data": experiment.data,
-            "synthetic": experiment.synthetic,
-            "scenarios": results,
-            "by_scenario": by_scenario,
-            "definitions": DEFINITIONS,
-            "notes": notes,
-        },
+        report,
         interval_figure(list(results), panels, experiment.data),
         "Dice with intervals by scenario and test images",
         [*notes, INTERVALS, *explained(SEGMENTATION, DEFINITIONS)],
         tables[:2],
         after=tables[2:],
     ).write(folder)
+    return report
 
 
 def papers_rows(results: Results, dice: DiceByCase, *, repeats: int = 1000, seed: int = 0) -> list[dict[str, Any]]:
@@ -97,9 +118,9 @@ def papers_rows(results: Results, dice: DiceByCase, *, repeats: int = 1000, seed
     for scenario, trained, tested in PAPERS_ROWS:
         first = next(name for number, name, _ in PAPERS_ROWS if number == scenario)
         own, reference = (dice.get(name, {}).get(tested, {}) for name in (trained, first))
-        found = (results.get(trained, {}).get(tested) or {}).get("dice") or {}
+        found = _summary(results.get(trained, {}), "dice", tested)
         row = {"scenario": scenario, "trained on": trained, "tested on": tested}
-        row |= {"Dice": found.get("mean"), "Dice sd": found.get("std")}
+        row |= {"Dice": getattr(found, "mean", None), "Dice sd": getattr(found, "std", None)}
         rows.append(row | (_gain(own, reference, repeats, seed) if trained != first else dict.fromkeys(_GAIN)))
     return rows
 
@@ -110,16 +131,17 @@ def _gain(own: Mapping[str, float], reference: Mapping[str, float], repeats: int
     for case in sorted(own.keys() & reference.keys()):  # the order decides what the seed draws
         differences.add(case, own[case] - reference[case])
     found = differences.summary(repeats=repeats, seed=seed)
-    return dict(zip(_GAIN, (found.mean, found.low, found.high) if found else (None,) * 3, strict=True))
+    low, high = (found.ci95 if found else None) or (None, None)
+    return dict(zip(_GAIN, (found.mean if found else None, low, high), strict=True))
 
 
-def as_text(result: Mapping[str, Any]) -> str:
+def as_text(report: ScenarioTable) -> str:
     """Dice as mean (standard deviation), scenarios by test images, for the terminal."""
-    width = max(map(len, result["scenarios"]))
+    width = max(map(len, report.scenarios))
     lines = [f"{'Dice, trained on':{max(width, 16)}s}" + "".join(f"  {'on ' + d:>14s}" for d in DOMAINS)]
-    for scenario, found in result["scenarios"].items():
+    for scenario, found in report.scenarios.items():
         lines.append(f"{scenario:{max(width, 16)}s}" + "".join(f"  {_shown(found, 'dice', d):>14s}" for d in DOMAINS))
-    return "\n".join([*lines, *result["notes"]])
+    return "\n".join([*lines, *report.notes])
 
 
 def _notes(experiment: Experiment, results: Results) -> list[str]:
@@ -172,26 +194,26 @@ def _columns() -> list[str]:
     return ["scenario", *(f"{m.label} on {d} {p}" for d in DOMAINS for m in SEGMENTATION for p in parts), "cases"]
 
 
-def _row(scenario: str, found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    row: dict[str, Any] = {"scenario": scenario, "cases": max(measured["cases"] for measured in found.values())}
+def _row(scenario: str, found: Mapping[str, ScenarioScores]) -> dict[str, Any]:
+    row: dict[str, Any] = {"scenario": scenario, "cases": max(measured.cases for measured in found.values())}
     for domain, measured in found.items():
         for measure in SEGMENTATION:
-            summary = measured[measure.name]
+            summary = measured.summaries[measure.name]
             if summary is not None:
-                low, high = summary["ci95"] or (None, None)
-                values = {"mean": summary["mean"], "sd": summary["std"], "low": low, "high": high}
+                low, high = summary.ci95 or (None, None)
+                values = {"mean": summary.mean, "sd": summary.std, "low": low, "high": high}
                 row |= {f"{measure.label} on {domain} {part}": value for part, value in values.items()}
     return row
 
 
-def _dice(found: Mapping[str, Mapping[str, Any]], domain: str) -> Mapping[str, Any] | None:
-    return found[domain]["dice"] if domain in found else None
+def _summary(found: Mapping[str, ScenarioScores], key: str, domain: str) -> Summary | None:
+    return found[domain].summaries[key] if domain in found else None
 
 
-def _shown(found: Mapping[str, Mapping[str, Any]], key: str, domain: str) -> str:
+def _shown(found: Mapping[str, ScenarioScores], key: str, domain: str) -> str:
     """Mean (standard deviation), as papers print it."""
-    value = found.get(domain, {}).get(key)
-    return "-" if value is None else f"{value['mean']:.3g} ({value['std']:.2g})"
+    value = _summary(found, key, domain)
+    return "-" if value is None else f"{value.mean:.3g} ({value.std:.2g})"
 
 
 def _page_table(measure: Measure, results: Results) -> str:

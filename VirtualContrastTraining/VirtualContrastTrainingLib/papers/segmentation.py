@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
@@ -21,7 +21,7 @@ from VirtualContrastLib.study import Phase
 from VirtualContrastLib.synthesis.device import choose_device
 
 from ..data.cases import case_folders
-from ..metrics.bootstrap import PatientSums
+from ..metrics.bootstrap import PatientSums, Summary
 from ..metrics.images import is_image, mask_of, read_labels
 from ..metrics.measures import SEGMENTATION
 from ..metrics.pairs import name_without_suffix, patient_of
@@ -33,7 +33,45 @@ from .table_options import TableOptions
 DEFINITIONS = definitions(SEGMENTATION)
 
 
-def write_segmentation(name: str, title: str, truth: Path, folder: Path, options: TableOptions) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ScenarioScores:
+    """One scenario over all cases.
+
+    Attributes:
+        cases: cases that were measured.
+        failed: cases that could not be.
+        summaries: summary by name of the measure, None where no case defines it.
+    """
+
+    cases: int
+    failed: int
+    summaries: Mapping[str, Summary | None]
+
+    def as_json(self) -> dict[str, object]:
+        """The summaries beside the counts."""
+        return {"cases": self.cases, "failed": self.failed, **self.summaries}
+
+
+@dataclass(frozen=True)
+class SegmentationReport:
+    """What a table of segmentation found.
+
+    Attributes:
+        table: its name.
+        data: what was measured, in words.
+        scenarios: scores by name.
+        definitions: definition by measure.
+        notes: sentences below the table.
+    """
+
+    table: str
+    data: str
+    scenarios: Mapping[str, ScenarioScores]
+    definitions: Mapping[str, str]
+    notes: Sequence[str]
+
+
+def write_segmentation(name: str, title: str, truth: Path, folder: Path, options: TableOptions) -> SegmentationReport:
     """Write the table of segmentation as CSV, JSON, PNG and HTML.
 
     Args:
@@ -46,7 +84,7 @@ def write_segmentation(name: str, title: str, truth: Path, folder: Path, options
         options: Options of the table; cases that cannot be used go to its `failures`.
 
     Returns:
-        What the JSON holds.
+        What was found.
 
     Raises:
         InputError: No case can be used.
@@ -65,20 +103,22 @@ def write_segmentation(name: str, title: str, truth: Path, folder: Path, options
         }
     data = options.data or data_given(path.parent for path in true_maps.values())
     rows = MeasuredRows("scenario", results, SEGMENTATION)
-    failed = {label: found["failed"] for label, found in results.items() if found["failed"]}
+    failed = {label: found.failed for label, found in results.items() if found.failed}
     said = [f"Data: {data}.", *notes, INTERVALS, *explained(SEGMENTATION, DEFINITIONS)]
     said += [f"{label}: {count} cases could not be used." for label, count in failed.items()]
-    return NamedTable(
+    report = SegmentationReport(name, data, results, DEFINITIONS, notes)
+    NamedTable(
         name,
         title,
         rows.columns,
         rows.rows,
-        {"table": name, "data": data, "scenarios": results, "definitions": DEFINITIONS, "notes": notes},
+        report,
         rows.figure(data),
         "measures with intervals by scenario",
         said,
         [rows.page_table],
     ).write(folder)
+    return report
 
 
 def label_maps(folder: Path) -> dict[str, Path]:
@@ -96,7 +136,7 @@ def label_maps(folder: Path) -> dict[str, Path]:
 
 def measure_scenario(
     label: str, truth: Mapping[str, Path], predicted: Mapping[str, Path], options: TableOptions
-) -> tuple[dict[str, Any], dict[str, float]]:
+) -> tuple[ScenarioScores, dict[str, float]]:
     """Statistics of one scenario over all cases; a case without prediction counts as failed.
 
     Args:
@@ -106,7 +146,7 @@ def measure_scenario(
         options: Options of the table.
 
     Returns:
-        Statistics by measure and counts; and the Dice of each case, which reports do not name.
+        Its scores, and the Dice of each case, which reports do not name.
 
     Raises:
         InputError: No case can be used.
@@ -130,11 +170,8 @@ def measure_scenario(
                 sums[key].add(patient, value)
     if not dice_by_case:
         raise InputError(options.failures[-1])
-    result: dict[str, Any] = {"cases": len(dice_by_case), "failed": failed}
-    for key, found in sums.items():
-        summary = found.summary(repeats=options.repeats, seed=options.seed)
-        result[key] = None if summary is None else summary.as_dict()
-    return result, dice_by_case
+    summaries = {key: found.summary(repeats=options.repeats, seed=options.seed) for key, found in sums.items()}
+    return ScenarioScores(len(dice_by_case), failed, summaries), dice_by_case
 
 
 def _measure(truth: Path, predicted: Path) -> dict[str, list[float]]:

@@ -19,7 +19,7 @@ from ..metrics.same_measure import Ranking, rank
 from ..systems.recipes import load_recipe
 from .checkpoint_scores import FID_LIMIT, Scorer, default_metrics, definition
 from .checkpoints import export_winner, find_candidates, package_of, without_duplicates
-from .epoch_views import write_epochs
+from .epoch_views import EpochsReport, write_epochs
 from .inputs import Networks
 from .phantom_cohort import FIRST_SEED, data_given, described, write_phantoms
 from .selection import Table, chosen_metrics, read_table, table_of_evaluations, write_selection
@@ -60,11 +60,71 @@ class SelectionRequest:
 
 
 @dataclass(frozen=True)
-class Selected:
-    """`values` of the JSON file, and a sentence for each checkpoint or case that could not be measured."""
+class OfRun:
+    """What a selection tells of a training run beside the ranking.
 
-    values: dict[str, Any]
-    failures: list[str]
+    Attributes:
+        counted: metrics that count.
+        baseline: value by metric of the image before contrast; empty where nothing was measured.
+        same_weights: name of the checkpoint with the same weights, by name.
+        model: the winner's package; None where no output was asked for.
+        failed: checkpoints and cases that could not be measured.
+        notes: why metrics are missing.
+    """
+
+    counted: Sequence[str]
+    baseline: Mapping[str, float]
+    same_weights: Mapping[str, str]
+    model: str | None
+    failed: int
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True)
+class SelectionReport:
+    """Which checkpoint SAMe chooses.
+
+    Attributes:
+        ranking: of the checkpoints.
+        metrics: value by checkpoint and metric.
+        data: what was measured, in words.
+        of_run: what a training run adds; None for metrics that were given.
+        table: of the paper's table; None for `same`.
+    """
+
+    ranking: Ranking
+    metrics: Table
+    data: str
+    of_run: OfRun | None = None
+    table: str | None = None
+
+    @property
+    def winner(self) -> str:
+        """The checkpoint of the lowest SAMe, the first of them where several share it."""
+        return self.ranking.winners[0]
+
+    def as_json(self) -> dict[str, Any]:
+        """The ranking with its metrics, then what the run adds."""
+        values: dict[str, Any] = {} if self.table is None else {"table": self.table}
+        values |= {
+            "winner": self.winner,
+            "tied_with_winner": self.ranking.winners[1:],
+            "same": self.ranking.same,
+            "scaled": self.ranking.scaled,
+            "metrics": self.metrics,
+            "left_out": self.ranking.left_out,
+            "data": self.data,
+            "definitions": {
+                "same": "mean of the scaled metrics that count; 0 (best of these checkpoints in all) to 1 (worst in "
+                "all)",
+                **{metric: definition(metric) for metric in next(iter(self.metrics.values()))},
+            },
+        }
+        return values | ({} if self.of_run is None else vars(self.of_run))
+
+
+Selected = tuple[SelectionReport, list[str]]
+"""The report, and a sentence for each checkpoint or case that could not be measured."""
 
 
 def select(request: SelectionRequest) -> Selected:
@@ -79,7 +139,7 @@ def select(request: SelectionRequest) -> Selected:
     ranking = rank(chosen, lower=request.lower, higher=request.higher)
     if request.output is not None:
         write_selection(chosen, ranking, request.output, "metrics given", request.name)
-    return Selected(_result(ranking, chosen, "metrics given"), [])
+    return SelectionReport(ranking, chosen, "metrics given", table=request.name), []
 
 
 def _select_run(request: SelectionRequest) -> Selected:
@@ -95,20 +155,21 @@ def _select_run(request: SelectionRequest) -> Selected:
         chosen = chosen_metrics(common, request.metrics or default_metrics(names, lesion_terms=request.lesion_terms))
         ranking = rank(chosen, lower=request.lower, higher=request.higher)
         failures += scorer.failures
-        result = _result(ranking, common, data) | {"counted": list(next(iter(chosen.values())))}
-        result["baseline"] = baseline
-        result |= {"same_weights": same_weights, "model": None, "failed": len(failures)}
-        result["notes"] = _notes(names, scorer)
+        model = None
         if request.output is not None:
             write_selection(common, ranking, request.output, data, request.name, baseline)
             winner = ranking.winners[0]
             metrics = [_metric(name, value, data) for name, value in common[winner].items()]
             metrics.append(_metric("same", ranking.same[winner], data))
-            result["model"] = str(export_winner(packages[winner], winner, metrics, request.output / "model"))
-    return Selected(result, failures)
+            model = str(export_winner(packages[winner], winner, metrics, request.output / "model"))
+    counted = list(next(iter(chosen.values())))
+    of_run = OfRun(counted, baseline, same_weights, model, len(failures), _notes(names, scorer))
+    return SelectionReport(ranking, common, data, of_run, request.name), failures
 
 
-def write_epochs_of_run(request: SelectionRequest, name: str, title: str, folder: Path) -> Selected:
+def write_epochs_of_run(
+    request: SelectionRequest, name: str, title: str, folder: Path
+) -> tuple[EpochsReport, list[str]]:
     """The figure of one slice by checkpoint.
 
     Args:
@@ -118,7 +179,7 @@ def write_epochs_of_run(request: SelectionRequest, name: str, title: str, folder
         folder: for the files.
 
     Returns:
-        What the JSON file holds, and a sentence for each checkpoint that cannot be read.
+        What the figure shows, and a sentence for each checkpoint that cannot be read.
 
     Raises:
         InputError: the run holds no checkpoint, or no case has a lesion.
@@ -127,7 +188,7 @@ def write_epochs_of_run(request: SelectionRequest, name: str, title: str, folder
     with tempfile.TemporaryDirectory(prefix="virtual-contrast-epochs-") as place:
         packages, _ = _packages(request, Path(place), failures)
         with _cases(request, next(iter(packages.values()))) as (cases, data):
-            return Selected(write_epochs(name, title, packages, cases, folder, data), failures)
+            return write_epochs(name, title, packages, cases, folder, data), failures
 
 
 def _notes(metrics: list[str], scorer: Scorer) -> list[str]:
@@ -207,19 +268,3 @@ def _scorer(request: SelectionRequest, cases: Path) -> Scorer:
 def _metric(name: str, value: float, data: str) -> Metric:
     said = "scaled aggregate measure over the checkpoints of the run, 0 best" if name == "same" else definition(name)
     return Metric(name=name, value=value, definition=said, data=data)
-
-
-def _result(ranking: Ranking, table: Table, data: str) -> dict[str, Any]:
-    return {
-        "winner": ranking.winners[0],
-        "tied_with_winner": list(ranking.winners[1:]),
-        "same": ranking.same,
-        "scaled": ranking.scaled,
-        "metrics": table,
-        "left_out": list(ranking.left_out),
-        "data": data,
-        "definitions": {
-            "same": "mean of the scaled metrics that count; 0 (best of these checkpoints in all) to 1 (worst in all)",
-            **{metric: definition(metric) for metric in next(iter(table.values()))},
-        },
-    }

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from VirtualContrastLib.events import InputError
 
@@ -18,11 +17,12 @@ from .kinetics import write_figure
 from .outputs import OUTPUTS, Output
 from .phantom_cohort import FIRST_SEED, data_given, mammogram_cohort, phantom_cohort
 from .readers import PAPERS_WEIGHTS, write_reads_table
+from .reports import Report
 from .selection_run import SelectionRequest, select, write_epochs_of_run
 from .tables import TableOptions, write_named_table
 
-Made = tuple[dict[str, Any], list[str]]
-"""What the JSON file holds, and a sentence for each case that could not be used."""
+Made = tuple[Report, list[str]]
+"""What was found, and a sentence for each case that could not be used."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _figure(request: TableRequest, data: str | None) -> Made:
 
 
 def _selection(request: TableRequest, source: Path) -> Made:
-    selected = select(
+    return select(
         SelectionRequest(
             source,
             validation=request.images.real,
@@ -160,14 +160,12 @@ def _selection(request: TableRequest, source: Path) -> Made:
             name=request.table,
         )
     )
-    return {"table": request.table, **selected.values}, selected.failures
 
 
 def _epochs(request: TableRequest, source: Path) -> Made:
     of_run = SelectionRequest(source, request.images.real, request.phantoms, request.seed)
     title = f"{request.table}: {OUTPUTS[request.table].title}"
-    made = write_epochs_of_run(of_run, request.table, title, request.output)
-    return made.values, made.failures
+    return write_epochs_of_run(of_run, request.table, title, request.output)
 
 
 def _reads(request: TableRequest, source: Path) -> Made:

@@ -11,17 +11,18 @@ from VirtualContrastLib.events import InputError
 
 from ..data.tumor_slices import PUBLISHED_MARGIN
 from ..metrics.as_published import PROTOCOLS
-from ..metrics.distributions import Preparation, image_distances
+from ..metrics.distributions import ImageDistances, KnownFeatures, Preparation, SetDistance, image_distances
 from ..metrics.evaluation import AS_PUBLISHED_MEANING, Evaluation, EvaluationReport, Settings
 from ..metrics.pairs import Pair, has_own_scale, phase_number
-from ..metrics.radiomics_distance import lesion_distance
+from ..metrics.radiomics_distance import RadiomicsReport, lesion_distance
+from .evaluation_report import LABELS
 from .lesion_views import write_lesion_views
 from .mama_synth import write_mama_synth
 from .mammography import write_mammography
 from .named_table import NamedTable
 from .outputs import OUTPUTS
 from .phantom_cohort import data_given
-from .reports import BASELINE, LABELS, html_table, interval_figure
+from .reports import BASELINE, Report, html_table, interval_figure
 from .segmentation import write_segmentation
 from .table_options import TableOptions
 
@@ -59,9 +60,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Design:
-    """How a table measures: the published protocol, on which slices, and FID on how many of them at most.
+    """How a table measures.
 
-    `halves`: rows of the distance between halves of the patients.
+    Attributes:
+        protocol: the published protocol.
+        slice_margin: share of the volume around the tumor whose slices count; None for all slices.
+        fid_limit: how many slices count for FID at most; None for all.
+        halves: whether there are rows of the distance between halves of the patients.
     """
 
     protocol: str
@@ -77,21 +82,44 @@ ALL_PHASES = Design("jmi2025-table4", slice_margin=PUBLISHED_MARGIN)
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One row's report; `distances` by feature network, `radiomics` None where not asked for."""
+class MeasuredRow:
+    """What was measured of one row.
+
+    Attributes:
+        report: of the pairs.
+        distances: between the sets of images by feature network.
+        radiomics: distance of the lesions' radiomics; None where not asked for.
+    """
 
     report: EvaluationReport
-    distances: Mapping[str, Mapping[str, Any]]
-    radiomics: Mapping[str, Any] | None
+    distances: Mapping[str, ImageDistances]
+    radiomics: RadiomicsReport | None
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values for the JSON file."""
+        """The report with the distances beside it."""
         return {**self.report.as_json(), "distances": self.distances, "radiomics": self.radiomics}
+
+
+@dataclass(frozen=True)
+class QualityReport:
+    """What a table of image quality found.
+
+    Attributes:
+        table: its name.
+        data: what was measured, in words.
+        rows: what was measured, by row.
+        notes: sentences below the table.
+    """
+
+    table: str
+    data: str
+    rows: Mapping[str, MeasuredRow]
+    notes: Sequence[str]
 
 
 def write_named_table(
     name: str, source: Sequence[Pair] | Path, folder: Path, options: TableOptions | None = None
-) -> dict[str, Any]:
+) -> Report:
     """Compute a table by its name and write it as CSV, JSON, PNG and HTML.
 
     Args:
@@ -101,7 +129,7 @@ def write_named_table(
         options: Options of the table; None for the defaults.
 
     Returns:
-        What the JSON holds.
+        What was found, which the JSON file holds.
 
     Raises:
         InputError: The source lacks what the table needs.
@@ -120,12 +148,13 @@ def write_named_table(
         return write_mammography(name, title, source, folder, options)
     design = SINGLE_PHASE if kind == "quality" else ALL_PHASES
     rows = _first_phase(source, name) if kind == "quality" else _every_phase(source, options.systems)
-    reports = {row.label: _measure(row, design, options) for row in rows}
+    known: dict[str, KnownFeatures] = {network: {} for network in options.networks}
+    reports = {row.label: _measure(row, design, options, known) for row in rows}
     return _write(name, title, reports, design, folder, options)
 
 
-def _measure(row: Row, design: Design, options: TableOptions) -> Measured:
-    """What a row's pairs measure."""
+def _measure(row: Row, design: Design, options: TableOptions, known: Mapping[str, KnownFeatures]) -> MeasuredRow:
+    """What a row's pairs measure; `known` are the real images' features by network, which rows share."""
     settings = Settings(design.protocol, row.subtraction, options.repeats, options.seed, design.slice_margin)
     evaluation = Evaluation(settings, options.lpips, options.lpips_missing)
     usable = [pair for pair in row.pairs if evaluation.try_add(pair)]
@@ -141,11 +170,12 @@ def _measure(row: Row, design: Design, options: TableOptions) -> Measured:
             subtract=row.subtraction is not None,
             slice_margin=design.slice_margin,
             limit=design.fid_limit,
+            known=known[name],
         )
         for name, network in options.networks.items()
     }
     radiomics = lesion_distance(usable, subtraction=row.subtraction) if options.radiomics else None
-    return Measured(evaluation.report(), distances, radiomics)
+    return MeasuredRow(evaluation.report(), distances, radiomics)
 
 
 def _first_phase(pairs: Sequence[Pair], name: str) -> list[Row]:
@@ -214,56 +244,65 @@ def _phase_of(path: Path) -> int:
 
 
 def _write(
-    name: str, title: str, reports: Mapping[str, Measured], design: Design, folder: Path, options: TableOptions
-) -> dict[str, Any]:
+    name: str,
+    title: str,
+    reports: Mapping[str, MeasuredRow],
+    design: Design,
+    folder: Path,
+    options: TableOptions,
+) -> QualityReport:
     rows = _rows(reports, design, options)
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    notes = _notes(reports, design, options)
     shown = [column for column in columns if any(row.get(column) is not None for row in rows)]
-    found = {label: measured.as_json() for label, measured in reports.items()}
-    return NamedTable(
+    report = QualityReport(name, options.data or "", reports, _notes(reports, design, options))
+    NamedTable(
         name,
         title,
         columns,
         rows,
-        {"table": name, "data": options.data, "rows": found, "notes": notes},
-        _figure(reports, options.data or ""),
+        report,
+        _figure(reports, report.data),
         "true metrics with intervals",
-        [f"Data: {options.data}.", f"As published: {AS_PUBLISHED_MEANING}.", *notes],
+        [f"Data: {report.data}.", f"As published: {AS_PUBLISHED_MEANING}.", *report.notes],
         [html_table(shown, rows)],
     ).write(folder)
+    return report
 
 
-def _rows(reports: Mapping[str, Measured], design: Design, options: TableOptions) -> list[dict[str, Any]]:
+def _rows(reports: Mapping[str, MeasuredRow], design: Design, options: TableOptions) -> list[dict[str, Any]]:
     """A row each: both columns of every metric, FID and KID by network, FRD; None where not computed."""
     rows = []
     for label, measured in reports.items():
-        report, distances = measured.report, measured.distances
+        report = measured.report
         row: dict[str, Any] = {"row": label}
         for metric, text in LABELS.items():
             row[text] = report.mean("true", metric)
             row[f"{text}, as published"] = report.mean("as_published", metric)
         for network in options.networks or PAPERS_NETWORKS:
-            found = distances.get(network, {}).get("synthetic_against_real", {})
-            row |= {f"FID {network}": found.get("fid"), f"KID {network}": found.get("kid")}
-        row |= {f"FRD {kind[4:].replace('_', ' ')}": (measured.radiomics or {}).get(kind) for kind in FRD}
+            distances = measured.distances.get(network)
+            row |= _distance_cells(network, None if distances is None else distances.synthetic_against_real)
+        row |= {f"FRD {kind[4:].replace('_', ' ')}": getattr(measured.radiomics, kind, None) for kind in FRD}
         rows.append(row | {"slices": report.slices, "patients": report.patients})
     return rows + _halves(reports[SYNTHETIC], options) if design.halves else rows
 
 
-def _halves(measured: Measured, options: TableOptions) -> list[dict[str, Any]]:
+def _halves(measured: MeasuredRow, options: TableOptions) -> list[dict[str, Any]]:
     """Real and synthetic images of one half of the patients against real ones of the other; empty without networks."""
     rows = []
     for label, key in ((HALVES, "baseline"), (SYNTHETIC_HALVES, "halves")):
         row: dict[str, Any] = {"row": label, "patients": measured.report.patients}
         for network in options.networks or PAPERS_NETWORKS:
-            found = measured.distances.get(network, {}).get(key) or {}
-            row |= {f"FID {network}": found.get("fid"), f"KID {network}": found.get("kid")}
+            row |= _distance_cells(network, getattr(measured.distances.get(network), key, None))
         rows.append(row)
     return rows
 
 
-def _notes(reports: Mapping[str, Measured], design: Design, options: TableOptions) -> list[str]:
+def _distance_cells(network: str, found: SetDistance | None) -> dict[str, float | None]:
+    fid, kid = (None, None) if found is None else (found.fid, found.kid)
+    return {f"FID {network}": fid, f"KID {network}": kid}
+
+
+def _notes(reports: Mapping[str, MeasuredRow], design: Design, options: TableOptions) -> list[str]:
     notes = sorted({note for measured in reports.values() for note in measured.report.notes.values()})
     if design.slice_margin is not None:
         notes.append(
@@ -283,21 +322,16 @@ def _notes(reports: Mapping[str, Measured], design: Design, options: TableOption
         if measured.report.failed:
             of_rows.setdefault(f"{len(measured.report.failed)} pairs could not be measured.", []).append(label)
         for network, found in measured.distances.items():
-            of_rows.setdefault(f"FID {network}: {found['synthetic_against_real']['note']}", []).append(label)
-        if measured.radiomics:
-            of_rows.setdefault(f"FRD: {measured.radiomics['note']}", []).append(label)
+            of_rows.setdefault(f"FID {network}: {found.synthetic_against_real.note}", []).append(label)
+        if measured.radiomics is not None:
+            of_rows.setdefault(f"FRD: {measured.radiomics.note}", []).append(label)
     return notes + [f"{', '.join(labels)}. {note}" for note, labels in of_rows.items() if not note.endswith(": ")]
 
 
-def _figure(reports: Mapping[str, Measured], data: str) -> Figure:
+def _figure(reports: Mapping[str, MeasuredRow], data: str) -> Figure:
     """True metrics of each row with their interval by patient."""
     found = {
         text: [measured.report.summary("true", metric) for measured in reports.values()]
         for metric, text in LABELS.items()
     }
-    panels = {
-        text: [None if summary is None else summary.as_dict() for summary in summaries]
-        for text, summaries in found.items()
-        if any(summaries)
-    }
-    return interval_figure(list(reports), panels, data)
+    return interval_figure(list(reports), {text: row for text, row in found.items() if any(row)}, data)
