@@ -241,9 +241,7 @@ def test_frechet_distance_of_a_subtraction_row_is_that_of_the_saturating_differe
             shown = shown[lesion[0] : lesion[-1] + 1]
             own.add(Thumbnail().features(np.stack(shown) / 127.5 - 1))
         sets.append(own)
-    assert found["distances"]["imagenet"]["synthetic_against_real"]["fid"] == pytest.approx(
-        frechet_distance(*sets), rel=1e-4
-    )
+    assert found.distances["imagenet"].synthetic_against_real.fid == pytest.approx(frechet_distance(*sets), rel=1e-4)
 
 
 def test_a_grade_that_no_reader_gave_still_keeps_its_neighbors_apart(tmp_path, capsys):
