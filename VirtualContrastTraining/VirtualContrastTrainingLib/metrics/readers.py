@@ -153,7 +153,16 @@ class Detection:
 
     @classmethod
     def of(cls, reader: str, condition: str, reads: Iterable[Read]) -> Detection:
-        """The detection of those `reads` that are of this reader and condition and have both `truth` and `lesion`."""
+        """Count the reads of one reader and condition that have both `truth` and `lesion`.
+
+        Args:
+            reader: Who.
+            condition: What was read.
+            reads: All reads of the study.
+
+        Returns:
+            The detection; totals of 0 where nothing can be counted.
+        """
         own = [r for r in reads if (r.reader, r.condition) == (reader, condition)]
         known = [(r.truth, r.lesion) for r in own if r.truth is not None and r.lesion is not None]
         positive, negative = [said for truth, said in known if truth], [said for truth, said in known if not truth]
