@@ -161,7 +161,7 @@ def test_copying_the_pre_contrast_volume_is_the_last_row_of_the_papers_table_and
     assert rows[-1]["SAMe"] == "" and rows[0]["SAMe"] and all(rows[-1][c] for c in labels["columns"][1:])
     seen = Means.slices
     scorer.copying()
-    assert Means.slices - seen == 2 * 2 * 2 * 3 * 8  # networks, sides, cases, phases, slices
+    assert Means.slices - seen == 2 * 2 * 3 * 8  # networks, cases, phases, slices: the real ones are known already
 
 
 def test_fid_of_checkpoints_is_of_the_published_number_of_slices_at_most(run_folder, cases, monkeypatch):
@@ -170,9 +170,8 @@ def test_fid_of_checkpoints_is_of_the_published_number_of_slices_at_most(run_fol
     scorer(load_package(run_folder / "model"))
     seen = Means.slices
     scorer.copying()
-    assert (
-        Means.slices - seen == 2 * 2 * 8
-    )  # both sides; further volumes than those of the first 10 slices are not read
+    # The real ones are known already; further volumes than those of the first 10 slices are not read.
+    assert Means.slices - seen == 2 * 8
 
 
 def test_without_cases_it_runs_on_phantoms_with_lesion_terms_and_says_so(run_folder, tmp_path, capsys):

@@ -218,7 +218,8 @@ def _labels(name: str, place: Path) -> str:
         rows = list(csv.DictReader(file))
     have, columns = [next(iter(row.values()), "") for row in rows], list(rows[0]) if rows else []
     figure = place / f"{name}.json"
-    panels = json.loads(figure.read_text(encoding="utf-8")).get("panels") if figure.is_file() else None
+    content = json.loads(figure.read_text(encoding="utf-8")) if figure.is_file() else {}
+    panels = content.get("panels") if isinstance(content, dict) else None  # a table alone is a list
     if panels is not None:  # what a figure shows stands in its panels, not in its table of numbers
         have, columns = panels["rows"], panels["columns"]
     parts = []
