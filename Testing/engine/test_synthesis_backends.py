@@ -34,11 +34,10 @@ def ways(monkeypatch):
     """
     made, quick = [], []
 
-    def seconds(compute, sample):
-        compute(sample)
-        return 0.001 if compute in quick else 0.02
+    def measured(compute, sample, runs):
+        return 0.001 if compute in quick else 0.02, compute(sample)
 
-    monkeypatch.setattr(backends, "_seconds", seconds)
+    monkeypatch.setattr(backends, "_measured", measured)
 
     def use(**functions):
         def way(name, compute):
@@ -104,6 +103,13 @@ def test_a_kept_way_is_measured_on_every_study(ways):
     assert choose(Identity(), AUTO, SAMPLE + 2, MANY, "a").name == REFERENCE
 
 
+def test_what_is_not_shown_may_differ(ways):
+    """The bounds hold what is shown of the network's output, not the output itself."""
+    ways(quick=lambda x: x + 0.5 * (x > 0.5))
+    assert choose(Identity(), AUTO, SAMPLE, MANY, "a").name == REFERENCE
+    assert choose(Identity(), AUTO, SAMPLE, MANY, "b", lambda x: x.clamp(max=0.5)).name == "quick"
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{", json.dumps({"x": 1})])
 def test_a_damaged_memory_of_decisions_costs_a_trial_and_nothing_else(ways, tmp_path, content):
     ways(quick=lambda x: x)
@@ -129,6 +135,17 @@ def test_cpu_forms_need_memory_for_their_weights():
     network = nn.Conv2d(512, 512, 3)
     assert backends._cpu_forms_fit(network, AUTO, 1)
     assert not backends._cpu_forms_fit(network, DeviceChoice("cpu", "auto", "test", free_bytes=2**24), 1)
+
+
+def test_channels_last_is_the_network_in_another_order_of_memory():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 2, 3)).eval()
+    compute = backends._channels_last(torch.float32)(network, AUTO)
+    half = backends._channels_last(torch.bfloat16)(network, AUTO)(SAMPLE)
+    assert half.dtype == torch.float32
+    with torch.inference_mode():
+        assert torch.allclose(compute(SAMPLE), network(SAMPLE), atol=1e-6)
+        assert 0 < float((half - network(SAMPLE)).abs().max()) < 0.05
 
 
 def test_openvino_computes_the_network():

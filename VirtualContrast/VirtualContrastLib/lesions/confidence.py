@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import SimpleITK as sitk
-
-from ..io.volumes import to_array
+from numpy.typing import NDArray
+from scipy import ndimage
 
 if TYPE_CHECKING:
     from ..models.calibration import Calibration
@@ -76,21 +76,18 @@ def lesion_confidence(
     Returns:
         One grade with its bands and probability per lesion.
     """
-    instances, before = sitk.GetArrayViewFromImage(labels), to_array(pre)
-    bands = [(to_array(low), to_array(high)) for low, high in evidence.bands]
-    probability = to_array(evidence.probability)
+    instances, before = (sitk.GetArrayViewFromImage(image) for image in (labels, pre))
+    bands = [[sitk.GetArrayViewFromImage(end) for end in band] for band in evidence.bands]
+    probability = sitk.GetArrayViewFromImage(evidence.probability)
     grade = evidence.calibration.grade
     found = []
-    for label in range(1, int(instances.max(initial=0)) + 1):
-        inside = instances == label
-        if not inside.any():
+    for label, box in enumerate(ndimage.find_objects(instances.astype(np.int32)), start=1):
+        if box is None:
             continue
-        base = max(float(before[inside].mean(dtype=np.float64)), 1e-6)
-        low, high = (
-            tuple(100 * (float(band[end][inside].mean(dtype=np.float64)) / base - 1) for band in bands)
-            for end in (0, 1)
-        )
-        sure = float(probability[inside].mean(dtype=np.float64))
+        inside = instances[box] == label
+        base = max(_mean(before, box, inside), 1e-6)
+        low, high = (tuple(100 * (_mean(band[end], box, inside) / base - 1) for band in bands) for end in (0, 1))
+        sure = _mean(probability, box, inside)
         likely = grade is not None and low[0] >= grade.threshold
         found.append(
             LesionConfidence(
@@ -105,3 +102,8 @@ def lesion_confidence(
             )
         )
     return found
+
+
+def _mean(values: NDArray[Any], box: tuple[slice, ...], inside: NDArray[np.bool_]) -> float:
+    """Mean of `values` [k, j, i] over the voxels `inside` of a box."""
+    return float(values[box][inside].mean(dtype=np.float64))

@@ -79,6 +79,12 @@ def segment_by_threshold(
     baseline = _smooth(to_array(pre), pre.GetSpacing(), settings.smoothing_mm)
     signal = _smooth(to_array(post), pre.GetSpacing(), settings.smoothing_mm)
     enhancing = region & enhancing_mask(baseline, signal, region, settings)
+    # What is too small is dropped first: noise makes hundreds of such parts, and to measure each takes a while.
+    enhancing &= sitk.GetArrayFromImage(
+        instance_labels(
+            enhancing, pre, minimum_volume_mm3=settings.minimum_volume_mm3, connectivity=settings.connectivity
+        )
+    ).astype(bool)
     lesions = without_vessels(enhancing, pre.GetSpacing()[::-1], settings.maximum_elongation, settings.connectivity)
     return instance_labels(
         lesions, pre, minimum_volume_mm3=settings.minimum_volume_mm3, connectivity=settings.connectivity

@@ -1,16 +1,19 @@
 """Ways to compute a 2-D generator, and a short trial that finds the fastest one on this machine for this network.
 
 Every way but the reference (torch, float32, layer by layer as the network is written) rounds differently. So on each
-study its output on one slice of that study is compared with the reference's, and a way that differs more than the
-bounds below is not used. What a trial found is kept by machine, weights and size of the slices: the next run of the
-same model starts with it and so gives the same bytes.
+study what it shows of one slice of that study is compared with what the reference shows, and a way that differs more
+than the bounds below is not used. What a trial found is kept by machine, weights and order of size of the slices: the
+next run of the same model starts with it and so gives the same bytes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
+import dataclasses
 import hashlib
 import json
+import math
 import platform
 import time
 import warnings
@@ -29,6 +32,7 @@ from ..networks.cpu_forms import in_cpu_forms, transformed_bytes
 from .device import DeviceChoice
 
 Compute = Callable[[Tensor], Tensor]
+"""Maps slices to the network's output, or that output to what is shown of it."""
 
 REFERENCE, AUTOCAST = "reference", "torch bfloat16 autocast"
 MEAN_BOUND_255 = 1.0
@@ -89,7 +93,14 @@ class _Way:
     possible: Callable[[nn.Module, DeviceChoice, float], bool]
 
 
-def choose(network: nn.Module, choice: DeviceChoice, sample: Tensor, passes: int, weights_sha256: str) -> Chosen:
+def choose(
+    network: nn.Module,
+    choice: DeviceChoice,
+    sample: Tensor,
+    passes: int,
+    weights_sha256: str,
+    shown: Compute = Tensor.float,
+) -> Chosen:
     """The fastest way to compute `network` within the bounds, by the trial or as kept from an earlier one.
 
     Args:
@@ -98,6 +109,8 @@ def choose(network: nn.Module, choice: DeviceChoice, sample: Tensor, passes: int
         sample: one slice of the study as the network gets it, [1, channel, row, column].
         passes: slices still to compute; for a few the reference is used and nothing is tried.
         weights_sha256: distinguishes models.
+        shown: what is shown of the network's output, 2 units of which are 255 gray levels; it decides what a way may
+            differ in.
 
     Returns:
         The way with the fastest measured time, or the reference.
@@ -106,62 +119,67 @@ def choose(network: nn.Module, choice: DeviceChoice, sample: Tensor, passes: int
     if choice.precision != "auto" or passes < _TRIAL_PASSES:
         return reference
     key = _key(choice, sample, weights_sha256)
-    ways = {way.name: way for way in _WAYS}
     kept = _kept().get(key)
     if kept == REFERENCE:
         return reference
-    if kept in ways and (found := _tried(ways[kept], network, choice, sample, reference)) is not None:
-        return found
-    best = _trial(network, choice, sample, passes, reference)
+    ways = {way.name: way for way in _WAYS}
+    if kept in ways:
+        found = _Trial(network, choice, sample, reference, shown, runs=1).tried(ways[kept])
+        if found is not None:
+            return dataclasses.replace(found, ratio=None)
+    best = _Trial(network, choice, sample, reference, shown, runs=2).best(passes)
     _keep(key, best.name)
     return best
 
 
-def _trial(network: nn.Module, choice: DeviceChoice, sample: Tensor, passes: int, reference: Chosen) -> Chosen:
-    seconds = _seconds(reference.compute, sample)
-    best, best_ratio = reference, _LEAST_GAIN
-    for way in _WAYS:
-        if not way.possible(network, choice, seconds * passes):
-            continue
-        found = _tried(way, network, choice, sample, reference)
-        if found is None:
-            continue
-        ratio = seconds / _seconds(found.compute, sample)
-        if ratio > best_ratio:
-            best = Chosen(found.name, found.compute, ratio, found.mean_difference_255, found.high_difference_255)
-            best_ratio = ratio
-    return best
+class _Trial:
+    """Ways to compute one network, measured on one slice against the reference, each by the best of `runs`."""
+
+    def __init__(
+        self, network: nn.Module, choice: DeviceChoice, sample: Tensor, reference: Chosen, shown: Compute, *, runs: int
+    ) -> None:
+        self._network, self._choice, self._sample = network, choice, sample
+        self._reference, self._shown, self._runs = reference, shown, runs
+        self._seconds, output = _measured(reference.compute, sample, runs)
+        self._expected = shown(output)
+
+    def best(self, passes: int) -> Chosen:
+        """The fastest way for so many slices, the reference where none is faster."""
+        best, best_ratio = self._reference, _LEAST_GAIN
+        for way in _WAYS:
+            if not way.possible(self._network, self._choice, self._seconds * passes):
+                continue
+            found = self.tried(way)
+            if found is not None and found.ratio is not None and found.ratio > best_ratio:
+                best, best_ratio = found, found.ratio
+        return best
+
+    def tried(self, way: _Way) -> Chosen | None:
+        """The way with what was measured; None where it fails on this machine or differs too much."""
+        try:
+            compute = way.make(self._network, self._choice)
+            seconds, output = _measured(compute, self._sample, self._runs)
+        except (RuntimeError, ImportError, MemoryError, NotImplementedError):  # what torch and OpenVINO raise
+            return None
+        difference = (self._shown(output) - self._expected).abs().flatten() * _HALF_RANGE_255
+        high = float(difference.kthvalue(max(1, int(0.999 * difference.numel()))).values)
+        mean = float(difference.mean())
+        found = Chosen(way.name, compute, self._seconds / seconds, mean, high if mean == mean else float("inf"))
+        return found if found.within_bounds else None
 
 
-def _tried(way: _Way, network: nn.Module, choice: DeviceChoice, sample: Tensor, reference: Chosen) -> Chosen | None:
-    """The way with its differences; None where it fails on this machine or differs too much."""
-    try:
-        found = _compared(way.name, way.make(network, choice), sample, reference)
-    except (RuntimeError, ImportError, MemoryError, NotImplementedError):  # what torch and OpenVINO raise
-        return None
-    return found if found.within_bounds else None
-
-
-def _compared(name: str, compute: Compute, sample: Tensor, reference: Chosen) -> Chosen:
-    difference = (compute(sample).float() - reference.compute(sample).float()).abs().flatten() * _HALF_RANGE_255
-    rank = max(1, int(0.999 * difference.numel()))
-    high = float(difference.kthvalue(rank).values)
-    mean = float(difference.mean())
-    return Chosen(name, compute, None, mean, high if mean == mean else float("inf"))
-
-
-def _seconds(compute: Compute, sample: Tensor) -> float:
-    """The better of two runs, the result brought to the CPU.
+def _measured(compute: Compute, sample: Tensor, runs: int = 2) -> tuple[float, Tensor]:
+    """Seconds of the best of some runs, with the result brought to the CPU, and that result.
 
     On the CPU in processor seconds, so that another program that is busy does not decide.
     """
     clock = time.process_time if sample.device.type == "cpu" else time.perf_counter
     times = []
-    for _ in range(2):
+    for _ in range(runs):
         start = clock()
-        compute(sample).cpu()
+        output = compute(sample).cpu()
         times.append(clock() - start)
-    return max(min(times), 1e-9)
+    return max(min(times), 1e-9), output
 
 
 @contextlib.contextmanager
@@ -197,15 +215,13 @@ def _cpu_forms_fit(network: nn.Module, choice: DeviceChoice, work_s: float) -> b
     return choice.device == "cpu" and (free is None or transformed_bytes(network) < _SHARE_OF_FREE_MEMORY * free)
 
 
-def _half(dtype: torch.dtype) -> Callable[[nn.Module, DeviceChoice], Compute]:
-    """Weights and activations of 16 bit, channels last; what leaves the network is float32."""
+def _channels_last(dtype: torch.dtype) -> Callable[[nn.Module, DeviceChoice], Compute]:
+    """Weights and activations of `dtype`, channels last; what leaves the network is float32."""
 
     def make(network: nn.Module, choice: DeviceChoice) -> Compute:
-        import copy
-
-        half = copy.deepcopy(network).to(dtype)
-        half.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        inner = _within(half, choice)
+        other = copy.deepcopy(network).to(dtype)
+        other.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        inner = _within(other, choice)
         return lambda x: inner(x.to(dtype=dtype, memory_format=torch.channels_last)).float()
 
     return make
@@ -216,8 +232,7 @@ def _half_is_fast(network: nn.Module, choice: DeviceChoice, work_s: float) -> bo
     if choice.device != "cpu":
         return True
     left = torch.ones(512, 512)
-    full = _seconds(lambda x: x @ x, left)
-    return _seconds(lambda x: x @ x, left.bfloat16()) < full
+    return _measured(lambda x: x @ x, left.bfloat16())[0] < _measured(lambda x: x @ x, left)[0]
 
 
 def _openvino(precision: str) -> Callable[[nn.Module, DeviceChoice], Compute]:
@@ -254,8 +269,9 @@ class OpenVINO:
 
 _WAYS = (
     _Way("torch float32 in CPU forms", _cpu_forms, _cpu_forms_fit),
-    _Way("torch bfloat16 channels last", _half(torch.bfloat16), _half_is_fast),
-    _Way("torch float16 channels last", _half(torch.float16), lambda n, choice, s: choice.device == "cuda"),
+    _Way("torch float32 channels last", _channels_last(torch.float32), lambda n, choice, s: choice.device == "cpu"),
+    _Way("torch bfloat16 channels last", _channels_last(torch.bfloat16), _half_is_fast),
+    _Way("torch float16 channels last", _channels_last(torch.float16), lambda n, choice, s: choice.device == "cuda"),
     _Way("OpenVINO float32", _openvino("f32"), _openvino_pays),
     _Way(
         "OpenVINO bfloat16",
@@ -266,11 +282,13 @@ _WAYS = (
 
 
 def _key(choice: DeviceChoice, sample: Tensor, weights_sha256: str) -> str:
-    """Machine, software, weights and size of the slices as one hash."""
+    """Machine, software, weights and order of size of the slices (powers of two of pixels) as one hash."""
     machine = [platform.node(), platform.machine(), torch.get_num_threads(), torch.__version__, _processor()]
     if choice.device == "cuda":
         machine.append(torch.cuda.get_device_name())
-    parts = [*machine, find_spec("openvino") is not None, choice.device, weights_sha256, list(sample.shape)]
+    size = [*sample.shape[:-2], round(math.log2(sample.shape[-2] * sample.shape[-1]))]
+    parts = [*machine, [way.name for way in _WAYS], find_spec("openvino") is not None]
+    parts += [choice.device, weights_sha256, size]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -14,14 +14,14 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from ..events import Events, InputError, Stage, VirtualContrastError
 from ..io.volumes import like, to_array
 from ..networks.options import ResidualEnhancementOptions
 from ..networks.residual_enhancement import HEADS, PHASES
 from .breast_region import BreastRegion, find_breasts
-from .calibration import Enhancement, enhancement
+from .calibration import enhancement
 from .intensity import make_recipe
 from .local_scale import local_scale
 from .network_grid import NetworkGrid, spacing_warning
@@ -143,6 +143,7 @@ class EnhancementSynthesizer:
             pre=like(stored, pre),
             bands=list(zip(lower, upper, strict=True)) if self._calibration else None,
             probability=like(change[3, 0], pre) if self._calibration else None,
+            computed=self._network.chosen.description,
         )
 
     def _scale(self, pre: sitk.Image, stored: Float32, breasts: BreastRegion) -> Float32:
@@ -168,18 +169,26 @@ class EnhancementSynthesizer:
 
         All but the last are in units of the scale.
         """
-        step = self._network.batch_size(work.grid.size, self._base_width)
-        events.progress(Stage.SYNTHESIZE, 0, max(1, work.todo.size))
-        for start in range(0, work.todo.size, step):
-            batch = work.todo[start : start + step]
-            heads = torch.from_numpy(self._network.run(work.stack[batch][:, None], events))
-            for phase in range(len(PHASES)):
-                found: Enhancement = enhancement(heads, phase, self._calibration)
-                for part, values in enumerate((found.shown, found.lower, found.upper, found.probability)):
-                    change[part, phase, batch] = work.grid.to_native(values.numpy())
-            events.progress(Stage.SYNTHESIZE, start + len(batch), work.todo.size)
-        if work.todo.size == 0:
+        total = int(work.todo.size)
+        events.progress(Stage.SYNTHESIZE, 0, max(1, total))
+        if total == 0:
             events.progress(Stage.SYNTHESIZE, 1, 1)
+            return
+        middle = work.stack[work.todo[total // 2]][None, None]
+        self._network.settle(middle, total, self.card.weights_sha256, self._shown)
+        step = self._network.batch_size(work.grid.size, self._base_width)
+        for start in range(0, total, step):
+            batch = work.todo[start : start + step]
+            parts = self._shown(torch.from_numpy(self._network.run(work.stack[batch][:, None], events)))
+            for part, phase in np.ndindex(*change.shape[:2]):
+                change[part, phase, batch] = work.grid.to_native(parts[part, phase].numpy())
+            events.progress(Stage.SYNTHESIZE, start + len(batch), total)
+
+    def _shown(self, heads: Tensor) -> Tensor:
+        """What leaves the synthesizer [shown, lower, upper, probability; phase; slice, row, column] of the heads."""
+        found = [enhancement(heads, phase, self._calibration) for phase in range(len(PHASES))]
+        parts = ("shown", "lower", "upper", "probability")
+        return torch.stack([torch.stack([getattr(one, part) for one in found]) for part in parts]).float()
 
 
 _LEAST_TISSUE = 0.2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,16 +45,23 @@ class SliceNetwork:
             [c for c, phase in enumerate(channel_phases) if phase == p] for p in sorted(set(channel_phases))
         ]
 
-    def settle(self, sample: NDArray[np.float32], passes: int, weights_sha256: str) -> None:
+    def settle(
+        self,
+        sample: NDArray[np.float32],
+        passes: int,
+        weights_sha256: str,
+        shown: Callable[[Tensor], Tensor] = Tensor.float,
+    ) -> None:
         """Choose how the network is computed from now on, by one slice of the study at hand; see `backends.choose`.
 
         Args:
             sample: the slice [1, channel, row, column], in network range.
             passes: slices still to compute.
             weights_sha256: of the model.
+            shown: what is shown of the network's output.
         """
         padded, _ = self._padded(sample)
-        self.chosen = choose(self.network, self.choice, padded, passes, weights_sha256)
+        self.chosen = choose(self.network, self.choice, padded, passes, weights_sha256, shown)
 
     def run(self, stack: NDArray[np.float32], events: Events) -> NDArray[np.float32]:
         """Map [n, channel, row, column] to [n, phase, row, column], both in network range.
@@ -92,7 +99,11 @@ class SliceNetwork:
         y = self.chosen.compute(padded)
         with exact_inference(padded.device):
             y = y[..., window[0], window[1]].float()
-            return torch.stack([y[:, group].mean(dim=1) for group in self._groups], dim=1).cpu().numpy()
+            if any(len(group) > 1 for group in self._groups):
+                y = torch.stack([y[:, group].mean(dim=1) for group in self._groups], dim=1)
+            else:
+                y = y[:, [channel for group in self._groups for channel in group]]
+            return y.cpu().numpy()
 
     def _padded(self, stack: NDArray[np.float32]) -> tuple[Tensor, tuple[slice, slice]]:
         """The stack on the device, grown to what the network needs, and where the picture lies in it."""
