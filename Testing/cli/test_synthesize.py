@@ -108,6 +108,9 @@ def test_resume_and_overwrite_on_an_existing_result(arguments, tmp_path, capfd, 
         (["-o", "{place}/" + "x" * 300], "too long"),
         (["-o", "{place}/" + "x" * 240], "too long"),
         (["--lesions", "x" * 300], "too long"),
+        (["-o", "~nobody-of-this-name/out"], "a user that this machine does not have"),
+        (["--model", "~nobody-of-this-name/model"], "a user that this machine does not have"),
+        (["--pixel-spacing", "1e-300"], "from 0.001 to 10"),
     ],
 )
 def test_bad_arguments_and_input_end_with_2_and_one_sentence(arguments, place, tmp_path, capfd, change, words):

@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import os
 from dataclasses import replace
 
 import pytest
@@ -266,6 +267,13 @@ def test_a_folder_gives_its_volumes_and_subfolders(tmp_path):
     assert cases["d"].input == str(tmp_path / "d")
     assert cases["e"].real == (str(tmp_path / "e/phase_1.nii.gz"), str(tmp_path / "e/phase_2.nii.gz"))
     assert cases["f"].input == str(tmp_path / "f/only.mha")
+
+
+def test_a_name_that_is_no_text_is_refused_before_anything_runs(tmp_path):
+    with open(os.fsencode(tmp_path) + b"/b\xff.nrrd", "wb"):  # noqa: PTH123
+        pass
+    with pytest.raises(InputError, match="not valid UTF-8"):
+        read_cases(tmp_path)
 
 
 def test_two_files_of_one_name_are_told_apart_by_refusing(tmp_path):

@@ -6,7 +6,7 @@ import SimpleITK as sitk
 from export_samples import grid, like
 from matplotlib.figure import Figure
 from VirtualContrastLib.export.content import LABEL
-from VirtualContrastLib.export.figures import display
+from VirtualContrastLib.export.figures import display, overview
 from VirtualContrastLib.export.figures.mammogram import write_mammogram_figure
 from VirtualContrastLib.export.figures.run_figures import FigureInput, write_figures
 from VirtualContrastLib.study import Phase
@@ -191,3 +191,23 @@ def test_a_constant_mammogram_has_a_window_that_is_not_empty(tmp_path, monkeypat
     write_mammogram_figure(tmp_path, image, image, image)
     for title, _, _, (low, high) in panels(kept["overview"]):
         assert low < high < low + 3, title
+
+
+@pytest.mark.parametrize(
+    "direction", [(1, 0, 0, 0, 1, 0, 0, 0, 1), (0, 0, -1, 1, 0, 0, 0, -1, 0), (0.8, -0.6, 0, 0.6, 0.8, 0, 0, 0, 1)]
+)
+@pytest.mark.parametrize("axis", ["S", "P", "L"])
+def test_a_projection_is_that_of_the_turned_volume(direction, axis):
+    rng = np.random.default_rng(1)
+    change = rng.random((5, 6, 7)).astype(np.float32)
+    labels = rng.integers(0, 3, change.shape).astype(np.uint8) * (rng.random(change.shape) < 0.1)
+    image = sitk.GetImageFromArray(change)
+    image.SetSpacing((1.0, 2.0, 3.0))
+    image.SetDirection(direction)
+    instances = sitk.GetImageFromArray(labels)
+    instances.CopyInformation(image)
+    found = overview._Projection(change, labels, image, axis)
+    assert np.array_equal(found.pixels, found.view.slices(image).max(axis=0))
+    assert sorted(found.masks) == [1, 2]
+    for label, mask in found.masks.items():
+        assert np.array_equal(mask, (found.view.slices(instances) == label).any(axis=0))

@@ -11,6 +11,7 @@ import pytest
 from tiny_models import tiny_package
 from VirtualContrastLib.cli.console import JsonReporter, Reporter, guarded, printable
 from VirtualContrastLib.cli.main import main
+from VirtualContrastLib.errors import explain
 from VirtualContrastLib.events import ExitCode, InputError, Stage
 from VirtualContrastLib.files import as_text, check_name
 from VirtualContrastLib.models.catalog import known_models
@@ -141,3 +142,16 @@ def test_a_link_in_a_package_is_not_followed(cache, tmp_path):
 def test_a_cell_of_a_table_is_no_formula(cell):
     assert as_text(cell) == "'" + cell
     assert as_text("case 1") == "case 1"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory"),
+        ImportError("/x/_C.so: failed to map segment from shared object", name="_C"),
+    ],
+)
+def test_memory_that_ran_out_is_told_as_that_whoever_tells_it(error):
+    message, code = explain(error)
+    assert message.startswith("The memory of this machine ran out") and code == 1

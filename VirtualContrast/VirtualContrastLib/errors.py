@@ -17,6 +17,8 @@ from . import installation
 from .events import ExitCode, VirtualContrastError
 
 SEE_DEBUG = "run again with --debug to see where it occurred"
+_NO_MEMORY = ("DefaultCPUAllocator", "failed to map segment", "cannot allocate memory")
+"""What torch and the loader of shared libraries say in place of MemoryError."""
 SEE_LOG = "the log shows where it occurred"
 
 
@@ -29,11 +31,11 @@ def explain(error: BaseException, *, advice: str = SEE_DEBUG) -> tuple[str, Exit
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return "Cancelled.", ExitCode.CANCELLED
+    if isinstance(error, MemoryError) or any(word in str(error) for word in _NO_MEMORY):
+        return "The memory of this machine ran out; close other programs or crop the volume.", ExitCode.FAILED
     if isinstance(error, ImportError):
         text = f"The Python package {error.name or 'that is needed'} is missing or damaged ({_one_line(error)})"
         return f"{text}; install what is missing with: {installation.advice()}", ExitCode.FAILED
-    if isinstance(error, MemoryError):
-        return "The memory of this machine ran out; close other programs or crop the volume.", ExitCode.FAILED
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return f"The path {_shortened(error.filename)} is too long for this disk; shorten its names.", ExitCode.UNUSABLE
     return f"Unexpected {type(error).__name__} ({_one_line(error)}); {advice}.", ExitCode.FAILED

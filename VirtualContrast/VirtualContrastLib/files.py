@@ -33,6 +33,14 @@ def check_name(path: Path | str) -> None:
         raise InputError(f"The name {shown} is not valid UTF-8; rename the file or folder.") from error
 
 
+def expanded(path: Path | str) -> Path:
+    """The path with a leading `~` or `~user` written out; raises InputError where there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{path} names a user that this machine does not have; write the path out.") from error
+
+
 def sha256_of(*paths: Path) -> str:
     """SHA-256 over the bytes of all files in the order given, as 64 hexadecimal digits."""
     digest = hashlib.sha256()

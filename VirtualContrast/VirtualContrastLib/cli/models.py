@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from pathlib import Path
 from typing import Any
 
 from ..events import Events, ExitCode, InputError
+from ..files import expanded
 from .console import Reporter
 from .options import add_command
 
@@ -108,7 +108,7 @@ def _import(arguments: argparse.Namespace, reporter: Reporter, events: Events) -
     from ..models.import_model import ImportRequest, import_model
 
     request = ImportRequest(
-        source=Path(arguments.source).expanduser(),
+        source=expanded(arguments.source),
         id=arguments.id,
         title=arguments.title,
         license=arguments.license,

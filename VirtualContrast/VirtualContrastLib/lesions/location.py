@@ -13,6 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from ..io.volumes import affine_of
 from ..synthesis.breast_region import BreastRegion
@@ -72,31 +73,32 @@ class _Breasts:
         self._grid = region.grid
         self._spacing_kji = np.array(self._grid.GetSpacing()[::-1])
         body, breast = region.body(), region.breast()
-        self._to_skin = ndimage.distance_transform_edt(body, sampling=self._spacing_kji)
-        self._to_wall = None
+        self._air = _Outside(~body, self._spacing_kji)
+        self._wall: _Outside | None = None
         self._nipples: list[tuple[Point, int]] = []  # each with the direction in which x grows outward, 0: unknown
         if region.kind != "body" and breast.any():
-            self._to_wall = ndimage.distance_transform_edt(~(body & ~breast), sampling=self._spacing_kji)
+            self._wall = _Outside(body & ~breast, self._spacing_kji)
             self._nipples = self._two(breast) if region.kind == "two breasts" else [self._one(breast, region)]
 
     def place(self, label: int, points: NDArray[np.float64]) -> LesionPlace:
         """The place of a lesion whose voxel centers are `points` (n, 3)."""
         center = points.mean(axis=0)
-        skin = self._nearest(self._to_skin, points)
+        skin = self._nearest(self._air, points)
         if not self._nipples:
             return LesionPlace(label, skin_mm=skin)
         nipple, outward = min(self._nipples, key=lambda one: float(abs(one[0][0] - center[0])))
-        wall = self._nearest(self._to_wall, points) if self._to_wall is not None else None
+        wall = self._nearest(self._wall, points) if self._wall is not None else None
         distance = float(np.linalg.norm(center - nipple))
         return LesionPlace(label, _quadrant(center - nipple, outward), skin, distance, wall)
 
-    def _nearest(self, distances: NDArray[np.float64], points: NDArray[np.float64]) -> float:
-        """The smallest distance at the points; a surface lies half a voxel before the center behind it."""
+    def _nearest(self, outside: _Outside, points: NDArray[np.float64]) -> float | None:
+        """The smallest distance from the points; a surface lies half a voxel before the center behind it."""
         inverse = np.linalg.inv(affine_of(self._grid))
         ijk = (np.column_stack([points, np.ones(len(points))]) @ inverse.T)[:, :3]
         size = np.array(self._grid.GetSize()) - 1
-        i, j, k = np.clip(np.rint(ijk).astype(int), 0, size).T
-        return float(max(0.0, distances[k, j, i].min() - self._spacing_kji.min() / 2))
+        voxels = np.unique(np.clip(np.rint(ijk).astype(int), 0, size)[:, ::-1], axis=0)
+        distance_mm = outside.distance_mm(voxels)
+        return None if distance_mm is None else max(0.0, distance_mm - float(self._spacing_kji.min()) / 2)
 
     def _two(self, breast: Mask) -> list[tuple[Point, int]]:
         """The nipples on both sides of the middle; x (LPS) grows outward in the left breast."""
@@ -116,6 +118,21 @@ class _Breasts:
         front = j <= j.min() + TIP_MM / self._spacing_kji[1]
         index = [float(i[front].mean()) + (columns.start or 0), float(j.min()) - 0.5, float(k[front].mean())]
         return np.array(self._grid.TransformContinuousIndexToPhysicalPoint(index))
+
+
+class _Outside:
+    """Voxels that lie outside of something, of which its surface alone is searched: lesions are few and small."""
+
+    def __init__(self, mask: Mask, spacing_kji: Point) -> None:
+        self._mask, self._spacing_kji = mask, spacing_kji
+        surface = np.argwhere(mask & ndimage.binary_dilation(~mask))
+        self._tree = cKDTree(surface * spacing_kji) if len(surface) else None
+
+    def distance_mm(self, voxels: NDArray[np.intp]) -> float | None:
+        """The smallest distance from voxels (n, 3) [k, j, i] to those outside; None where all is inside."""
+        if self._mask[tuple(voxels.T)].any():
+            return 0.0
+        return None if self._tree is None else float(self._tree.query(voxels * self._spacing_kji)[0].min())
 
 
 def _quadrant(offset: Point, outward: int) -> str:

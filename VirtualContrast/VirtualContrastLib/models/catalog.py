@@ -11,6 +11,7 @@ from typing import Literal, Self
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..events import InputError
+from ..files import expanded
 from .card import MODEL_ID_PATTERN, ModelCard
 from .package import ModelPackage, first_problem, load_package
 from .paths import CARD_NAME, catalog_path, downloaded_models_dir, installed_models, resources_dir
@@ -170,7 +171,7 @@ def any_package(id_or_path: str) -> ModelPackage:
     folder = installed_models().get(id_or_path)
     if folder is not None:
         return load_package(folder)
-    path = Path(id_or_path).expanduser()
+    path = expanded(id_or_path)
     return load_package(path) if path.exists() else resolve_model(id_or_path, "synthesis")
 
 
@@ -180,7 +181,7 @@ def resolve_model(id_or_path: str, kind: str) -> ModelPackage:
     Raises InputError saying what to do.
     """
     installed = installed_models()
-    path = Path(id_or_path).expanduser()
+    path = expanded(id_or_path)
     if id_or_path in installed:
         package = load_package(installed[id_or_path])
     elif path.exists() or path.suffix.lower() == ".zip" or len(path.parts) > 1:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..events import InputError
-from ..files import write_text
+from ..files import expanded, write_text
 from . import answers
 from .answers import REFERENCE, Answer, Log
 from .study_list import SYNTHETIC, ReadingList
@@ -44,7 +44,7 @@ def write_reads(reading_list: ReadingList, folder: str | Path, out: str | Path) 
     Raises:
         InputError: There are no answers or answers to another list, a file is damaged, or `out` cannot be written to.
     """
-    folder, out = Path(folder).expanduser().absolute(), Path(out).expanduser().absolute()
+    folder, out = expanded(folder).absolute(), expanded(out).absolute()
     logs = answers.load_all(folder)
     for log in logs:
         if log.plan.list_digest != reading_list.digest:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..events import InputError
+from ..files import expanded
 from . import answers
 from .answers import Answer, Log, SessionPlan
 from .study_list import ReadingCase, ReadingList
@@ -198,7 +199,7 @@ def open_session(
         InputError: There is no such folder, a code cannot be used, the session began with another list or is finished,
             an earlier session is unread or unfinished, or fewer than `washout_days` passed since the reader's last one.
     """
-    folder = Path(folder).expanduser().absolute()
+    folder = expanded(folder).absolute()
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; choose one for the answers.")
     if washout_days < 0:

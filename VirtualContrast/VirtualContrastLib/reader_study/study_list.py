@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..events import InputError
-from ..files import write_text
+from ..files import expanded, write_text
 from ..io.read import read_volume
 from ..io.volumes import same_geometry
 from ..results.manifest import load_result
@@ -64,7 +64,7 @@ class ReadingList:
 
 def load_list(path: str | Path) -> ReadingList:
     """Read a reading list; raises InputError with the row number for what cannot be understood."""
-    path = Path(path).expanduser().absolute()
+    path = expanded(path).absolute()
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -107,12 +107,12 @@ def _case_of(row: Mapping[str | None, str | None], number: int, path: Path) -> R
 
 
 def _resolved(place: str, folder: Path) -> str:
-    return place if not place or place.startswith(NODE) else str(folder / Path(place).expanduser())
+    return place if not place or place.startswith(NODE) else str(folder / expanded(place))
 
 
 def write_list(path: str | Path, cases: Sequence[ReadingCase]) -> ReadingList:
     """Write a reading list with absolute paths, and read it back as a check; raises InputError."""
-    path = Path(path).expanduser().absolute()
+    path = expanded(path).absolute()
     out = io.StringIO(newline="")
     table = csv.writer(out, lineterminator="\n")
     table.writerow(COLUMNS)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..events import InputError
+from ..files import expanded
 from .manifest import MANIFEST, load_result
 
 SUMMARY_CSV = "summary.csv"
@@ -34,7 +35,7 @@ def read_batch(folder: str | Path) -> list[BatchEntry]:
     Raises:
         InputError: neither a summary nor a result folder is there, or the summary is damaged.
     """
-    folder = Path(folder).expanduser().absolute()
+    folder = expanded(folder).absolute()
     path = folder / SUMMARY_JSON
     if not path.is_file():
         found = sorted(manifest.parent for manifest in folder.glob(f"*/{MANIFEST}"))

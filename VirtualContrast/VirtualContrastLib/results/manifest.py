@@ -26,7 +26,7 @@ from typing import Any
 import SimpleITK as sitk
 
 from ..events import InputError
-from ..files import sha256_of
+from ..files import expanded, sha256_of
 from ..study import Phase
 
 SCHEMA_VERSION = 1
@@ -109,7 +109,7 @@ def load_result(folder: str | Path) -> Result:
     Raises:
         InputError: no manifest, another program's, made by a newer version, or naming files outside the folder.
     """
-    folder = Path(folder).expanduser().absolute()
+    folder = expanded(folder).absolute()
     path = folder / MANIFEST
     if not path.is_file():
         raise InputError(f"{folder} is not a result folder: it has no {MANIFEST}.")

@@ -17,7 +17,7 @@ from types import TracebackType
 import SimpleITK as sitk
 
 from ..events import InputError, VirtualContrastError
-from ..files import check_name, free_bytes, sha256_of, write_json
+from ..files import check_name, expanded, free_bytes, sha256_of, write_json
 from .manifest import MANIFEST, Manifest, Result
 from .staging import OWNER, Staging, recover
 
@@ -42,7 +42,7 @@ class ResultWriter:
     staging: Path
 
     def __init__(self, out: str | Path, *, overwrite: bool = False) -> None:
-        self.out = Path(out).expanduser().absolute()
+        self.out = expanded(out).absolute()
         self.overwrite = overwrite
         self._finished = False
 
@@ -126,7 +126,7 @@ def check_target(out: Path, *, overwrite: bool) -> None:
     It may where nothing is, into an empty folder, and with `overwrite` in the place of a result folder.
     """
     check_name(out)
-    out = out.expanduser().absolute()
+    out = expanded(out).absolute()
     if out.is_symlink() or out.is_file():
         raise InputError(f"The output {out} is a file or a link; name a folder with -o.")
     if not out.is_dir() or not any(out.iterdir()):

@@ -17,6 +17,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ..events import Events, InputError, Stage
+from ..files import expanded
 from ..results.manifest import Manifest, Result
 from ..study import Phase
 from .pipeline import run
@@ -81,7 +82,7 @@ def synthesize(
         others = [
             _as_file(volume, Path(place, f"real_{number}.nrrd"), spacing_mm) for number, volume in enumerate(real, 1)
         ]
-        target = Path(out).expanduser() if out is not None else Path(place, "result")
+        target = expanded(out) if out is not None else Path(place, "result")
         result = run(source, target, settings or RunSettings(), real=others, events=events)
         return _in_memory(result, None if out is None else result.folder)
 

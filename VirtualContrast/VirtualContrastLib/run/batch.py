@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from ..errors import explain
 from ..events import CancelledError, Events, ExitCode, InputError, VirtualContrastError
-from ..files import as_text, write_json, write_text
+from ..files import as_text, expanded, write_json, write_text
 from ..results.batch_folder import SUMMARY_CSV, SUMMARY_JSON
 from .batch_cases import BatchCase
 from .batch_log import BATCH_LOG, logging_to
@@ -127,7 +127,7 @@ def run_batch(
         InputError: `out` is a file, cannot be written, or is not empty without `resume` or `overwrite`; or no scheduler
             answers.
     """
-    out = Path(out).expanduser().absolute()
+    out = expanded(out).absolute()
     events = events or Events()
     _prepare(out, settings)
     outcomes: dict[int, CaseOutcome] = {}
@@ -199,7 +199,7 @@ def _absolute(model: str) -> str:
     """A model as a worker finds it: the path of a package made absolute, an id as it is."""
     from ..models.catalog import installed_models
 
-    path = Path(model).expanduser()
+    path = expanded(model)
     return str(path.absolute()) if model and model not in installed_models() and path.exists() else model
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..events import InputError
+from ..files import check_name, expanded
 from ..io.suffixes import DICOM, INPUTS, stem_of, suffix_of
 from ..io.tables import read_rows
 from .settings import case_options
@@ -45,7 +46,7 @@ def read_cases(source: str | Path) -> list[BatchCase]:
     Raises:
         InputError: nothing to do, a wrong column, or a case name that is missing, double or no folder name.
     """
-    path = Path(source).expanduser().absolute()
+    path = expanded(source).absolute()
     if path.is_dir():
         cases = _from_folder(path)
     elif path.is_file():
@@ -104,8 +105,8 @@ def _case(cells: list[str], columns: list[str], path: Path, line: int) -> BatchC
 def _located(value: str, table: Path, line: int) -> str:
     """A path of the table made absolute; a `@N` at its end stays."""
     try:
-        return str(table.parent.absolute() / Path(value).expanduser())
-    except RuntimeError as error:
+        return str(table.parent.absolute() / expanded(value))
+    except InputError as error:
         raise InputError(
             f"{table} line {line} names {value}, but there is no such user; write the path out."
         ) from error
@@ -163,6 +164,7 @@ def _stem(path: Path) -> str:
 def _check_names(cases: list[BatchCase], path: Path) -> None:
     seen: set[str] = set()
     for case in cases:
+        check_name(case.name)
         if case.name.casefold() in _OURS:
             raise InputError(f"{path}: the case name {case.name!r} is that of a file of the batch; rename it.")
         if _UNSAFE.search(case.name) or _RESERVED.fullmatch(case.name) or len(case.name) > 100:

@@ -16,12 +16,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import __version__, installation
 from ..errors import explain, quiet_libraries
 from ..events import Events, InputError, VirtualContrastError
+from ..files import expanded
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -93,7 +93,7 @@ def _address(scheduler: str) -> str:
     """The address itself; of a scheduler's file, which may be about to be written, what stands in it."""
     if not scheduler.endswith(".json"):
         return scheduler
-    path, end = Path(scheduler).expanduser(), time.monotonic() + CONNECT_S
+    path, end = expanded(scheduler), time.monotonic() + CONNECT_S
     while not path.is_file() and time.monotonic() < end:
         time.sleep(_POLL_S)
     return str(json.loads(path.read_text(encoding="utf-8"))["address"])

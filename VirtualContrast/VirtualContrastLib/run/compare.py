@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ..events import Events, InputError, Stage
+from ..files import expanded
 from ..io.lesion_mask import read_lesions
 from ..io.volumes import same_geometry
 from ..kinetics.curves import lesion_curves
@@ -85,7 +86,7 @@ def compare_existing(
     Raises:
         InputError: Something cannot be read, has another geometry, or times are missing for curves.
     """
-    out = Path(out).expanduser().absolute()
+    out = expanded(out).absolute()
     events = events or Events()
     check_target(out, overwrite=overwrite)
     events.progress(Stage.READ, 0, 1)
@@ -139,7 +140,7 @@ def _read(
         sources.append((role, image, source))
         return image
 
-    folder = Path(synthetic).expanduser()
+    folder = expanded(synthetic)
     ours = load_result(folder) if (folder / MANIFEST).is_file() else None
     if ours is not None and ours.manifest.kind == MAMMOGRAM and (pre or lesions):
         raise InputError(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ..events import Events, InputError, Stage
+from ..files import expanded
 from ..lesions.confidence import Evidence
 from ..lesions.threshold import ThresholdSettings
 from ..results.manifest import MAMMOGRAM, MANIFEST, SYNTHESIS, Manifest, Result, load_result, now_utc, verify_result
@@ -64,7 +65,7 @@ def run(
         InputError: input, model, settings or output place cannot be used.
         CancelledError: `events.cancel()` was called.
     """
-    out = Path(out).expanduser().absolute()
+    out = expanded(out).absolute()
     events = events or Events()
     models = models or ModelCache()
     clock = _Clock(events)

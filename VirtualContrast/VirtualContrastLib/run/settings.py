@@ -16,7 +16,7 @@ from ..synthesis.device import Device, Precision
 FORMATS = {"nrrd": ".nrrd", "nifti": ".nii.gz"}
 AUTO, THRESHOLD, NONE = "auto", "threshold", "none"
 MOST_PASSES = 100
-LARGEST_PIXEL_MM = 10.0
+LEAST_PIXEL_MM, LARGEST_PIXEL_MM = 0.001, 10.0
 SHORTEST_SERIES_S, LONGEST_SERIES_S = 15.0, 3600.0
 """A last phase earlier or later than this was given in another unit."""
 
@@ -223,9 +223,10 @@ class RunSettings:
         if not 0 <= self.uncertainty <= MOST_PASSES or self.uncertainty == 1:
             raise InputError(f"Uncertainty needs 2 to {MOST_PASSES} perturbed syntheses, or 0 for none.")
         spacing = self.pixel_spacing_mm
-        if spacing is not None and not (math.isfinite(spacing) and 0 < spacing <= LARGEST_PIXEL_MM):
+        if spacing is not None and not (LEAST_PIXEL_MM <= spacing <= LARGEST_PIXEL_MM):
             raise InputError(
-                f"A pixel spacing of {spacing} mm is not plausible; give it in millimeters, up to {LARGEST_PIXEL_MM:g}."
+                f"A pixel spacing of {spacing} mm is not plausible; give it in millimeters, from {LEAST_PIXEL_MM:g} to "
+                f"{LARGEST_PIXEL_MM:g}."
             )
 
     @property

@@ -42,6 +42,14 @@ class View:
         """The image as [slice, row, column] in this view's orientation."""
         return sitk.GetArrayFromImage(sitk.DICOMOrient(image, self.code) if self.code else image)
 
+    def stored_axis(self, image: sitk.Image) -> int:
+        """The axis of the stored array [k, j, i] along which this view's slices are stacked."""
+        if not self.code:
+            return 0
+        tiny = sitk.Image((1, 2, 3), sitk.sitkUInt8)
+        tiny.SetDirection(image.GetDirection())
+        return 3 - sitk.DICOMOrient(tiny, self.code).GetSize()[2]
+
 
 def acquisition_view(image: sitk.Image, *, has_geometry: bool = True) -> View:
     """The view in the plane of the image's slices, in radiological convention.

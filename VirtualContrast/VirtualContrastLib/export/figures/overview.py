@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from ...study import Phase
 from ..content import lesion_color
 from .display import (
     WIDTH_INCHES,
-    View,
     common_window,
     number,
     oriented_view,
@@ -84,13 +84,33 @@ def color_of(label: int) -> str:
 
 
 class _Projection:
-    """Maximum intensity projection of a subtraction, and the projected lesions by label, in one view."""
+    """Maximum intensity projection of a change, and the projected lesions by label, along one patient axis.
 
-    def __init__(self, subtraction: sitk.Image, labels: sitk.Image | None, view: View) -> None:
-        self.view = view
-        self.pixels = view.slices(subtraction).max(axis=0)
-        array = view.slices(labels) if labels is not None else np.zeros((1, *self.pixels.shape), np.uint8)
-        self.masks = {label: (array == label).any(axis=0) for label in first_labels(array)}
+    Args:
+        change: What is projected [k, j, i].
+        labels: Lesion labels [k, j, i].
+        reference: Image of the same grid.
+        axis: The patient axis ("L", "P" or "S").
+    """
+
+    def __init__(self, change: np.ndarray, labels: np.ndarray, reference: sitk.Image, axis: str) -> None:
+        self.view = oriented_view(reference, axis)
+        # Projected as it is stored and then turned: to turn whole volumes takes far longer.
+        self._reference, self._along = reference, self.view.stored_axis(reference)
+        self.pixels = self._turned(change.max(axis=self._along))
+        boxes = ndimage.find_objects(labels.astype(np.int32))
+        self.masks = {label: self._shadow(labels, label, boxes[label - 1]) for label in first_labels(labels)}
+
+    def _shadow(self, labels: np.ndarray, label: int, box: tuple[slice, ...]) -> np.ndarray:
+        flat = np.zeros([size for n, size in enumerate(labels.shape) if n != self._along], np.uint8)
+        flat[tuple(part for n, part in enumerate(box) if n != self._along)] = (labels[box] == label).any(self._along)
+        return self._turned(flat) > 0
+
+    def _turned(self, flat: np.ndarray) -> np.ndarray:
+        image = sitk.GetImageFromArray(np.expand_dims(flat, self._along))
+        image.SetSpacing(self._reference.GetSpacing())
+        image.SetDirection(self._reference.GetDirection())
+        return self.view.slices(image)[0]
 
     @property
     def size_mm(self) -> tuple[float, float]:
@@ -120,9 +140,8 @@ def projections(
     change = sitk.GetArrayFromImage(phase.image).astype(np.float32) - sitk.GetArrayViewFromImage(image)
     if region is not None:
         change = np.where(region, change, 0)
-    subtraction = sitk.GetImageFromArray(change)
-    subtraction.CopyInformation(image)
-    shown = [_Projection(subtraction, labels, oriented_view(image, axis)) for axis in "SPL"]
+    found = sitk.GetArrayViewFromImage(labels) if labels is not None else np.zeros(change.shape, np.uint8)
+    shown = [_Projection(change, found, image, axis) for axis in "SPL"]
     figure, axes = _side_by_side([projection.size_mm for projection in shown])
     window = common_window(sitk.GetArrayViewFromImage(image))
     window = subtraction_window(shown[0].pixels, np.zeros(shown[0].pixels.shape, bool), window)

@@ -25,6 +25,7 @@ class Slices:
         self.labels = view.slices(labels) if labels is not None else np.zeros(shape, np.uint8)
         self.window = common_window(self.pre)
         self.numbers = first_labels(self.labels)
+        self._best: dict[int, int] = {}
 
     @property
     def first_made(self) -> tuple[Phase, np.ndarray]:
@@ -35,7 +36,9 @@ class Slices:
         """The slice with the largest area of `label`; the middle slice where it is None."""
         if label is None:
             return len(self.pre) // 2
-        return int((self.labels == label).sum(axis=(1, 2)).argmax())
+        if label not in self._best:
+            self._best[label] = int((self.labels == label).sum(axis=(1, 2)).argmax())
+        return self._best[label]
 
     def number(self, k: int) -> int:
         """The number of slice k as the input counts it, from 1, which is also its DICOM file's number."""
