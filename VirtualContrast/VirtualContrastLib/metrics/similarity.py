@@ -9,8 +9,14 @@ negative factors set to 0).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
-from scipy.ndimage import correlate1d
+from numpy.typing import NDArray
+
+Float64 = NDArray[np.float64]
 
 RADIUS = 5
 SIGMA = 1.5
@@ -32,11 +38,11 @@ class Similarity:
         if min(real.shape) < SMALLEST_SIDE:
             raise ValueError(f"SSIM needs at least {SMALLEST_SIDE} pixels on a side, got {real.shape}")
         self._scales = [(real.astype(np.float64), synthetic.astype(np.float64))]
-        self._moments: list[tuple[np.ndarray, ...]] = []
+        self._moments: list[_Moments] = []
 
     def ssim_map(self, data_range: float) -> np.ndarray:
         """SSIM at every pixel [j, i]; windows that reach over the border see the image mirrored."""
-        return self._maps(0, data_range)[0]
+        return self._moments_at(0).ssim(data_range)
 
     def ssim(self, data_range: float, *, with_border: bool = False) -> float:
         """Mean SSIM over windows inside the image, or over all pixels `with_border` (torchmetrics'
@@ -58,8 +64,8 @@ class Similarity:
         value = 1.0
         last = len(MS_WEIGHTS) - 1
         for scale, weight in enumerate(MS_WEIGHTS):
-            similarity, contrast = self._maps(scale, data_range if data_range is not None else self.own_range(scale))
-            factor = similarity if scale == last else contrast[RADIUS:-RADIUS, RADIUS:-RADIUS]
+            moments, width = self._moments_at(scale), data_range if data_range is not None else self.own_range(scale)
+            factor = moments.ssim(width) if scale == last else moments.contrast(width)[RADIUS:-RADIUS, RADIUS:-RADIUS]
             value *= max(float(np.mean(factor)), 0.0) ** weight
         return value
 
@@ -74,15 +80,46 @@ class Similarity:
             self._scales.append((_halve(real), _halve(synthetic)))
         return self._scales[scale]
 
-    def _maps(self, scale: int, data_range: float) -> tuple[np.ndarray, np.ndarray]:
-        """Maps of SSIM and of its contrast-structure factor."""
+    def _moments_at(self, scale: int) -> _Moments:
         self._at(scale)
         while len(self._moments) <= scale:
-            self._moments.append(_local_moments(*self._scales[len(self._moments)]))
-        mean_a, mean_b, var_a, var_b, covariance = self._moments[scale]
-        c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-        contrast = (2 * covariance + c2) / (var_a + var_b + c2)
-        return (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1) * contrast, contrast
+            self._moments.append(_Moments.of(*self._scales[len(self._moments)]))
+        return self._moments[scale]
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """What all data ranges share at one scale, each [j, i], of the local means a, b and variances of two images:
+    2 a b, a^2 + b^2, twice the covariance and the sum of the variances.
+    """
+
+    product: Float64
+    squares: Float64
+    covariance: Float64
+    variance: Float64
+
+    @classmethod
+    def of(cls, a: Float64, b: Float64) -> Self:
+        """Those of two images [j, i], in stripes of rows that stay in the processor's cache."""
+        found = np.empty((4, *a.shape))
+        for rows, blurred in _blurred_stripes(_padded_products(a, b)):
+            mean_a, mean_b, squares, products = blurred
+            product, of_means = mean_a * mean_b, mean_a * mean_a + mean_b * mean_b
+            for part, values in enumerate(
+                (2 * product, of_means, 2 * (products - product), np.maximum(squares - of_means, 0))
+            ):
+                found[part, rows] = values
+        return cls(*found)
+
+    def contrast(self, data_range: float) -> Float64:
+        """The contrast-structure factor of SSIM."""
+        c2 = (0.03 * data_range) ** 2
+        return (self.covariance + c2) / (self.variance + c2)
+
+    def ssim(self, data_range: float) -> Float64:
+        """SSIM."""
+        c1 = (0.01 * data_range) ** 2
+        return (self.product + c1) / (self.squares + c1) * self.contrast(data_range)
 
 
 def ssim_3d(real: np.ndarray, synthetic: np.ndarray, data_range: float) -> float:
@@ -114,24 +151,56 @@ def ssim_3d(real: np.ndarray, synthetic: np.ndarray, data_range: float) -> float
     return float(value)
 
 
-def _gaussian_taps() -> np.ndarray:
+_BLOCK = 24
+"""Pixels that one product of matrices blurs: fewer make more products, more multiply more zeros."""
+
+
+def _band() -> Float64:
+    """The matrix [_BLOCK + 2 RADIUS, _BLOCK] that correlates rows with the Gaussian window."""
     taps = np.exp(-0.5 * (np.arange(-RADIUS, RADIUS + 1) / SIGMA) ** 2)
-    return np.asarray(taps / taps.sum())
+    band = np.zeros((_BLOCK + 2 * RADIUS, _BLOCK))
+    for column in range(_BLOCK):
+        band[column : column + 2 * RADIUS + 1, column] = taps / taps.sum()
+    return band
 
 
-_TAPS = _gaussian_taps()
+_BAND = _band()
 
 
-def _blur(image: np.ndarray) -> np.ndarray:
-    rows = correlate1d(image, _TAPS, axis=0, mode="mirror")
-    return np.asarray(correlate1d(rows, _TAPS, axis=1, mode="mirror"))
+def _padded_products(a: Float64, b: Float64) -> Float64:
+    """a, b, a^2 + b^2 and a b [4, j, i], mirrored at the border by the width of the window."""
+    rows, columns = (side + 2 * RADIUS for side in a.shape)
+    padded = np.empty((4, rows, columns))
+    for place, image in zip(padded, (a, b), strict=False):
+        place[:] = np.pad(image, RADIUS, mode="reflect")
+    np.multiply(padded[0], padded[0], out=padded[2])
+    np.multiply(padded[1], padded[1], out=padded[3])
+    padded[2] += padded[3]
+    np.multiply(padded[0], padded[1], out=padded[3])
+    return padded
 
 
-def _local_moments(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
-    mean_a, mean_b = _blur(a), _blur(b)
-    var_a = np.maximum(_blur(a * a) - mean_a**2, 0)
-    var_b = np.maximum(_blur(b * b) - mean_b**2, 0)
-    return mean_a, mean_b, var_a, var_b, _blur(a * b) - mean_a * mean_b
+def _blurred_stripes(padded: Float64) -> Iterator[tuple[slice, Float64]]:
+    """Rows, and those rows of the padded images [n, j, i] under the Gaussian window.
+
+    By products with a band matrix: they take 0.4 of the time of SciPy's correlation.
+    """
+    count, rows, columns = (
+        side - margin for side, margin in zip(padded.shape, (0, 2 * RADIUS, 2 * RADIUS), strict=True)
+    )
+    for start in range(0, rows, _BLOCK):
+        stop = min(start + _BLOCK, rows)
+        along = (_part(stop - start).T @ padded[:, start : stop + 2 * RADIUS]).reshape(-1, padded.shape[2])
+        blurred = np.empty((len(along), columns))
+        for left in range(0, columns, _BLOCK):
+            right = min(left + _BLOCK, columns)
+            blurred[:, left:right] = along[:, left : right + 2 * RADIUS] @ _part(right - left)
+        yield slice(start, stop), blurred.reshape(count, stop - start, columns)
+
+
+def _part(count: int) -> Float64:
+    """The band for a block of `count` pixels."""
+    return _BAND[: count + 2 * RADIUS, :count]
 
 
 def _halve(image: np.ndarray) -> np.ndarray:
