@@ -207,6 +207,12 @@ def test_the_command_line_starts_without_heavy_packages():
     assert done.stdout.strip() == "[]"
 
 
+def test_a_run_reads_its_input_before_it_loads_the_network_library():
+    script = "import sys, VirtualContrastLib.run.pipeline; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_ctrl_c_ends_with_3_and_leaves_nothing(arguments, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "VirtualContrastLib", *arguments, "--json"],

@@ -20,7 +20,6 @@ from ..lesions.radiomics import check_radiomics
 from ..models.catalog import installed_models, load_catalog, resolve_model
 from ..results.manifest import fingerprint
 from ..study import Phase, Source, Study
-from ..synthesis.gate import judge
 from . import phase_times, provenance
 from .settings import AUTO, NONE, THRESHOLD, RunSettings
 
@@ -176,6 +175,8 @@ def check_likeness(plan: Plan, events: Events) -> None:
     """Raise InputError where the study is too unlike the training images; warn with `force`, or if it is less so."""
     if plan.card.gate is None:
         return
+    from ..synthesis.gate import judge  # needs torch, which takes a second to load: the input is read before
+
     verdict = judge(plan.study.pre.image, plan.card.gate)
     if not verdict.unlike:
         return

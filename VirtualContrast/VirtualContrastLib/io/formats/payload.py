@@ -93,6 +93,8 @@ def beside(header: Path, name: str) -> Path:
 
     A header from elsewhere could otherwise make an image of any file that the user may read.
     """
+    if "\0" in name:
+        raise InputError(f"{header.name} names a data file that cannot be one, so its header is damaged.")
     data = header.parent / name
     if not data.resolve().is_relative_to(header.parent.resolve()):
         raise InputError(
