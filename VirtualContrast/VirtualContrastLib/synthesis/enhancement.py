@@ -40,11 +40,51 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Work:
-    """The volume [k, j, i] over its scale, at the network's pixel size, and the slices that show breast tissue."""
+    """The volume [k, j, i], what it is divided by for the network, how much of a change is shown, and the slices to do.
 
-    stack: Float32
+    Slice by slice: nothing of the whole volume is held at the network's pixel size.
+    """
+
+    stored: Float32
+    scale: Float32
+    shown_in: Float32
     todo: NDArray[np.intp]
     grid: NetworkGrid
+
+    def stack(self, batch: NDArray[np.intp]) -> Float32:
+        """Network input of the slices `batch` [n, 1, row, column]."""
+        return self.grid.to_network(self.stored[batch] / self.scale[batch])[:, None]
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What is made, in the units of the volume; slices that are not done keep its values.
+
+    `volumes` [shown, lower, upper; phase; k, j, i], `probability` at the early phase [k, j, i], `spread` [phase; k, j,
+    i], the standard deviation that a normal error of the bands would have, None where nobody asked for it.
+    """
+
+    volumes: Float32
+    probability: Float32
+    spread: Float32 | None
+
+    @classmethod
+    def of(cls, stored: Float32, *, uncertainty: bool) -> _Made:
+        """Before anything is predicted."""
+        volumes = np.broadcast_to(stored, (3, len(PHASES), *stored.shape)).copy()
+        spread = np.zeros((len(PHASES), *stored.shape), np.float32) if uncertainty else None
+        return cls(volumes, np.zeros_like(stored), spread)
+
+    def put(self, change: Float32, work: _Work, batch: NDArray[np.intp]) -> None:
+        """Enter the changes of slices [shown, lower, upper, probability; phase; slice, row, column].
+
+        Nothing falls below zero that was not there before.
+        """
+        before, scale = work.stored[batch], work.scale[batch]
+        self.volumes[:, :, batch] = np.maximum(before + change[:3] * scale, np.minimum(before, 0))
+        self.probability[batch] = change[3, 0]
+        if self.spread is not None:
+            self.spread[:, batch] = (change[2] - change[1]) * (scale / _NORMAL_90)
 
 
 class EnhancementSynthesizer:
@@ -117,32 +157,20 @@ class EnhancementSynthesizer:
             events.warn(warning)
         stored = to_array(pre)
         breasts = find_breasts(pre, events)
-        shown_in = breasts.weight()
-        scale = self._scale(pre, stored, breasts)
-        work = self._work(np.asarray(stored / scale, np.float32), pre, shown_in)
-        change = np.zeros((4, len(PHASES), *stored.shape), np.float32)
+        work = self._work(stored, pre, breasts)
         if work.todo.size == 0:
             events.warn("No slice shows breast tissue; the synthetic phases are copies of the pre-contrast volume.")
-        self._predict(work, change, events)
-        change *= shown_in
-        if not np.isfinite(change).all():
-            raise VirtualContrastError(
-                f"The model '{self.card.id}' gave numbers that are not finite; its weights are unusable."
-            )
-        shown, lower, upper = (
-            [like(_added(stored, phase * scale), pre) for phase in enhancements] for enhancements in change[:3]
-        )
-        spread = [
-            like((high - low) * (scale / _NORMAL_90), pre) for low, high in zip(change[1], change[2], strict=True)
-        ]
+        made = _Made.of(stored, uncertainty=uncertainty)
+        self._predict(work, made, events)
+        shown, lower, upper = ([like(phase, pre) for phase in part] for part in made.volumes)
         return Synthesis(
             phases=shown,
             times_s=list(self._times_s),
-            uncertainty=spread if uncertainty else None,
+            uncertainty=None if made.spread is None else [like(phase, pre) for phase in made.spread],
             arbitrary_units=False,
             pre=like(stored, pre),
             bands=list(zip(lower, upper, strict=True)) if self._calibration else None,
-            probability=like(change[3, 0], pre) if self._calibration else None,
+            probability=like(made.probability, pre) if self._calibration else None,
             computed=self._network.chosen.description,
         )
 
@@ -158,30 +186,33 @@ class EnhancementSynthesizer:
         local = None if breasts.kind == "crop" else local_scale(pre, inside)
         return np.asarray(whole if local is None else local, np.float32)
 
-    def _work(self, relative: Float32, pre: sitk.Image, shown_in: Float32) -> _Work:
+    def _work(self, stored: Float32, pre: sitk.Image, breasts: BreastRegion) -> _Work:
         columns_mm, rows_mm, _ = pre.GetSpacing()
-        grid = NetworkGrid.of(self._in_plane, (relative.shape[1], relative.shape[2]), (rows_mm, columns_mm))
-        shows_tissue = (relative.max(axis=(1, 2)) > _LEAST_TISSUE) & shown_in.any(axis=(1, 2))
-        return _Work(grid.to_network(relative), np.flatnonzero(shows_tissue), grid)
+        shown_in, scale = breasts.weight(), np.broadcast_to(self._scale(pre, stored, breasts), stored.shape)
+        grid = NetworkGrid.of(self._in_plane, (stored.shape[1], stored.shape[2]), (rows_mm, columns_mm))
+        shows_tissue = ((stored / scale).max(axis=(1, 2)) > _LEAST_TISSUE) & shown_in.any(axis=(1, 2))
+        return _Work(stored, scale, shown_in, np.flatnonzero(shows_tissue), grid)
 
-    def _predict(self, work: _Work, change: Float32, events: Events) -> None:
-        """Fill `change` [shown, lower, upper, probability; phase; k, j, i], slice by slice.
-
-        All but the last are in units of the scale.
-        """
+    def _predict(self, work: _Work, made: _Made, events: Events) -> None:
+        """Fill `made`, some slices at a time; raises VirtualContrastError where a value is not finite."""
         total = int(work.todo.size)
         events.progress(Stage.SYNTHESIZE, 0, max(1, total))
         if total == 0:
             events.progress(Stage.SYNTHESIZE, 1, 1)
             return
-        middle = work.stack[work.todo[total // 2]][None, None]
+        middle = work.stack(work.todo[total // 2, None])
         self._network.settle(middle, total, self.card.weights_sha256, self._shown)
         step = self._network.batch_size(work.grid.size, self._base_width)
         for start in range(0, total, step):
             batch = work.todo[start : start + step]
-            parts = self._shown(torch.from_numpy(self._network.run(work.stack[batch][:, None], events)))
-            for part, phase in np.ndindex(*change.shape[:2]):
-                change[part, phase, batch] = work.grid.to_native(parts[part, phase].numpy())
+            parts = self._shown(torch.from_numpy(self._network.run(work.stack(batch), events)))
+            native = work.grid.to_native(parts.flatten(0, 2).numpy())
+            change = native.reshape(*parts.shape[:3], *native.shape[1:]) * work.shown_in[batch]
+            if not np.isfinite(change).all():
+                raise VirtualContrastError(
+                    f"The model '{self.card.id}' gave numbers that are not finite; its weights are unusable."
+                )
+            made.put(change, work, batch)
             events.progress(Stage.SYNTHESIZE, start + len(batch), total)
 
     def _shown(self, heads: Tensor) -> Tensor:
@@ -195,8 +226,3 @@ _LEAST_TISSUE = 0.2
 """Slices that are nowhere above this share of the scale are empty; they stay as they are."""
 _NORMAL_90 = 2 * 1.645
 """Width of the central 90 % of a normal distribution, in standard deviations."""
-
-
-def _added(pre: Float32, change: Float32) -> Float32:
-    """Pre-contrast plus change; nothing falls below zero that was not there before."""
-    return np.maximum(pre + change, np.minimum(pre, 0))
