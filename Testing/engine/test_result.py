@@ -206,6 +206,20 @@ def test_a_damaged_or_foreign_manifest_is_refused(tmp_path, content):
         load_result(tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("outputs", []), ("phases", [{"index": "1", "file": "x"}]), ("summary", 3), ("warnings", [1]), ("inputs", [{}]),
+     ("timing_s", "x"), ("run_id", None), ("outputs", {"x": 1})],
+)  # fmt: skip
+def test_a_manifest_whose_values_are_of_other_types_is_refused(tmp_path, field, value):
+    """The rest of the program relies on them: a list of outputs ended `--resume` with an unexpected error."""
+    write_result(tmp_path / "out")
+    path = tmp_path / "out" / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+    with pytest.raises(InputError, match="not a manifest"):
+        load_result(tmp_path / "out")
+
+
 def test_a_manifest_that_points_outside_its_folder_is_refused(tmp_path):
     written = write_result(tmp_path / "out")
     bad = dataclasses.replace(written.manifest, outputs={"../secret": "0" * 64})

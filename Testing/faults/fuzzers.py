@@ -226,7 +226,7 @@ def _zipped(folder: Path, rng: Draws) -> Callable[[], bool]:
 
 
 def _manifest(folder: Path, rng: Draws) -> Callable[[], bool]:
-    from VirtualContrastLib.results.manifest import load_result, verify_result
+    from VirtualContrastLib.results.manifest import input_phase_times, load_result, verify_result
 
     (folder / "phase_1.nrrd").write_bytes(b"voxels")
     whole = dataclasses.asdict(_sample_manifest())
@@ -234,7 +234,13 @@ def _manifest(folder: Path, rng: Draws) -> Callable[[], bool]:
         (folder / "manifest.json").write_text(json.dumps(_changed_json(whole, rng)))
     else:
         (folder / "manifest.json").write_bytes(mutated(json.dumps(whole, indent=1).encode(), rng, 4000))
-    return lambda: bool(load_result(folder)) and not verify_result(folder)
+
+    def read() -> bool:
+        result = load_result(folder)
+        assert not result.incomplete and result.outputs and not input_phase_times(result.manifest.inputs)
+        return not verify_result(folder)
+
+    return read
 
 
 def _sample_manifest() -> Manifest:

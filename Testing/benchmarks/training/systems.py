@@ -170,8 +170,8 @@ def _child(args: argparse.Namespace) -> int:
         peak_memory_mib,
         step_clock,
     )
+    from VirtualContrastTrainingLib.systems.recipes import load_recipe
     from VirtualContrastTrainingLib.systems.registry import train
-    from VirtualContrastTrainingLib.training.recipe import load_recipe
 
     (name,) = args.systems
     system, data = SYSTEMS[name], args.work / "data"

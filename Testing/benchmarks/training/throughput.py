@@ -35,9 +35,10 @@ from VirtualContrastTrainingLib.data.patches import PatchSettings, RandomPatches
 from VirtualContrastTrainingLib.data.phantom import make_phantom
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
 from VirtualContrastTrainingLib.systems.pix2pixhd.losses import step_losses
+from VirtualContrastTrainingLib.systems.pix2pixhd.recipe import Pix2PixHDRecipe
 from VirtualContrastTrainingLib.systems.pix2pixhd.trainer import Pix2PixHDTrainer
+from VirtualContrastTrainingLib.systems.recipes import load_recipe
 from VirtualContrastTrainingLib.training.base import FitPlan, RunOptions, fit
-from VirtualContrastTrainingLib.training.recipe import Pix2PixHDRecipe, load_recipe
 from VirtualContrastTrainingLib.training.slice_sets import slice_sets
 
 CASES = 4

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..events import Events, InputError, Stage, VirtualContrastError
 from ..io.volumes import same_geometry, to_array
-from ..models.paths import DATASET_NAME
+from ..models.paths import DATASET_NAME, cache_dir
 from .subtraction import subtract
 from .threshold import instance_labels
 
@@ -133,6 +134,7 @@ def _build_predictor(
     name: str,
 ) -> Any:
     """nnU-Net's predictor with the network built from the plans; returns a `TilePredictor`."""
+    _give_torch_a_folder()
     import torch
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
     from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
@@ -170,6 +172,17 @@ def _build_predictor(
         )
     predictor.manual_initialization(network, manager, configuration, folds, dataset, "nnUNetTrainer", axes or None)
     return predictor
+
+
+def _give_torch_a_folder() -> None:
+    """Name the folder that torch makes when nnU-Net imports its compiler, which is not used here.
+
+    By default it has a name in the temporary folder that any other user can take, and then nothing could be segmented.
+    """
+    place = cache_dir() / "torch"
+    with contextlib.suppress(OSError):
+        place.mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(place))
 
 
 def _with_aliases(state: dict[str, torch.Tensor], network: torch.nn.Module) -> dict[str, torch.Tensor]:

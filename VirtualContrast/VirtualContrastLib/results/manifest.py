@@ -118,7 +118,7 @@ def load_result(folder: str | Path) -> Result:
         version = int(fields["schema_version"])
         if version > SCHEMA_VERSION:
             raise InputError(f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}; update it.")
-        manifest = Manifest(**fields)
+        manifest = _typed(Manifest(**fields))
         names = [*manifest.outputs, *(entry["file"] for entry in manifest.phases)]
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
@@ -127,6 +127,23 @@ def load_result(folder: str | Path) -> Result:
     if any(not (folder / name).resolve().is_relative_to(folder.resolve()) for name in names):
         raise InputError(f"{path} names files outside its folder; do not use this result.")
     return Result(folder, manifest)
+
+
+def _typed(manifest: Manifest) -> Manifest:
+    """The manifest; raises TypeError where a value is of another type than its field: others rely on it."""
+    kinds: dict[str, type] = {"str": str, "list": list, "dict": dict, "bool": bool, "int": int}
+    expected = [
+        (getattr(manifest, field.name), kinds[str(field.type).partition("[")[0]])
+        for field in dataclasses.fields(manifest)
+    ]
+    expected += [(entry, dict) for entry in (*manifest.inputs, *manifest.models, *manifest.phases)]
+    expected += [(text, str) for text in (*manifest.warnings, *manifest.outputs.values())]
+    expected += [(entry["index"], int) for entry in manifest.phases]
+    expected += [(entry["role"], str) for entry in manifest.inputs]
+    for value, kind in expected:
+        if not isinstance(value, kind):
+            raise TypeError(f"{value!r} is not of the type {kind.__name__}")
+    return manifest
 
 
 def verify_result(folder: str | Path) -> list[str]:

@@ -16,6 +16,8 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +145,8 @@ def _within_budget(
     while True:
         mosaics = [_mosaic(_to_bytes(_reduced(volume[::jump], step), low, high)) for volume in volumes]
         for kind, quality in _ENCODINGS:
-            pictures = [_data_url(mosaic, kind, quality) for mosaic in mosaics]
+            with ThreadPoolExecutor(2) as pool:  # compression takes most of the time, and releases the interpreter
+                pictures = list(pool.map(partial(_data_url, kind=kind, quality=quality), mosaics))
             if sum(map(len, pictures)) * 3 / 4 <= BUDGET_BYTES:
                 return pictures, (jump, step, step), kind
         step += 1
