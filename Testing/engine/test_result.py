@@ -209,7 +209,8 @@ def test_a_damaged_or_foreign_manifest_is_refused(tmp_path, content):
 @pytest.mark.parametrize(
     ("field", "value"),
     [("outputs", []), ("phases", [{"index": "1", "file": "x"}]), ("summary", 3), ("warnings", [1]), ("inputs", [{}]),
-     ("timing_s", "x"), ("run_id", None), ("outputs", {"x": 1})],
+     ("timing_s", "x"), ("run_id", None), ("outputs", {"x": 1}),
+     ("phases", [{"index": 1, "file": 7}]), ("outputs", {"a\0b": "0"})],
 )  # fmt: skip
 def test_a_manifest_whose_values_are_of_other_types_is_refused(tmp_path, field, value):
     """The rest of the program relies on them: a list of outputs ended `--resume` with an unexpected error."""

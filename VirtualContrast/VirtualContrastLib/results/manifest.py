@@ -120,11 +120,12 @@ def load_result(folder: str | Path) -> Result:
             raise InputError(f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}; update it.")
         manifest = _typed(Manifest(**fields))
         names = [*manifest.outputs, *(entry["file"] for entry in manifest.phases)]
+        outside = [name for name in names if not (folder / name).resolve().is_relative_to(folder.resolve())]
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
             f"{path} is not a manifest of VirtualContrast or is damaged; make the result again."
         ) from error
-    if any(not (folder / name).resolve().is_relative_to(folder.resolve()) for name in names):
+    if outside:
         raise InputError(f"{path} names files outside its folder; do not use this result.")
     return Result(folder, manifest)
 
@@ -138,7 +139,7 @@ def _typed(manifest: Manifest) -> Manifest:
     ]
     expected += [(entry, dict) for entry in (*manifest.inputs, *manifest.models, *manifest.phases)]
     expected += [(text, str) for text in (*manifest.warnings, *manifest.outputs.values())]
-    expected += [(entry["index"], int) for entry in manifest.phases]
+    expected += [(entry[name], kind) for entry in manifest.phases for name, kind in (("index", int), ("file", str))]
     expected += [(entry["role"], str) for entry in manifest.inputs]
     for value, kind in expected:
         if not isinstance(value, kind):
