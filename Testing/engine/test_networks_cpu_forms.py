@@ -9,9 +9,11 @@ from VirtualContrastLib.networks import cpu_forms
 from VirtualContrastLib.networks.cpu_forms import (
     FewOutputsConv,
     PlaneNorm,
+    SampleNorm,
     SplitTransposedConv,
     StackedConv3d,
     WinogradConv,
+    in_channels_last,
     in_cpu_forms,
     transformed_bytes,
 )
@@ -56,6 +58,25 @@ def test_3d_convolution_of_stacked_planes(kernel, stride, padding, size):
 
 def test_normalization_of_planes_is_instance_normalization():
     agree(nn.InstanceNorm2d(4), PlaneNorm(1e-5), 5 + 3 * torch.randn(2, 4, 9, 7))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_normalization_of_samples_is_instance_normalization_and_keeps_the_order_of_memory(count):
+    x = (5 + 3 * torch.randn(count, 4, 9, 7)).to(memory_format=torch.channels_last)
+    agree(nn.InstanceNorm2d(4), SampleNorm(1e-5), x)
+    assert SampleNorm(1e-5)(x).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_generator_in_channels_last_keeps_its_output_and_its_own_layers():
+    torch.manual_seed(0)
+    network = build_generator(
+        {"input_nc": 3, "output_nc": 3, "ngf": 8, "n_downsample_global": 2, "n_blocks_global": 2}
+    ).eval()
+    fast = in_channels_last(network, torch.float32)
+    kinds = [type(layer) for layer in fast.modules()]
+    assert SampleNorm in kinds and nn.InstanceNorm2d not in kinds
+    assert nn.InstanceNorm2d in [type(layer) for layer in network.modules()]
+    agree(network, fast, torch.rand(2, 3, 32, 40) * 2 - 1)
 
 
 def test_a_whole_generator_keeps_its_output_and_its_own_layers(monkeypatch):

@@ -9,6 +9,7 @@ empty, transposed convolutions of large maps, instance normalization, and 3-D co
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import TypeGuard
 
 import torch
@@ -51,15 +52,29 @@ def in_cpu_forms(network: nn.Module) -> nn.Module:
     """A copy of `network` for inference with equal, faster layers; weights that are not transformed are shared."""
     shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
     result = copy.deepcopy(network, shared)
+    _replace(result, _form_of)
+    return result
+
+
+def in_channels_last(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A copy of `network` with weights of `dtype` and channels last, for inputs that are so too.
+
+    Its instance normalizations keep that order of memory; torch's own turns each map around and back.
+    """
+    result = copy.deepcopy(network).to(dtype)
+    _replace(result, lambda layer: SampleNorm(layer.eps) if _is_plain_norm(layer) else None)
+    return result.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _replace(network: nn.Module, form_of: Callable[[nn.Module], nn.Module | None]) -> None:
     forms: dict[int, nn.Module | None] = {}
-    for name, layer in list(result.named_modules(remove_duplicate=False)):  # a layer may have several names
+    for name, layer in list(network.named_modules(remove_duplicate=False)):  # a layer may have several names
         if id(layer) not in forms:
-            forms[id(layer)] = _form_of(layer)
+            forms[id(layer)] = form_of(layer)
         form = forms[id(layer)]
         if form is not None:
             parent, _, own = name.rpartition(".")
-            setattr(result.get_submodule(parent), own, form)
-    return result
+            setattr(network.get_submodule(parent), own, form)
 
 
 def transformed_bytes(network: nn.Module) -> int:
@@ -68,7 +83,7 @@ def transformed_bytes(network: nn.Module) -> int:
 
 
 def _form_of(layer: nn.Module) -> nn.Module | None:
-    if isinstance(layer, nn.InstanceNorm2d) and not layer.affine and not layer.track_running_stats:
+    if _is_plain_norm(layer):
         return PlaneNorm(layer.eps)
     if _is_winograd(layer):
         return WinogradConv(layer)
@@ -79,6 +94,10 @@ def _form_of(layer: nn.Module) -> nn.Module | None:
     if isinstance(layer, nn.ConvTranspose2d) and _is_doubling(layer) and layer.in_channels >= _SPLIT_CHANNELS:
         return SplitTransposedConv(layer)
     return None
+
+
+def _is_plain_norm(layer: nn.Module) -> TypeGuard[nn.InstanceNorm2d]:
+    return isinstance(layer, nn.InstanceNorm2d) and not layer.affine and not layer.track_running_stats
 
 
 def _is_plain(conv: nn.Conv2d) -> bool:
@@ -115,6 +134,19 @@ class PlaneNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Zero mean and unit variance of every plane of [n, c, row, column]."""
         return functional.layer_norm(x, x.shape[-2:], eps=self.eps)
+
+
+class SampleNorm(nn.Module):
+    """Instance normalization without parameters, as batch normalization of one sample after the other."""
+
+    def __init__(self, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Zero mean and unit variance of every plane of [n, c, row, column]."""
+        normed = [functional.batch_norm(one, None, None, training=True, eps=self.eps) for one in x.split(1)]
+        return normed[0] if len(normed) == 1 else torch.cat(normed)
 
 
 class WinogradConv(nn.Module):

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.paths import cache_dir
-from ..networks.cpu_forms import in_cpu_forms, transformed_bytes
+from ..networks.cpu_forms import in_channels_last, in_cpu_forms, transformed_bytes
 from .device import DeviceChoice
 
 Compute = Callable[[Tensor], Tensor]
@@ -215,12 +215,20 @@ def _cpu_forms_fit(network: nn.Module, choice: DeviceChoice, work_s: float) -> b
     return choice.device == "cpu" and (free is None or transformed_bytes(network) < _SHARE_OF_FREE_MEMORY * free)
 
 
+def _copy_fits(network: nn.Module, choice: DeviceChoice, work_s: float) -> bool:
+    free, copied = choice.free_bytes, sum(weight.numel() * weight.element_size() for weight in network.parameters())
+    return choice.device == "cpu" and (free is None or copied < _SHARE_OF_FREE_MEMORY * free)
+
+
 def _channels_last(dtype: torch.dtype) -> Callable[[nn.Module, DeviceChoice], Compute]:
     """Weights and activations of `dtype`, channels last; what leaves the network is float32."""
 
     def make(network: nn.Module, choice: DeviceChoice) -> Compute:
-        other = copy.deepcopy(network).to(dtype)
-        other.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if choice.device == "cpu":
+            other = in_channels_last(network, dtype)
+        else:
+            other = copy.deepcopy(network).to(dtype)
+            other.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         inner = _within(other, choice)
         return lambda x: inner(x.to(dtype=dtype, memory_format=torch.channels_last)).float()
 
@@ -269,7 +277,7 @@ class OpenVINO:
 
 _WAYS = (
     _Way("torch float32 in CPU forms", _cpu_forms, _cpu_forms_fit),
-    _Way("torch float32 channels last", _channels_last(torch.float32), lambda n, choice, s: choice.device == "cpu"),
+    _Way("torch float32 channels last", _channels_last(torch.float32), _copy_fits),
     _Way("torch bfloat16 channels last", _channels_last(torch.bfloat16), _half_is_fast),
     _Way("torch float16 channels last", _channels_last(torch.float16), lambda n, choice, s: choice.device == "cuda"),
     _Way("OpenVINO float32", _openvino("f32"), _openvino_pays),
