@@ -6,9 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from VirtualContrastLib.cli.main import main
 from VirtualContrastLib.metrics.patients import PatientTruth, score_patient
 from VirtualContrastLib.models.catalog import load_catalog, resolve_model
+from VirtualContrastLib.synthesis import backends
+from VirtualContrastLib.synthesis.backends import Chosen
+from VirtualContrastLib.synthesis.device import DeviceChoice
+from VirtualContrastLib.synthesis.enhancement import EnhancementSynthesizer
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "breast-dce-crops"
 MODEL = "ispy-enhancement"
@@ -39,6 +44,24 @@ def test_its_calibration_was_measured(package):
     assert calibration.patients == 220
     assert all(0.87 <= band.coverage <= 0.93 for band in calibration.bands)
     assert [len(baseline.signals) for baseline in calibration.baselines] == [32, 32]
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="../shared/data/breast-dce-crops is not there")
+@pytest.mark.parametrize("name", ["torch float32 channels last", "torch bfloat16 channels last"])
+def test_what_it_shows_of_a_patient_is_within_the_bounds_in_every_way_of_computing(package, name):
+    choice = DeviceChoice("cpu", "auto", "test")
+    synthesizer = EnhancementSynthesizer(package, choice)
+    with (REAL / "slices.csv").open() as stream:
+        row = next(row for row in csv.DictReader(stream) if row["cohort"].startswith("Duke"))
+    pixels = sitk.GetArrayFromImage(sitk.ReadImage(str(REAL / row["file"])))[..., 0].astype(np.float32)
+    sample = torch.from_numpy(pixels[:96, :96] / np.percentile(pixels, 90))[None, None]
+    network = synthesizer._network.network
+    reference = Chosen.reference(network, choice)
+    trial = backends._Trial(network, choice, sample, reference, synthesizer._shown, runs=1)
+    (way,) = (way for way in backends._WAYS if way.name == name)
+    found = trial.tried(way)
+    assert found is not None and found.within_bounds
+    assert float(trial._expected.abs().max()) > 0.1
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="../shared/data/breast-dce-crops is not there")

@@ -17,6 +17,7 @@ from VirtualContrastLib.networks.residual_enhancement import (
     quantile,
 )
 from VirtualContrastLib.study import Phase, Source, Study
+from VirtualContrastLib.synthesis import backends
 from VirtualContrastLib.synthesis.device import DeviceChoice
 from VirtualContrastLib.synthesis.study_synthesizer import study_synthesizer
 
@@ -190,3 +191,25 @@ def test_weights_of_another_network_are_refused(tmp_path):
     )
     with pytest.raises(InputError, match="does not fit the residual_enhancement network"):
         study_synthesizer(dataclasses.replace(made, card=card), CPU)
+
+
+def test_a_whole_study_is_computed_by_the_fastest_way_and_says_so(tmp_path, monkeypatch):
+    """A way that differs in what is shown by less than the bounds is taken where the study has slices enough."""
+
+    def other(network, choice):
+        return lambda x: network(x).detach() + 0.001
+
+    monkeypatch.setattr(backends, "cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setattr(backends, "_WAYS", (backends._Way("another way", other, lambda *_: True),))
+    monkeypatch.setattr(backends, "_LEAST_GAIN", 0.0)
+    bias = torch.zeros(HEADS)
+    bias[2] = 0.4
+    synthesizer = study_synthesizer(package(tmp_path / "m", last_bias=bias), DeviceChoice("cpu", "auto", "test"))
+    told = [
+        synthesizer.synthesize_study(
+            study_of(breast(shape=(slices, 40, 52))), Events(), times_s=None, perturbations=0, seed=0
+        ).computed
+        for slices in (3, 30)
+    ]
+    assert told[0] == "Computed in float32, layer by layer."
+    assert told[1].startswith("Computed by another way") and "differs from the reference by 0.1" in told[1]
