@@ -274,6 +274,18 @@ def test_an_unusable_series_is_refused_in_one_sentence(tmp_path, tags, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("tags", [{"Modality": "CT"}, {"PhotometricInterpretation": "MONOCHROME1"}])
+def test_one_slice_of_another_kind_refuses_the_series(tmp_path, tags):
+    MrSeries(oblique_image()).write(tmp_path / "s")
+    path = sorted((tmp_path / "s").iterdir())[2]
+    dataset = pydicom.dcmread(path)
+    for key, value in tags.items():
+        setattr(dataset, key, value)
+    dataset.save_as(path)
+    with pytest.raises(InputError, match="mixes images of MR"):
+        load(tmp_path / "s")
+
+
 def test_a_header_that_looks_post_contrast_or_unsuppressed_is_warned_of(tmp_path):
     def warnings_of(**tags):
         shutil.rmtree(tmp_path / "s", ignore_errors=True)

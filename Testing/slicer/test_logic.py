@@ -167,6 +167,23 @@ def test_a_package_without_weights_or_with_a_damaged_card_is_no_model(tmp_path, 
     assert model_list.find_model(str(damaged)) is None
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"outputs": {"times_s": None, "channel_phases": [1]}}, {"inputs": {"phases": None}}, {"architecture": None},
+     {"architecture": {"name": ["x"]}}, {"outputs": [1]}, {"id": 5}, {"schema_version": 99}],
+)  # fmt: skip
+def test_a_damaged_or_newer_card_in_the_cache_hides_no_other_model(tmp_path, monkeypatch, change):
+    monkeypatch.setenv("VIRTUALCONTRAST_CACHE", str(tmp_path / "cache"))
+    others = [entry.name for entry in model_list.installed_models()]
+    odd = tmp_path / "cache" / "Models" / "odd"
+    run_samples.write_model(odd)
+    card = json.loads((odd / "model.json").read_text())
+    (odd / "model.json").write_text(json.dumps(card | change))
+    assert [entry.name for entry in model_list.installed_models() if entry.name in others] == others
+    (odd / "model.json").write_text("[" * 100_000)
+    assert [entry.name for entry in model_list.installed_models()] == others
+
+
 def test_the_list_tells_what_each_kind_of_model_needs_and_makes(tmp_path):
     folders = {
         "later": tiny_models.tiny_iter_unet(tmp_path / "later").folder,

@@ -245,6 +245,7 @@ def _volume(phase: DicomPhase, header: SeriesHeader, name: str) -> tuple[sitk.Im
     check_size((*first.size, len(phase.frames)), name)
     inverted = header.modality == "MG" and header.photometric == "MONOCHROME1"
     array, headers = decode(phase.frames, name, inverted=inverted)
+    _check_alike(header, headers, name)
     image = sitk.GetImageFromArray(array, isVector=False)
     row, column = (v / np.linalg.norm(v) for v in directions(first))
     normal = slice_normal(first)
@@ -257,6 +258,17 @@ def _volume(phase: DicomPhase, header: SeriesHeader, name: str) -> tuple[sitk.Im
     image.SetOrigin(first.position)
     image.SetDirection(np.column_stack((row, column, normal)).ravel().tolist())
     return image, headers
+
+
+def _check_alike(header: SeriesHeader, headers: Sequence[Dataset], name: str) -> None:
+    """Raise InputError where a file is of another kind of image than the header that stands for the series."""
+    for one in headers:
+        kinds = str(one.get("Modality", "")), str(one.get("PhotometricInterpretation", header.photometric))
+        if kinds != (header.modality, header.photometric):
+            raise InputError(
+                f"{name} mixes images of {header.modality} ({header.photometric}) and of {' ('.join(kinds)}) in one "
+                "series; export it again."
+            )
 
 
 def _check_one_mammogram(series: Sequence[DicomSeries], name: str) -> None:
