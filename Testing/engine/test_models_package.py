@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import stat
 import zipfile
 
@@ -278,6 +279,20 @@ def test_a_zip_is_unpacked_once_into_the_cache_by_its_hash(tmp_path, cache, pref
     loaded.load_state()
     before = loaded.weights_path.stat().st_ino
     assert load_package(archive).weights_path.stat().st_ino == before
+
+
+def test_what_was_unpacked_and_not_used_for_a_month_is_removed_with_the_next_zip(tmp_path, cache):
+    first, second, third = (
+        zipped(tiny_package(tmp_path / name, id=name).folder, tmp_path / f"{name}.zip", "") for name in ("a", "b", "c")
+    )
+    unused, used = load_package(first).folder, load_package(second).folder
+    mine = cache / "packages" / "notes"
+    mine.mkdir()
+    for folder in (unused, used, mine):
+        os.utime(folder, (0, 0))
+    load_package(second)
+    load_package(third)
+    assert (unused.exists(), used.exists(), mine.exists()) == (False, True, True)
 
 
 @pytest.mark.parametrize("name", ["../evil.txt", "/evil.txt", "a/../../evil.txt", "..\\evil.txt", "C:\\evil.txt"])

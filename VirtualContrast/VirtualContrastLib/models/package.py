@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
+import re
 import shutil
 import stat
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -39,6 +43,9 @@ __all__ = [
     "load_package",
     "save_package",
 ]
+
+
+_UNUSED_S = 30 * 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -268,15 +275,26 @@ def first_problem(error: ValidationError) -> str:
 def _unpacked(archive: Path) -> Path:
     """Folder of the unpacked zip, unpacking it where that was not done before."""
     folder = cache_dir() / "packages" / sha256_of(archive)
-    if not folder.is_dir():
+    if folder.is_dir():
+        os.utime(folder)
+    else:
         with atomic_folder(folder) as staging:
             _extract(archive, staging)
+        _remove_unused(folder.parent)
     if (folder / CARD_NAME).is_file():
         return folder
     inner = [entry for entry in folder.iterdir() if (entry / CARD_NAME).is_file()]
     if len(inner) != 1:
         raise InputError(f"{archive} is not a model package: it has no {CARD_NAME}.")
     return inner[0]
+
+
+def _remove_unused(packages: Path) -> None:
+    """Remove what was unpacked of zips that nobody has used for a month: it takes as much of the disk as they do."""
+    for entry in packages.iterdir():
+        with contextlib.suppress(OSError):
+            if re.fullmatch("[0-9a-f]{64}", entry.name) and time.time() - entry.stat().st_mtime > _UNUSED_S:
+                shutil.rmtree(entry)
 
 
 def forget_unpacked(archive: Path) -> None:
