@@ -20,7 +20,9 @@ def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
     case = write_phantom(make_phantom(SEED), folder / "case")
     real = [case / f"phase_{n}.nrrd" for n in (1, 2, 3)]
-    return run(case / "pre.nrrd", folder / "result", RunSettings(times_s=(90, 220, 350)), real=real).folder
+    # Other ways of computing move some voxels across outlines: within bounds, and differently on each machine.
+    settings = RunSettings(times_s=(90, 220, 350), precision="fp32")
+    return run(case / "pre.nrrd", folder / "result", settings, real=real).folder
 
 
 def rows(folder, name):
