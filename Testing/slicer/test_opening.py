@@ -9,10 +9,10 @@ import qt
 import result_samples
 import SimpleITK as sitk
 import slicer
-from module_samples import add_pre, scene_ids
+from module_samples import add_pre, run_samples, scene_ids
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.results.batch_folder import read_batch
-from VirtualContrastLib.slicer_app.scene import nodes, opening, result
+from VirtualContrastLib.slicer_app.scene import nodes, opening, result, tables
 from VirtualContrastLib.slicer_app.views import layout
 
 
@@ -76,6 +76,26 @@ def test_a_volume_of_the_scene_with_the_same_voxels_is_taken_for_the_input(host,
     assert nodes.node(same.GetID()) is same
     loaded = open_folder(folder, same, real)
     assert [phase.real for phase in loaded.phases] == [node.GetID() for node in real]
+
+
+def test_without_the_real_phases_an_edited_lesion_alone_loses_its_real_curve(host, panel, folder):
+    panel.opener.open(folder)
+    loaded = opened(host, panel)
+    segmentation, pre = nodes.node(loaded.segmentation), nodes.node(loaded.pre)
+
+    def real_curves():
+        table = nodes.node(loaded.tables["curves_real"])
+        names = ("lesion", "time_s", "signal_mean", "signal_sd", "pe_percent")
+        return list(zip(*(tables.column(table, name) for name in names), strict=True))
+
+    before = real_curves()
+    assert {row[0] for row in before} == {1, 2}
+    mask = run_samples.make_mask() == 1
+    mask[0] |= mask[1]
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask.astype(np.uint8), segmentation, "Lesion_1", pre)
+    host.wait_until(lambda: "follow the edited" in panel.ui.statusLabel.text, 30)
+    assert real_curves() == [row for row in before if row[0] == 2]
+    assert "real phases are not in the scene" in panel.ui.statusLabel.text
 
 
 def test_a_volume_computed_back_belongs_to_one_result_alone(host, folder, tmp_path):

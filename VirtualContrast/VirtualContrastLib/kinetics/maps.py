@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from ..io.volumes import like
 from ..study import Phase
 from .curves import views
-from .parameters import CurveRules, CurveType, check_times, curve_parameters, percent_enhancement
+from .parameters import CurveRules, check_times, curve_parameters, percent_enhancement
 
 
 def kinetic_maps(phases: Sequence[Phase], mask: sitk.Image, rules: CurveRules | None = None) -> dict[str, sitk.Image]:
@@ -58,10 +58,3 @@ def peak_percent(signals: Sequence[np.ndarray], voxels: np.ndarray) -> np.ndarra
     """
     chosen = np.stack([volume.reshape(-1)[voxels] for volume in signals], axis=-1)
     return np.asarray(percent_enhancement(chosen)[:, 1:].max(axis=-1))
-
-
-def type_shares(types: np.ndarray) -> dict[CurveType, float]:
-    """Percent of type I, II and III among the voxels of a type map that have one of them; 0 where none has."""
-    counts = {kind: int((types == kind).sum()) for kind in (CurveType.PERSISTENT, CurveType.PLATEAU, CurveType.WASHOUT)}
-    total = sum(counts.values())
-    return {kind: 100.0 * count / total if total else 0.0 for kind, count in counts.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def open_steps(
     if read.manifest.kind == MAMMOGRAM:
         return (yield from result.load_steps(folder, _mammogram(read, selected), real_nodes=real_nodes, run_id=run_id))
     image = yield from _quiet(nodes.in_thread(lambda: _pre_contrast(read)))
-    present = None if read.manifest.arbitrary_units else _same(image, selected)
+    present = None if read.manifest.arbitrary_units else (yield from _quiet(_same(image, selected)))
     if present is not None:
         real = real_nodes if present is selected else ()
         return (yield from result.load_steps(folder, present, real_nodes=real, run_id=run_id))
@@ -78,17 +79,25 @@ def _pre_contrast(read: Result) -> sitk.Image:
     return post - change
 
 
-def _same(image: sitk.Image, selected: Any) -> Any:
-    """The volume of the scene with these voxels at this place, the selected one before others; None where none is."""
+def _same(image: sitk.Image, selected: Any) -> nodes.Steps[Any]:
+    """The volume of the scene with these voxels at this place, the selected one before others; None where none is.
+
+    The place is compared first, and the voxels of what lies there in a thread.
+    """
     voxels = sitk.GetArrayViewFromImage(image)
-    atol = FILE_ROUNDING * float(np.abs(voxels).max())
     others = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
     for volume in (selected, *(other for other in others if other is not selected)):
-        if volume is None or _of_a_result(volume) or nodes.difference(image, volume):
+        if volume is None or not nodes.in_scene(volume) or _of_a_result(volume) or nodes.difference(image, volume):
             continue
-        if nodes.same_voxels(voxels, slicer.util.arrayFromVolume(volume), atol):
+        there = slicer.util.arrayFromVolume(volume)
+        if (yield from nodes.in_thread(partial(_equal, voxels, there))) and nodes.in_scene(volume):
             return volume
     return None
+
+
+def _equal(voxels: np.ndarray, there: np.ndarray) -> bool:
+    """Equal but for the rounding of the files."""
+    return nodes.same_voxels(voxels, there, FILE_ROUNDING * float(np.abs(voxels).max()))
 
 
 def _of_a_result(volume: Any) -> bool:

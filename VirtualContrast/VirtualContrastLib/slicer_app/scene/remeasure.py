@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,30 +24,36 @@ from . import loaded as result_nodes
 from . import nodes, segments, tables
 from .loaded import LoadedResult
 
+_OUTLINE = ("lesion", "volume", "centroid", "diameter")
+"""Columns of the table of lesions that tell whether an outline is as it was."""
+
 
 def measure_again(loaded: LoadedResult) -> None:
     """Do all of `measure_steps` at once."""
     nodes.drain(measure_steps(loaded))
 
 
-def measure_steps(loaded: LoadedResult) -> nodes.Steps[None]:
+def measure_steps(loaded: LoadedResult) -> nodes.Steps[list[int]]:
     """Measure all segments of a result again; tables, charts and `loaded` follow, emptied segments leave them.
 
     A segment that a user added becomes a lesion with the next free number. Nothing happens where the segmentation, a
     phase or the pre-contrast volume was deleted, or an acquired phase that the model read is not in the scene. Tables
     that compare with real phases, and those of radiomics and of the model's confidence, keep the run's numbers and are
-    renamed.
+    renamed. Where the real phases are not in the scene, a lesion keeps the run's real curve until its outline changes.
+
+    Returns:
+        The labels of the lesions that lost their real curve.
     """
     segmentation, pre = nodes.node(loaded.segmentation), nodes.node(loaded.pre)
     volumes = [nodes.node(phase.volume) for phase in (*loaded.input_phases, *loaded.phases)]
     read = input_phase_times(result_nodes.manifest_of(nodes.node(loaded.run_node))["inputs"])
     if None in (segmentation, pre, *volumes) or len(loaded.input_phases) < len(read):
-        return
+        return []
     if loaded.breasts is None and loaded.has_geometry:
         image = nodes.image_of(pre)
         loaded.breasts = yield from nodes.in_thread(lambda: find_breasts(image))
         if not all(map(nodes.in_scene, (segmentation, pre, *volumes))):
-            return
+            return []
     measures, curves, real_curves, places = [], [], [], []
     for segment_id, label in sorted(segments.number_segments(segmentation).items(), key=lambda item: item[1]):
         if segmentation.GetSegmentation().GetSegment(segment_id) is None:
@@ -59,10 +67,11 @@ def measure_steps(loaded: LoadedResult) -> nodes.Steps[None]:
             real_curves += one.real_curves()
             places += one.places()
             yield
-    _write_tables(loaded, (measures, curves, real_curves, places))
+    lost = _write_tables(loaded, (measures, curves, real_curves, places))
     loaded.lesions = result_nodes.lesion_rows(loaded)
     charts.update(loaded)
     segmentation.CreateClosedSurfaceRepresentation()
+    return lost
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,8 +135,8 @@ class _Segment:
 def _write_tables(
     loaded: LoadedResult,
     measured: tuple[list[LesionMeasures], list[LesionCurve], list[LesionCurve], list[LesionPlace]],
-) -> None:
-    """The tables as the engine writes them, so that they look as at first."""
+) -> list[int]:
+    """The tables as the engine writes them, so that they look as at first; labels that lost their real curve."""
     measures, curves, real_curves, places = measured
     reference = nodes.image_of(nodes.node(loaded.pre))
     unit = "mm" if loaded.has_geometry else "px"
@@ -136,6 +145,7 @@ def _write_tables(
         write_lesions_csv(files["lesions"], measures, curves, reference, places=places, unit=unit)
         write_curves_csv(files["curves"], curves, inputs=len(loaded.input_phases))
         write_curves_csv(files["curves_real"], real_curves)
+        lost = [] if real_curves else _keep_real_curves(loaded, files["lesions"], files["curves_real"])
         for name, file in files.items():
             table = nodes.node(loaded.tables.get(name, ""))
             if table is not None:
@@ -145,3 +155,36 @@ def _write_tables(
         if table is not None and not table.GetAttribute(nodes.OUTDATED):
             table.SetAttribute(nodes.OUTDATED, "1")
             table.SetName(_("{name} (before editing)").format(name=table.GetName()))
+    return lost
+
+
+def _keep_real_curves(loaded: LoadedResult, lesions: Path, real: Path) -> list[int]:
+    """Add the run's real curves of lesions whose outline is as it was to the file `real`.
+
+    Args:
+        loaded: the result, its tables as they were.
+        lesions: the new table of lesions.
+        real: the new table of real curves, which is empty.
+
+    Returns:
+        The labels of the others.
+    """
+    outlines, curves = (nodes.node(loaded.tables.get(name, "")) for name in ("lesions", "curves_real"))
+    if outlines is None or curves is None:
+        return []
+    with lesions.open(encoding="utf-8", newline="") as file:
+        new = [{name: row[name] for name in row if name.startswith(_OUTLINE)} for row in csv.DictReader(file)]
+    old = [dict(zip(new[0], cells, strict=True)) for cells in _rows(outlines, list(new[0]))] if new else []
+    kept = {int(row["lesion"]) for row in new if {name: float(cell) for name, cell in row.items()} in old}
+    with real.open(encoding="utf-8", newline="") as file:
+        names = next(csv.reader(file))
+    rows = _rows(curves, names)
+    with real.open("a", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(
+            ["" if cell != cell else cell for cell in row] for row in rows if int(row[0]) in kept
+        )
+    return sorted({int(row[0]) for row in rows} - kept)
+
+
+def _rows(table: Any, names: Sequence[str]) -> list[tuple[Any, ...]]:
+    return list(zip(*(tables.column(table, name) for name in names), strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -243,16 +243,19 @@ class ResultPanel:
         """Measure the segments anew, step by step, and select the lesion `label` then."""
         if self.loaded is not None:
             self._edit_timer.stop()
-            self._measuring.start(measure_steps(self.loaded), lambda _none: self._measured(label), self._tell)
+            self._measuring.start(measure_steps(self.loaded), lambda lost: self._measured(label, lost), self._tell)
 
-    def _measured(self, label: int | None) -> None:
+    def _measured(self, label: int | None, lost: Sequence[int]) -> None:
         if self.table is not None and self.loaded is not None:
             self.table.refresh()
             self.features.clear()
             layout.mark_lesions(self.loaded)
             if label in [row.label for row in self.loaded.lesions]:
                 self.table.select(label)
-            self._tell(_("Curves and measures follow the edited segments."))
+            told = _("Curves and measures follow the edited segments.")
+            if lost:
+                told += " " + _("A real curve is gone with the old outline: the real phases are not in the scene.")
+            self._tell(told)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _on_node_removed(self, caller: Any, event: Any, node: Any) -> None:

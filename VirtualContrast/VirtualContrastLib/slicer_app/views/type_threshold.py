@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from ...kinetics.maps import peak_percent, type_shares
+from ...kinetics.maps import peak_percent
 from ...kinetics.parameters import CurveRules, CurveType
 from ..scene import nodes
 from ..scene.loaded import LoadedResult
@@ -35,9 +36,11 @@ class TypeThreshold:
         if volume is not self._volume:
             self.restore()
             self._take(volume, [slicer.util.arrayFromVolume(one) for one in signals])
-        shown = np.where(self._peak >= minimum_pe_percent, self._types, int(CurveType.NO_ENHANCEMENT))
-        self._write(self._types if minimum_pe_percent <= LOWEST_PERCENT else shown)
-        return self._told(volume)
+        shown = self._types
+        if minimum_pe_percent > LOWEST_PERCENT:
+            shown = np.where(self._peak >= minimum_pe_percent, self._types, np.uint8(CurveType.NO_ENHANCEMENT))
+        self._write(shown)
+        return self._told(shown, volume.GetSpacing())
 
     def restore(self) -> None:
         """Put the map of the run back."""
@@ -57,9 +60,9 @@ class TypeThreshold:
             flat[self._voxels] = types
             slicer.util.arrayFromVolumeModified(self._volume)
 
-    def _told(self, volume: Any) -> str:
-        types = slicer.util.arrayFromVolume(volume)
-        count = int(np.isin(types, [CurveType.PERSISTENT, CurveType.PLATEAU, CurveType.WASHOUT]).sum())
-        shares = "/".join(f"{share:.0f}" for share in type_shares(types).values())
-        cm3 = count * float(np.prod(volume.GetSpacing())) / 1000.0
+    def _told(self, types: np.ndarray, spacing_mm: Sequence[float]) -> str:
+        counts = np.bincount(types, minlength=len(CurveType))
+        counts = counts[[CurveType.PERSISTENT, CurveType.PLATEAU, CurveType.WASHOUT]]
+        shares = "/".join(f"{share:.0f}" for share in 100.0 * counts / max(1, counts.sum()))
+        cm3 = counts.sum() * float(np.prod(spacing_mm)) / 1000.0
         return _("{volume:.2f} cm³, I/II/III {shares} %").format(volume=cm3, shares=shares)
