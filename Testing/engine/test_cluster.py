@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import run_samples
 import SimpleITK as sitk
+import torch
 from VirtualContrastLib.cli.main import main
 from VirtualContrastLib.events import CancelledError, Events, ExitCode, InputError
 from VirtualContrastLib.models.package import ModelPackage
@@ -174,23 +175,58 @@ def test_an_item_whose_workers_all_die_is_given_up(cluster):
     assert [worker.wait() for worker in workers] == [7, 7]
 
 
+def random_resnet50():
+    """Weights of ResNet-50 as torchvision names them."""
+    state, width = {}, 64
+    generator = torch.Generator().manual_seed(0)
+
+    def layer(conv, norm, out, size, kernel):
+        scale = (2 / (size * kernel**2)) ** 0.5
+        state[f"{conv}.weight"] = scale * torch.randn((out, size, kernel, kernel), generator=generator)
+        for name, value in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
+            state[f"{norm}.{name}"] = torch.full((out,), value)
+
+    layer("conv1", "bn1", 64, 3, 7)
+    for stage, blocks in enumerate((3, 4, 6, 3), start=1):
+        inner = 32 * 2**stage
+        for n in range(blocks):
+            block = f"layer{stage}.{n}"
+            for number, (out, size, kernel) in enumerate(
+                ((inner, width, 1), (inner, inner, 3), (4 * inner, inner, 1)), start=1
+            ):
+                layer(f"{block}.conv{number}", f"{block}.bn{number}", out, size, kernel)
+            if n == 0:
+                layer(f"{block}.downsample.0", f"{block}.downsample.1", 4 * inner, width, 1)
+            width = 4 * inner
+    return state
+
+
 @pytest.mark.slow
 def test_an_evaluation_on_two_workers_gives_the_numbers_of_one_machine(cluster, tmp_path):
     file, _ = cluster
-    for number in range(6):
+    for number in range(4):
         for kind in ("real", "synthetic"):
             (tmp_path / kind).mkdir(exist_ok=True)
             array = run_samples.make_real(1 + number % 3) * (1.0 if kind == "real" else 0.9)
             sitk.WriteImage(run_samples.make_image(array), str(tmp_path / kind / f"P{number}.nrrd"))
-    (tmp_path / "real" / "P3.nrrd").write_bytes(b"")
+    (tmp_path / "real" / "P1.nrrd").write_bytes(b"")
+    lesions = run_samples.make_image(run_samples.make_mask())
+    (tmp_path / "lesions").mkdir()
+    for number in range(4):
+        sitk.WriteImage(lesions, str(tmp_path / "lesions" / f"P{number}.nrrd"))
+    torch.save(random_resnet50(), tmp_path / "resnet50.pth")
+    measures = ["--lesions", str(tmp_path / "lesions"), "--fid", f"random={tmp_path / 'resnet50.pth'}", "--radiomics"]
     found = []
     for more in ([], ["--scheduler", str(file)]):
         out = tmp_path / f"out{len(found)}"
         arguments = ["--real", str(tmp_path / "real"), "--synthetic", str(tmp_path / "synthetic"), "-o", str(out)]
-        assert training(["evaluate", *arguments, *more]) == ExitCode.SOME_CASES_FAILED
+        assert training(["evaluate", *arguments, *measures, *more]) == ExitCode.SOME_CASES_FAILED
         found.append([(out / name).read_text() for name in ("metrics.json", "slices.csv")])
     assert found[0] == found[1]
-    assert json.loads(found[0][0])["failed"][0]["pair"] == 3
+    values = json.loads(found[0][0])
+    assert values["failed"][0]["pair"] == 1
+    assert values["distances"]["random"]["synthetic_against_real"]["n"] == [18, 18]
+    assert values["radiomics"]["n"] == [3, 3]
 
 
 def test_what_cannot_go_to_a_cluster_is_refused(capsys):

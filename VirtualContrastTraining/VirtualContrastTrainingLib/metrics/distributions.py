@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -169,8 +169,38 @@ class FeatureReader:
         return np.concatenate(found)
 
 
+PairFeatures = tuple[np.ndarray, np.ndarray]
+"""Features [slices, dimension] of the real and of the synthetic image of a pair."""
 KnownFeatures = dict[tuple[Path, Path | None, tuple[int, ...] | None], np.ndarray]
 """Features of real images by file, the pre-contrast file of a subtraction, and the slices that count."""
+
+
+def pair_features(
+    reader: FeatureReader, pair: Pair, slice_margin: float | None = None, known: KnownFeatures | None = None
+) -> PairFeatures | None:
+    """Features of a pair's slices that count; None where none does.
+
+    Args:
+        reader: Reads them.
+        pair: The pair.
+        slice_margin: That of `loaded_pair.load_pair`.
+        known: As of `image_distances`.
+
+    Returns:
+        Those of its real and of its synthetic image.
+
+    Raises:
+        InputError: An image cannot be read.
+    """
+    keep = _kept(pair, slice_margin)
+    if keep == ():
+        return None
+    known = {} if known is None else known
+    key = (pair.real, pair.pre if reader.subtract else None, keep)
+    if key not in known:
+        known[key] = reader.features(pair.real, pair.pre, keep)
+    own_scale = pair.own_scale and not pair.baseline
+    return known[key], reader.features(pair.synthetic, pair.pre, keep, own_scale=own_scale)
 
 
 def image_distances(
@@ -185,10 +215,7 @@ def image_distances(
     limit: int | None = None,
     known: KnownFeatures | None = None,
 ) -> ImageDistances:
-    """FID and KID of synthetic against real, and of one half of the patients' real images against the other half.
-
-    The halves (`baseline`, and `halves` with the synthetic images of the other half) show what distance two samples of
-    one distribution have at that N; they are None for one patient. Streams over the pairs, one file at a time.
+    """FID and KID of pairs, as `distances_of` their features; streams over the pairs, one file at a time.
 
     Args:
         pairs: The pairs.
@@ -209,31 +236,56 @@ def image_distances(
         InputError: There are fewer than two slices.
     """
     reader = FeatureReader(network, preparation, batch, subtract)
-    known = {} if known is None else known
+    features = (pair_features(reader, pair, slice_margin, known) for pair in pairs)
+    return distances_of(pairs, features, network.kind, seed=seed, limit=limit)
+
+
+def distances_of(
+    pairs: Sequence[Pair],
+    features: Iterable[PairFeatures | None],
+    kind: str,
+    *,
+    seed: int = 0,
+    limit: int | None = None,
+) -> ImageDistances:
+    """FID and KID of synthetic against real, and of one half of the patients' real images against the other half.
+
+    The halves (`baseline`, and `halves` with the synthetic images of the other half) show what distance two samples of
+    one distribution have at that N; they are None for one patient.
+
+    Args:
+        pairs: The pairs.
+        features: Those of each pair, in this order; no more are asked for than count.
+        kind: The feature network.
+        seed: Of the halves and of KID's subsets.
+        limit: Only so many slices count, the first; None for all.
+
+    Returns:
+        All comparisons.
+
+    Raises:
+        InputError: There are fewer than two slices.
+    """
     first_half = _half_of_patients(pairs, seed)
     real, synthetic, halves = FeatureSet(seed), FeatureSet(seed), (FeatureSet(seed), FeatureSet(seed))
     synthetic_half = FeatureSet(seed)
-    for pair in pairs:
-        keep = _kept(pair, slice_margin)
-        room = None if limit is None else limit - real.moments.n
-        if keep == () or room == 0:
+    for pair, found in zip(pairs, features, strict=False):
+        if found is None:
             continue
-        key = (pair.real, pair.pre if subtract else None, keep)
-        if key not in known:
-            known[key] = reader.features(pair.real, pair.pre, keep)
-        vectors = known[key][:room]
+        room = None if limit is None else limit - real.moments.n
+        vectors, made = (values[:room] for values in found)
         real.add(vectors)
         halves[pair.patient in first_half].add(vectors)
-        own_scale = pair.own_scale and not pair.baseline
-        made = reader.features(pair.synthetic, pair.pre, keep, own_scale=own_scale)[:room]
         synthetic.add(made)
         if pair.patient in first_half:
             synthetic_half.add(made)
+        if real.moments.n == limit:
+            break
     if real.moments.n < 2:
         raise InputError("FID and KID compare sets of images; one pair of slices is not enough.")
     enough = all(half.moments.n > 1 for half in halves)
     return ImageDistances(
-        network=network.kind,
+        network=kind,
         synthetic_against_real=compare_sets(real, synthetic, seed=seed),
         baseline=compare_sets(*halves, seed=seed) if enough else None,
         halves=compare_sets(halves[0], synthetic_half, seed=seed) if enough else None,

@@ -9,6 +9,7 @@ correlations are compared.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -258,19 +259,52 @@ def lesion_distance(
     Raises:
         InputError: fewer than two pairs have a lesion mask of two pixels or more.
     """
+    return distance_of((pair_radiomics(groups, subtraction, pair) for pair in pairs), groups)
+
+
+def pair_radiomics(groups: Sequence[str], subtraction: str | None, pair: Pair) -> dict[str, dict[str, float]] | None:
+    """Features of the lesions of a pair, of both versions, by side.
+
+    Args:
+        groups: of features, of version 0.
+        subtraction: "signed" or "clipped" takes the features of phase minus pre-contrast.
+        pair: the pair.
+
+    Returns:
+        The features, {} where PyRadiomics cannot work, None where no mask has two pixels.
+
+    Raises:
+        InputError: an image cannot be read, or sizes differ.
+    """
+    mask = None if pair.lesion is None else read_mask(pair.lesion)
+    if mask is None or mask.sum() < 2:
+        return None
+    images = _compared(pair, mask, subtraction)
+    simple, full = _extractors(tuple(groups), two_dimensional=len(mask) == 1)
+    try:
+        return _features_of(*images, mask, simple, full)
+    except ValueError:
+        return {}
+
+
+@functools.cache
+def _extractors(
+    groups: tuple[str, ...], *, two_dimensional: bool
+) -> tuple[RadiomicsFeatureExtractor, RadiomicsFeatureExtractor]:
+    return extractor_v0(groups), extractor_v1(two_dimensional=two_dimensional)
+
+
+def distance_of(pairs: Iterable[dict[str, dict[str, float]] | None], groups: Sequence[str]) -> RadiomicsReport:
+    """As `lesion_distance`, of what `pair_radiomics` found of each pair.
+
+    Raises InputError where fewer than two pairs have features.
+    """
     tables: dict[str, list[dict[str, float]]] = {"real": [], "synthetic": [], "real v1": [], "synthetic v1": []}
-    simple, flat, deep = extractor_v0(groups), extractor_v1(), extractor_v1(two_dimensional=False)
     left_out = 0
-    for pair in pairs:
-        mask = None if pair.lesion is None else read_mask(pair.lesion)
-        if mask is None or mask.sum() < 2:
-            continue
-        images = _compared(pair, mask, subtraction)
-        try:
-            for name, row in _features_of(*images, mask, simple, flat if len(mask) == 1 else deep).items():
-                tables[name].append(row)
-        except ValueError:
-            left_out += 1
+    for found in pairs:
+        left_out += found == {}
+        for name, row in (found or {}).items():
+            tables[name].append(row)
     if len(tables["real"]) < 2:
         raise InputError("The radiomics distance needs lesion masks of at least two pairs; give them with --lesions.")
     report = radiomics_report(table_of(tables["real"]), table_of(tables["synthetic"]))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.files import atomic_file
@@ -17,19 +17,29 @@ from VirtualContrastLib.run.cluster import LostError, spread
 
 from ..console import progress
 from ..metrics.as_published import PROTOCOLS
-from ..metrics.distributions import ImageDistances, Preparation, image_distances
+from ..metrics.distributions import (
+    FeatureReader,
+    ImageDistances,
+    PairFeatures,
+    Preparation,
+    distances_of,
+    pair_features,
+)
 from ..metrics.evaluation import METRICS, Evaluation, Settings
-from ..metrics.feature_networks import FeatureNetwork
+from ..metrics.feature_networks import FeatureNetwork, load_feature_network
 from ..metrics.lpips import Lpips
 from ..metrics.measured_pair import MeasuredPair, measure
 from ..metrics.neighbors import set_report
 from ..metrics.pairs import Pair
 from ..metrics.patient_groups import patient_groups
-from ..metrics.radiomics_distance import lesion_distance
+from ..metrics.radiomics_distance import distance_of, pair_radiomics
+from ..metrics.weights import feature_weights
 from .evaluation_report import EvaluationResult, write_evaluation
 from .inputs import Images, Networks
 from .phantom_cohort import data_given
 from .subgroup_report import write_subgroups
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,7 @@ class EvaluationRequest:
         patients: table of these columns, None where prepared cases have them.
         diversity: also how different the synthetic images are from each other.
         training: folder of training images that the synthetic ones may repeat, None for no check.
-        scheduler: of a Dask cluster whose workers measure the pairs, None to measure them here.
+        scheduler: of a Dask cluster whose workers read and measure the pairs, None to do it here.
     """
 
     images: Images
@@ -77,7 +87,10 @@ def evaluate(request: EvaluationRequest) -> EvaluationResult:
             usable = _add_from_workers(evaluation, pairs, request.scheduler, request.networks)
         report = evaluation.report()
         distances = _distances(request, usable, networks)
-        radiomics = lesion_distance(usable, request.radiomics) if request.radiomics else None
+        radiomics = None
+        if request.radiomics:
+            call = functools.partial(pair_radiomics, tuple(request.radiomics), None)
+            radiomics = distance_of(_over(request.scheduler, call, usable), request.radiomics)
     sets = None
     if request.diversity or request.training is not None:
         sets = set_report(usable, request.training, request.images.patient_pattern, request.settings.seed)
@@ -102,27 +115,62 @@ def _distances(
     """Distances between the sets of images, resized and normalized as published where a protocol is repeated."""
     protocol, seed = PROTOCOLS[request.settings.protocol], request.settings.seed
     preparation = Preparation(size=224 if protocol.size == 224 else 299, normalize=protocol.normalize)
-    return {name: image_distances(usable, network, preparation, seed=seed) for name, network in networks.items()}
+    return {
+        name: distances_of(usable, _features(request, usable, name, network, preparation), network.kind, seed=seed)
+        for name, network in networks.items()
+    }
+
+
+def _features(
+    request: EvaluationRequest, usable: Sequence[Pair], name: str, network: FeatureNetwork, preparation: Preparation
+) -> Iterable[PairFeatures | None]:
+    """The features of a network of each pair; workers keep networks of their own."""
+    if request.scheduler is None:
+        return map(functools.partial(pair_features, FeatureReader(network, preparation)), usable)
+    path = feature_weights(name, request.networks.fid[name]).absolute()
+    call = functools.partial(_features_on_worker, path, request.networks.device, preparation)
+    return _over(request.scheduler, call, usable)
+
+
+def _over(scheduler: str | None, call: Callable[[Pair], Found], pairs: Sequence[Pair]) -> Iterator[Found]:
+    """What `call` finds of each pair, in their order: here, or on the workers of a cluster.
+
+    Raises VirtualContrastError where a worker finds no answer.
+    """
+    if scheduler is None:
+        yield from map(call, pairs)
+        return
+    for found in _from_workers(scheduler, call, pairs, "comparing sets"):
+        if isinstance(found, LostError):
+            raise found
+        yield found
 
 
 def _add_from_workers(evaluation: Evaluation, pairs: Sequence[Pair], scheduler: str, networks: Networks) -> list[Pair]:
-    """Add what the workers of a cluster measured, in the order of the pairs, so that sums are those of one machine."""
+    """Add what the workers of a cluster measured; the pairs that could be."""
     pairs = [_absolute(pair) for pair in pairs]
     usable: list[Pair] = []
-    waiting: dict[int, MeasuredPair | InputError | LostError] = {}
     call = functools.partial(_measure_on_worker, networks.alexnet, networks.device, evaluation.settings)
-    due = 0
-    for number, measured in progress(spread(scheduler, call, pairs), len(pairs), "evaluating"):
-        waiting[number] = measured
-        while due in waiting:
-            pair, found = pairs[due], waiting.pop(due)
-            if isinstance(found, MeasuredPair):
-                evaluation.take(pair, found)
-                usable.append(pair)
-            else:
-                evaluation.leave_out(pair, str(found))
-            due += 1
+    for pair, found in zip(pairs, _from_workers(scheduler, call, pairs, "evaluating"), strict=True):
+        if isinstance(found, MeasuredPair):
+            evaluation.take(pair, found)
+            usable.append(pair)
+        else:
+            evaluation.leave_out(pair, str(found))
     return usable
+
+
+def _from_workers(
+    scheduler: str, call: Callable[[Pair], Found], pairs: Sequence[Pair], doing: str
+) -> Iterator[Found | LostError]:
+    """What the workers of a cluster found of each pair, in the order of the pairs, so that sums are of one machine."""
+    waiting: dict[int, Found | LostError] = {}
+    due = 0
+    for number, found in progress(spread(scheduler, call, pairs), len(pairs), doing):
+        waiting[number] = found
+        while due in waiting:
+            yield waiting.pop(due)
+            due += 1
 
 
 def _absolute(pair: Pair) -> Pair:
@@ -143,6 +191,15 @@ def _measure_on_worker(alexnet: Path | None, device: str, settings: Settings, pa
         return measure(pair, settings, lpips, missing)
     except InputError as error:
         return error
+
+
+@functools.cache
+def _resident_network(path: Path, device: str) -> FeatureNetwork:
+    return load_feature_network(path, device=device)
+
+
+def _features_on_worker(path: Path, device: str, preparation: Preparation, pair: Pair) -> PairFeatures | None:
+    return pair_features(FeatureReader(_resident_network(path, device), preparation), pair)
 
 
 @contextmanager
