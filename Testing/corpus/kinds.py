@@ -22,7 +22,7 @@ from VirtualContrastLib.cli.main import main
 from VirtualContrastLib.events import Events, InputError
 from VirtualContrastLib.io.lesion_mask import read_lesions
 from VirtualContrastLib.io.read import load, read_study
-from VirtualContrastLib.io.volumes import like
+from VirtualContrastLib.io.volumes import SYNTHETIC_COMMENT, like, write
 from VirtualContrastLib.run.batch_cases import read_cases
 from VirtualContrastLib.run.settings import RunSettings
 from VirtualContrastTrainingLib.cli import main as training_main
@@ -462,6 +462,85 @@ def _(folder: Path) -> str:
     read_study(folder / "a.nrrd", [folder / "b.nrrd"], events=events)
     return with_warnings("read", events)
 
+
+def given(name: str, wanted: str, *real: dict, times: tuple[float, ...] | None = None, pre: dict | None = None) -> None:
+    """A pre-contrast series and real phases, each in a folder of its own, with what differs in their headers."""
+
+    @kind("2", f"real phases in folders: {name}", "synthesize pre --real a b", wanted)
+    def _(folder: Path) -> str:
+        places = ["pre", *"abc"[: len(real)]]
+        for n, (place, tags) in enumerate(zip(places, (pre or {}, *real), strict=True)):
+            tags = {"AcquisitionTime": f"10{3 * n // 2:02d}{30 * (n % 2):02d}"} | tags
+            MrSeries(in_breast(60.0, n), **SCANNED).write(folder / place, **tags)
+        events = Events()
+        study = read_study(folder / "pre", [folder / place for place in places[1:]], times_s=times, events=events)
+        return with_warnings(f"times {' '.join(f'{p.time_s:g}' for p in study.real if p.time_s)}", events)
+
+
+given("as they should be", "times 90 180", {}, {})
+given("of another patient", r"times 90 \| warned: a is of another patient.*", {"PatientID": "4712"})
+given("of another study", r"times 90 \| warned: a is of another study.*", {"StudyInstanceUID": "1.2.9"})
+given("of another day", r"times  \| warned: a was acquired more than an hour.*", {"AcquisitionDate": "20240601"})
+given(
+    "before the pre-contrast series",
+    r"times  \| warned: a was acquired 60 s before.*",
+    {},
+    pre={"AcquisitionTime": "100230"},
+)
+given("in the wrong order", r"2: .*acquired in the order b, a.*", {"AcquisitionTime": "100400"}, {})
+given(
+    "in the wrong order, with times",
+    r"times 90 240 \| warned: .*order b, a .*times that you gave were used.*",
+    {"AcquisitionTime": "100400"},
+    {},
+    times=(90.0, 240.0),
+)
+given(
+    "over midnight",
+    "times 90 180",
+    {"AcquisitionTime": "000015"},
+    {"AcquisitionTime": "000145"},
+    pre={"AcquisitionTime": "235845"},
+)
+given("of another flip angle", r"times 90 \| warned: .*flip angle is 30 degrees and not 12.*", {"FlipAngle": 30.0})
+given("a subtraction", r"times 90 \| warned: .*is a subtraction.*", {"ImageType": ["DERIVED", "PRIMARY", "SUB"]})
+given("not T1-weighted", r"times 90 \| warned: .*not T1-weighted.*", {"EchoTime": 80.0})
+
+
+def volumes(name: str, wanted: str, *, synthetic: str = "", **images: Callable[[], sitk.Image]) -> None:
+    """`pre.nrrd` with `a.nrrd` and `b.nrrd` as real phases; the one of `synthetic` is marked so."""
+
+    @kind("2", f"volumes: {name}", "synthesize pre.nrrd --real a.nrrd b.nrrd", wanted)
+    def _(folder: Path) -> str:
+        for place, make in images.items():
+            write(make(), folder / f"{place}.nrrd", comment=SYNTHETIC_COMMENT if place == synthetic else None)
+        events = Events()
+        read_study(folder / "pre.nrrd", [folder / f"{place}.nrrd" for place in list(images)[1:]], events=events)
+        return with_warnings("read", events)
+
+
+volumes(
+    "one phase twice",
+    r"read \| warned: b\.nrrd is the same image as a real phase before it.*",
+    pre=lambda: in_breast(60.0),
+    a=lambda: in_breast(60.0, 1.0),
+    b=lambda: in_breast(60.0, 1.0),
+)
+for scale in (0.1, 10.0, 255.0):
+    volumes(
+        f"a real phase times {scale:g}",
+        r"read \| warned: .*one scale of gray values.*",
+        pre=lambda: in_breast(60.0),
+        a=lambda scale=scale: sitk.Cast(in_breast(60.0, 1.0), sitk.sitkFloat32) * scale,
+    )
+for place in ("pre", "a"):
+    volumes(
+        f"a synthetic one as {place}",
+        rf"read \| warned: {place}\.nrrd is marked as synthetic.*",
+        synthetic=place,
+        pre=lambda: in_breast(60.0),
+        a=lambda: in_breast(60.0, 1.0),
+    )
 
 for separate in (False, True):
     for lacking in (1, 5, 8):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from VirtualContrastLib.events import Events
-from VirtualContrastLib.io.one_sequence import MOST_DARKENED, darkened_share, doubt
+from VirtualContrastLib.io.one_sequence import MOST_DARKENED, changed_shares, doubt
 from VirtualContrastLib.io.read import read_study
 
 
@@ -25,8 +25,8 @@ def test_the_share_is_that_of_the_fat_that_a_suppression_darkens():
     fat = tissue & (before > 600)
     middle = slice(1, 10)
     expected = fat[middle].sum() / tissue[middle].sum()
-    assert darkened_share(before, after) == pytest.approx(expected, abs=0.07)  # smoothing moves edges
-    assert doubt(before, after, "a", "b").startswith(f"{darkened_share(before, after):.0%} of the tissue")
+    assert changed_shares(before, after)[0] == pytest.approx(expected, abs=0.07)  # smoothing moves edges
+    assert doubt(before, after, "a", "b").startswith(f"{changed_shares(before, after)[0]:.0%} of the tissue")
 
 
 @pytest.mark.parametrize("enhancement", [0.0, 0.5, 3.0])
@@ -35,12 +35,13 @@ def test_contrast_raises_no_doubt_whatever_it_brightens(enhancement):
 
 
 def test_one_scale_for_both_is_needed():
-    assert "one scale" in doubt(breast(60.0), 0.3 * breast(60.0, enhancement=1.0), "a", "b")
+    for scale in (0.3, 10.0, 255.0):
+        assert "one scale" in doubt(breast(60.0), scale * breast(60.0, enhancement=1.0), "a", "b")
 
 
 def test_air_is_no_tissue():
     air = np.random.default_rng(0).rayleigh(5, (10, 40, 40))
-    assert darkened_share(np.zeros((10, 40, 40)), air) == 0.0
+    assert changed_shares(np.zeros((10, 40, 40)), air) == (0.0, 0.0)
 
 
 def test_the_phases_of_a_real_study_raise_no_doubt(shared_data):
@@ -65,7 +66,9 @@ def test_the_limit_was_measured_on_patients(shared_data):
     for files in slices.values():
         some = files[:: max(1, len(files) // 4)][:4]
         pre, early, late = np.stack([sitk.GetArrayFromImage(sitk.ReadImage(str(f)))[..., :3] for f in some], axis=1).T
-        shares += [darkened_share(pre.T, phase.T) for phase in (early, late)]
+        shares += [changed_shares(pre.T, phase.T) for phase in (early, late)]
+    darkened, brightened = zip(*shares, strict=True)
     assert len(shares) == 710
-    assert np.percentile(shares, 99.5) < 0.06
-    assert max(shares) < MOST_DARKENED
+    assert np.percentile(darkened, 99.5) < 0.06
+    assert max(darkened) < MOST_DARKENED
+    assert max(brightened) < 0.32

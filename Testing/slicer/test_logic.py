@@ -27,6 +27,7 @@ from module_samples import (
 )
 from result_samples import each
 from VirtualContrastLib.events import InputError, VirtualContrastError
+from VirtualContrastLib.io.volumes import SYNTHETIC_COMMENT, write
 from VirtualContrastLib.models import catalog
 from VirtualContrastLib.results.manifest import load_result
 from VirtualContrastLib.run.settings import RunSettings
@@ -240,6 +241,15 @@ def test_a_mammography_model_takes_one_image_and_no_series(chosen, tmp_path):
     chosen.dicom = False
     chosen.realVolumes = [add_volume(run_samples.make_real(n)[:1]) for n in (1, 2)]
     assert "one real recombined image" in parameters.why_not(chosen)
+
+
+def test_a_volume_loaded_from_a_synthetic_file_is_neither_input_nor_real_phase(chosen, tmp_path):
+    write(run_samples.make_image(run_samples.make_real(1)), tmp_path / "phase_1.nrrd", comment=SYNTHETIC_COMMENT)
+    loaded = slicer.util.loadVolume(str(tmp_path / "phase_1.nrrd"))
+    chosen.realVolumes = [loaded]
+    assert "is synthetic and no real phase" in parameters.why_not(chosen)
+    chosen.realVolumes, chosen.inputVolume = [], loaded
+    assert "This volume is synthetic" in parameters.why_not(chosen)
 
 
 # ---- runs ---------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from ..events import InputError
 from .volumes import quiet_itk
 
+MARKED_SYNTHETIC = "{name} is marked as synthetic data in its header."
 MAX_VOXELS = 1_000_000_000
 """Refuse larger volumes (1000 x 1000 x 1000): no breast MRI is near, a damaged header often is."""
 
@@ -23,7 +24,8 @@ class Loaded:
     `clocks` maps a clock's name to this volume's time on it in seconds, most trusted first; two volumes can
     be compared on a clock both have. `warnings` hold for any use, `contrast_warnings` only for a pre-contrast
     input, `refusals` say why it can be none; `notes` say what of a folder was left out. Gray values of two volumes
-    that have a `unit` compare after division by it (Philips). `headers`: see `study.Source`.
+    that have a `unit` compare after division by it (Philips). `headers`: see `study.Source`. `sequence` are numbers of
+    the scan by name (repetition time, flip angle), as text.
     """
 
     image: sitk.Image
@@ -38,6 +40,7 @@ class Loaded:
     headers: tuple[Any, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
     unit: float | None = None
+    sequence: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_size(size: tuple[int, ...], name: str) -> None:

@@ -15,13 +15,16 @@ the receiver gain it is not told.
 """
 SLICES = 9
 WORDS = "of the tissue is much darker in"
-_DARKER, _SMOOTHING_PIXELS, _TISSUE = 0.6, 1.5, 0.15
+_MOST_BRIGHTENED = 0.5
+"""Share of the tissue that may have more than four times its signal: 0.31 at most in those pairs."""
+_DARKER, _BRIGHTER, _SMOOTHING_PIXELS, _TISSUE = 0.6, 4.0, 1.5, 0.15
 
 
-def darkened_share(pre: NDArray[np.generic], post: NDArray[np.generic]) -> float:
-    """Share of the tissue of `pre` [k, j, i] whose signal in `post` is less than 60 %, on nine slices of the middle.
+def changed_shares(pre: NDArray[np.generic], post: NDArray[np.generic]) -> tuple[float, float]:
+    """Shares of the tissue of `pre` [k, j, i] whose signal in `post` is below 60 %, and above 400 %.
 
-    Both are smoothed in plane, so that noise does not count. Tissue is what has 15 % of the brightest signal of `pre`.
+    Measured on nine slices of the middle, smoothed in plane so that noise does not count. Tissue is what has 15 % of
+    the brightest signal of `pre`.
     """
     from scipy.ndimage import gaussian_filter  # who reads one volume does not wait for it
 
@@ -29,7 +32,10 @@ def darkened_share(pre: NDArray[np.generic], post: NDArray[np.generic]) -> float
     sigma = (0, _SMOOTHING_PIXELS, _SMOOTHING_PIXELS)
     before, after = (gaussian_filter(volume[middle].astype(np.float32), sigma) for volume in (pre, post))
     tissue = before > _TISSUE * np.percentile(before, 99)
-    return float((after[tissue] < _DARKER * before[tissue]).mean()) if tissue.any() else 0.0
+    if not tissue.any():
+        return 0.0, 0.0
+    ratio = after[tissue] / before[tissue]
+    return float((ratio < _DARKER).mean()), float((ratio > _BRIGHTER).mean())
 
 
 def doubt(pre: NDArray[np.generic], post: NDArray[np.generic], first: str, second: str) -> str:
@@ -44,10 +50,15 @@ def doubt(pre: NDArray[np.generic], post: NDArray[np.generic], first: str, secon
     Returns:
         The sentence.
     """
-    share = darkened_share(pre, post)
-    if share <= MOST_DARKENED:
+    darkened, brightened = changed_shares(pre, post)
+    if brightened > _MOST_BRIGHTENED:
+        return (
+            f"{brightened:.0%} of the tissue has more than four times its signal of {first} in {second}, far more than "
+            "contrast agent does: make sure that both are on one scale of gray values and of one sequence."
+        )
+    if darkened <= MOST_DARKENED:
         return ""
     return (
-        f"{share:.0%} {WORDS} {second} than in {first}, which contrast agent does not do: make sure that both are of "
-        "one sequence (fat suppression, weighting) and on one scale of gray values."
+        f"{darkened:.0%} {WORDS} {second} than in {first}, which contrast agent does not do: make sure that both are "
+        "of one sequence (fat suppression, weighting) and on one scale of gray values."
     )

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from ..events import Events, InputError
 from ..files import check_name, sha256_of
 from ..study import Phase, Source, Study
-from . import one_sequence
+from . import one_examination, one_sequence
 from .dicom import series as dicom_series
 from .dicom.clocks import INJECTION, PRE_CONTRAST, seconds_between, seconds_from_start
 from .dicom.headers import is_dicom
@@ -73,6 +73,7 @@ def read_study(
     for warning in (*loaded.refusals, *loaded.contrast_warnings):
         events.warn(warning)
     phases, sources, told = [], [], []
+    given: list[tuple[Source, Loaded]] = []
     for number, spec in enumerate(real, start=1):
         other, other_source = _of_study(spec, pixel_spacing_mm, events, expected, series)
         if other_source.sha256 == source.sha256 and other_source.files == source.files and _same(loaded, other):
@@ -82,6 +83,11 @@ def read_study(
             raise InputError(
                 f"{_label(spec)} does not lie on the voxels of {_label(pre)}; resample it to them first: {difference}"
             )
+        if any(other_source.sha256 == one.sha256 and _same(other, before) for one, before in given):
+            events.warn(f"{_label(spec)} is the same image as a real phase before it; give each phase once.")
+        given.append((other_source, other))
+        for sentence in one_examination.doubts(loaded, _label(pre), other, _label(spec)):
+            events.warn(sentence)
         told.append(other.clocks)
         image = _in_units_of(loaded, other, _label(spec), events)
         warning = "" if expected == "MG" else _doubt(loaded.image, image, pre, spec)
@@ -91,6 +97,9 @@ def read_study(
             events.warn(warning)
         phases.append(Phase(number, image, None, synthetic=False))
         sources.append(other_source)
+    names = [_label(spec) for spec in real]
+    for sentence in one_examination.check_order([one for _, one in given], names, times_given=times_s is not None):
+        events.warn(sentence)
     times, zero = (times_s, GIVEN_ZERO) if times_s and real else _times(loaded.clocks, told, events)
     return Study(
         pre=Phase(0, loaded.image, 0.0, synthetic=False),

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from ..events import InputError, VirtualContrastError
 from .suffixes import VOLUMES, suffix_of
 
-SYNTHETIC_COMMENT = "SYNTHETIC - research only"
+SYNTHETIC_KEY, SYNTHETIC_COMMENT = "VirtualContrast", "SYNTHETIC - research only"
 _GEOMETRY_TOLERANCE = 0.01
 """Two volumes are at the same place when no corner is further apart than this part of the smallest voxel
 side.
@@ -144,7 +144,7 @@ def write(image: sitk.Image, path: Path, *, comment: str | None = None) -> None:
         raise InputError(f"{path.name} cannot be written: use one of {', '.join(VOLUMES)}.")
     metadata = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
     if comment is not None:
-        metadata["ITK_FileNotes" if suffix.startswith(".nii") else "VirtualContrast"] = comment
+        metadata["ITK_FileNotes" if suffix.startswith(".nii") else SYNTHETIC_KEY] = comment
     out = sitk.Image(image)
     # The first SetMetaData on a copy drops what the original had (SimpleITK 2.5), hence all of it is set.
     for key, value in metadata.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ..loaded import MARKED_SYNTHETIC
 from .headers import SeriesHeader
 
 _POST_WORDS = re.compile(
@@ -50,11 +51,14 @@ def contrast_warnings(header: SeriesHeader, name: str) -> list[str]:
     suppressed = "FS" in hints["scan options"].split() or _SUPPRESSION_WORDS.search(description)
     if header.modality == "MR" and not suppressed and (hints["scan options"] or hints["suppression"] == "NONE"):
         found.append(f"{name} does not indicate fat suppression in its header, which the models expect.")
-    if hints["synthetic"].upper() == "YES":
-        found.append(f"{name} is marked as synthetic data in its header.")
     if header.photometric == "MONOCHROME1":
         found.append(f"{name} is stored with inverted display (MONOCHROME1); its values are used as stored.")
     return found
+
+
+def synthetic_warnings(header: SeriesHeader, name: str) -> list[str]:
+    """A sentence where a header says that the image is synthetic, which nothing should be made of or compared with."""
+    return [MARKED_SYNTHETIC.format(name=name)] if header.hints["synthetic"].upper() == "YES" else []
 
 
 def mammogram_warnings(header: SeriesHeader, name: str) -> list[str]:
@@ -62,8 +66,6 @@ def mammogram_warnings(header: SeriesHeader, name: str) -> list[str]:
     found = []
     if _RECOMBINED_WORDS.search(f"{header.description} {header.hints['image type']}"):
         found.append(f"{name} looks like a recombined or high-energy image; the models read the low-energy one.")
-    if header.hints["synthetic"].upper() == "YES":
-        found.append(f"{name} is marked as synthetic data in its header.")
     return found
 
 

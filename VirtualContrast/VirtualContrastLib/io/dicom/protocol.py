@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .series_record import DicomSeries
 
 _NO_SUPPRESSION = re.compile(r"(?<![a-z])(no|non|w/?o|without|ohne)[ _-]*(fs|fat|fett)|(?<![a-z])n(on)?[ _-]?fs", re.I)
-_MEASURED = {"repetition time": ("ms", 0.1, 0.0), "flip angle": ("degrees", 0.0, 1.5)}
+MEASURED = {"repetition time": ("ms", 0.1, 0.0), "flip angle": ("degrees", 0.0, 1.5)}
 """Unit, relative and absolute tolerance; the shortest repetition time varies by some percent between series."""
 
 
@@ -20,10 +20,15 @@ def difference(one: DicomSeries, others: DicomSeries) -> str:
         return f"its echo time is {echo.removeprefix('echo ') or 'unknown'}"
     if one.header.hints["b value"] != others.header.hints["b value"]:
         return "its diffusion weighting is another"
-    for what, (unit, relative, absolute) in _MEASURED.items():
-        a, b = (_number(series.header.hints[what]) for series in (one, others))
+    return numbers_differ(others.header.hints, one.header.hints)
+
+
+def numbers_differ(others: Mapping[str, str], one: Mapping[str, str]) -> str:
+    """How far repetition time or flip angle of `one` is from that of `others`, in words; "" where it is not."""
+    for what, (unit, relative, absolute) in MEASURED.items():
+        a, b = (_number(numbers.get(what, "")) for numbers in (one, others))
         if a is not None and b is not None and abs(a - b) > max(absolute, relative * max(a, b)):
-            return f"its {what} is {a:g} {unit} and that of the others {b:g}"
+            return f"its {what} is {a:g} {unit} and not {b:g}"
     return ""
 
 

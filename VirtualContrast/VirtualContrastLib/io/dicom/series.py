@@ -18,7 +18,8 @@ from ..validation import MODALITIES
 from .headers import DicomFrame, SeriesHeader, header_of, is_dicom, read_headers
 from .phases import DicomPhase, directions, placed_as, slice_normal
 from .pixels import decode
-from .plausibility import contrast_warnings, mammogram_warnings, refusals
+from .plausibility import contrast_warnings, mammogram_warnings, refusals, synthetic_warnings
+from .protocol import MEASURED
 from .series_record import DicomSeries, listed, shorten
 from .study_folder import Examination, choose_series, examination
 
@@ -154,7 +155,7 @@ def read(path: Path, index: int | None, wanted: Sequence[str] = ()) -> Loaded:
     is_first = phase is pairs[0][1]
     phase = replace(phase, frames=placed_as(pairs[0][1].frames, phase.frames))
     header = header_of(chosen_series.header, phase.frames)
-    warnings = list(found.warnings)
+    warnings = [*found.warnings, *synthetic_warnings(header, path.name)]
     if phase.separated_by in ("instance number", "frame number"):
         warnings.append(
             f"{path.name}: no time tag distinguishes its {len(pairs)} volumes; they were ordered by "
@@ -181,6 +182,7 @@ def read(path: Path, index: int | None, wanted: Sequence[str] = ()) -> Loaded:
         clocks=times,
         notes=found.notes,
         unit=phase.frames[0].unit,
+        sequence={what: header.hints[what] for what in MEASURED},
         headers=headers,
     )
 
@@ -289,7 +291,8 @@ def _mammogram(series: DicomSeries, name: str) -> Loaded:
     )
     _check_usable(DicomSeries(header, (placed,)), name)
     image, headers = _volume(DicomPhase((placed,), {}, ""), header, name)
-    warnings = [] if frame.pixel_spacing else [f"{name} gives no pixel spacing: measures are in pixels."]
+    warnings = synthetic_warnings(header, name)
+    warnings += [] if frame.pixel_spacing else [f"{name} gives no pixel spacing: measures are in pixels."]
     if header.photometric == "MONOCHROME1":
         image = _inverted(image, [frame.slope * value + frame.intercept for value in header.stored_range])
         warnings.append(f"{name} is stored with inverted display (MONOCHROME1); it was inverted, so tissue is bright.")

@@ -7,7 +7,8 @@ import zlib
 from pathlib import Path
 
 from ...events import InputError
-from ..loaded import Loaded, as_three_d, check_size, choose_time_point, read_with_itk
+from ..loaded import MARKED_SYNTHETIC, Loaded, as_three_d, check_size, choose_time_point, read_with_itk
+from ..volumes import SYNTHETIC_COMMENT, SYNTHETIC_KEY
 from .payload import beside, compressed_length, truncated
 
 _MAX_HEADER = 1 << 20
@@ -46,7 +47,9 @@ def read(path: Path, index: int | None) -> Loaded:
     image = read_with_itk(path)
     if image.GetDimension() == 4:
         image = image[:, :, :, time_point]
-    return Loaded(as_three_d(image), tuple(dict.fromkeys((path, *files))), "metaimage")
+    synthetic = fields.get(SYNTHETIC_KEY) == SYNTHETIC_COMMENT
+    warnings = (MARKED_SYNTHETIC.format(name=path.name),) if synthetic else ()
+    return Loaded(as_three_d(image), tuple(dict.fromkeys((path, *files))), "metaimage", warnings=warnings)
 
 
 def parse_header(path: Path) -> tuple[dict[str, str], int]:

@@ -15,8 +15,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from ...events import InputError
-from ..loaded import Loaded, choose_time_point
-from ..volumes import affine_of, corner_distance, quiet_itk
+from ..loaded import MARKED_SYNTHETIC, Loaded, choose_time_point
+from ..volumes import SYNTHETIC_COMMENT, affine_of, corner_distance, quiet_itk
 from . import payload
 from .nifti_header import HEADER_BYTES, NiftiHeader, parse_header
 
@@ -30,11 +30,14 @@ def read(path: Path, index: int | None) -> Loaded:
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
     _check_name(path, zipped)
-    header = parse_header(_first_bytes(path, zipped), path.name)
+    start = _first_bytes(path, zipped)
+    header = parse_header(start, path.name)
     time_point = choose_time_point(index, header.time_points, path.name)
     array, warnings = _voxels(path, header, time_point, zipped)
     image = sitk.GetImageFromArray(array)
     warnings += _set_geometry(image, header, path)
+    if SYNTHETIC_COMMENT.encode() in start:
+        warnings.append(MARKED_SYNTHETIC.format(name=path.name))
     return Loaded(image, (path,), "nifti", warnings=(*header.warnings, *warnings))
 
 

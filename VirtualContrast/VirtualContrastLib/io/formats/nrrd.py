@@ -18,7 +18,8 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from ...events import InputError
-from ..loaded import Loaded, as_three_d, check_size, choose_time_point, read_with_itk
+from ..loaded import MARKED_SYNTHETIC, Loaded, as_three_d, check_size, choose_time_point, read_with_itk
+from ..volumes import SYNTHETIC_COMMENT, SYNTHETIC_KEY
 from .payload import beside, compressed_length, truncated
 
 _MAX_HEADER = 4 << 20
@@ -70,7 +71,11 @@ def read(path: Path, index: int | None) -> Loaded:
     image = _in_mm(as_three_d(_one_volume(read_with_itk(path), time_point)), header, time_axis, path.name)
     times = frame_times(header, count)
     clocks = {f"frames of {path.resolve()}": times[time_point]} if times else {}
-    warnings = () if _has_voxel_size(header, path.name) else (f"{path.name} tells no voxel size: 1 mm was taken.",)
+    warnings: tuple[str, ...] = ()
+    if not _has_voxel_size(header, path.name):
+        warnings = (f"{path.name} tells no voxel size: 1 mm was taken.",)
+    if header.pairs.get(SYNTHETIC_KEY) == SYNTHETIC_COMMENT:
+        warnings += (MARKED_SYNTHETIC.format(name=path.name),)
     return Loaded(image, tuple(dict.fromkeys((path, *files))), "nrrd", clocks=clocks, warnings=warnings)
 
 

@@ -221,6 +221,8 @@ def _why_not_real(node: vtkMRMLScalarVolumeNode, real: RealPhases) -> str:
     for other in real.nodes:
         if other is node:
             return _("The pre-contrast volume cannot be one of the real phases; untick it.")
+        if nodes.is_synthetic(other):
+            return _("The volume {name} is synthetic and no real phase; untick it.").format(name=other.GetName())
         if problem := problem_with(other):
             return problem
         if other.GetImageData().GetDimensions() != node.GetImageData().GetDimensions():

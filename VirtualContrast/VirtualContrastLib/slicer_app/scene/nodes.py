@@ -13,7 +13,7 @@ import slicer
 import vtk
 from vtk.util import numpy_support
 
-from ...io.volumes import affine_of, same_geometry
+from ...io.volumes import SYNTHETIC_COMMENT, SYNTHETIC_KEY, affine_of, same_geometry
 
 PREFIX = "VirtualContrast."
 SYNTHETIC = PREFIX + "Synthetic"
@@ -49,8 +49,10 @@ def subject_hierarchy() -> Any:
 
 
 def is_synthetic(data_node: Any) -> bool:
-    """True for a node that rests on synthetic images."""
-    return data_node is not None and data_node.GetAttribute(SYNTHETIC) == "1"
+    """True for a node that rests on synthetic images, or was loaded from a file marked so (keys become attributes)."""
+    if data_node is None:
+        return False
+    return data_node.GetAttribute(SYNTHETIC) == "1" or data_node.GetAttribute(SYNTHETIC_KEY) == SYNTHETIC_COMMENT
 
 
 class Made:
