@@ -11,6 +11,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import SimpleITK as sitk
 from VirtualContrastLib import RunSettings, synthesize
+from VirtualContrastLib.export.figures.display import acquisition_view, outline, show
+from VirtualContrastLib.export.figures.overview import color_of
 from VirtualContrastTrainingLib.data.phantom import make_phantom
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,16 +29,15 @@ def draw_invented_lesions() -> None:
     invented = np.isin(made, [n for n in range(1, made.max() + 1) if not lesions[made == n].any()])
     count = len(np.unique(made[invented]))
     k = int(np.argmax(invented.sum(axis=(1, 2))))
-    figure, axes = plt.subplots(1, 3, figsize=(13.5, 3.4), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(9.2, 2.6), layout="constrained")
     panels = {"before contrast": pre, "true first phase": true, "synthetic first phase": study.arrays()[0]}
+    view, window = acquisition_view(phantom.noise_free[0]), (0.0, float(np.percentile(true, 99.8)))
     for axis, (title, volume) in zip(axes, panels.items(), strict=True):
-        axis.imshow(volume[k], cmap="gray", vmin=0, vmax=np.percentile(true, 99.8))
-        axis.set_title(title)
-        axis.axis("off")
-        axis.contour(invented[k], levels=[0.5], colors="red", linewidths=1)
-    title = f"Simulated breast, seed {SEED}: red, invented lesions ({count} of the {made.max()} found in the study are)"
-    figure.suptitle(f"{title} - SYNTHETIC, research only", fontsize=10)
-    figure.savefig(PICTURES / "limits_invented.png", dpi=110)
+        show(axis, volume[k], view, window, synthetic=title.startswith("synthetic"), title=title)
+        outline(axis, invented[k], color_of(1))
+    title = f"Simulated breast, seed {SEED}; outlined: invented lesions ({count} of the {made.max()} that were found)"
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(PICTURES / "limits_invented.png", dpi=160)
 
 
 def draw_measured_limits() -> None:
