@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 from tiny_models import tiny_package
 from VirtualContrastLib.events import Events, InputError
-from VirtualContrastLib.io.phantom_mark import PHANTOM_MANUFACTURER, is_phantom, marked
+from VirtualContrastLib.io.marks import PHANTOM_MANUFACTURER, is_phantom, marked
 from VirtualContrastLib.models.card import LesionFinder
 from VirtualContrastLib.models.catalog import installed_models, load_catalog
 from VirtualContrastLib.models.package import load_package

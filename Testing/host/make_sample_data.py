@@ -18,7 +18,7 @@ MAX_BYTES = 1_500_000
 
 def write_phantom(path: Path) -> np.ndarray:
     """Write the pre-contrast volume and return its voxels [k, j, i]."""
-    from VirtualContrastLib.io.phantom_mark import marked
+    from VirtualContrastLib.io.marks import marked
     from VirtualContrastTrainingLib.data.phantom import make_phantom
 
     image = make_phantom(SEED).images[0]

@@ -40,7 +40,7 @@ def make_result(phantom, folder, *, stand_in):
         return result_samples.write_result(
             folder / "result", pre, phantom.noise_free[1:], labels=phantom.labels, real=real, uncertainty=uncertainty
         )
-    from VirtualContrastLib.io.phantom_mark import marked
+    from VirtualContrastLib.io.marks import marked
     from VirtualContrastLib.run.pipeline import RunSettings, run
 
     files = []

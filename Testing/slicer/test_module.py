@@ -11,6 +11,8 @@ import slicer.packaging
 from module_samples import MODULE, add_pre, add_real, add_volume, apply, instant, misbehave, run_samples
 from VirtualContrastLib.slicer_app import sample_data
 from VirtualContrastLib.slicer_app.run.parameters import output_folder
+from VirtualContrastLib.slicer_app.run.transfer import is_phantom
+from VirtualContrastLib.slicer_app.scene import nodes
 
 
 def test_the_panel_opens_with_the_banner_and_explains_what_to_do(panel):
@@ -186,6 +188,8 @@ def test_the_phantom_is_registered_once_and_loads(host, module):
     node = SampleData.downloadSample(sample_data.NAME)
     assert node.GetImageData().GetDimensions() == (192, 120, 40)
     assert slicer.util.arrayFromVolume(node).max() > 300
+    assert is_phantom(node), "the models of phantoms are taken for it"
+    assert not nodes.is_synthetic(node)
 
 
 @pytest.mark.slow  # test_packaging runs it from the installed extension

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 PHANTOM_KEY, PHANTOM_VALUE = "VirtualContrastPhantom", "simulated"
-"""Key and value in the files of simulated phantoms, by which models of phantoms may be chosen (`io.phantom_mark`)."""
+"""Key and value in the files of simulated phantoms, by which models of phantoms may be chosen (`io.marks`)."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ..events import Events, InputError
 from ..export.dicom.mammogram import check_mammogram_exportable
 from ..export.dicom.series import check_exportable
 from ..io.lesion_mask import read_lesions
-from ..io.phantom_mark import is_phantom
+from ..io.marks import is_phantom
 from ..io.read import read_study
 from ..lesions.radiomics import check_radiomics
 from ..models.catalog import installed_models, load_catalog, resolve_model

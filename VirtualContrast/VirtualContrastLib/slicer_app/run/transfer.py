@@ -18,7 +18,9 @@ import vtk
 from slicer.i18n import tr as _
 
 from ...events import InputError
+from ...io import marks
 from ...study import PHANTOM_KEY, PHANTOM_VALUE
+from ..scene import nodes
 
 PIECE_BYTES = 4 << 20
 _TYPES = {
@@ -62,8 +64,8 @@ def real_phases(volumes: Sequence[Any], sequence: Any, *, first: int = 0) -> Rea
 
 
 def is_phantom(node: Any) -> bool:
-    """The volume was loaded from a file that carries the mark of simulated phantoms (NRRD keys become attributes)."""
-    return node is not None and node.GetAttribute(PHANTOM_KEY) == PHANTOM_VALUE
+    """The volume was loaded from a file that carries the mark of simulated phantoms."""
+    return node is not None and nodes.file_says(marks.is_phantom, node)
 
 
 def problem_with(node: Any) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,7 +15,8 @@ import slicer
 import vtk
 from vtk.util import numpy_support
 
-from ...io.volumes import SYNTHETIC_COMMENT, SYNTHETIC_KEY, affine_of, same_geometry
+from ...io import marks
+from ...io.volumes import affine_of, same_geometry
 
 PREFIX = "VirtualContrast."
 SYNTHETIC = PREFIX + "Synthetic"
@@ -49,10 +52,25 @@ def subject_hierarchy() -> Any:
 
 
 def is_synthetic(data_node: Any) -> bool:
-    """True for a node that rests on synthetic images, or was loaded from a file marked so (keys become attributes)."""
+    """True for a node that rests on synthetic images, or was loaded from a file marked so."""
     if data_node is None:
         return False
-    return data_node.GetAttribute(SYNTHETIC) == "1" or data_node.GetAttribute(SYNTHETIC_KEY) == SYNTHETIC_COMMENT
+    return data_node.GetAttribute(SYNTHETIC) == "1" or file_says(marks.is_synthetic, data_node)
+
+
+def file_says(mark: Callable[[Path], bool], volume: Any) -> bool:
+    """Whether the file that a volume was loaded from carries a mark; Slicer keeps nothing of the header on the node."""
+    storage = volume.GetStorageNode() if volume.IsA(SCALAR_VOLUME) else None
+    path = Path(storage.GetFileName() or "") if storage is not None else Path()
+    try:
+        return _file_says(mark, path, path.stat().st_mtime_ns) if path.is_file() else False
+    except OSError:
+        return False
+
+
+@functools.lru_cache(maxsize=256)
+def _file_says(mark: Callable[[Path], bool], path: Path, _changed_ns: int) -> bool:
+    return mark(path)
 
 
 class Made:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
-from VirtualContrastLib.io.phantom_mark import PHANTOM_MANUFACTURER
+from VirtualContrastLib.io.marks import PHANTOM_MANUFACTURER
 
 from .phantom import Phantom
 

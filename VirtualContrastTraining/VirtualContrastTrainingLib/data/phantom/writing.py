@@ -8,7 +8,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 from VirtualContrastLib.files import atomic_folder
-from VirtualContrastLib.io.phantom_mark import marked
+from VirtualContrastLib.io.marks import marked
 
 from .anatomy import Tissue
 from .phantom import Phantom

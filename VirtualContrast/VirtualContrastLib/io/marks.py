@@ -1,4 +1,4 @@
-"""The mark of simulated phantoms in their files: by it, and by name alone, models of phantoms are chosen.
+"""Marks in files: of simulated phantoms, by which alone models of phantoms are chosen, and of synthetic volumes.
 
 NRRD and MetaImage carry it as a key of the header, NIfTI in its description, DICOM as the manufacturer.
 """
@@ -13,9 +13,10 @@ import SimpleITK as sitk
 from ..events import InputError
 from ..study import PHANTOM_KEY, PHANTOM_VALUE
 from .dicom.headers import is_dicom
+from .formats import metaimage
 from .formats.nrrd import parse_header
 from .read import split_spec
-from .volumes import quiet_itk, suffix_of
+from .volumes import SYNTHETIC_COMMENT, SYNTHETIC_KEY, quiet_itk, suffix_of
 
 PHANTOM_MANUFACTURER = "VirtualContrast phantom"
 _NIFTI_START = 540  # bytes of the longer of both NIfTI headers; both hold the description in them
@@ -47,6 +48,22 @@ def is_phantom(spec: str | Path) -> bool:
         return is_dicom(path) and _dicom_says_so(path)
     except (OSError, EOFError, InputError, RuntimeError):
         return False
+
+
+def is_synthetic(path: Path) -> bool:
+    """True where a volume file says that it is synthetic, as every one does that a run writes."""
+    try:
+        suffix = suffix_of(path)
+        if suffix in (".nrrd", ".nhdr"):
+            return parse_header(path).pairs.get(SYNTHETIC_KEY) == SYNTHETIC_COMMENT
+        if suffix in (".nii", ".nii.gz"):
+            with (gzip.open if suffix == ".nii.gz" else Path.open)(path, "rb") as file:
+                return SYNTHETIC_COMMENT.encode() in file.read(_NIFTI_START)
+        if suffix in (".mha", ".mhd"):
+            return metaimage.parse_header(path)[0].get(SYNTHETIC_KEY) == SYNTHETIC_COMMENT
+    except (OSError, EOFError, InputError):
+        return False
+    return False
 
 
 def _dicom_says_so(path: Path) -> bool:
