@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -591,6 +592,8 @@ mask("soft, 0.9", "75", lambda: like((0.9 * (LABELS == 1)).astype(np.float32), I
 mask("soft, 0.3", r"2: .*is empty.*", lambda: like((0.3 * (LABELS == 1)).astype(np.float32), IMAGE))
 mask("0 to 100 percent", r"2: .*labels.*", lambda: like((87.5 * (LABELS > 0)).astype(np.float32), IMAGE))
 mask("empty", r"2: .*is empty.*", lambda: like(LABELS * 0, IMAGE))
+marks = r" \| warned: .* marks \d\d% of the volume.*"
+mask("inverted", r"\d+" + marks, lambda: like((LABELS == 0).astype(np.uint8), IMAGE))
 mask("negative", r"2: .*labels.*", lambda: like(LABELS.astype(np.int16) * -1, IMAGE))
 
 # ---- 6: tables -------------------------------------------------------------------------------------------------------
@@ -667,6 +670,26 @@ prepared(
     "a subtraction beside",
     r"0: noted: .*sub-01_p1_sub_2\.nii\.gz was left out.*",
     lambda place: sitk.WriteImage(IMAGE, str(place / "sub-01_p1_sub_2.nii.gz")),
+)
+prepared(
+    "a synthetic phase",
+    r"0: noted: .*sub-01_p2\.nii\.gz is marked as synthetic.*",
+    lambda place: write(
+        sitk.Cast(IMAGE, sitk.sitkFloat32) + 100.0, place / "sub-01_p2.nii.gz", comment=SYNTHETIC_COMMENT
+    ),
+)
+prepared(
+    "one phase twice",
+    r"0: noted: .*phase 2 is phase 1, voxel by voxel.*",
+    lambda place: shutil.copyfile(place / "sub-01_p1.nii.gz", place / "sub-01_p2.nii.gz"),
+)
+prepared(
+    "a first phase with bright fat",
+    r"0: noted: .*much darker in phase 1 than in phase 0.*",
+    lambda place: [
+        sitk.WriteImage(in_breast(fat, n), str(place / f"sub-01_p{n}.nii.gz"))
+        for n, fat in enumerate((900.0, 60.0, 60.0))
+    ],
 )
 prepared("no label file", r"0: noted: .*no label file.*", lambda place: None, "--lesions", "{folder}/labels")
 prepared(
@@ -797,6 +820,24 @@ command(
     *OUT,
     training=True,
 )
+
+
+def evaluated(name: str, wanted: str, synthetic: Callable[[sitk.Image], sitk.Image]) -> None:
+    @kind("7", name, "evaluate", wanted)
+    def _(folder: Path) -> str:
+        real = sitk.Cast(in_breast(60.0, 1.0), sitk.sitkFloat32)
+        for place, image in (("real", real), ("synthetic", synthetic(real))):
+            sitk.WriteImage(image, str(folder / f"{place}.nrrd"))
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+            given = ["--real", str(folder / "real.nrrd"), "--synthetic", str(folder / "synthetic.nrrd")]
+            code = training_main(["evaluate", *given, "-o", str(folder / "out")])
+        return f"{code}: {' / '.join(line for line in out.getvalue().splitlines() if line[:5] in ('scale', 'ident'))}"
+
+
+evaluated("images as they should be", "0: ", lambda real: real * 0.8 + 3.0)
+evaluated("a synthetic image on another scale", r"0: scale: .*one scale\.", lambda real: real * 0.2)
+evaluated("the real image as the synthetic one", r"0: identical: .*right images.*", lambda real: real)
 command(
     "evaluate of sizes that differ", r"2: .*", "evaluate", "--real", PRE, "--synthetic", "{folder}", *OUT, training=True
 )

@@ -24,6 +24,8 @@ _WHOLE = 1e-3
 _KEPT = 0.5
 """A mask that loses more than half of its volume on the way to the study's grid lies elsewhere."""
 
+_MOST_MARKED = 0.25
+
 
 def read_lesions(path: str | Path, pre: sitk.Image, events: Events) -> tuple[sitk.Image, Source]:
     """Lesion labels 1..n from a mask, label volume, layered .seg.nrrd or DICOM SEG.
@@ -50,7 +52,13 @@ def read_lesions(path: str | Path, pre: sitk.Image, events: Events) -> tuple[sit
     else:
         loaded = load(path)
         mask, source = loaded.image, Source(loaded.files, loaded.format, sha256_of(*loaded.files), loaded.modality)
-    return lesion_labels(mask, pre, file.name, events), source
+    labels = lesion_labels(mask, pre, file.name, events)
+    if (share := float((sitk.GetArrayViewFromImage(labels) > 0).mean())) > _MOST_MARKED:
+        events.warn(
+            f"The lesion mask {file.name} marks {share:.0%} of the volume: make sure that it marks lesions, and is "
+            "neither a mask of the breast nor inverted."
+        )
+    return labels, source
 
 
 def lesion_labels(mask: sitk.Image, pre: sitk.Image, name: str, events: Events | None = None) -> sitk.Image:

@@ -180,8 +180,10 @@ def read_volume_files(paths: Sequence[Path], times_s: Sequence[float] | None, na
         series = DynamicSeries(tuple(phases), clock)
     else:
         phases = [DynamicPhase(loaded[path].image, None, loaded[path].files) for path in ordered]
-        warnings = () if times_s else ("no time tag gives the order of the phases; they are ordered by file name",)
-        series = DynamicSeries(tuple(phases), "file name", warnings)
+        by_name = [] if times_s else ["no time tag gives the order of the phases; they are ordered by file name"]
+        series = DynamicSeries(tuple(phases), "file name", tuple(by_name))
+    told = [warning for path in ordered for warning in loaded[path].warnings]
+    series = replace(series, warnings=(*series.warnings, *told))
     check_one_grid([phase.image for phase in series.phases], name)
     return _with_times(series, times_s, name)
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import SimpleITK as sitk
 from VirtualContrastLib.events import VirtualContrastError
 from VirtualContrastLib.files import atomic_folder, sha256_of
@@ -76,9 +77,12 @@ def dynamic_case(
 
 
 def _doubts(series: DynamicSeries) -> list[str]:
-    """Sentences on phases that are no phases of the sequence of the first, by their gray values."""
-    pre, *rest = (sitk.GetArrayViewFromImage(phase.image) for phase in series.phases)
-    found = (one_sequence.doubt(pre, values, "phase 0", f"phase {n}") for n, values in enumerate(rest, start=1))
+    """Sentences on phases that are by their gray values not of the sequence of the first, or the same as another."""
+    pre, *rest = every = [sitk.GetArrayViewFromImage(phase.image) for phase in series.phases]
+    found = [one_sequence.doubt(pre, values, "phase 0", f"phase {n}") for n, values in enumerate(rest, start=1)]
+    for n, values in enumerate(every):
+        same = next((earlier for earlier in range(n) if np.array_equal(every[earlier], values)), None)
+        found.append("" if same is None else f"phase {n} is phase {same}, voxel by voxel")
     return [sentence for sentence in found if sentence]
 
 

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from . import as_published
-from .loaded_pair import load_pair
+from .loaded_pair import LoadedPair, load_pair
 from .lpips import Lpips
 from .pairs import Pair
 from .slice_metrics import SliceMetrics, Values
+
+_SCALES = 3.0
+_OTHER_SCALE = (
+    "Some synthetic images are on another scale of gray values than their real ones (their means differ more than "
+    "threefold), so that errors mean little; give both on one scale."
+)
+_IDENTICAL = "Some synthetic images are their real ones, pixel by pixel; make sure that the right images are compared."
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,11 @@ def measure(pair: Pair, settings: Settings, lpips: Lpips | None = None, lpips_mi
         scaled = as_published.SCALED_TO_EIGHT_BIT if protocol.scale_volumes else as_published.NOT_EIGHT_BIT
         notes.append(("as_published", scaled))
 
+    if np.array_equal(loaded.real, loaded.synthetic):
+        notes.append(("identical", _IDENTICAL))
+    elif settings.subtraction is None and not 1 / _SCALES < _mean_ratio(loaded) < _SCALES:
+        notes.append(("scale", _OTHER_SCALE))
+
     def note(name: str, sentence: str) -> None:
         if (name, sentence) not in notes:
             notes.append((name, sentence))
@@ -75,3 +89,9 @@ def measure(pair: Pair, settings: Settings, lpips: Lpips | None = None, lpips_mi
     slices = tuple(metrics.of_slice(loaded, k) for k in loaded.slices)
     volume = metrics.of_volume(loaded) if loaded.is_volume and slices else None
     return MeasuredPair(slices, loaded.slices, volume, tuple(notes), loaded.data_range)
+
+
+def _mean_ratio(loaded: LoadedPair) -> float:
+    """Mean of the synthetic image over that of the real one; 1 where they tell no scale."""
+    real, synthetic = (float(pixels.mean(dtype=np.float64)) for pixels in (loaded.real, loaded.synthetic))
+    return synthetic / real if real > 0 and synthetic > 0 else 1.0
