@@ -164,7 +164,6 @@ def test_the_report_prints_as_one_page(page, content, tmp_path):
     series = [content.pre, *content.phases]
     given = ReportContent(
         manifest(),
-        content.pre.image,
         measures=measure_lesions(content.labels, series),
         curves=content.curves,
         figures=[FigureFile(tmp_path / "a.png", "first"), FigureFile(tmp_path / "a.png", "second")],

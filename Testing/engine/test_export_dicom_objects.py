@@ -14,6 +14,7 @@ from VirtualContrastLib.events import InputError
 from VirtualContrastLib.export.dicom.seg_and_sr import write_measurements, write_segmentation
 from VirtualContrastLib.export.dicom.series import write_dicom_series
 from VirtualContrastLib.kinetics.curves import lesion_curves
+from VirtualContrastLib.lesions.location import LesionPlace
 from VirtualContrastLib.lesions.measurement import measure_lesions
 
 
@@ -25,8 +26,9 @@ def write_all(folder, direction=None, run=None, **source):
     reference = headers_of(reference_series(folder / "scan", pre.image, **source)) if source else []
     series = write_dicom_series(phases, folder, run, reference=reference)
     measures, curves = measure_lesions(labels, [pre, *phases]), lesion_curves([pre, *phases], labels)
-    segmentation = write_segmentation(folder / "seg.dcm", labels, series[2], run)
-    report = write_measurements(folder / "sr.dcm", measures, curves, labels, segmentation, series, run)
+    places = [LesionPlace(one.label, side) for one, side in zip(measures, ("left", "right"), strict=True)]
+    segmentation = write_segmentation(folder / "seg.dcm", labels, series[2], run, places=places)
+    report = write_measurements(folder / "sr.dcm", measures, curves, segmentation, series, run, places=places)
     return labels, measures, curves, segmentation, report, series
 
 
@@ -138,7 +140,7 @@ def test_without_lesions_nothing_is_written(tmp_path):
     run, empty = run_identity(), labels * 0
     series = write_dicom_series(phases, tmp_path, run)
     assert write_segmentation(tmp_path / "seg.dcm", empty, series[1], run) is None
-    assert write_measurements(tmp_path / "sr.dcm", [], [], empty, None, series, run) is None
+    assert write_measurements(tmp_path / "sr.dcm", [], [], None, series, run) is None
     assert not (tmp_path / "seg.dcm").exists()
     assert not (tmp_path / "sr.dcm").exists()
 

@@ -43,7 +43,14 @@ SER 1.04, FTV 0.81 cm³.
 
 
 def test_what_is_not_known_is_not_told():
-    bare = Finding("Lesion 2", "unknown", (4.0, 3.0, 3.0), 4.4, 20.0, quadrant="unknown")
+    bare = Finding(
+        name="Lesion 2",
+        side="unknown",
+        diameters=(4.0, 3.0, 3.0),
+        longest_diameter=4.4,
+        volume=20.0,
+        quadrant="unknown",
+    )
     text = findings_text([bare], "m", "r")
     assert "breast, side not known." in text
     assert "Focus" in text

@@ -42,7 +42,7 @@ def exported(folder, study, **attributes):
     run = run_identity()
     series = write_dicom_series(phases, folder / "dicom", run, reference=headers_of(files))
     seg = write_segmentation(folder / "seg.dcm", labels, series[1], run)
-    write_measurements(folder / "sr.dcm", measures, curves, labels, seg, series, run)
+    write_measurements(folder / "sr.dcm", measures, curves, seg, series, run)
     return [pydicom.dcmread(path) for path in (series[1][0], folder / "seg.dcm", folder / "sr.dcm")]
 
 

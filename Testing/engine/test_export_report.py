@@ -1,16 +1,18 @@
 """The report: one whole page, nothing from outside, nothing of the patient, everything escaped."""
 
 import base64
+import dataclasses
 import re
 from html.parser import HTMLParser
 
 import pytest
 from export_samples import breast_study
 from VirtualContrastLib.export.content import DISCLAIMER, RunIdentity
-from VirtualContrastLib.export.figures.run_figures import FigureFile
+from VirtualContrastLib.export.figures.run_figures import FigureFile, FigureInput
 from VirtualContrastLib.export.report.report import ReportContent, write_report
 from VirtualContrastLib.kinetics.agreement import agreement
 from VirtualContrastLib.kinetics.curves import lesion_curves
+from VirtualContrastLib.lesions.location import LesionPlace
 from VirtualContrastLib.lesions.measurement import measure_lesions
 from VirtualContrastLib.metrics.image_pairs import compare_images
 from VirtualContrastLib.results.manifest import Manifest
@@ -95,10 +97,11 @@ def full_content(study, folder, **changes):
         lesion_curves([pre, *phases], labels, uncertainty),
         lesion_curves([pre, *real], labels),
     )
+    measures = measure_lesions(labels, [pre, *phases])
     given = {
         "manifest": manifest(),
-        "reference": pre.image,
-        "measures": measure_lesions(labels, [pre, *phases]),
+        "measures": measures,
+        "places": [LesionPlace(one.label, side) for one, side in zip(measures, ("left", "right"), strict=True)],
         "curves": curves,
         "figures": [FigureFile(picture, "A <caption> & more")],
         "agreement": agreement(curves, real_curves),
@@ -163,7 +166,7 @@ def test_lesions_agreement_methods_time_and_provenance_are_told(tmp_path, study)
 
 
 def test_zero_lesions_are_reported_without_reassurance(tmp_path, study):
-    content = ReportContent(manifest(), study[0].image)
+    content = ReportContent(manifest())
     text = written(content, tmp_path).text
     assert "No lesion was outlined" in text
     assert "does not mean that there is none" in text
@@ -171,17 +174,19 @@ def test_zero_lesions_are_reported_without_reassurance(tmp_path, study):
 
 def test_a_run_without_segmentation_says_so(tmp_path, study):
     settings = {"segmentation": "none"}
-    content = ReportContent(manifest(settings=settings), study[0].image, segmented=False)
+    content = ReportContent(manifest(settings=settings), segmented=False)
     assert "did not look for lesions" in written(content, tmp_path).text
 
 
 def test_no_patient_reaches_the_report_even_if_the_volume_carries_tags(tmp_path, study):
-    pre = study[0].image[:, :, :]
-    pre.SetMetaData("0010|0010", "Doe^Jane")
-    pre.SetMetaData("0010|0020", "4711-PID")
-    written(full_content(study, tmp_path, reference=pre), tmp_path)
+    pre, phases, _, labels, _ = study
+    tagged = dataclasses.replace(pre, image=pre.image[:, :, :])
+    tagged.image.SetMetaData("0010|0010", "Doe^Jane")
+    tagged.image.SetMetaData("0010|0020", "4711-PID")
+    viewer = FigureInput(tagged, phases, labels)
+    written(full_content(study, tmp_path, viewer=viewer), tmp_path)
     raw = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "Doe" not in raw
+    assert "Doe^Jane" not in raw
     assert "4711-PID" not in raw
     assert str(tmp_path) not in raw
 

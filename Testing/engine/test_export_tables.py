@@ -7,11 +7,13 @@ import math
 import pytest
 from export_samples import CENTERS, RADII, breast_study
 from VirtualContrastLib.export import tables
-from VirtualContrastLib.export.content import breast_side
 from VirtualContrastLib.kinetics.agreement import agreement
 from VirtualContrastLib.kinetics.curves import lesion_curves
+from VirtualContrastLib.lesions.location import LesionPlace
 from VirtualContrastLib.lesions.measurement import measure_lesions
+from VirtualContrastLib.metrics import image_pairs
 from VirtualContrastLib.metrics.image_pairs import PairMetrics
+from VirtualContrastLib.metrics.measure import Measure
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +29,9 @@ def read(path):
 
 
 def test_lesions_have_their_known_place_side_size_and_type(tmp_path, study):
-    pre, measures, curves, _ = study
-    tables.write_lesions_csv(tmp_path / "lesions.csv", measures, curves, pre.image)
+    _, measures, curves, _ = study
+    places = [LesionPlace(one.label, side) for one, side in zip(measures, ("left", "right"), strict=True)]
+    tables.write_lesions_csv(tmp_path / "lesions.csv", measures, curves, places=places)
     rows = read(tmp_path / "lesions.csv")
     assert [row["side"] for row in rows] == ["left", "right"]
     assert [row["curve_type"] for row in rows] == ["type III (washout)", "type I (persistent)"]
@@ -42,9 +45,9 @@ def test_lesions_have_their_known_place_side_size_and_type(tmp_path, study):
 
 
 def test_pictures_have_pixels_in_their_column_names(tmp_path, study):
-    pre, measures, _, _ = study
+    _, measures, _, _ = study
     pixels = [dataclasses.replace(measure, unit="px") for measure in measures]
-    tables.write_lesions_csv(tmp_path / "lesions.csv", pixels, [], pre.image, unit="px")
+    tables.write_lesions_csv(tmp_path / "lesions.csv", pixels, [], unit="px")
     rows = read(tmp_path / "lesions.csv")
     assert "volume_px" in rows[0]
     assert not [name for name in rows[0] if "mm" in name]
@@ -52,8 +55,8 @@ def test_pictures_have_pixels_in_their_column_names(tmp_path, study):
     assert rows[0]["curve_type"] == ""
 
 
-def test_no_lesion_gives_the_header_alone(tmp_path, study):
-    tables.write_lesions_csv(tmp_path / "lesions.csv", [], [], study[0].image)
+def test_no_lesion_gives_the_header_alone(tmp_path):
+    tables.write_lesions_csv(tmp_path / "lesions.csv", [], [])
     text = (tmp_path / "lesions.csv").read_bytes()
     assert text.count(b"\r\n") == 1
     assert text.startswith(b"lesion,synthetic,side,voxels,volume_mm3,")
@@ -71,11 +74,23 @@ def test_a_curve_has_a_row_per_phase_and_only_its_pre_contrast_row_is_real(tmp_p
 
 
 def test_metrics_that_are_not_defined_are_empty_and_infinity_is_named(tmp_path):
-    records = [PairMetrics(1, "synthetic", 'a "quoted", region', 8, 1.0, 0.0, 0.0, math.inf, math.nan)]
-    tables.write_records_csv(tmp_path / "comparison.csv", records)
+    values = {"mse": 0.0, "mae": 0.0, "psnr_db": math.inf, "ssim": math.nan}
+    records = [PairMetrics(1, "synthetic", 'a "quoted", region', 8, 1.0, values)]
+    tables.write_comparison_csv(tmp_path / "comparison.csv", records)
     (row,) = read(tmp_path / "comparison.csv")
     assert row["region"] == 'a "quoted", region'
     assert (row["psnr_db"], row["ssim"], row["voxels"]) == ("inf", "", "8")
+
+
+def test_comparison_csv_has_a_column_for_every_measure_of_the_list(tmp_path, monkeypatch, study):
+    bias = Measure("bias", "bias", "files", None, "image minus real", lambda one: (one.values - one.real).mean())
+    extended = (*image_pairs.MEASURES, bias)
+    for module in (image_pairs, tables):
+        monkeypatch.setattr(module, "MEASURES", extended)
+    real = study[0].image
+    tables.write_comparison_csv(tmp_path / "comparison.csv", image_pairs.compare_images(real + 3.0, real, {}, phase=1))
+    (row,) = read(tmp_path / "comparison.csv")
+    assert float(row["bias"]) == pytest.approx(3.0) and float(row["mae"]) == pytest.approx(3.0)
 
 
 def test_agreement_names_every_quantity_with_its_unit(tmp_path, study):
@@ -87,15 +102,3 @@ def test_agreement_names_every_quantity_with_its_unit(tmp_path, study):
     assert float(rows["equal curve type"]["value"]) == 1.0
     assert rows["equal curve type"]["lower"] == ""
     assert all(row["unit"] for row in rows.values())
-
-
-def test_the_side_is_unknown_where_the_origin_tells_nothing(study):
-    image = study[0].image
-    assert breast_side((40.0, 0.0, 0.0), image) == "left"
-    assert breast_side((-40.0, 0.0, 0.0), image) == "right"
-    assert breast_side((3.0, 0.0, 0.0), image) == "midline"
-    moved = image[:, :, :]
-    moved.SetOrigin((0.0, 0.0, 0.0))
-    assert breast_side((40.0, 0.0, 0.0), moved) == "unknown"
-    moved.SetOrigin((5.0, 10.0, 10.0))
-    assert breast_side((40.0, 0.0, 0.0), moved) == "unknown"

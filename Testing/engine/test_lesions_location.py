@@ -74,17 +74,27 @@ def test_places_do_not_hang_on_the_order_of_the_axes_and_follow_the_labels(pre, 
         assert one.chest_wall_mm == pytest.approx(other.chest_wall_mm, abs=0.01)
 
 
+def test_the_side_is_that_of_the_breasts_where_the_patient_lies_off_the_middle(pre):
+    labels = labels_of(((-25, 60, 0), 6.0), ((25, 60, 0), 6.0))
+    moved = [sitk.Image(volume) for volume in (pre, labels)]
+    for volume in moved:
+        volume.SetOrigin((ORIGIN[0] + 40.0, *ORIGIN[1:]))  # the lesion of the right breast now has x = +15
+    assert [one.side for one in lesion_places(moved[1], find_breasts(moved[0]))] == ["right", "left"]
+    half = moved[0][80:, :, :]
+    assert find_breasts(half).side((15.0, 60.0, 0.0)) == "left", "all that the header alone can say"
+
+
 def test_one_breast_has_a_side_only_where_the_image_says_where_it_lies(pre):
     half = pre[80:, :, :]
     region = find_breasts(half)
     assert region.kind == "one breast"
     labels = labels_of(((95, 70, -18), 6.0))[80:, :, :]
     (place,) = lesion_places(labels, region)
-    assert place.quadrant == "lower outer"
+    assert (place.side, place.quadrant) == ("left", "lower outer")
     for volume in (half, labels):
         volume.SetOrigin((0, 0, 0))
     (place,) = lesion_places(labels, find_breasts(half))
-    assert place.quadrant == "unknown"
+    assert (place.side, place.quadrant) == ("unknown", "unknown")
     assert place.nipple_mm == pytest.approx(np.linalg.norm(np.subtract((95, 70, -18), NIPPLES[1])), abs=3.0)
 
 
@@ -99,17 +109,17 @@ def test_the_side_hangs_on_where_the_volume_lies_not_on_a_cutout_of_its_labels(p
     at_zero.SetOrigin((0.0, 0.0, 0.0))
     (before,) = lesion_places(labels, region)
     (place,) = lesion_places(at_zero, find_breasts(moved))
-    assert place.quadrant == before.quadrant == "lower outer"
+    assert place.quadrant == before.quadrant == "lower outer" and place.side == before.side == "left"
 
 
-def test_nothing_is_told_where_the_picture_does_not_show_it(pre):
+def test_only_the_side_is_known_where_the_picture_does_not_show_the_breast(pre):
     labels = labels_of(((-95, 60, 18), 6.0))
     crop = np.s_[10:60, 10:60, :]
-    assert lesion_places(labels[crop], find_breasts(pre[crop])) == [LesionPlace(1)]
+    assert lesion_places(labels[crop], find_breasts(pre[crop])) == [LesionPlace(1, "right")]
     flipped = [sitk.Flip(volume, (False, True, False)) for volume in (pre, labels)]
     for volume in flipped:
         volume.SetDirection((1, 0, 0, 0, 1, 0, 0, 0, 1))  # the header now says that the front is the back
     region = find_breasts(flipped[0])
     assert not region.faces_front
-    assert lesion_places(flipped[1], region) == [LesionPlace(1)]
+    assert lesion_places(flipped[1], region) == [LesionPlace(1, "right")]
     assert lesion_places(labels * 0, find_breasts(pre)) == []

@@ -165,4 +165,4 @@ def test_compare_needs_the_volume_that_stays(study, tmp_path, quick):
     )
     (ours,) = [m for m in metrics if (m.compared, m.region) == ("synthetic", "whole image")]
     before = json.loads((tmp_path / "still" / "manifest.json").read_text())["inputs"][1]["motion"]
-    assert before["kept"] and ours.mae < 15
+    assert before["kept"] and ours.values["mae"] < 15

@@ -1,5 +1,7 @@
 """The breasts found in volumes built by formula, in parts of them, and in real studies."""
 
+import weakref
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -134,3 +136,58 @@ def test_a_sagittal_slice_with_a_wrong_header_is_turned_by_what_it_shows(shared_
     region = found.mask()
     assert found.kind == "one breast" and region[ring].all()
     assert not region[..., 165:].any()  # the picture's chest and heart
+
+
+def test_the_breasts_of_a_volume_are_found_once_until_it_or_its_place_changes():
+    pre = Chest().images()[0]
+    found = find_breasts(pre)
+    assert find_breasts(pre) is found
+    other = sitk.Image(pre)
+    assert find_breasts(other) is not found
+    other.SetOrigin((5.0, 0.0, 0.0))
+    moved = find_breasts(other)
+    assert moved.grid.GetOrigin()[0] == pytest.approx(found.grid.GetOrigin()[0] + 5.0)
+    kept = weakref.ref(pre)
+    del pre
+    assert kept() is None, "the region keeps no volume alive"
+
+
+def test_no_wall_is_said_to_everybody_who_asks():
+    pre = Chest().images()[0][95:, :, :]
+    first, second = Events(), Events()
+    find_breasts(pre, first)
+    find_breasts(pre, second)
+    assert first.warnings == second.warnings != []
+
+
+@pytest.mark.parametrize("code", ["LPS", "RAS", "PIR"])
+def test_the_midline_parts_the_breasts_of_a_patient_off_the_middle_of_the_scanner(code):
+    chest, shift = Chest(), 60.0
+    pre = chest.images()[0]
+    pre.SetOrigin((-79.5 * SPACING[0] + shift, 0.0, 0.0))  # the sternum lies at x = 60 mm
+    gland = image((chest.pre == GLAND) & chest.breasts)
+    gland.CopyInformation(pre)
+    turned, glands = (sitk.DICOMOrient(volume, code) for volume in (pre, gland))
+    found = find_breasts(turned)
+    right, glands = found.right_side(), sitk.GetArrayFromImage(glands) > 0
+    x = sitk.GetArrayFromImage(sitk.PhysicalPointSource(sitk.sitkVectorFloat64, turned.GetSize(), turned.GetOrigin(),
+                               turned.GetSpacing(), turned.GetDirection()))[..., 0]  # fmt: skip
+    assert 0.45 < glands[right].sum() / glands.sum() < 0.55
+    np.testing.assert_array_equal(right[glands], x[glands] < shift)
+    offsets = {"left": 17.0, "midline": 3.0, "right": -17.0}
+    assert {name: found.side((shift + x, 50.0, 0.0)) for name, x in offsets.items()} == {n: n for n in offsets}
+
+
+def test_without_two_breasts_the_side_is_that_of_the_scanner_where_its_middle_can_be_the_patients():
+    half = Chest().images()[0][95:, :, :]
+    half.SetOrigin((30.0, 1.0, 0.0))
+    found = find_breasts(half)
+    assert found.kind == "body"
+    assert [found.side((x, 0.0, 0.0)) for x in (40.0, -40.0, 3.0)] == ["left", "right", "midline"]
+    half.SetOrigin((0.0, 0.0, 0.0))
+    assert find_breasts(half).side((40.0, 0.0, 0.0)) == "unknown"
+    wide = image(np.random.default_rng(0).uniform(100, 200, (4, 60, 120)))
+    wide.SetOrigin((5.0, 10.0, 10.0))  # 240 mm wide, and all of it left of x = 0
+    assert find_breasts(wide).side((40.0, 0.0, 0.0)) == "unknown"
+    wide.SetOrigin((-120.0, 10.0, 10.0))
+    assert find_breasts(wide).side((40.0, 0.0, 0.0)) == "left"

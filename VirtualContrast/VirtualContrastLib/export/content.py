@@ -8,9 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import SimpleITK as sitk
-
 from ..kinetics.parameters import CurveType
 from ..results.manifest import Manifest, input_phase_times
 
@@ -101,44 +98,6 @@ def _identity(model: Mapping[str, Any]) -> ModelIdentity:
 def named_phases(indices: Sequence[int]) -> str:
     """`real phase 1` or `real phases 1, 2`, as texts name the real phases that a model read."""
     return f"real phase{'s' if len(indices) > 1 else ''} {', '.join(map(str, indices))}"
-
-
-def breast_side(centroid_lps_mm: Sequence[float], reference: sitk.Image) -> str:
-    """`left`, `right`, `midline` or `unknown`: the patient's side on which a point of a breast study lies.
-
-    Taken from the sign of the patient coordinate x (LPS: x grows to the patient's left), which is measured
-    from the middle of the scanner. A point within 10 mm of x = 0 is `midline`. `unknown` where x = 0 cannot
-    be the middle of the patient: the volume starts at exactly (0, 0, 0), as files without a position do, or
-    it is wide enough to hold both breasts (200 mm or more) and x = 0 lies outside its middle third.
-    """
-    low, high = _x_extent_mm(reference)
-    third = (high - low) / 3.0
-    if np.allclose(reference.GetOrigin(), 0.0) or (
-        covers_both_breasts(reference) and not low + third <= 0.0 <= high - third
-    ):
-        return "unknown"
-    x = float(centroid_lps_mm[0])
-    if abs(x) <= 10.0:
-        return "midline"
-    return "left" if x > 0 else "right"
-
-
-def covers_both_breasts(image: sitk.Image) -> bool:
-    """True when the volume is 200 mm or more from the patient's right to left, too wide for one breast."""
-    low, high = _x_extent_mm(image)
-    return high - low >= 200.0
-
-
-def _x_extent_mm(image: sitk.Image) -> tuple[float, float]:
-    """The smallest and largest patient x of the corner voxels."""
-    last = [size - 1 for size in image.GetSize()]
-    corners = [
-        image.TransformIndexToPhysicalPoint((i, j, k))[0]
-        for i in (0, last[0])
-        for j in (0, last[1])
-        for k in (0, last[2])
-    ]
-    return min(corners), max(corners)
 
 
 LESION_COLORS = ((0, 204, 204), (204, 0, 153), (0, 204, 0), (160, 133, 242), (242, 73, 115), (46, 153, 99))

@@ -10,6 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..kinetics.parameters import CurveType
+from ..synthesis.breast_region import LEFT, RIGHT, UNKNOWN
+from .content import TYPE_NAMES
+
 FOCUS_MM = 5.0
 SLOW_PERCENT, FAST_PERCENT = 50.0, 100.0
 ROUND_RATIO = 1.3
@@ -21,20 +25,40 @@ HEADER = (
     "report; no assessment category is given."
 )
 FOOTER = "Margin, internal enhancement and associated features were not measured."
-_DELAYED = {"type I": "persistent", "type II": "plateau", "type III": "washout"}
+_DELAYED = {
+    TYPE_NAMES[CurveType.PERSISTENT]: "persistent",
+    TYPE_NAMES[CurveType.PLATEAU]: "plateau",
+    TYPE_NAMES[CurveType.WASHOUT]: "washout",
+}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One lesion as measured. Lengths in mm, volumes in mm3, None and "" for what is not known.
 
-    `diameters` are those along left-right, anterior-posterior and superior-inferior; curve types are the names of
-    `export.content.TYPE_NAMES`; `type_percent` are the shares of voxels of type I, II and III.
+    Attributes:
+        name: What the lesion is called.
+        side: Of the patient, as `lesions.location.breast_side` names it.
+        diameters: Along left-right, anterior-posterior and superior-inferior.
+        longest_diameter: Greatest distance of two points of the surface.
+        volume: Of all voxels.
+        quadrant: Of the breast; a geometric estimate, as the distances are.
+        skin_mm: Distance from the skin.
+        nipple_mm: Distance from the nipple.
+        chest_wall_mm: Distance from the chest wall.
+        axis_ratio: Longest to shortest principal axis.
+        solidity: Share of the convex hull that the outline fills.
+        early_pe_percent: Percent enhancement at the early phase.
+        curve_type: Of the mean curve, a name of `export.content.TYPE_NAMES`.
+        worst_type: The most suspicious type of its voxels.
+        type_percent: Shares of voxels of type I, II and III.
+        ser: Signal enhancement ratio.
+        ftv: Functional tumor volume.
     """
 
     name: str
     side: str
-    diameters: tuple[float, float, float]
+    diameters: tuple[float, float, float] = (0.0, 0.0, 0.0)
     longest_diameter: float
     volume: float
     quadrant: str = ""
@@ -96,7 +120,7 @@ def initial_word(early_pe_percent: float) -> str:
 
 def delayed_word(curve_type: str) -> str:
     """`persistent`, `plateau` or `washout`; the name itself for what is no type (no enhancement, not assessed)."""
-    return _DELAYED.get(curve_type.partition(" (")[0], curve_type)
+    return _DELAYED.get(curve_type, curve_type)
 
 
 def _lines(one: Finding) -> list[str]:
@@ -107,9 +131,9 @@ def _lines(one: Finding) -> list[str]:
         f"{one.longest_diameter:.0f} mm, volume {one.volume / 1000.0:.2f} cm³.",
     ]
     distances = (("nipple", one.nipple_mm), ("skin", one.skin_mm), ("chest wall", one.chest_wall_mm))
-    told = [f"{what} {distance:.0f} mm" for what, distance in distances if distance is not None]
-    if told:
-        lines.append(f"Distance from {', '.join(told)} (geometric estimates).")
+    known = [f"{what} {distance:.0f} mm" for what, distance in distances if distance is not None]
+    if known:
+        lines.append(f"Distance from {', '.join(known)} (geometric estimates).")
     word = shape_word(one.longest_diameter, one.axis_ratio, one.solidity)
     if word == "focus":
         lines.append("Focus (smaller than 5 mm).")
@@ -119,8 +143,8 @@ def _lines(one: Finding) -> list[str]:
 
 
 def _place(one: Finding) -> str:
-    side = f"{one.side} breast" if one.side in ("left", "right") else "breast, side not known"
-    if one.quadrant in ("", "unknown"):
+    side = f"{one.side} breast" if one.side in (LEFT, RIGHT) else "breast, side not known"
+    if one.quadrant in ("", UNKNOWN):
         return side
     return f"{side}, central" if one.quadrant == "central" else f"{side}, {one.quadrant} quadrant"
 

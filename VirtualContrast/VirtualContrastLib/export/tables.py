@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 
 from ..kinetics.agreement import Agreement, BlandAltman
 from ..kinetics.curves import LesionCurve
@@ -23,12 +22,15 @@ from ..lesions.confidence import LesionConfidence
 from ..lesions.location import LesionPlace
 from ..lesions.measurement import LesionMeasures
 from ..lesions.radiomics import LesionRadiomics
-from .content import TYPE_NAMES, breast_side
+from ..metrics.image_pairs import MEASURES, PairMetrics
+from .content import TYPE_NAMES
 
 CURVE_COLUMNS = (
     "lesion", "synthetic", "time_s", "signal_mean", "signal_sd", "signal_uncertainty_sd", "pe_percent",
     "pe_uncertainty_sd_percent", "hot_spot_signal_mean",
 )  # fmt: skip
+PAIR_COLUMNS = ("phase", "compared", "region", "voxels", "data_range")
+"""Of comparison.csv, before the measures."""
 AGREEMENT_COLUMNS = ("quantity", "unit", "lesions", "value", "sd", "lower", "upper")
 
 
@@ -67,7 +69,6 @@ def write_lesions_csv(
     path: Path,
     measures: Sequence[LesionMeasures],
     curves: Sequence[LesionCurve],
-    reference: sitk.Image,
     *,
     places: Sequence[LesionPlace] = (),
     unit: str = "mm",
@@ -79,7 +80,6 @@ def write_lesions_csv(
         path: The file.
         measures: Sizes of the lesions.
         curves: Their curves, matched by label; lesions may lack one.
-        reference: The pre-contrast volume.
         places: Where they lie in the breast, matched by label; lesions may lack one.
         unit: "mm", or "px" for pictures without geometry.
         synthetic: Whether the rows say that the values come from synthetic images.
@@ -89,7 +89,7 @@ def write_lesions_csv(
     rows = []
     for one in measures:
         place = place_of.get(one.label, LesionPlace(one.label))
-        rows.append(_lesion_row(one, curve_of.get(one.label), place, reference, synthetic))
+        rows.append(_lesion_row(one, curve_of.get(one.label), place, synthetic))
     _write(path, lesion_columns(unit), rows)
 
 
@@ -136,15 +136,15 @@ def write_radiomics_csv(path: Path, rows: Sequence[LesionRadiomics]) -> None:
     _write(path, (*RADIOMICS_COLUMNS, *names), cells)
 
 
-def write_records_csv(path: Path, records: Sequence[Any], columns: Sequence[str] | None = None) -> None:
-    """Write one row per dataclass instance, one column per field.
+def write_comparison_csv(path: Path, metrics: Sequence[PairMetrics]) -> None:
+    """Write one row per phase, compared image and region, a column per measure; no pair gives the header alone."""
+    rows = [[getattr(one, name) for name in PAIR_COLUMNS] + [one.values[m.name] for m in MEASURES] for one in metrics]
+    _write(path, (*PAIR_COLUMNS, *(measure.name for measure in MEASURES)), rows)
 
-    Args:
-        path: The file.
-        records: The instances.
-        columns: Names of the columns, needed where there may be no instance.
-    """
-    names = list(columns or [field.name for field in dataclasses.fields(records[0])])
+
+def write_records_csv(path: Path, records: Sequence[Any]) -> None:
+    """Write one row per dataclass instance, of which there must be one, and one column per field."""
+    names = [field.name for field in dataclasses.fields(records[0])]
     _write(path, names, [[getattr(record, name) for name in names] for record in records])
 
 
@@ -187,15 +187,12 @@ def _bland_altman_row(quantity: str, unit: str, bias: BlandAltman) -> list[Any]:
     return [quantity, unit, bias.n, bias.bias, bias.sd, bias.lower, bias.upper]
 
 
-def _lesion_row(
-    measure: LesionMeasures, curve: LesionCurve | None, place: LesionPlace, reference: sitk.Image, synthetic: bool
-) -> list[Any]:
+def _lesion_row(measure: LesionMeasures, curve: LesionCurve | None, place: LesionPlace, synthetic: bool) -> list[Any]:
     """Cells of one lesion in the order of `lesion_columns`."""
-    side = breast_side(measure.centroid, reference) if measure.unit == "mm" else "unknown"
     return [
         measure.label,
         synthetic,
-        side,
+        place.side,
         measure.voxel_count,
         measure.volume,
         *measure.diameters,

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from ..io.volumes import like, to_array
 from ..study import Phase
-from ..synthesis.breast_region import BreastRegion
+from ..synthesis.breast_region import LEFT, RIGHT, BreastRegion
 
 SHARE_PE_PERCENT = 20.0
 """Enhancement from which a voxel counts for the enhancing share."""
-LEFT, RIGHT, WHOLE = "left", "right", "whole image"
+WHOLE = "whole image"
 Mask = NDArray[np.bool_]
 
 
@@ -76,7 +76,10 @@ def fibroglandular_tissue(
     otsu.SetMaskValue(1)
     otsu.Execute(sitk.Cast(pre, sitk.sitkFloat32), like(region.astype(np.uint8), pre))
     gland = region & (values > otsu.GetThreshold())
-    sides = _sides(pre, region) if breasts.kind == "two breasts" else {WHOLE: region}
+    sides = {WHOLE: region}
+    if breasts.kind == "two breasts":
+        right = breasts.right_side()
+        sides = {RIGHT: region & right, LEFT: region & ~right}
     return {side: (mask, gland & mask) for side, mask in sides.items() if (gland & mask).any()}
 
 
@@ -115,17 +118,3 @@ def breast_tissue(
                 )
             )
     return sorted(found, key=lambda one: one.side)
-
-
-def _sides(pre: sitk.Image, region: Mask) -> dict[str, Mask]:
-    """The region parted where it is narrowest in the middle third from right to left."""
-    turned = sitk.DICOMOrient(like(region.astype(np.uint8), pre), "LPS")
-    columns = sitk.GetArrayViewFromImage(turned).sum(axis=(0, 1), dtype=np.int64)
-    start, stop = len(columns) // 3, -(-2 * len(columns) // 3)
-    narrow = columns[start:stop]
-    middle = start + int(np.median(np.flatnonzero(narrow == narrow.min())))
-    right = np.zeros(turned.GetSize()[::-1], np.uint8)
-    right[:, :, : middle + 1] = 1
-    back = sitk.Resample(like(right, turned), pre, sitk.Transform(), sitk.sitkNearestNeighbor)
-    on_right = sitk.GetArrayFromImage(back) > 0
-    return {RIGHT: region & on_right, LEFT: region & ~on_right}

@@ -16,7 +16,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from ..io.volumes import affine_of
-from ..synthesis.breast_region import BreastRegion
+from ..synthesis.breast_region import LEFT, RIGHT, UNKNOWN, BreastRegion
 
 Mask = NDArray[np.bool_]
 Point = NDArray[np.float64]
@@ -25,20 +25,24 @@ CENTRAL_MM = 15.0
 """A lesion whose center lies this near to the axis through the nipple belongs to no quadrant: it is central."""
 TIP_MM = 4.0
 """The nipple is the middle of the foremost part of the breast of this depth."""
-UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class LesionPlace:
-    """Where one lesion lies; distances in mm, None where the region does not tell.
+    """Where one lesion lies; distances are None where the region does not show them.
 
-    - quadrant: `upper outer`, `upper inner`, `lower outer`, `lower inner`, `central` or `unknown`, of the lesion's
-      center seen from the nipple.
-    - skin_mm, chest_wall_mm: from the lesion's nearest voxel.
-    - nipple_mm: from the lesion's center.
+    Attributes:
+        label: Label of the lesion.
+        side: The patient's side, `left`, `right`, `midline` or `unknown`.
+        quadrant: `upper outer`, `upper inner`, `lower outer`, `lower inner`, `central` or `unknown`, of the lesion's
+            center seen from the nipple.
+        skin_mm: From the lesion's voxel nearest to the skin, in mm.
+        nipple_mm: From the lesion's center, in mm.
+        chest_wall_mm: From the lesion's voxel nearest to the chest wall, in mm.
     """
 
     label: int
+    side: str = UNKNOWN
     quadrant: str = UNKNOWN
     skin_mm: float | None = None
     nipple_mm: float | None = None
@@ -48,21 +52,21 @@ class LesionPlace:
 def lesion_places(labels: sitk.Image, region: BreastRegion) -> list[LesionPlace]:
     """The place of every positive label, in order of the labels.
 
-    Nothing is told of a picture smaller than a breast, nor where the region's front is not the patient's; without a
-    chest wall the skin alone is.
+    Of a picture smaller than a breast, or where the region's front is not the patient's, only the side is known;
+    without a chest wall side and distance from the skin.
     """
     array = sitk.GetArrayViewFromImage(labels)
     present = [int(label) for label in np.unique(array) if label > 0]
-    if region.kind == "crop" or not region.faces_front:
-        return [LesionPlace(label) for label in present]
-    breasts = _Breasts(region)
+    breasts = None if region.kind == "crop" or not region.faces_front else _Breasts(region)
     boxes = ndimage.find_objects(array.astype(np.int32))
     places = []
     for label in present:
         box = boxes[label - 1]
         voxels = np.argwhere(array[box] == label) + [part.start for part in box]
         homogeneous = np.column_stack([voxels[:, ::-1], np.ones(len(voxels))])
-        places.append(breasts.place(label, (homogeneous @ affine_of(labels).T)[:, :3]))
+        points = (homogeneous @ affine_of(labels).T)[:, :3]
+        side = region.side(points.mean(axis=0).tolist())
+        places.append(breasts.place(label, side, points) if breasts else LesionPlace(label, side))
     return places
 
 
@@ -78,18 +82,23 @@ class _Breasts:
         self._nipples: list[tuple[Point, int]] = []  # each with the direction in which x grows outward, 0: unknown
         if region.kind != "body" and breast.any():
             self._wall = _Outside(body & ~breast, self._spacing_kji)
-            self._nipples = self._two(breast) if region.kind == "two breasts" else [self._one(breast, region)]
+            parts = [slice(None)]
+            if (left := region.first_left_column) is not None:
+                parts = [part for part in (slice(0, left), slice(left, None)) if breast[:, :, part].any()]
+            tips = [self._tip(breast, part) for part in parts]
+            outward = {LEFT: 1, RIGHT: -1}
+            self._nipples = [(tip, outward.get(region.side(tip.tolist()), 0)) for tip in tips]
 
-    def place(self, label: int, points: NDArray[np.float64]) -> LesionPlace:
+    def place(self, label: int, side: str, points: NDArray[np.float64]) -> LesionPlace:
         """The place of a lesion whose voxel centers are `points` (n, 3)."""
         center = points.mean(axis=0)
         skin = self._nearest(self._air, points)
         if not self._nipples:
-            return LesionPlace(label, skin_mm=skin)
+            return LesionPlace(label, side, skin_mm=skin)
         nipple, outward = min(self._nipples, key=lambda one: float(abs(one[0][0] - center[0])))
         wall = self._nearest(self._wall, points) if self._wall is not None else None
         distance = float(np.linalg.norm(center - nipple))
-        return LesionPlace(label, _quadrant(center - nipple, outward), skin, distance, wall)
+        return LesionPlace(label, side, _quadrant(center - nipple, outward), skin, distance, wall)
 
     def _nearest(self, outside: _Outside, points: NDArray[np.float64]) -> float | None:
         """The smallest distance from the points; a surface lies half a voxel before the center behind it."""
@@ -99,18 +108,6 @@ class _Breasts:
         voxels = np.unique(np.clip(np.rint(ijk).astype(int), 0, size)[:, ::-1], axis=0)
         distance_mm = outside.distance_mm(voxels)
         return None if distance_mm is None else max(0.0, distance_mm - float(self._spacing_kji.min()) / 2)
-
-    def _two(self, breast: Mask) -> list[tuple[Point, int]]:
-        """The nipples on both sides of the middle; x (LPS) grows outward in the left breast."""
-        columns = np.flatnonzero(breast.any(axis=(0, 1)))
-        middle = (columns[0] + columns[-1] + 1) // 2
-        sides = ((slice(0, middle), -1), (slice(middle, None), 1))
-        return [(self._tip(breast, part), outward) for part, outward in sides if breast[:, :, part].any()]
-
-    def _one(self, breast: Mask, region: BreastRegion) -> tuple[Point, int]:
-        """The nipple of the only breast, which is the left one where x (LPS) is positive."""
-        tip = self._tip(breast, slice(None))
-        return tip, int(np.sign(tip[0])) if region.placed and abs(tip[0]) > CENTRAL_MM else 0
 
     def _tip(self, breast: Mask, columns: slice) -> Point:
         """The middle of the foremost part of the breast in these columns, on its surface."""

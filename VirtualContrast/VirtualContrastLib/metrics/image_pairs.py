@@ -11,12 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from .measure import Measure
 from .similarity import SMALLEST_SIDE, Similarity
 
 WHOLE_IMAGE = "whole image"
@@ -40,13 +42,58 @@ def psnr(squared_error: float, data_range: float) -> float:
     return 10.0 * math.log10(data_range**2 / squared_error)
 
 
+class ComparedRegion:
+    """Voxels of a real and of another image in one region; each property is the value of one measure."""
+
+    def __init__(
+        self, real: NDArray[np.float64], values: NDArray[np.float64], data_range: float, similarity: float
+    ) -> None:
+        """Take the voxels (n,) of both images; `similarity` is their SSIM, which needs whole slices."""
+        self.real, self.values = real, values
+        self.data_range, self.ssim = data_range, similarity
+
+    @cached_property
+    def mse(self) -> float:
+        """See `mse`."""
+        return mse(self.real, self.values)
+
+    @property
+    def mae(self) -> float:
+        """See `mae`."""
+        return mae(self.real, self.values)
+
+    @property
+    def psnr_db(self) -> float:
+        """See `psnr`."""
+        return psnr(self.mse, self.data_range)
+
+
+MEASURES = (
+    Measure("mse", "MSE", "files squared", "lower",
+            "mean squared error, squared units of the input; 0 and up, 0 is equal", lambda region: region.mse),
+    Measure("mae", "MAE", "files", "lower",
+            "mean absolute error, units of the input; 0 and up, 0 is equal", lambda region: region.mae),
+    Measure("psnr_db", "PSNR (dB)", "dB", "higher",
+            "10 log10(range^2 / MSE) in dB, infinite for equal images", lambda region: region.psnr_db),
+    Measure("ssim", "SSIM", "", "higher",
+            "structural similarity; -1 to 1, 1 is equal; NaN where a slice is smaller than the window",
+            lambda region: region.ssim),
+)  # fmt: skip
+"""What a run says of a pair of images, from a `ComparedRegion`: comparison.csv, the report and the command follow."""
+
+
 @dataclass(frozen=True)
 class PairMetrics:
-    """How near an image comes to the real phase `phase` in one region.
+    """How near an image comes to a real phase in one region.
 
-    `compared` says what was compared with the real phase: "synthetic", or for the baseline of doing nothing "pre" or
-    "phase_N", the last phase that the model read. `mse` is in squared input units, `mae` and `data_range` in input
-    units, `psnr_db` in dB (infinite for equal images), `ssim` in -1..1, NaN where the slice is smaller than the window.
+    Attributes:
+        phase: Index of the real phase.
+        compared: What was compared with it: "synthetic", or for the baseline of doing nothing "pre" or "phase_N", the
+            last phase that the model read.
+        region: Its name.
+        voxels: How many it has.
+        data_range: Range of the real volume, in input units.
+        values: Value by name of the measure.
     """
 
     phase: int
@@ -54,10 +101,7 @@ class PairMetrics:
     region: str
     voxels: int
     data_range: float
-    mse: float
-    mae: float
-    psnr_db: float
-    ssim: float
+    values: Mapping[str, float]
 
 
 def compare_images(
@@ -93,37 +137,15 @@ def compare_images(
     if data_range == 0:
         raise ValueError("The real image is constant, so PSNR and SSIM have no data range.")
     ssim_whole, ssim_map = _ssim(values, real_values, data_range)
-    rows = [_row(values, real_values, None, ssim_whole, data_range, phase, compared, WHOLE_IMAGE)]
+    whole = ComparedRegion(real_values, values, data_range, ssim_whole)
+    parts = {WHOLE_IMAGE: whole}
     for name, mask in regions.items():
         if mask.any():
-            ssim = float(ssim_map[mask].mean())
-            rows.append(_row(values, real_values, mask, ssim, data_range, phase, compared, name))
-    return rows
-
-
-def _row(
-    values: NDArray[np.float64],
-    real_values: NDArray[np.float64],
-    mask: NDArray[np.bool_] | None,
-    ssim: float,
-    data_range: float,
-    phase: int,
-    compared: str,
-    region: str,
-) -> PairMetrics:
-    inside = (real_values, values) if mask is None else (real_values[mask], values[mask])
-    squared = mse(*inside)
-    return PairMetrics(
-        phase,
-        compared,
-        region,
-        inside[0].size,
-        data_range,
-        squared,
-        mae(*inside),
-        psnr(squared, data_range),
-        ssim,
-    )
+            parts[name] = ComparedRegion(real_values[mask], values[mask], data_range, float(ssim_map[mask].mean()))
+    return [
+        PairMetrics(phase, compared, name, part.real.size, data_range, {m.name: m.of(part) for m in MEASURES})
+        for name, part in parts.items()
+    ]
 
 
 def _ssim(

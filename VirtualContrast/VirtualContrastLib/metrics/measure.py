@@ -31,6 +31,11 @@ class Measure:
     definition: str
     function: Callable[..., Any] | None = None
 
+    def of(self, measured: Any) -> float:
+        """The value of what the function takes."""
+        assert self.function is not None
+        return float(self.function(measured))
+
 
 def definitions(measures: Iterable[Measure], **terms: str) -> dict[str, str]:
     """Definition by name, as reports print it; `terms` explains further words of the report."""

@@ -6,6 +6,8 @@ What such a model makes has the scale of the real phase that it stands for, whic
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ..io.volumes import like, to_array
+from ..study import Phase
 
 TOP = 255.0
 
@@ -28,6 +31,11 @@ def on_own_scale(array: NDArray[Any]) -> NDArray[np.float32]:
 def image_on_own_scale(image: sitk.Image) -> sitk.Image:
     """A float32 volume like `image`, mapped as `on_own_scale` does."""
     return like(on_own_scale(to_array(image)), image)
+
+
+def phases_on_own_scale(phases: Iterable[Phase]) -> list[Phase]:
+    """The phases, each mapped as `image_on_own_scale` does."""
+    return [replace(phase, image=image_on_own_scale(phase.image)) for phase in phases]
 
 
 def in_units_of(real: NDArray[Any], own: NDArray[Any]) -> NDArray[np.float32]:

@@ -34,6 +34,8 @@ MANIFEST = "manifest.json"
 RESEARCH_ONLY = "research only"
 SYNTHESIS, MAMMOGRAM, COMPARISON = "synthesis", "mammogram", "comparison"
 """Kinds of results: phases in time, one recombined mammogram, metrics of volumes that existed."""
+MOTION = "motion"
+"""Key in the entry of a real phase among the inputs: what was found of its motion (`Motion.as_json`)."""
 INCOMPLETE = "Incomplete"
 """Begins the warning of something that was asked for and could not be written, while the rest of the result stays."""
 
@@ -101,6 +103,12 @@ def input_phase_times(inputs: list[dict[str, Any]]) -> dict[int, float | None]:
     """Index and seconds after injection of the real phases among a manifest's `inputs` that the model read."""
     read = [entry for entry in inputs if entry.get("model_input")]
     return {int(entry["role"].removeprefix("real_")): entry["time_s"] for entry in read}
+
+
+def corrected_phases(inputs: list[dict[str, Any]]) -> list[int]:
+    """Indices of the real phases among a manifest's `inputs` whose motion was corrected."""
+    kept = [entry for entry in inputs if entry.get(MOTION, {}).get("kept")]
+    return [int(entry["role"].removeprefix("real_")) for entry in kept]
 
 
 def load_result(folder: str | Path) -> Result:

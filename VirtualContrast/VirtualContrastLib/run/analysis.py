@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +36,7 @@ from ..lesions.radiomics import LesionRadiomics, lesion_radiomics
 from ..lesions.subtraction import subtract
 from ..lesions.threshold import ThresholdSettings, segment_by_threshold, tissue_mask
 from ..metrics.image_pairs import PairMetrics, compare_images
-from ..metrics.own_scale import image_on_own_scale
+from ..metrics.own_scale import phases_on_own_scale
 from ..metrics.tissue import scale_of
 from ..study import Phase, Study
 from ..synthesis.breast_region import BreastRegion, find_breasts
@@ -71,14 +72,15 @@ class PhaseResult:
 class Series:
     """All images of a run.
 
-    - study: what was read, in the input's units.
-    - pre: the pre-contrast volume (low-energy image of a mammogram) in the units of the synthetic phases.
-    - results: the synthetic phases in order.
-    - real: the real post-contrast phases, with times.
-    - inputs: indices of those real phases that the model read.
-    - arbitrary_units: the synthetic phases' units differ from the input's.
-    - dynamic: False for a mammogram, whose one image has no time.
-    - evidence: how sure a calibrated model is of what it made, None for others.
+    Attributes:
+        study: What was read, in the input's units.
+        pre: The pre-contrast volume (low-energy image of a mammogram) in the units of the synthetic phases.
+        results: The synthetic phases in order.
+        real: The real post-contrast phases in the input's units, with times.
+        inputs: Indices of those real phases that the model read.
+        arbitrary_units: Whether the synthetic phases' units differ from the input's.
+        dynamic: False for a mammogram, whose one image has no time.
+        evidence: How sure a calibrated model is of what it made, None for others.
     """
 
     study: Study
@@ -100,15 +102,26 @@ class Series:
         """A standard deviation per synthetic phase, or none at all."""
         return [result.uncertainty for result in self.results if result.uncertainty is not None]
 
+    @cached_property
+    def acquired(self) -> tuple[Phase, ...]:
+        """The pre-contrast and the real phases as they are compared with the synthetic ones.
+
+        Where those have a scale of their own, each is brought to it by its own minimum and maximum.
+        """
+        phases = (self.study.pre, *self.real)
+        if not self.arbitrary_units:
+            return phases
+        return tuple(phases_on_own_scale(phases))
+
     @property
     def input_phases(self) -> list[Phase]:
-        """The real phases that the model read: they belong to the curves and are not compared."""
-        return [phase for phase in self.real if phase.index in self.inputs]
+        """The real phases that the model read, as `acquired`: they belong to the curves and are not compared."""
+        return [phase for phase in self.acquired[1:] if phase.index in self.inputs]
 
     @property
     def compared(self) -> list[Phase]:
-        """The real phases that the model did not read."""
-        return [phase for phase in self.real if phase.index not in self.inputs]
+        """The real phases that the model did not read, as `acquired`."""
+        return [phase for phase in self.acquired[1:] if phase.index not in self.inputs]
 
     @property
     def phases(self) -> list[Phase]:
@@ -298,9 +311,7 @@ def _tissue(series: Series, breasts: BreastRegion, labels: sitk.Image | None) ->
     if not series.study.has_geometry:
         return ()
     tissue = fibroglandular_tissue(series.study.pre.image, breasts, labels)
-    pre, real = series.study.pre, list(series.real)
-    if series.arbitrary_units:
-        pre, *real = (replace(phase, image=image_on_own_scale(phase.image)) for phase in (pre, *real))
+    pre, *real = series.acquired
     made = breast_tissue(tissue, series.pre, series.synthetic)
     return (*made, *breast_tissue(tissue, pre.image, real))
 
@@ -352,14 +363,11 @@ def compare_with_real(
     for phase in common:
         events.check_cancelled()
         target = real[phase.index]
-        if series.arbitrary_units:
-            target = image_on_own_scale(target)
         metrics += compare_images(phase.image, target, regions, phase=phase.index)
         if series.dynamic:
             metrics += compare_images(series.pre, target, regions, phase=phase.index, compared="pre")
         for last in series.input_phases[-1:]:
-            read = image_on_own_scale(last.image) if series.arbitrary_units else last.image
-            metrics += compare_images(read, target, regions, phase=phase.index, compared=last.name)
+            metrics += compare_images(last.image, target, regions, phase=phase.index, compared=last.name)
     return replace(_compare_curves(series, labels, common), metrics=tuple(metrics))
 
 
@@ -370,12 +378,10 @@ def _compare_curves(series: Series, labels: sitk.Image | None, common: list[Phas
     """
     if labels is None or not (sitk.GetArrayViewFromImage(labels) > 0).any():
         return Comparison()
-    pre = series.study.pre
-    known = [phase for phase in series.real if phase.time_s is not None]
+    pre, *real_phases = series.acquired
+    known = [phase for phase in real_phases if phase.time_s is not None]
     if not known:
         return Comparison()
-    if series.arbitrary_units:
-        pre, *known = (replace(phase, image=image_on_own_scale(phase.image)) for phase in (pre, *known))
     curves = tuple(lesion_curves([pre, *known], labels))
     timed = {phase.index for phase in known}
     common = [phase for phase in common if phase.index in timed]
@@ -400,10 +406,8 @@ def measure_radiomics(series: Series, labels: sitk.Image, events: Events) -> tup
     Returns:
         By lesion the real phases, pre-contrast included, then the synthetic ones.
     """
-    real = [series.study.pre, *series.real]
-    if series.arbitrary_units:
-        real = [replace(phase, image=image_on_own_scale(phase.image)) for phase in real]
-    return tuple(lesion_radiomics(labels, [*real, *series.synthetic], scale_of(to_array(series.pre)), events))
+    phases = [*series.acquired, *series.synthetic]
+    return tuple(lesion_radiomics(labels, phases, scale_of(to_array(series.pre)), events))
 
 
 def compare_features(kinetics: Kinetics) -> tuple[FeatureAgreement, ...]:

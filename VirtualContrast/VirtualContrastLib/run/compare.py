@@ -15,8 +15,8 @@ from ..files import expanded
 from ..io.lesion_mask import read_lesions
 from ..io.volumes import same_geometry
 from ..kinetics.curves import lesion_curves
-from ..metrics.image_pairs import PairMetrics, compare_images
-from ..metrics.own_scale import image_on_own_scale
+from ..metrics.image_pairs import MEASURES, PairMetrics, compare_images
+from ..metrics.own_scale import image_on_own_scale, phases_on_own_scale
 from ..results.manifest import (
     COMPARISON,
     MAMMOGRAM,
@@ -112,10 +112,11 @@ def _without_motion(given: _Given, events: Events) -> _Given:
 
 def table(metrics: Sequence[PairMetrics]) -> str:
     """The metrics as lines of text with aligned columns."""
-    lines = [f"{'phase':>5} {'image':<10} {'region':<12} {'MSE':>12} {'MAE':>12} {'PSNR dB':>8} {'SSIM':>7}"]
-    for m in metrics:
-        numbers = f"{m.mse:>12.5g} {m.mae:>12.5g} {m.psnr_db:>8.2f} {m.ssim:>7.4f}"
-        lines.append(f"{m.phase:>5} {m.compared:<10} {m.region:<12} {numbers}")
+    labels = " ".join(f"{measure.label:>12}" for measure in MEASURES)
+    lines = [f"{'phase':>5} {'image':<10} {'region':<12} {labels}"]
+    for one in metrics:
+        numbers = " ".join(f"{one.values[measure.name]:>12.5g}" for measure in MEASURES)
+        lines.append(f"{one.phase:>5} {one.compared:<10} {one.region:<12} {numbers}")
     return "\n".join(lines)
 
 
@@ -197,10 +198,11 @@ def _metrics_only(given: _Given, events: Events) -> Comparison:
     regions: dict[str, NDArray[np.bool_]] = {}
     if given.lesions is not None:
         regions[LESIONS] = sitk.GetArrayFromImage(given.lesions) > 0
-    real = {phase.index: phase.image for phase in given.real}
+    phases: Sequence[Phase] = given.real
     if given.own_scale:
         events.warn(OWN_SCALE_WARNING)
-        real = {index: image_on_own_scale(image) for index, image in real.items()}
+        phases = phases_on_own_scale(phases)
+    real = {phase.index: phase.image for phase in phases}
     metrics: list[PairMetrics] = []
     for phase in given.synthetic:
         if phase.index in real:
@@ -210,12 +212,11 @@ def _metrics_only(given: _Given, events: Events) -> Comparison:
 
 def _write(given: _Given, comparison: Comparison, writer: ResultWriter) -> None:
     from ..export import tables
-    from .write_outputs import PAIR_COLUMNS
 
     for phase, motion in zip(given.real, given.motions, strict=False):
         if motion.kept:
             writer.image(phase.image, f"registered/{phase.name}.nrrd", synthetic=False)
-    tables.write_records_csv(writer.path("comparison.csv"), comparison.metrics, PAIR_COLUMNS)
+    tables.write_comparison_csv(writer.path("comparison.csv"), comparison.metrics)
     if comparison.features:
         tables.write_records_csv(writer.path("feature_agreement.csv"), comparison.features)
     if comparison.agreement is not None and given.lesions is not None:

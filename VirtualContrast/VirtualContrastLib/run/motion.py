@@ -1,4 +1,4 @@
-"""Motion of the real phases, corrected before anything is computed from them, and told in the manifest."""
+"""Motion of the real phases, corrected before anything is computed from them and recorded in the manifest."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..events import Events
+from ..results.manifest import MOTION
 from ..synthesis.registration import Motion, register_phases
 from .plan import Plan
-
-MOTION = "motion"
-"""Key in the manifest's entry of a real phase: what was found of its motion (`Motion.as_json`)."""
 
 
 def without_motion(plan: Plan, events: Events) -> Plan:
@@ -43,11 +41,5 @@ def with_motion(
     Returns:
         The entries in the order given; only those of the real phases differ.
     """
-    told = {f"real_{index}": motion.as_json() for index, motion in zip(indices, motions, strict=True)}
-    return [entry | {MOTION: told[entry["role"]]} if entry["role"] in told else entry for entry in inputs]
-
-
-def corrected_phases(inputs: Sequence[dict[str, Any]]) -> list[int]:
-    """Indices of the real phases in a manifest's inputs whose motion was corrected."""
-    kept = [entry for entry in inputs if entry.get(MOTION, {}).get("kept")]
-    return [int(entry["role"].removeprefix("real_")) for entry in kept]
+    found = {f"real_{index}": motion.as_json() for index, motion in zip(indices, motions, strict=True)}
+    return [entry | {MOTION: found[entry["role"]]} if entry["role"] in found else entry for entry in inputs]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import shutil
 from collections.abc import Callable
@@ -18,11 +17,9 @@ from ..events import CancelledError, Events, Stage
 from ..export import tables
 from ..export.slicer_segmentation import with_segments
 from ..kinetics.curves import early_phase
-from ..metrics.image_pairs import PairMetrics
-from ..results.manifest import INCOMPLETE, Manifest
+from ..results.manifest import INCOMPLETE, Manifest, corrected_phases
 from ..results.writer import ResultWriter
 from .analysis import Analysis, Series
-from .motion import corrected_phases
 from .settings import RunSettings
 
 logger = logging.getLogger(__name__)
@@ -30,9 +27,6 @@ T = TypeVar("T")
 
 _WRITERS = 2
 """Threads that write volumes; compression takes most of the time, and more copies of volumes are held by more."""
-
-PAIR_COLUMNS = tuple(field.name for field in dataclasses.fields(PairMetrics))
-"""Columns of comparison.csv."""
 
 
 @dataclass(frozen=True)
@@ -162,9 +156,7 @@ def _tables(task: _Export) -> None:
     series, comparison, read = found.series, found.comparison, len(found.series.input_phases)
     if found.labels is not None:
         unit = "mm" if series.study.has_geometry else "px"
-        tables.write_lesions_csv(
-            path("lesions.csv"), found.measures, found.curves, series.study.pre.image, places=found.places, unit=unit
-        )
+        tables.write_lesions_csv(path("lesions.csv"), found.measures, found.curves, places=found.places, unit=unit)
         tables.write_curves_csv(path("curves.csv"), found.curves, inputs=read)
         if found.confidence:
             tables.write_confidence_csv(path("confidence.csv"), found.confidence)
@@ -175,7 +167,7 @@ def _tables(task: _Export) -> None:
     if found.kinetics and found.kinetics.tissue:
         tables.write_records_csv(path("breast_tissue.csv"), found.kinetics.tissue)
     if comparison.metrics:
-        tables.write_records_csv(path("comparison.csv"), comparison.metrics, PAIR_COLUMNS)
+        tables.write_comparison_csv(path("comparison.csv"), comparison.metrics)
     if comparison.agreement is not None:
         tables.write_agreement_csv(path("agreement.csv"), comparison.agreement, inputs=read)
     if comparison.features:
@@ -203,8 +195,8 @@ def _figures_and_report(task: _Export) -> None:
     figures = write_figures(task.writer.path("figures"), shown)
     content = ReportContent(
         manifest=task.manifest,
-        reference=series.study.pre.image,
         measures=found.measures,
+        places=found.places,
         curves=found.curves,
         figures=figures,
         viewer=shown,
@@ -230,7 +222,6 @@ def _mammogram(task: _Export) -> None:
     figures = write_mammogram_figure(folder, series.pre, series.synthetic[0].image, real, task.found.region)
     content = ReportContent(
         task.manifest,
-        series.study.pre.image,
         figures=figures,
         metrics=task.found.comparison.metrics,
         segmented=False,
@@ -272,11 +263,14 @@ def _dicom(task: _Export) -> None:
     early = series[early_phase([found.series.phases[0], *found.series.synthetic]).index]
     labels, seg, sr = found.labels, folder / "lesions_seg.dcm", folder / "lesions_sr.dcm"
     segments = _without_losing_the_rest(
-        "the DICOM segmentation", lambda: write_segmentation(seg, labels, early, run), seg, task.events
+        "the DICOM segmentation",
+        lambda: write_segmentation(seg, labels, early, run, places=found.places),
+        seg,
+        task.events,
     )
     _without_losing_the_rest(
         "the DICOM report",
-        lambda: write_measurements(sr, found.measures, found.curves, labels, segments, series, run),
+        lambda: write_measurements(sr, found.measures, found.curves, segments, series, run, places=found.places),
         sr,
         task.events,
     )

@@ -7,8 +7,11 @@ are geometric and need no training; see `chest_wall` for how the wall is found. 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -17,11 +20,17 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..events import Events
+from ..io.volumes import affine_of
 from .chest_wall import behind_half_view, behind_protrusion, behind_two_breasts
 
 Mask = NDArray[np.bool_]
 Float32 = NDArray[np.float32]
 Kind = Literal["two breasts", "one breast", "crop", "body"]
+Side = Literal["left", "right", "midline", "unknown"]
+LEFT: Side = "left"
+RIGHT: Side = "right"
+MIDLINE: Side = "midline"
+UNKNOWN: Side = "unknown"
 
 WORKING_MM = 2.2
 SMOOTHING_MM = 2.0
@@ -29,6 +38,10 @@ SKIN_MM = 3.0
 EDGE_MM = 6.0
 CROP_MM = 130.0
 """No breast examination has a smaller field of view in both directions; a crop around a finding has."""
+MIDLINE_MM = 10.0
+"""A point this near to the midline belongs to neither breast."""
+BOTH_BREASTS_MM = 200.0
+"""A picture as wide as this holds both breasts."""
 AIR_BORDER = 0.1
 """Share of a border of the picture that the body may touch where there is air in front of the breasts."""
 NO_WALL = (
@@ -38,30 +51,56 @@ NO_WALL = (
 
 
 @dataclass(frozen=True)
+class _Grid:
+    """Size and place of the volume's voxels; the volume itself is not kept, as a region may outlive it."""
+
+    size: tuple[int, ...]
+    origin: tuple[float, ...]
+    spacing: tuple[float, ...]
+    direction: tuple[float, ...]
+
+    @classmethod
+    def of(cls, image: sitk.Image) -> _Grid:
+        """The grid of an image."""
+        return cls(image.GetSize(), image.GetOrigin(), image.GetSpacing(), image.GetDirection())
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """Index (i, j, k, 1) to LPS mm."""
+        affine = np.eye(4)
+        affine[:3, :3] = np.reshape(self.direction, (3, 3)) * self.spacing
+        affine[:3, 3] = self.origin
+        return affine
+
+    def x_extent_mm(self) -> tuple[float, float]:
+        """The smallest and largest patient x of the corner voxels."""
+        corners = product(*((0, size - 1) for size in self.size), (1,))
+        x = (np.array(list(corners)) @ self.affine.T)[:, 0]
+        return float(x.min()), float(x.max())
+
+
+@dataclass(frozen=True)
 class BreastRegion:
     """The breasts of one volume.
 
-    kind: "two breasts" and "one breast" end at the chest wall; "crop" is a picture smaller than a breast, of which
-    all counts; "body" is everything but air, where no wall was found.
+    Attributes:
+        kind: "two breasts" and "one breast" end at the chest wall; "crop" is a picture smaller than a breast, of which
+            all counts; "body" is everything but air, where no wall was found.
+        faces_front: Whether air lies on the patient's front as the header says; slices cut out of a study often carry
+            another direction.
     """
 
     kind: Kind
-    _reference: sitk.Image
+    _reference: _Grid
     _breast: sitk.Image
     _inner: sitk.Image
     _body: sitk.Image
     faces_front: bool = True
-    """Air lies on the patient's front as the header tells it; slices cut out of a study often say another direction."""
 
     @property
     def grid(self) -> sitk.Image:
         """The grid of about 2 mm in LPS order (j rises to the back) on which the region was found."""
         return self._breast
-
-    @property
-    def placed(self) -> bool:
-        """The volume says where in the scanner it lies, so that x = 0 is about the middle of the patient."""
-        return not np.allclose(self._reference.GetOrigin(), 0.0)
 
     def body(self) -> Mask:
         """Everything but air [k, j, i] on `grid`."""
@@ -70,6 +109,51 @@ class BreastRegion:
     def breast(self) -> Mask:
         """The breasts with their skin, as far as the chest wall, [k, j, i] on `grid`."""
         return sitk.GetArrayFromImage(self._breast) > 0
+
+    @cached_property
+    def first_left_column(self) -> int | None:
+        """Column of `grid` at which the patient's left side begins, between two breasts; None unless both are shown.
+
+        The breasts are parted where they are narrowest in the middle third of the picture.
+        """
+        if self.kind != "two breasts":
+            return None
+        columns = self.breast().sum(axis=(0, 1))
+        start, stop = len(columns) // 3, -(-2 * len(columns) // 3)
+        narrow = columns[start:stop]
+        return start + int(np.median(np.flatnonzero(narrow == narrow.min()))) + 1
+
+    def side(self, point_lps_mm: Sequence[float]) -> Side:
+        """The patient's side on which a point of the study lies; `midline` within 10 mm of it.
+
+        Between two breasts their own midline counts. Elsewhere it is the patient coordinate x = 0 (LPS: x grows to the
+        patient's left), measured from the middle of the scanner, and the side is unknown where that cannot be the
+        middle of the patient: the volume starts at exactly (0, 0, 0), as files without a position do, or it is wide
+        enough to hold both breasts and x = 0 lies outside its middle third.
+        """
+        if self.first_left_column is not None:
+            column = self.grid.TransformPhysicalPointToContinuousIndex([float(value) for value in point_lps_mm])[0]
+            offset = (column - self.first_left_column + 0.5) * self.grid.GetSpacing()[0]
+        else:
+            low, high = self._reference.x_extent_mm()
+            third = (high - low) / 3.0
+            off_center = high - low >= BOTH_BREASTS_MM and not low + third <= 0.0 <= high - third
+            if off_center or np.allclose(self._reference.origin, 0.0):
+                return UNKNOWN
+            offset = float(point_lps_mm[0])
+        if abs(offset) <= MIDLINE_MM:
+            return MIDLINE
+        return LEFT if offset > 0 else RIGHT
+
+    def right_side(self) -> Mask:
+        """The patient's right of the midline [k, j, i] on the grid of the volume; nothing without two breasts."""
+        size = self._reference.size
+        if self.first_left_column is None:
+            return np.zeros(size[::-1], np.bool_)
+        per_i, per_j, per_k, start = (np.linalg.inv(affine_of(self.grid)) @ self._reference.affine)[0]
+        i, j, k = (np.arange(length) for length in size)
+        columns = start + per_k * k[:, None, None] + per_j * j[None, :, None] + per_i * i[None, None, :]
+        return np.asarray(columns < self.first_left_column - 0.5)
 
     def mask(self) -> Mask:
         """Breast tissue [k, j, i] without the outer 3 mm (skin), on the grid of the volume."""
@@ -81,7 +165,7 @@ class BreastRegion:
         Slices where it is 0 everywhere need no network.
         """
         if self.kind == "crop":
-            return np.ones(self._reference.GetSize()[::-1], np.float32)
+            return np.ones(self._reference.size[::-1], np.float32)
         # In plane: one slice must not spread into the next, which may be far away.
         reach = [2 * max(1, round(EDGE_MM / 2 / step)) + 1 for step in self._breast.GetSpacing()[1::-1]]
         grown = ndimage.maximum_filter(sitk.GetArrayFromImage(self._breast), (1, *reach), mode="nearest")
@@ -90,10 +174,18 @@ class BreastRegion:
         return self._on_reference(soft)
 
     def _on_reference(self, image: sitk.Image) -> Float32:
-        if image.GetSize() == self._reference.GetSize() and image.GetDirection() == self._reference.GetDirection():
+        grid = self._reference
+        if image.GetSize() == grid.size and image.GetDirection() == grid.direction:
             return sitk.GetArrayFromImage(image).astype(np.float32)
-        fine = sitk.Resample(_padded(image), self._reference, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
+        place = (grid.size, sitk.Transform(), sitk.sitkLinear, grid.origin, grid.spacing, grid.direction)
+        fine = sitk.Resample(_padded(image), *place, 0.0, sitk.sitkFloat32)
         return sitk.GetArrayFromImage(fine)
+
+
+def covers_both_breasts(image: sitk.Image) -> bool:
+    """True when the volume is 200 mm or more from the patient's right to left, too wide for one breast."""
+    low, high = _Grid.of(image).x_extent_mm()
+    return high - low >= BOTH_BREASTS_MM
 
 
 def with_change(pre: Float32, change: Float32, weight: Float32) -> Float32:
@@ -118,21 +210,37 @@ def breast_region(pre: sitk.Image, events: Events | None = None) -> Mask:
 def find_breasts(pre: sitk.Image, events: Events | None = None) -> BreastRegion:
     """The breasts of a pre-contrast volume or slice of any orientation, axial or sagittal, of one or both sides.
 
-    Where no chest wall is found the whole body counts, with a warning to `events`.
+    Where no chest wall is found the whole body counts, with a warning to `events`. The last answer is kept, as the
+    stages of a run each ask about the same volume; its voxels must not be changed between them.
     """
+    global _last
+    known, grid, region = _last
+    if region is None or known() is not pre or grid != _Grid.of(pre):
+        region = _found_breasts(pre)
+        _last = weakref.ref(pre), _Grid.of(pre), region
+    if region.kind == "body" and events is not None:
+        events.warn(NO_WALL)
+    return region
+
+
+_last: tuple[Callable[[], sitk.Image | None], _Grid | None, BreastRegion | None] = (lambda: None, None, None)
+"""The volume asked about last, where it lay, and its breasts: replaced as a whole, so that threads see what belongs
+together.
+"""
+
+
+def _found_breasts(pre: sitk.Image) -> BreastRegion:
     size, spacing = pre.GetSize(), pre.GetSpacing()
     if max(size[axis] * spacing[axis] for axis in (0, 1)) < CROP_MM:
         whole = _like(np.ones(size[::-1], np.uint8), pre)
-        return BreastRegion("crop", pre, whole, whole, whole)
-    image = _working_image(pre)
+        return BreastRegion("crop", _Grid.of(pre), whole, whole, whole)
+    image = shrunk(sitk.DICOMOrient(pre, "LPS"), least_pixels=4)
     body = body_mask(image)
     turns = _turns_to_anterior(body)
     kind, behind = _wall(body, image.GetSpacing(), turns)
-    if kind == "body" and events is not None:
-        events.warn(NO_WALL)
     breast, inner = body & ~behind, _without_skin(body, image.GetSpacing()) & ~behind
     masks = (_like(mask.astype(np.uint8), image) for mask in (breast, inner, body))
-    return BreastRegion(kind, pre, next(masks), next(masks), next(masks), faces_front=turns == 0)
+    return BreastRegion(kind, _Grid.of(pre), next(masks), next(masks), next(masks), faces_front=turns == 0)
 
 
 def body_mask(image: sitk.Image) -> Mask:
@@ -192,12 +300,13 @@ def _without_skin(body: Mask, spacing: tuple[float, ...]) -> Mask:
     return sitk.GetArrayFromImage(eroded).astype(bool)
 
 
-def _working_image(pre: sitk.Image) -> sitk.Image:
-    """The volume in LPS order on pixels of about WORKING_MM: means of whole voxels."""
-    image = sitk.DICOMOrient(sitk.Cast(pre, sitk.sitkFloat32), "LPS")
+def shrunk(image: sitk.Image, *, least_pixels: int) -> sitk.Image:
+    """Means of whole voxels on pixels of about WORKING_MM, float32; an axis that would have fewer pixels stays."""
     factors = [max(1, round(WORKING_MM / step)) for step in image.GetSpacing()]
-    factors = [1 if size < 4 * factor else factor for size, factor in zip(image.GetSize(), factors, strict=True)]
-    return sitk.BinShrink(image, factors) if max(factors) > 1 else image
+    sizes = zip(image.GetSize(), factors, strict=True)
+    factors = [1 if size < least_pixels * factor else factor for size, factor in sizes]
+    values = sitk.Cast(image, sitk.sitkFloat32)
+    return sitk.BinShrink(values, factors) if max(factors) > 1 else values
 
 
 def _padded(image: sitk.Image) -> sitk.Image:

@@ -22,9 +22,10 @@ from scipy import ndimage
 from ..events import Events, InputError, Stage
 from ..io.volumes import like, same_geometry
 from ..study import Phase
-from .breast_region import find_breasts
+from .breast_region import find_breasts, shrunk
 
-WORKING_MM = 2.2
+_LEAST_PIXELS = 16
+"""Thin volumes keep their slices."""
 GRID_MM = 40.0
 FADE_MM = 20.0
 """The motion goes from all of it in the breasts to none at this distance from them."""
@@ -115,7 +116,7 @@ class _Reference:
     @classmethod
     def of(cls, pre: sitk.Image) -> _Reference:
         """Find the breasts of `pre`."""
-        work = _working(pre)
+        work = shrunk(pre, least_pixels=_LEAST_PIXELS)
         region = find_breasts(pre).weight() > 0.5
         coarse = sitk.Resample(like(region.astype(np.uint8), pre), work, sitk.Transform(), sitk.sitkNearestNeighbor)
         breast = sitk.GetArrayFromImage(coarse) > 0
@@ -129,7 +130,7 @@ class _Reference:
 
     def register(self, phase: sitk.Image) -> tuple[sitk.Image, Motion]:
         """The phase on the pre-contrast volume, or the phase itself where that did not help."""
-        moving = _working(phase)
+        moving = shrunk(phase, least_pixels=_LEAST_PIXELS)
         field = self._field(_fit(self.fixed, self.mask, moving))
         before = self._similarity(sitk.Resample(moving, self.fixed, sitk.Transform(), sitk.sitkBSpline))
         # Of a copy: the transform takes the field away from its image.
@@ -212,14 +213,6 @@ def _moved(phase: sitk.Image, transform: sitk.Transform) -> sitk.Image:
     # Cubic interpolation swings beyond the values around an edge; the phase's own range bounds it.
     values = np.clip(np.where(np.isfinite(array), array, own), own.min(), own.max())
     return like(values.astype(np.float32), phase)
-
-
-def _working(image: sitk.Image) -> sitk.Image:
-    """Means of whole voxels on pixels of about WORKING_MM; thin volumes keep their slices."""
-    factors = [max(1, round(WORKING_MM / step)) for step in image.GetSpacing()]
-    factors = [1 if size < 16 * factor else factor for size, factor in zip(image.GetSize(), factors, strict=True)]
-    values = sitk.Cast(image, sitk.sitkFloat32)
-    return sitk.BinShrink(values, factors) if max(factors) > 1 else values
 
 
 def _box(breast: Mask, spacing_kji: Sequence[float]) -> tuple[slice, ...]:

@@ -77,9 +77,8 @@ class SliceMetrics:
     def _measured(self, group: str, slices: SlicePair) -> Values:
         values = {}
         for measure in IMAGE:
-            assert measure.function is not None
             try:
-                values[group, measure.name] = float(measure.function(slices))
+                values[group, measure.name] = measure.of(slices)
             except NotMeasurableError as reason:
                 self._note(measure.name, str(reason))
         return values

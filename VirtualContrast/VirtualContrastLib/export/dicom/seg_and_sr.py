@@ -18,8 +18,10 @@ from ...events import InputError
 from ...io.dicom.headers import quiet_pydicom
 from ...kinetics.curves import LesionCurve
 from ...kinetics.parameters import CurveType
+from ...lesions.location import LesionPlace
 from ...lesions.measurement import LesionMeasures
-from ..content import GIVEN, THRESHOLD, ModelIdentity, RunIdentity, breast_side
+from ...synthesis.breast_region import LEFT, RIGHT, UNKNOWN
+from ..content import GIVEN, THRESHOLD, ModelIdentity, RunIdentity
 from .common import copy_attributes, label_as_synthetic, synthesizing_equipment
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 SEG_SERIES_NUMBER, SR_SERIES_NUMBER = 9100, 9200
 PRIVATE_SCHEME = "99VCON"
-SIDES = {"left": ("80248007", "Left breast"), "right": ("73056007", "Right breast")}
+SIDES = {LEFT: ("80248007", "Left breast"), RIGHT: ("73056007", "Right breast")}
 BREAST = ("76752008", "Breast")
 CURVE_CODES = {
     CurveType.PERSISTENT: ("130597", "Persistent delayed phase: Type 1 curve"),
@@ -37,7 +39,9 @@ CURVE_CODES = {
 
 
 @quiet_pydicom()
-def write_segmentation(path: Path, labels: sitk.Image, series: Sequence[Path], run: RunIdentity) -> Dataset | None:
+def write_segmentation(
+    path: Path, labels: sitk.Image, series: Sequence[Path], run: RunIdentity, *, places: Sequence[LesionPlace] = ()
+) -> Dataset | None:
     """Write lesion labels as DICOM SEG. Segment n has the number of the n-th label present.
 
     Args:
@@ -45,6 +49,7 @@ def write_segmentation(path: Path, labels: sitk.Image, series: Sequence[Path], r
         labels: Instance labels, on the grid of the series.
         series: DICOM files of one synthetic phase in order of k, as `write_dicom_series` returns them.
         run: The run that made them.
+        places: Where the lesions lie in the breast, matched by label; the side of others is unknown.
 
     Returns:
         The data set, or None (no file) where there is no lesion.
@@ -65,12 +70,14 @@ def write_segmentation(path: Path, labels: sitk.Image, series: Sequence[Path], r
     sources = [pydicom.dcmread(file) for file in series]
     if array.shape != (len(sources), sources[0].Rows, sources[0].Columns):
         raise InputError("The lesions do not lie on the grid of the DICOM series they are to refer to.")
+    side_of = {place.label: place.side for place in places}
+    segments = [_segment(n, label, side_of.get(label, UNKNOWN), run) for n, label in enumerate(present, start=1)]
     planes = (array[..., None] == np.array(present)).astype(np.uint8)
     segmentation = hd.seg.Segmentation(
         source_images=sources,
         pixel_array=planes,
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[_segment(n, label, labels, run) for n, label in enumerate(present, start=1)],
+        segment_descriptions=segments,
         series_instance_uid=run.uid("segmentation"),
         series_number=SEG_SERIES_NUMBER,
         sop_instance_uid=run.uid("segmentation", 1),
@@ -103,7 +110,7 @@ def _origin(method: ModelIdentity, run: RunIdentity) -> str:
     return "Lesions outlined on SYNTHETIC images; research only"
 
 
-def _segment(number: int, label: int, labels: sitk.Image, run: RunIdentity) -> Any:
+def _segment(number: int, label: int, side: str, run: RunIdentity) -> Any:
     """Description of one segment: a mass in the breast, outlined automatically or given by the user."""
     import highdicom as hd
     from pydicom.sr.codedict import codes
@@ -120,7 +127,7 @@ def _segment(number: int, label: int, labels: sitk.Image, run: RunIdentity) -> A
         algorithm_identification=None if given else _algorithm(method),
         tracking_uid=run.uid("lesion", label),
         tracking_id=f"Lesion {label}",
-        anatomic_regions=[_site(_centroid(labels, label), labels)],
+        anatomic_regions=[_site(side)],
     )
 
 
@@ -132,15 +139,9 @@ def _algorithm(method: ModelIdentity) -> Any:
     return hd.AlgorithmIdentificationSequence(name=method.id, family=family, version=method.version)
 
 
-def _centroid(labels: sitk.Image, label: int) -> tuple[float, ...]:
-    """Centroid of a label in patient coordinates (LPS, mm)."""
-    index = np.argwhere(sitk.GetArrayViewFromImage(labels) == label).mean(axis=0)[::-1]
-    return tuple(labels.TransformContinuousIndexToPhysicalPoint(index.tolist()))
-
-
-def _site(centroid_lps_mm: Sequence[float], reference: sitk.Image) -> Any:
+def _site(side: str) -> Any:
     """The breast with its side, where the side is known."""
-    value, meaning = SIDES.get(breast_side(centroid_lps_mm, reference), BREAST)
+    value, meaning = SIDES.get(side, BREAST)
     return _coded(value, "SCT", meaning)
 
 
@@ -149,10 +150,11 @@ def write_measurements(
     path: Path,
     measures: Sequence[LesionMeasures],
     curves: Sequence[LesionCurve],
-    labels: sitk.Image,
     segmentation: Dataset | None,
     series: Mapping[int, Sequence[Path]],
     run: RunIdentity,
+    *,
+    places: Sequence[LesionPlace] = (),
 ) -> Dataset | None:
     """Write a TID 1500 report (Comprehensive 3D SR), marked as unverified and preliminary.
 
@@ -163,10 +165,10 @@ def write_measurements(
         path: The file.
         measures: Sizes of the lesions.
         curves: Their curves, matched by label.
-        labels: Their labels.
         segmentation: The DICOM SEG of the labels.
         series: Files of the synthetic series by phase index.
         run: The run that made them.
+        places: Where they lie in the breast, matched by label; the side of others is unknown.
 
     Returns:
         The data set, or None (no file) where there is no lesion.
@@ -180,7 +182,10 @@ def write_measurements(
         return None
     evidence = [pydicom.dcmread(file, stop_before_pixels=True) for files in series.values() for file in files]
     by_label = {curve.label: curve for curve in curves}
-    groups = [_group(measure, by_label.get(measure.label), labels, segmentation, run) for measure in measures]
+    side_of = {place.label: place.side for place in places}
+    groups = [
+        _group(one, by_label.get(one.label), side_of.get(one.label, UNKNOWN), segmentation, run) for one in measures
+    ]
     observer = hd.sr.ObserverContext(
         observer_type=codes.DCM.Device,
         observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
@@ -215,7 +220,7 @@ def write_measurements(
 def _group(
     measure: LesionMeasures,
     curve: LesionCurve | None,
-    labels: sitk.Image,
+    side: str,
     segmentation: Dataset,
     run: RunIdentity,
 ) -> Any:
@@ -237,7 +242,7 @@ def _group(
         referenced_segment=reference,
         finding_type=codes.SCT.Mass,
         finding_category=codes.SCT.MorphologicallyAbnormalStructure,
-        finding_sites=[hd.sr.FindingSite(_site(measure.centroid, labels))],
+        finding_sites=[hd.sr.FindingSite(_site(side))],
         measurements=_measurements(measure, curve),
         qualitative_evaluations=_evaluations(curve),
     )

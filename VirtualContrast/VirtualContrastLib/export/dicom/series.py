@@ -21,7 +21,8 @@ import SimpleITK as sitk
 from ...events import InputError
 from ...io.dicom.headers import quiet_pydicom
 from ...study import Phase, Study
-from ..content import DISCLAIMER, RunIdentity, covers_both_breasts, named_phases
+from ...synthesis.breast_region import covers_both_breasts
+from ..content import DISCLAIMER, RunIdentity, named_phases
 from .common import (
     FROM_SOURCE,
     MR_FROM_SOURCE,

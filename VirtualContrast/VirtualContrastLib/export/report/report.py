@@ -11,19 +11,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import SimpleITK as sitk
-
 from ...kinetics.agreement import Agreement
 from ...kinetics.curves import LesionCurve
 from ...kinetics.feature_agreement import FeatureAgreement
 from ...lesions.breast_tissue import BreastTissue
 from ...lesions.confidence import LesionConfidence
+from ...lesions.location import LesionPlace
 from ...lesions.measurement import LesionMeasures
 from ...lesions.radiomics import LesionRadiomics
-from ...metrics.image_pairs import PairMetrics
-from ...results.manifest import MAMMOGRAM, Manifest, input_phase_times
+from ...metrics.image_pairs import MEASURES, PairMetrics
+from ...results.manifest import MAMMOGRAM, MOTION, Manifest, input_phase_times
+from ...synthesis.breast_region import UNKNOWN
 from ...synthesis.registration import Motion
-from ..content import DISCLAIMER, NO_LESIONS, TYPE_NAMES, ModelIdentity, RunIdentity, breast_side, named_phases
+from ..content import DISCLAIMER, NO_LESIONS, TYPE_NAMES, ModelIdentity, RunIdentity, named_phases
 from ..figures.run_figures import FigureFile, FigureInput
 from ..tables import agreement_rows, peak_uncertainty_percent
 from . import html as style
@@ -36,15 +36,27 @@ from .viewer import viewer_html
 class ReportContent:
     """What the report says.
 
-    `manifest` has its run id filled in. `reference` is the pre-contrast volume, for the side of lesions.
-    `segmented` is False where no lesions were looked for. `agreement` and `metrics` come with real phases.
-    `viewer` is what the viewer shows; a page without it has figures alone.
+    Attributes:
+        manifest: The run, with its id filled in.
+        measures: Sizes of the lesions.
+        curves: Their curves, matched by label.
+        places: Where they lie in the breast, matched by label.
+        figures: Pictures in order.
+        agreement: Of the curves; None without real phases.
+        metrics: Of the images; empty without real phases.
+        segmented: False where no lesions were looked for.
+        confidence: How sure a calibrated model is of each lesion.
+        viewer: What the viewer shows; a page without it has figures alone.
+        radiomics: Of every lesion in every phase.
+        features: Agreement of single features.
+        tissue: Of every breast in every phase.
+        run: Who made it, from the manifest.
     """
 
     manifest: Manifest
-    reference: sitk.Image
     measures: Sequence[LesionMeasures] = ()
     curves: Sequence[LesionCurve] = ()
+    places: Sequence[LesionPlace] = ()
     figures: Sequence[FigureFile] = ()
     agreement: Agreement | None = None
     metrics: Sequence[PairMetrics] = ()
@@ -124,10 +136,10 @@ def _inputs(manifest: Manifest) -> str:
         time = "–" if entry["time_s"] is None else f"{entry['time_s']:.0f}"
         modality = entry["modality"] or "not stated"
         read = ", read by the model" if entry.get("model_input") else ""
-        motion = Motion(**entry["motion"]).sentence if "motion" in entry else "–"
+        motion = Motion(**entry[MOTION]).sentence if MOTION in entry else "–"
         rows.append((entry["role"].replace("_", " ") + read, modality, entry["format"], size, spacing, time, motion))
     header = ("Image", "Modality", "Format", "Size (voxels)", "Spacing (mm)", "Time (s)", "Motion correction")
-    shown = len(header) if any("motion" in entry for entry in manifest.inputs) else len(header) - 1
+    shown = len(header) if any(MOTION in entry for entry in manifest.inputs) else len(header) - 1
     return style.section("Input", style.table(header[:shown], [row[:shown] for row in rows]))
 
 
@@ -145,7 +157,8 @@ def _lesions(content: ReportContent) -> str:
         return style.printed_section("Lesions", style.paragraph(words.NO_LESION))
     curves = {curve.label: curve for curve in content.curves}
     unit = content.measures[0].unit
-    rows = [_lesion_row(measure, curves.get(measure.label), content.reference) for measure in content.measures]
+    sides = {place.label: place.side for place in content.places}
+    rows = [_lesion_row(one, curves.get(one.label), sides.get(one.label, UNKNOWN)) for one in content.measures]
     return style.printed_section(
         "Lesions",
         style.table(words.lesion_header(unit), rows),
@@ -167,7 +180,7 @@ def _confidence(lesions: Sequence[LesionConfidence]) -> list[str]:
     return [style.table(("Lesion", "Certainty", *times), rows), style.paragraph(note, "note")]
 
 
-def _lesion_row(measure: LesionMeasures, curve: LesionCurve | None, reference: sitk.Image) -> list[Any]:
+def _lesion_row(measure: LesionMeasures, curve: LesionCurve | None, side: str) -> list[Any]:
     """Cells in the order of `report_text.lesion_header`."""
     millimeters = measure.unit == "mm"
     volume = [style.rounded(measure.volume, 0)]
@@ -181,7 +194,7 @@ def _lesion_row(measure: LesionMeasures, curve: LesionCurve | None, reference: s
         kinds = TYPE_NAMES[curve.curve_type], TYPE_NAMES[curve.hot_spot_type]
     return [
         measure.label,
-        breast_side(measure.centroid, reference) if millimeters else "unknown",
+        side,
         *volume,
         " × ".join(style.rounded(value) for value in measure.diameters),
         style.rounded(measure.longest_diameter),
@@ -209,19 +222,9 @@ def _agreement(content: ReportContent) -> str:
     """Synthetic against real phases, with the definition of every number; empty without real phases."""
     parts = []
     if content.metrics:
-        rows = [
-            (
-                f"{m.phase}",
-                m.compared,
-                m.region,
-                style.rounded(m.mae, 3),
-                style.rounded(m.mse, 2),
-                style.rounded(m.psnr_db, 2),
-                style.rounded(m.ssim, 4),
-            )
-            for m in content.metrics
-        ]
-        parts += [style.table(words.METRICS_HEADER, rows), style.paragraph(words.METRICS_NOTE, "note")]
+        rows = [(f"{one.phase}", one.compared, one.region, *_measured(one)) for one in content.metrics]
+        header = ("Phase", "Compared", "Region", *_MEASURE_LABELS)
+        parts += [style.table(header, rows), style.paragraph(words.METRICS_NOTE, "note")]
     if content.agreement is not None:
         rows = [
             (name, unit, f"{count}", *(style.rounded(value, 2) for value in values))
@@ -235,17 +238,24 @@ def _agreement(content: ReportContent) -> str:
     return style.section("Agreement with the real phases", *parts) if parts else ""
 
 
+_MEASURE_LABELS = tuple(measure.label for measure in MEASURES)
+_PLACES = {"files": 3, "files squared": 2, "dB": 2}
+"""Decimals by unit of a measure; 4 of a pure number."""
+
+
+def _measured(one: PairMetrics) -> list[str]:
+    """The cells of all measures of a pair."""
+    return [style.rounded(one.values[measure.name], _PLACES.get(measure.unit, 4)) for measure in MEASURES]
+
+
 def _mammogram_agreement(content: ReportContent) -> str:
     """The synthetic against the true recombined image; empty without the latter."""
     if not content.metrics:
         return ""
-    rows = [
-        (m.region, *(style.rounded(value, 3) for value in (m.mae, m.mse, m.psnr_db)), style.rounded(m.ssim, 4))
-        for m in content.metrics
-    ]
+    rows = [(one.region, *_measured(one)) for one in content.metrics]
     return style.section(
         "Agreement with the real image",
-        style.table(words.METRICS_HEADER[2:], rows),
+        style.table(("Region", *_MEASURE_LABELS), rows),
         style.paragraph(words.MAMMOGRAM_METRICS_NOTE, "note"),
     )
 

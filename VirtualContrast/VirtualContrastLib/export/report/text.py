@@ -35,7 +35,6 @@ CONFIDENCE_NOTE = (
     "mean enhancement of the lesion lay in such a range. It holds for patients like those; for others it was "
     "not measured."
 )
-METRICS_HEADER = ("Phase", "Compared", "Region", "MAE", "MSE", "PSNR (dB)", "SSIM")
 METRICS_NOTE = (
     "Each image against the real phase, on the input's values without rescaling. MAE: mean absolute "
     "difference, in input units; MSE: mean squared difference; PSNR: 10 log10(L² / MSE) with L the range "

@@ -12,6 +12,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from ...export.findings import Finding
 from ...lesions.confidence import grade_sentence
 from ...results.manifest import SYNTHESIS, input_phase_times
 from ...synthesis.breast_region import BreastRegion
@@ -30,42 +31,27 @@ ALL_LESIONS = "all"
 """Key of the chart with the curves of all lesions; those of one lesion have `lesion_<label>`."""
 
 
-@dataclass(frozen=True)
-class LesionRow:
-    """One lesion as the panel lists it. `unit` of lengths is mm, or px for pictures; volumes are mm3 or pixels.
+@dataclass(frozen=True, kw_only=True)
+class LesionRow(Finding):
+    """One lesion as the panel lists it. Of pictures without millimeters lengths and volumes are in pixels.
 
-    `centroid_ras` is in the scene's millimeters, `extents` are those to the left, posterior and superior.
-    `peak_pe_percent` and `curve_type` belong to the mean curve; they are None and "" where there is no curve;
-    `hot_spot_type` is that of its most enhancing spot, `worst_type` the most suspicious of its voxels, `type_percent`
-    the shares of voxels of type I, II and III. Distances from skin, nipple and chest wall (mm) and the quadrant are
-    geometric estimates; None and "" where there are none. `confidence` is the sentence of a calibrated model, "" where
-    there is none or the lesion's outline was changed.
+    Attributes:
+        label: Its label.
+        segment_id: Its segment.
+        centroid_ras: In the scene's millimeters.
+        peak_pe_percent: Of the mean curve; None where there is no curve.
+        unit: Of lengths, mm or px.
+        hot_spot_type: Curve type of its most enhancing spot.
+        confidence: Sentence of a calibrated model, "" where there is none or the lesion's outline was changed.
     """
 
     label: int
-    name: str
     segment_id: str
     centroid_ras: tuple[float, float, float]
-    volume: float
-    longest_diameter: float
-    side: str
-    curve_type: str
     peak_pe_percent: float | None
     unit: str = "mm"
-    extents: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    early_pe_percent: float | None = None
-    ser: float | None = None
-    ftv: float | None = None
-    worst_type: str = ""
-    confidence: str = ""
     hot_spot_type: str = ""
-    type_percent: tuple[float, float, float] | None = None
-    quadrant: str = ""
-    skin_mm: float | None = None
-    nipple_mm: float | None = None
-    chest_wall_mm: float | None = None
-    axis_ratio: float | None = None
-    solidity: float | None = None
+    confidence: str = ""
 
 
 @dataclass(frozen=True)
@@ -332,7 +318,7 @@ def lesion_rows(loaded: LoadedResult) -> list[LesionRow]:
                 curve_type=_text(kind),
                 peak_pe_percent=_known(peak),
                 unit=unit,
-                extents=(float(wide), float(deep), float(high)),
+                diameters=(float(wide), float(deep), float(high)),
                 early_pe_percent=_known(early),
                 ser=_known(ser),
                 ftv=_known(ftv),

@@ -138,11 +138,10 @@ def _write_tables(
 ) -> list[int]:
     """The tables as the engine writes them, so that they look as at first; labels that lost their real curve."""
     measures, curves, real_curves, places = measured
-    reference = nodes.image_of(nodes.node(loaded.pre))
     unit = "mm" if loaded.has_geometry else "px"
     with tempfile.TemporaryDirectory() as folder:
         files = {name: Path(folder) / f"{name}.csv" for name in ("lesions", "curves", "curves_real")}
-        write_lesions_csv(files["lesions"], measures, curves, reference, places=places, unit=unit)
+        write_lesions_csv(files["lesions"], measures, curves, places=places, unit=unit)
         write_curves_csv(files["curves"], curves, inputs=len(loaded.input_phases))
         write_curves_csv(files["curves_real"], real_curves)
         lost = [] if real_curves else _keep_real_curves(loaded, files["lesions"], files["curves_real"])

@@ -8,7 +8,7 @@ from typing import Any, Optional
 import qt
 from slicer.i18n import tr as _
 
-from ...lesions.location import UNKNOWN
+from ...synthesis.breast_region import UNKNOWN
 from ..scene.loaded import LesionRow, LoadedResult
 from ..scene.remeasure import measure_again
 from . import layout

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from ...events import InputError
 from ...export.content import LABEL
-from ...export.findings import Finding, findings_text
+from ...export.findings import findings_text
 from ..scene import nodes, segments
 from ..text_window import TextWindow
 from . import layout
@@ -122,8 +122,7 @@ class ReadingTools:
         """The findings in words, as they are measured now."""
         if self._loaded is None:
             return ""
-        findings = [_finding(row) for row in self._loaded.lesions]
-        return findings_text(findings, self._loaded.model_id, self._loaded.run_id)
+        return findings_text(self._loaded.lesions, self._loaded.model_id, self._loaded.run_id)
 
 
 def edit_segment(loaded: LoadedResult, row: LesionRow, volume_id: str) -> None:
@@ -156,25 +155,3 @@ def _place() -> tuple[float, float, float]:
         return 0.0, 0.0, 0.0
     matrix = view.GetSliceToRAS()
     return matrix.GetElement(0, 3), matrix.GetElement(1, 3), matrix.GetElement(2, 3)
-
-
-def _finding(row: LesionRow) -> Finding:
-    return Finding(
-        name=row.name,
-        side=row.side,
-        diameters=row.extents,
-        longest_diameter=row.longest_diameter,
-        volume=row.volume,
-        quadrant=row.quadrant,
-        skin_mm=row.skin_mm,
-        nipple_mm=row.nipple_mm,
-        chest_wall_mm=row.chest_wall_mm,
-        axis_ratio=row.axis_ratio,
-        solidity=row.solidity,
-        early_pe_percent=row.early_pe_percent,
-        curve_type=row.curve_type,
-        worst_type=row.worst_type,
-        type_percent=row.type_percent,
-        ser=row.ser,
-        ftv=row.ftv,
-    )
