@@ -220,7 +220,7 @@ def test_a_lesion_model_that_needs_a_missing_phase_gives_way_or_is_refused_befor
 
 def test_a_result_that_begins_with_phase_two_is_compared_with_real_phases_afterwards(done, study, real, tmp_path):
     _, metrics = compare_existing(done.folder, real, tmp_path / "out", pre=study / "pre.nrrd")
-    here = {(m.phase, m.compared, m.region): m.mae for m in metrics if m.region == "whole image"}
+    here = {(m.phase, m.compared, m.region): m.values["mae"] for m in metrics if m.region == "whole image"}
     then = {
         (int(row["phase"]), row["compared"], row["region"]): float(row["mae"])
         for row in rows(done.folder / "comparison.csv")

@@ -110,8 +110,8 @@ def test_a_comparison_and_evaluate_agree_on_it(folders, tmp_path, capsys):
     )
     assert any("arbitrary units" in text for text in events.warnings)
     whole = [row for row in metrics if row.region == "whole image"]
-    assert all(row.mae < 1e-4 for row in whole if row.compared == "synthetic")
-    assert all(row.mae > 0.5 for row in whole if row.compared == "pre")
+    assert all(row.values["mae"] < 1e-4 for row in whole if row.compared == "synthetic")
+    assert all(row.values["mae"] > 0.5 for row in whole if row.compared == "pre")
     with (tmp_path / "out" / "agreement.csv").open() as file:
         bias = [row for row in csv.reader(file) if row[0].startswith("bias of PE")]
     assert len(bias) == 3 and all(abs(float(row[3])) < 1e-3 for row in bias)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import SimpleITK as sitk
 
 from ...events import InputError
 from ...io.dicom.headers import dicom_errors, quiet_pydicom
@@ -124,6 +126,41 @@ def add_equipment(dataset: Dataset, run: RunIdentity) -> None:
     dataset.Manufacturer = "VirtualContrast"
     dataset.ManufacturerModelName = "VirtualContrast engine"
     dataset.SoftwareVersions = run.engine_version
+
+
+def add_times(dataset: Dataset, run: RunIdentity) -> None:
+    """Dates and times of series, content and instance: those of the run, which made all of them."""
+    day, time = run.created.strftime("%Y%m%d"), run.created.strftime("%H%M%S")
+    dataset.SeriesDate = dataset.ContentDate = dataset.InstanceCreationDate = day
+    dataset.SeriesTime = dataset.ContentTime = dataset.InstanceCreationTime = time
+
+
+def add_pixel_format(dataset: Dataset, image: sitk.Image) -> None:
+    """Image Pixel module of one slice: unsigned gray values of 16 bits."""
+    dataset.Columns, dataset.Rows = image.GetSize()[:2]
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 0
+
+
+def save_image(dataset: Dataset, path: Path, sop: tuple[str, str], stored: np.ndarray) -> None:
+    """Write an image as a file of its own.
+
+    Args:
+        dataset: Everything but class, instance and pixels.
+        path: The file.
+        sop: UIDs of its class and of the instance.
+        stored: Stored values [j, i].
+    """
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import UID, ExplicitVRLittleEndian
+
+    dataset.SOPClassUID, dataset.SOPInstanceUID = sop
+    dataset.PixelData = stored.astype("<u2").tobytes()
+    dataset["PixelData"].VR = "OW"
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.MediaStorageSOPInstanceUID = map(UID, sop)
+    dataset.save_as(path, enforce_file_format=True)
 
 
 def source_images(headers: Sequence[Dataset], position: Sequence[float], normal: np.ndarray) -> list[Dataset]:

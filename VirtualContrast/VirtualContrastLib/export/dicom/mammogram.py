@@ -22,12 +22,15 @@ from .common import (
     FROM_SOURCE,
     VIEW_FROM_SOURCE,
     add_equipment,
+    add_pixel_format,
+    add_times,
     check_sources,
     code_item,
     copy_attributes,
     ds,
     label_as_synthetic,
     reference_to,
+    save_image,
 )
 from .quantization import LEVELS, Quantization, quantization
 
@@ -63,24 +66,23 @@ def write_mammogram(image: sitk.Image, path: Path, run: RunIdentity, *, source: 
     Raises:
         InputError: values that are not finite, or a source that is no mammogram.
     """
+    from pydicom.uid import DigitalMammographyXRayImageStorageForPresentation
+
     check_sources([source], "MG")
     with quiet_pydicom():
         scale = quantization([image])
         values = sitk.GetArrayViewFromImage(image)[0]
         dataset = _dataset(image, values, scale, run, source)
-        dataset.PixelData = scale.store(values).astype("<u2").tobytes()
-        dataset["PixelData"].VR = "OW"
         path.parent.mkdir(parents=True, exist_ok=True)
-        dataset.save_as(path, enforce_file_format=True)
+        sop = (DigitalMammographyXRayImageStorageForPresentation, run.uid("recombined", 0))
+        save_image(dataset, path, sop, scale.store(values))
     return path
 
 
 def _dataset(image: sitk.Image, values: np.ndarray, scale: Quantization, run: RunIdentity, source: Dataset) -> Dataset:
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import UID, DigitalMammographyXRayImageStorageForPresentation, ExplicitVRLittleEndian
+    from pydicom.dataset import Dataset
 
     dataset = Dataset()
-    uid = run.uid("recombined", 0)
     _add_patient_and_series(dataset, run, source)
     label_as_synthetic(dataset, run.synthesis, run, [source])
     _add_view(dataset, source)
@@ -91,11 +93,6 @@ def _dataset(image: sitk.Image, values: np.ndarray, scale: Quantization, run: Ru
     )
     dataset.ImageComments = DISCLAIMER
     dataset.SourceImageSequence = [reference_to(source)]
-    dataset.SOPClassUID, dataset.SOPInstanceUID = DigitalMammographyXRayImageStorageForPresentation, uid
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    dataset.file_meta.MediaStorageSOPInstanceUID = UID(uid)
     return dataset
 
 
@@ -106,13 +103,11 @@ def _add_patient_and_series(dataset: Dataset, run: RunIdentity, source: Dataset)
     for keyword in (*empty, "ReferringPhysicianName", "AccessionNumber", *of_place):
         if keyword not in dataset:
             setattr(dataset, keyword, "")
-    day, time = run.created.strftime("%Y%m%d"), run.created.strftime("%H%M%S")
     dataset.Modality, dataset.PresentationIntentType = "MG", "FOR PRESENTATION"
     dataset.SeriesInstanceUID, dataset.SeriesNumber = run.uid("recombined"), SERIES_NUMBER
     dataset.SeriesDescription = f"SYNTHETIC recombined {run.synthesis.id}"[:64]
     dataset.InstanceNumber = 1
-    dataset.SeriesDate = dataset.ContentDate = dataset.InstanceCreationDate = day
-    dataset.SeriesTime = dataset.ContentTime = dataset.InstanceCreationTime = time
+    add_times(dataset, run)
     add_equipment(dataset, run)
 
 
@@ -122,7 +117,7 @@ def _add_view(dataset: Dataset, source: Dataset) -> None:
     if "ImageLaterality" not in dataset:
         dataset.ImageLaterality = source.get("Laterality") or ""
     if "Laterality" in dataset:
-        del dataset.Laterality  # of the series; in mammography it is told of the image
+        del dataset.Laterality  # of the series; in mammography the image has the side
     dataset.BodyPartExamined, dataset.OrganExposed, dataset.PositionerType = "BREAST", "BREAST", "MAMMOGRAPHIC"
     breast = code_item("76752008", "SCT", "Breast")
     dataset.AnatomicRegionSequence = [breast]
@@ -147,11 +142,9 @@ def _add_pixels(dataset: Dataset, image: sitk.Image, values: np.ndarray, scale: 
     dataset.ContentQualification, dataset.BurnedInAnnotation = "RESEARCH", "NO"
     if "LossyImageCompression" not in dataset:
         dataset.LossyImageCompression = "00"
-    dataset.Rows, dataset.Columns = values.shape
+    add_pixel_format(dataset, image)
     spacing = image.GetSpacing()
     dataset.ImagerPixelSpacing = [ds(spacing[1]), ds(spacing[0])]
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 0
     dataset.PixelIntensityRelationship, dataset.PixelIntensityRelationshipSign = "LIN", 1
     dataset.RescaleSlope, dataset.RescaleIntercept, dataset.RescaleType = 1, 0, "US"
     dataset.PresentationLUTShape = "IDENTITY"

@@ -22,7 +22,7 @@ from ...lesions.location import LesionPlace
 from ...lesions.measurement import LesionMeasures
 from ...synthesis.breast_region import LEFT, RIGHT, UNKNOWN
 from ..content import GIVEN, THRESHOLD, ModelIdentity, RunIdentity
-from .common import copy_attributes, label_as_synthetic, synthesizing_equipment
+from .common import add_times, copy_attributes, label_as_synthetic, synthesizing_equipment
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -294,9 +294,7 @@ def _finish(dataset: Dataset, run: RunIdentity, source: Dataset) -> None:
     label_as_synthetic(dataset, run.synthesis, run, ())
     if run.segmentation is not None and run.segmentation.weights_sha256:
         dataset.ContributingEquipmentSequence.append(synthesizing_equipment(run.segmentation, run))
-    day, time = run.created.strftime("%Y%m%d"), run.created.strftime("%H%M%S")
-    dataset.InstanceCreationDate = dataset.ContentDate = dataset.SeriesDate = day
-    dataset.InstanceCreationTime = dataset.ContentTime = dataset.SeriesTime = time
+    add_times(dataset, run)
 
 
 def _coded(value: str, scheme: str, meaning: str) -> Any:

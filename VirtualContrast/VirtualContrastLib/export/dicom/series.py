@@ -27,10 +27,13 @@ from .common import (
     FROM_SOURCE,
     MR_FROM_SOURCE,
     add_equipment,
+    add_pixel_format,
+    add_times,
     check_sources,
     copy_attributes,
     ds,
     label_as_synthetic,
+    save_image,
     source_images,
 )
 from .quantization import Quantization, quantization
@@ -113,14 +116,14 @@ def _write_slices(
     scale: Quantization,
 ) -> list[Path]:
     """Write all slices of one phase; returns the files in order of k."""
+    from pydicom.uid import MRImageStorage
+
     values = sitk.GetArrayViewFromImage(phase.image)
     files = []
     for k in range(values.shape[0]):
-        dataset = _slice(template, phase.image, k, run.uid(phase.name, k), headers)
-        dataset.PixelData = scale.store(values[k]).astype("<u2").tobytes()
-        dataset["PixelData"].VR = "OW"
         path = folder / f"{k + 1:04d}.dcm"
-        dataset.save_as(path, enforce_file_format=True)
+        sop = (MRImageStorage, run.uid(phase.name, k))
+        save_image(_slice(template, phase.image, k, headers), path, sop, scale.store(values[k]))
         files.append(path)
     return files
 
@@ -141,10 +144,7 @@ def _series_template(
     _add_series(dataset, phase, run)
     label_as_synthetic(dataset, run.synthesis, run, headers)
     _add_mr_image(dataset, phase, phase_count, run, headers)
-    rows_by_columns = phase.image.GetSize()[1], phase.image.GetSize()[0]
-    dataset.Rows, dataset.Columns = rows_by_columns
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 0
+    add_pixel_format(dataset, phase.image)
     dataset.RescaleSlope, dataset.RescaleIntercept, dataset.RescaleType = (
         ds(scale.slope),
         ds(scale.intercept),
@@ -189,13 +189,11 @@ def _add_patient_and_study(dataset: Dataset, image: sitk.Image, run: RunIdentity
 
 def _add_series(dataset: Dataset, phase: Phase, run: RunIdentity) -> None:
     """General Series and General Equipment modules."""
-    day, time = run.created.strftime("%Y%m%d"), run.created.strftime("%H%M%S")
     dataset.Modality = "MR"
     dataset.SeriesInstanceUID = run.uid(phase.name)
     dataset.SeriesNumber = FIRST_SERIES_NUMBER + phase.index
     dataset.SeriesDescription = f"SYNTHETIC phase {phase.index} {run.synthesis.id}"[:64]
-    dataset.SeriesDate = dataset.ContentDate = dataset.InstanceCreationDate = day
-    dataset.SeriesTime = dataset.ContentTime = dataset.InstanceCreationTime = time
+    add_times(dataset, run)
     add_equipment(dataset, run)
 
 
@@ -234,14 +232,13 @@ def _add_mr_image(dataset: Dataset, phase: Phase, phase_count: int, run: RunIden
         dataset.TemporalPositionTimeOffset = float(phase.time_s)
 
 
-def _slice(template: Dataset, image: sitk.Image, k: int, uid: str, headers: list[Dataset]) -> Dataset:
-    """A copy of `template` for slice k: UIDs, position, orientation, spacing and the source slice."""
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
+def _slice(template: Dataset, image: sitk.Image, k: int, headers: list[Dataset]) -> Dataset:
+    """A copy of `template` for slice k: number, position, orientation, spacing and the source slice."""
+    from pydicom.dataset import Dataset
 
     dataset = Dataset()
     dataset.update(template)
-    dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.InstanceNumber = MRImageStorage, uid, k + 1
+    dataset.InstanceNumber = k + 1
     direction = np.array(image.GetDirection()).reshape(3, 3)
     position = image.TransformContinuousIndexToPhysicalPoint((0.0, 0.0, float(k)))
     spacing = image.GetSpacing()
@@ -254,10 +251,6 @@ def _slice(template: Dataset, image: sitk.Image, k: int, uid: str, headers: list
     sources = source_images(headers, position, direction[:, 2])
     if sources:
         dataset.SourceImageSequence = sources
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta.MediaStorageSOPClassUID = MRImageStorage
-    dataset.file_meta.MediaStorageSOPInstanceUID = UID(uid)
     return dataset
 
 
