@@ -333,7 +333,7 @@ for shift, count, thickness, dimensions in (
         "2",
         f"{count} phases shifted by {shift:.2f} slices, {thickness} mm thick",
         "synthesize s",
-        r"2: .*lie between each other.*",
+        r"2: .*interleave.*",
     )
     def _(folder: Path, shift=shift, count=count, thickness=thickness, dimensions=dimensions) -> str:
         uid = generate_uid()

@@ -253,7 +253,7 @@ def test_times_stay_unknown_where_the_header_tells_none_or_goes_backwards(tmp_pa
     [
         ({"Modality": "CT"}, "modality CT"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "color images"),
-        ({"ImagePositionPatient": None}, "no place in space"),
+        ({"ImagePositionPatient": None}, "no position in space"),
         ({"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, "right angles"),
         ({"PixelSpacing": [0, 0]}, "not positive"),
         ({"RescaleSlope": "0", "RescaleIntercept": "0"}, "rescale slope"),

@@ -292,7 +292,7 @@ def test_units_of_a_nrrd_header_become_millimeters(tmp_path, unit, mm):
 
 
 def test_a_voxel_size_that_a_nrrd_header_does_not_tell_is_told_or_refused(tmp_path):
-    assert any("tells no voxel size" in text for text in load(nrrd_of(tmp_path / "a.nrrd")).warnings)
+    assert any("gives no voxel size" in text for text in load(nrrd_of(tmp_path / "a.nrrd")).warnings)
     for lines, words in (
         (("axis mins: 0 0 0", "axis maxs: 6 5 12"), "axis mins and maxs"),
         (("spacings: 1 1 1", 'units: "furlong" "furlong" "furlong"'), "furlong"),

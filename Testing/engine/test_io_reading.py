@@ -152,7 +152,7 @@ def test_values_that_networks_would_silently_take_for_nothing_are_refused(factor
     if passes:
         validation.check_volume(oblique_image(array.astype(np.float32)), MR, events=Events())
     else:
-        with pytest.raises(InputError, match="no unit of an image"):
+        with pytest.raises(InputError, match="beyond any unit of an image"):
             validation.check_volume(oblique_image(array.astype(np.float32)), MR, events=Events())
 
 

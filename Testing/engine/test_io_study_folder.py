@@ -90,7 +90,7 @@ def test_a_second_phase_shifted_by_half_a_slice_is_refused(tmp_path, tag):
     for n, image in enumerate((first, second)):
         value = (lambda k, start=values[n]: start + k) if keyword == "InstanceNumber" else values[n]
         MrSeries(image, series_uid=uid).write(tmp_path / "s", phase=n, **{keyword: value})
-    with pytest.raises(InputError, match=r"2 phases whose slices lie between each other \(1.05 mm apart where 2.10"):
+    with pytest.raises(InputError, match=r"2 phases whose slices interleave \(1.05 mm apart where 2.10"):
         load(tmp_path / "s")
 
 
@@ -98,7 +98,7 @@ def test_a_second_phase_shifted_by_half_a_slice_is_refused(tmp_path, tag):
 @pytest.mark.parametrize("tags", [{"MRAcquisitionType": "3D"}, {"TriggerTime": (0.0, 90000.0)}])
 def test_a_shifted_second_phase_is_refused_whatever_thickness_is_declared(tmp_path, thickness, tags):
     shifted_phases(tmp_path / "s", SliceThickness=thickness, **tags)
-    with pytest.raises(InputError, match="2 phases whose slices lie between each other"):
+    with pytest.raises(InputError, match="2 phases whose slices interleave"):
         load(tmp_path / "s")
 
 

@@ -59,7 +59,7 @@ def check_volume(
     if low == high:
         raise InputError(f"{name} has the same value ({low:g}) in every voxel, so there is nothing to work on.")
     if max(-low, high) > MAX_VALUE or high - low < MIN_RANGE:
-        raise InputError(f"{name} has values from {low:g} to {high:g}, in no unit of an image; scale them first.")
+        raise InputError(f"{name} has values from {low:g} to {high:g}, beyond any unit of an image; scale them first.")
     shifted = _shifted(image, name, whole) if low < 0 and expected != "MG" else []
     if events is None:
         return

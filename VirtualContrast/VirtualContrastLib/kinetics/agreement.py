@@ -36,10 +36,11 @@ class BlandAltman:
 class LesionAgreement:
     """One lesion, synthetic against real.
 
-    - pe_error_percent: difference of PE per post-contrast phase, in percentage points.
-    - peak_ratio: synthetic peak PE over real peak PE.
-    - spearman: rank correlation of the two curves, pre-contrast included.
-    - same_order: the phases, pre-contrast included, are ranked alike by signal.
+    Attributes:
+        pe_error_percent: Difference of PE per post-contrast phase, in percentage points.
+        peak_ratio: Synthetic peak PE over real peak PE.
+        spearman: Rank correlation of the two curves, pre-contrast included.
+        same_order: The phases, pre-contrast included, are ranked alike by signal.
     """
 
     label: int
@@ -55,14 +56,19 @@ class LesionAgreement:
 class Agreement:
     """All lesions together.
 
-    - pe_by_phase: percent enhancement per post-contrast phase.
-    - peak_pe, ser, wash_in: differences of those parameters.
-    - type_agreement, kappa: fraction of lesions with equal type, over the `types_compared` lesions where
-      both were assessed, and the same corrected for chance. The intervals (2.5 to 97.5 %) are bootstrap
-      over lesions, from 5 lesions on.
-    - type_counts: the 4 x 4 confusion table [real, synthetic] of CurveType 0..3.
-    - order_agreement: fraction of lesions whose phases are ranked alike.
-    - largest_time_difference_s: how far the times of matched phases are apart at most.
+    Attributes:
+        pe_by_phase: Percent enhancement per post-contrast phase.
+        peak_pe: Differences of the peak PE.
+        ser: Differences of the signal enhancement ratio.
+        wash_in: Differences of the wash-in.
+        types_compared: Lesions of which both types were assessed.
+        type_agreement: Fraction of them with equal types.
+        type_agreement_interval: Bootstrap interval over lesions (2.5 to 97.5 %), from 5 lesions on.
+        kappa: The agreement of types corrected for chance.
+        kappa_interval: Its interval, found likewise.
+        type_counts: The 4 x 4 confusion table [real, synthetic] of CurveType 0..3.
+        order_agreement: Fraction of lesions whose phases are ranked alike.
+        largest_time_difference_s: How far the times of matched phases are apart at most.
     """
 
     lesions: list[LesionAgreement]

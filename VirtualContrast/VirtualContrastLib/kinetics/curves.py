@@ -34,19 +34,19 @@ WORST_PERCENT = 2.0
 class LesionCurve:
     """One lesion over time. Arrays are shaped (T,), pre-contrast first; signals are in the images' units.
 
-    - synthetic: a phase of the curve was synthesized.
-    - signal_mean, signal_sd: over all voxels of the lesion, each counted once (denominator N); parameters
-      and type rest on this mean.
-    - uncertainty_sd: error of the mean curve from the synthesis: the mean over voxels of their standard
-      deviations. That is its upper bound, reached when the errors of all voxels rise and fall together. 0
-      for measured phases.
-    - pe_percent, pe_uncertainty_percent: percent enhancement of the mean curve, and the same bound
-      carried through its formula.
-    - hot_spot_signal: mean of the most enhancing 3 x 3 x 1 voxels at the early phase, as radiologists
-      place their region, with its own parameters and type; a maximum over noisy places, so biased upward
-      in small regions.
-    - type_percent: shares of the voxels by the number of their CurveType, shaped (5,), in percent; NaN for a curve that
-      came without voxels.
+    Attributes:
+        synthetic: A phase of the curve was synthesized.
+        signal_mean: Over all voxels of the lesion, each counted once; parameters and type rest on it.
+        signal_sd: Standard deviation of the same voxels (denominator N).
+        uncertainty_sd: Error of the mean curve from the synthesis: the mean over voxels of their standard deviations.
+            That is its upper bound, reached when the errors of all voxels rise and fall together. 0 for measured
+            phases.
+        pe_percent: Percent enhancement of the mean curve.
+        pe_uncertainty_percent: `uncertainty_sd` carried through its formula.
+        hot_spot_signal: Mean of the most enhancing 3 x 3 x 1 voxels at the early phase, as radiologists place their
+            region, with its own parameters and type; a maximum over noisy places, so biased upward in small regions.
+        type_percent: Shares of the voxels by the number of their CurveType, shaped (5,), in percent; NaN for a curve
+            that came without voxels.
     """
 
     label: int

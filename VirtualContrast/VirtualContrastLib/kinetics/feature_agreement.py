@@ -26,12 +26,16 @@ KINETICS, RADIOMICS, BACKGROUND = "kinetics", "radiomics", "background"
 class FeatureAgreement:
     """One feature over all lesions (of the background over the breasts), synthetic against real.
 
-    - kind: "kinetics", "radiomics" or "background".
-    - feature, phase: its name, and the index of the phase; None for a feature of the whole curve.
-    - lesions: those in which both have a value.
-    - ccc: concordance correlation coefficient, -1 to 1; NaN for fewer than three lesions, or without any spread.
-    - bias, sd, lower, upper: mean and standard deviation of synthetic minus real, and limits of agreement, in the unit
-      of the feature.
+    Attributes:
+        kind: "kinetics", "radiomics" or "background".
+        feature: Its name.
+        phase: Index of the phase; None for a feature of the whole curve.
+        lesions: Those in which both have a value.
+        ccc: Concordance correlation coefficient, -1 to 1; NaN for fewer than three lesions, or without any spread.
+        bias: Mean of synthetic minus real, in the unit of the feature.
+        sd: Standard deviation of these differences.
+        lower: Lower limit of agreement.
+        upper: Upper limit of agreement.
     """
 
     kind: str

@@ -30,9 +30,12 @@ NEGLIGIBLE_ENHANCEMENT = 0.01
 class CurveType(enum.IntEnum):
     """Kuhl's curve type; the numbers are the voxel values of type maps.
 
-    - NO_ENHANCEMENT: peak enhancement below the rule's minimum, so no type is given.
-    - PERSISTENT, PLATEAU, WASHOUT: types I, II and III.
-    - UNASSESSED: no phase was acquired late enough, or the signal cannot be used.
+    Attributes:
+        NO_ENHANCEMENT: Peak enhancement below the rule's minimum, so no type is given.
+        PERSISTENT: Type I.
+        PLATEAU: Type II.
+        WASHOUT: Type III.
+        UNASSESSED: No phase was acquired late enough, or the signal cannot be used.
     """
 
     NO_ENHANCEMENT = 0
@@ -46,14 +49,15 @@ class CurveType(enum.IntEnum):
 class CurveRules:
     """What decides the early phase, the late phase and the curve type.
 
-    - early_s, late_s: the early and the late phase are those nearest to these times (I-SPY 2), see `early_and_late`.
-    - early_limit_s: end of Kuhl's early period, the first 3 minutes. Curve type and wash-in rest on the highest signal
-      in it, the early maximum, which each curve has at a phase of its own.
-    - plateau_percent: a late signal within +- this many percent of the early maximum is a plateau.
-    - minimum_pe_percent: peak enhancement under which no type is given. 50 % is where BI-RADS lets
-      "medium" initial enhancement begin and the lowest threshold of commercial workstations (50, 80, 100
-      %). The peak over all phases counts, so that slowly but persistently enhancing tissue keeps its
-      type.
+    Attributes:
+        early_s: The early phase is the one nearest to this time (I-SPY 2), see `early_and_late`.
+        late_s: The late phase is the one nearest to this time.
+        early_limit_s: End of Kuhl's early period, the first 3 minutes. Curve type and wash-in rest on the highest
+            signal in it, the early maximum, which each curve has at a phase of its own.
+        plateau_percent: A late signal within +- this many percent of the early maximum is a plateau.
+        minimum_pe_percent: Peak enhancement under which no type is given. 50 % is where BI-RADS lets "medium" initial
+            enhancement begin and the lowest threshold of commercial workstations (50, 80, 100 %). The peak over all
+            phases counts, so that slowly but persistently enhancing tissue keeps its type.
     """
 
     early_s: float = 150.0
@@ -67,17 +71,19 @@ class CurveRules:
 class CurveParameters:
     """Parameters of curves; every field has the leading shape of the signals (0-d for one curve).
 
-    - early_pe_percent: PE of the early phase, see `early_and_late`.
-    - peak_pe_percent, time_to_peak_s: the highest PE after injection and when it is first reached.
-    - wash_in_percent_per_min: PE of the early maximum divided by minutes since injection.
-    - wash_out_percent_per_min: slope of PE from the peak to the last phase, <= 0, and 0 where the peak is
-      the last phase.
-    - late_change_percent: change of signal from the early maximum to the last phase, in percent of the
-      early maximum; the type rests on it.
-    - ser: signal enhancement ratio, without unit.
-    - auc_percent_min, initial_auc_percent_min: area under PE from injection to the last phase, and to
-      `early_limit_s`.
-    - curve_type: CurveType, uint8.
+    Attributes:
+        early_pe_percent: PE of the early phase, see `early_and_late`.
+        peak_pe_percent: The highest PE after injection.
+        time_to_peak_s: When it is first reached.
+        wash_in_percent_per_min: PE of the early maximum divided by minutes since injection.
+        wash_out_percent_per_min: Slope of PE from the peak to the last phase, <= 0, and 0 where the peak is the last
+            phase.
+        late_change_percent: Change of signal from the early maximum to the last phase, in percent of the early
+            maximum; the type rests on it.
+        ser: Signal enhancement ratio, without unit.
+        auc_percent_min: Area under PE from injection to the last phase.
+        initial_auc_percent_min: Area under PE from injection to `early_limit_s`.
+        curve_type: CurveType, uint8.
     """
 
     early_pe_percent: Array

@@ -29,12 +29,17 @@ Mask = NDArray[np.bool_]
 class BreastTissue:
     """One breast in one phase.
 
-    - side: "left" or "right" of the patient; "whole image" where the picture shows one breast or a part.
-    - phase, time_s, synthetic: of the post-contrast phase; time_s is None where nobody knows it.
-    - breast_mm3, fgt_mm3, fgt_percent: volume of the breast without skin and lesions, of its fibroglandular tissue, and
-      that share. They come from the pre-contrast volume and are the same for each phase.
-    - bpe_percent: percent enhancement of the mean signal of the fibroglandular tissue.
-    - bpe_share_percent: share of the fibroglandular tissue that enhances by 20 percent or more.
+    Attributes:
+        side: "left" or "right" of the patient; "whole image" where the picture shows one breast or a part.
+        phase: Index of the post-contrast phase.
+        time_s: Its time; None where it is unknown.
+        synthetic: Whether it was synthesized.
+        breast_mm3: Volume of the breast without skin and lesions, from the pre-contrast volume, so the same for each
+            phase.
+        fgt_mm3: Volume of its fibroglandular tissue, likewise.
+        fgt_percent: Share of the fibroglandular tissue in the breast.
+        bpe_percent: Percent enhancement of the mean signal of the fibroglandular tissue.
+        bpe_share_percent: Share of the fibroglandular tissue that enhances by 20 percent or more.
     """
 
     side: str

@@ -22,9 +22,10 @@ UNCERTAIN = "uncertain: consider real contrast"
 class Evidence:
     """What a calibrated model gives beside its phases.
 
-    - bands: a lower and an upper image of every synthetic phase, whose means over a lesion bound its real mean.
-    - probability: how sure the model is that a voxel enhances, 0..1, at the early phase.
-    - calibration: that of the model's card.
+    Attributes:
+        bands: A lower and an upper image of every synthetic phase, whose means over a lesion bound its real mean.
+        probability: How sure the model is that a voxel enhances, 0..1, at the early phase.
+        calibration: That of the model's card.
     """
 
     bands: Sequence[tuple[sitk.Image, sitk.Image]]

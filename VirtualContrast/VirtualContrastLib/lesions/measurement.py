@@ -27,27 +27,28 @@ FTV_PE_PERCENT = 70.0
 class LesionMeasures:
     """Size and enhancement of one lesion.
 
-    - unit: of lengths, "mm", or "px" where the image has no millimeters; volumes are in mm3 or in pixels accordingly.
-    - volume: all voxels of the lesion.
-    - centroid: mean of the voxel centers, LPS.
-    - diameters: extents along the patient's left, posterior and superior axes, voxels counted whole.
-    - longest_diameter: greatest distance between two points of the surface in 3-D.
-    - in_plane_diameter: the same within one slice. Surface points are the centers of the voxels' outer
-      faces, the vertices of a marching-cubes mesh, so these two equal pyradiomics' Maximum3DDiameter and
-      Maximum2DDiameterSlice.
-    - axis_ratio: longest to shortest of the principal axes of the voxels, 1 for a ball; by second moments.
-    - solidity: volume over that of the convex hull of the surface points, 1 at most.
-    - early_pe_percent: PE of the mean signals at the early phase, the value that the lesion's curve has there.
-    - peak_pe_percent: 95th percentile of voxel PE at the early phase, over voxels with a positive baseline; unlike the
-      maximum it does not hang on one noisy voxel.
-    - ser: signal enhancement ratio of the mean signals, None where no phase follows the early one.
-    - ftv: volume of voxels with early PE >= 70 % and SER >= 0, as UCSF's I-SPY 2 software counts
-      functional tumor volume (Hylton et al., Radiology 279 (2016) 44). Its background threshold and
-      neighbor rule belong to finding the lesion and are not repeated here. Without a late phase the SER rule is
-      left out.
-
     Enhancement is None where there is no post-contrast phase. The early and the late phase are those of
     `kinetics.parameters.early_and_late`.
+
+    Attributes:
+        unit: Of lengths, "mm", or "px" where the image has no millimeters; volumes are in mm3 or in pixels
+            accordingly.
+        volume: All voxels of the lesion.
+        centroid: Mean of the voxel centers, LPS.
+        diameters: Extents along the patient's left, posterior and superior axes, voxels counted whole.
+        longest_diameter: Greatest distance between two points of the surface in 3-D.
+        in_plane_diameter: The same within one slice. Surface points are the centers of the voxels' outer faces, the
+            vertices of a marching-cubes mesh, so these two equal pyradiomics' Maximum3DDiameter and
+            Maximum2DDiameterSlice.
+        axis_ratio: Longest to shortest of the principal axes of the voxels, 1 for a ball; by second moments.
+        solidity: Volume over that of the convex hull of the surface points, 1 at most.
+        early_pe_percent: PE of the mean signals at the early phase, the value that the lesion's curve has there.
+        peak_pe_percent: 95th percentile of voxel PE at the early phase, over voxels with a positive baseline; unlike
+            the maximum it does not hang on one noisy voxel.
+        ser: Signal enhancement ratio of the mean signals, None where no phase follows the early one.
+        ftv: Volume of voxels with early PE >= 70 % and SER >= 0, as UCSF's I-SPY 2 software counts functional tumor
+            volume (Hylton et al., Radiology 279 (2016) 44). Its background threshold and neighbor rule belong to
+            finding the lesion and are not repeated here. Without a late phase the SER rule is left out.
     """
 
     label: int

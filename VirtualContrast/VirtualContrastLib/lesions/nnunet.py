@@ -75,7 +75,7 @@ class LesionNet:
 
         Args:
             phases: Volumes by phase index; 0 is the pre-contrast volume, whose grid is the one of the result.
-            events: Where progress goes, and what says that the user wants to stop.
+            events: Receives progress, and carries the request to cancel.
             region: Voxels [k, j, i] to look at, None for all; lesions end at its border.
 
         Returns:

@@ -1,6 +1,6 @@
 """Radiomics of each lesion in each phase by pyradiomics: shape, first-order statistics and texture.
 
-Gray values are divided by the study's own scale (the 90th percentile of its tissue before contrast) and told in
+Gray values are divided by the study's own scale (the 90th percentile of its tissue before contrast) and given in
 percent of it, so that features of scanners, and of models with units of their own, can be compared; gray levels are 5
 percent of that scale wide in every phase, real or synthetic. Nothing is resampled and nothing is filtered.
 """
@@ -30,10 +30,12 @@ CLASSES = ("firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm")
 class LesionRadiomics:
     """Features of one lesion in one phase.
 
-    - label, phase: number of the lesion, index of the phase (0 before contrast).
-    - time_s: seconds after injection, None where nobody knows them.
-    - synthetic: the phase was synthesized.
-    - features: value by pyradiomics' name without the image type, as `glcm_Contrast`; lengths in mm.
+    Attributes:
+        label: Number of the lesion.
+        phase: Index of the phase, 0 before contrast.
+        time_s: Seconds after injection, None where nobody knows them.
+        synthetic: The phase was synthesized.
+        features: Value by pyradiomics' name without the image type, as `glcm_Contrast`; lengths in mm.
     """
 
     label: int

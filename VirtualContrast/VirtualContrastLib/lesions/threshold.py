@@ -23,22 +23,21 @@ VESSEL_RADIUS_MM = 2.5
 class ThresholdSettings:
     """Settings of `segment_by_threshold`.
 
-    - pe_percent: least percent enhancement of a lesion voxel; 70 % as in I-SPY 2's functional tumor
-      volume.
-    - background_fraction, background_percentile: voxels darker before contrast than 0.3 x the 95th
-      percentile of the breast region are left out, since a small baseline makes any noise a large
-      percentage. I-SPY 2's software takes 0.6 in a region drawn around the tumor; over whole breasts that
-      loses lesions darker than gland before contrast. Of 31 phantom lesions 0.6 missed 4 (mean Dice
-      0.78), 0.5 one (0.90), 0.4 none (0.92), 0.3 none (0.90); on 89 slices of training patients 0.4 and 0.3
-      find as many (0.79 and 0.78 of the slices' tumors), and the ring-enhancing tumor of the real sagittal
-      slice, dark before contrast, is whole at 0.3 (86 %) and in pieces at 0.4 (26 %).
-    - smoothing_mm: standard deviation of an in-plane Gaussian on both volumes before PE is worked out; 0
-      for none.
-    - minimum_volume_mm3: 65 mm3 is a sphere of 5 mm, under which BI-RADS speaks of a focus and not of a
-      lesion.
-    - connectivity: 26 (voxels touching at a corner belong together) or 6 (faces only).
-    - maximum_elongation: parts longer than this multiple of their greatest thickness are vessels, see
-      `without_vessels`.
+    Attributes:
+        pe_percent: Least percent enhancement of a lesion voxel; 70 % as in I-SPY 2's functional tumor volume.
+        background_fraction: Voxels darker before contrast than this share of `background_percentile` of the breast
+            region are left out, since a small baseline makes any noise a large percentage. I-SPY 2's software takes
+            0.6 in a region drawn around the tumor; over whole breasts that loses lesions darker than gland before
+            contrast. Of 31 phantom lesions 0.6 missed 4 (mean Dice 0.78), 0.5 one (0.90), 0.4 none (0.92), 0.3 none
+            (0.90); on 89 slices of training patients 0.4 and 0.3 find as many (0.79 and 0.78 of the slices' tumors),
+            and the ring-enhancing tumor of the real sagittal slice, dark before contrast, is whole at 0.3 (86 %) and
+            in pieces at 0.4 (26 %).
+        background_percentile: The percentile of the breast region that the share is taken of.
+        smoothing_mm: Standard deviation of an in-plane Gaussian on both volumes before PE is worked out; 0 for none.
+        minimum_volume_mm3: 65 mm3 is a sphere of 5 mm, under which BI-RADS speaks of a focus and not of a lesion.
+        connectivity: 26 (voxels touching at a corner belong together) or 6 (faces only).
+        maximum_elongation: Parts longer than this multiple of their greatest thickness are vessels, see
+            `without_vessels`.
     """
 
     pe_percent: float = 70.0
@@ -62,7 +61,7 @@ def segment_by_threshold(
         pre: Pre-contrast volume.
         post: An early post-contrast phase on the same grid.
         settings: The thresholds; None for the defaults.
-        events: Where progress goes, and what says that the user wants to stop.
+        events: Receives progress, and carries the request to cancel.
 
     Returns:
         Instance labels 1..n, largest first, on the grid of `pre`, uint8, or uint16 where there are more than 255; 0

@@ -24,13 +24,18 @@ from .zips import opened_zip
 class ImportRequest:
     """What to import, and what its files do not say.
 
-    - source: a package folder or zip, a checkpoint (.pth, .pt, or a zip with one), or an nnU-Net result folder.
-    - id, title: of the new model; by default after the name of the source.
-    - license: terms of use of the weights.
-    - layout, times_s: of a pix2pixHD generator, see `import_pix2pixhd`.
-    - spacing_mm, square: pixels that the pix2pixHD generator was trained on: their size, or a square of so many.
-    - config: options of the pix2pixHD generator or of the nnU-Net's segmentation; of an ONNX file parts of its card.
-    - channels: `pre`, `phase_N` or `subtraction_N` for each input channel of an nnU-Net.
+    Attributes:
+        source: A package folder or zip, a checkpoint (.pth, .pt, or a zip with one), or an nnU-Net result folder.
+        id: Of the new model; by default after the name of the source.
+        title: Of the new model; by default after the name of the source.
+        license: Terms of use of the weights.
+        layout: Of a pix2pixHD generator, see `import_pix2pixhd`.
+        times_s: Of the phases that a pix2pixHD generator makes.
+        spacing_mm: Size of the pixels that the pix2pixHD generator was trained on.
+        square: Side of the square in pixels that it was trained on.
+        config: Options of the pix2pixHD generator or of the nnU-Net's segmentation; of an ONNX file parts of its
+            card.
+        channels: `pre`, `phase_N` or `subtraction_N` for each input channel of an nnU-Net.
     """
 
     source: Path

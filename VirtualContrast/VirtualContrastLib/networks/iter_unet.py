@@ -1,7 +1,7 @@
 """Recursive 3-D U-Net that goes from one early phase to any number of later ones (Chung et al. 2025, iterU-Net).
 
 Each step sees the pre-contrast volume and the current post-contrast volume and gives the next one. A ConvLSTM at full
-resolution carries state from step to step; a sinusoidal embedding tells the network where in time the step is.
+resolution carries state from step to step; a sinusoidal embedding gives the network the time of the step.
 Parameter names and shapes are those of the published system. Volumes are [batch, 1, k, j, i], series
 [batch, phase, k, j, i], float, in the units of TI-norm (`synthesis.ti_norm`). Every side needs at least 16 voxels and
 one side at least 32; sides need not be multiples of 16.

@@ -71,7 +71,7 @@ def load_list(path: str | Path) -> ReadingList:
         raise InputError(f"{path} cannot be read as a reading list; give a CSV file in UTF-8.") from error
     table = csv.DictReader(io.StringIO(text, newline=""))
     if table.fieldnames is None or not {"case", "image", "condition"} <= set(table.fieldnames):
-        raise InputError(f"{path.name} is no reading list: it needs the columns case, image and condition.")
+        raise InputError(f"{path.name} is not a reading list: it needs the columns case, image and condition.")
     cases = tuple(_case_of(row, number, path) for number, row in enumerate(table, start=2))
     if not cases:
         raise InputError(f"{path.name} lists no image; add a row for each.")

@@ -2,7 +2,7 @@
 
 `<out>.partial-<run id>` is where a run writes, `<out>.old-<run id>` the result that it replaces. Both hold a note of
 their owner, which the owner keeps locked: the system lets go of the lock when the process ends, however it ends.
-A folder without such a note is somebody else's, whatever its name, and is never touched.
+A folder without such a note is somebody else's, by whatever name, and is never touched.
 """
 
 from __future__ import annotations

@@ -58,9 +58,10 @@ Region = NDArray[np.bool_]
 class PhaseResult:
     """One synthetic image and what belongs to it alone.
 
-    - phase: the synthetic phase, or the recombined image of a mammogram, which has no time.
-    - subtraction: the phase minus the pre-contrast volume, signed; None where there is no contrast to subtract.
-    - uncertainty: standard deviation of the synthesis, None where it was not asked for.
+    Attributes:
+        phase: The synthetic phase, or the recombined image of a mammogram, which has no time.
+        subtraction: The phase minus the pre-contrast volume, signed; None where there is no contrast to subtract.
+        uncertainty: Standard deviation of the synthesis, None where it was not asked for.
     """
 
     phase: Phase
@@ -143,12 +144,14 @@ class LesionResult:
 class Kinetics:
     """What the series shows in the breast.
 
-    - region: the breasts, lesions included, [k, j, i].
-    - maps: voxel maps of enhancement by name.
-    - labels: lesion instances 1..n, None where lesions were not looked for.
-    - lesions: one result per label, in order.
-    - radiomics: of every lesion in every phase; empty where they were not asked for.
-    - tissue: fibroglandular tissue and background enhancement of every breast in every phase; empty without geometry.
+    Attributes:
+        region: The breasts, lesions included, [k, j, i].
+        maps: Voxel maps of enhancement by name.
+        labels: Lesion instances 1..n, None where lesions were not looked for.
+        lesions: One result per label, in order.
+        radiomics: Of every lesion in every phase; empty where they were not asked for.
+        tissue: Fibroglandular tissue and background enhancement of every breast in every phase; empty without
+            geometry.
     """
 
     region: Region
@@ -163,7 +166,7 @@ class Kinetics:
 class Comparison:
     """Synthetic against real: metrics of images, curves of the lesions on the real phases, agreement of curves.
 
-    `features` tells the agreement of every kinetic parameter, of the background enhancement, and of every radiomics
+    `features` is the agreement of every kinetic parameter, of the background enhancement, and of every radiomics
     feature where they were asked for.
     """
 
@@ -262,7 +265,7 @@ def find_lesions(
     Args:
         series: All phases of the study.
         net: The segmentation network; None segments by threshold on the early phase of the curves.
-        events: Where progress goes, and what says that the user wants to stop.
+        events: Receives progress, and carries the request to cancel.
         rule: Threshold settings measured for the model's phases; None for the defaults.
 
     Returns:
@@ -280,7 +283,7 @@ def analyze_kinetics(series: Series, labels: sitk.Image | None, events: Events) 
     Args:
         series: All phases of the study.
         labels: Lesion labels on its grid; None where lesions were not looked for.
-        events: Where progress goes, and what says that the user wants to stop.
+        events: Receives progress, and carries the request to cancel.
 
     Returns:
         The region, the maps and one object per lesion.
@@ -401,7 +404,7 @@ def measure_radiomics(series: Series, labels: sitk.Image, events: Events) -> tup
     Args:
         series: The images.
         labels: Lesion instances.
-        events: Hears of lesions without features, and carries the wish to cancel.
+        events: Receives warnings of lesions without features, and carries the request to cancel.
 
     Returns:
         By lesion the real phases, pre-contrast included, then the synthetic ones.

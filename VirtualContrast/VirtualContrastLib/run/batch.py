@@ -77,7 +77,7 @@ class BatchOutcome:
 
 
 class BatchListener(Protocol):
-    """Hears of cases as they start and end."""
+    """Receives cases as they start and end."""
 
     def case_started(self, case: str, number: int, total: int) -> None:
         """A case starts on this machine. Cases on a cluster report their end only.
@@ -113,9 +113,9 @@ def run_batch(
         cases: Names and inputs of the cases.
         out: Folder that gets one result folder per case.
         settings: Of every case; a case may have its own values on top.
-        events: Where progress and warnings go, and what says that the user wants to stop.
+        events: Receives progress and warnings, and carries the request to cancel.
         models: Models that are loaded already.
-        listener: Is told when a case starts and ends.
+        listener: Called when a case starts and ends.
         scheduler: Address of a Dask scheduler. The cases then run on its workers, which must see the same files at the
             same paths. When a worker dies, another one runs its case. Whole results are then always kept, because a
             worker may have finished one and died before it could report it.

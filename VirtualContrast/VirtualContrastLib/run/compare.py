@@ -78,7 +78,7 @@ def compare_existing(
         times_s: Seconds after injection of the real phases; by default those of the synthetic ones.
         register: Whether the motion of the real phases against `pre` is corrected first, where that helps.
         overwrite: Whether a result that stands at `out` may be replaced.
-        events: Where progress and warnings go, and what says that the user wants to stop.
+        events: Receives progress and warnings, and carries the request to cancel.
 
     Returns:
         The result and its metrics, one row per phase and region.

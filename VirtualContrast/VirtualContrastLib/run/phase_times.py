@@ -58,7 +58,7 @@ def with_input_times(study: Study, card: ModelCard, events: Events) -> Study:
             if index in own and card.outputs is not None and time_s >= card.outputs.times_s[0]:
                 events.warn(
                     f"The model '{card.id}' was trained to begin at {own[index]:g} s and begins at {time_s:g} s here: "
-                    "it knows that phase as a step on its way only."
+                    "it knows that phase only as a step on its way."
                 )
             continue
         if index not in own:

@@ -42,9 +42,10 @@ class GivenLesions(NamedTuple):
 class RunInput:
     """What was read.
 
-    - study: the pre-contrast volume and the real phases.
-    - lesions: the user's own, None where they are to be found.
-    - places: the paths as the user gave them, which no message of a result may repeat.
+    Attributes:
+        study: The pre-contrast volume and the real phases.
+        lesions: The user's own, None where they are to be found.
+        places: The paths as the user gave them, which no message of a result may repeat.
     """
 
     study: Study
@@ -61,15 +62,16 @@ class RunInput:
 class Plan:
     """Everything that is decided before anything is computed; a run reads it and never asks again.
 
-    - input: what was read; the phases that the model reads have times.
-    - settings: as the user gave them.
-    - synthesis: the package of the synthesis model.
-    - times_s: seconds after injection of the images to make, None for one without time.
-    - real: the real phases with times filled in.
-    - segmentation: "given", "threshold", "none" or the id of the lesion model.
-    - lesion_package: the package of the lesion model, None where no network finds the lesions.
-    - inputs: role, hash, format and geometry of every input, for the manifest.
-    - fingerprint: one hash over input bytes, weights and every setting that changes the result.
+    Attributes:
+        input: What was read; the phases that the model reads have times.
+        settings: As the user gave them.
+        synthesis: The package of the synthesis model.
+        times_s: Seconds after injection of the images to make, None for one without time.
+        real: The real phases with times filled in.
+        segmentation: "given", "threshold", "none" or the id of the lesion model.
+        lesion_package: The package of the lesion model, None where no network finds the lesions.
+        inputs: Role, hash, format and geometry of every input, for the manifest.
+        fingerprint: One hash over input bytes, weights and every setting that changes the result.
     """
 
     input: RunInput
@@ -147,7 +149,7 @@ def read_input(
         lesions: File of lesion labels, or None.
         settings: Settings of the run.
         card: Card of the synthesis model.
-        events: Where progress and warnings go, and what says that the user wants to stop.
+        events: Receives progress and warnings, and carries the request to cancel.
 
     Returns:
         The study, the lesions and the places they came from.
@@ -248,9 +250,9 @@ def _check_possible(given: RunInput, settings: RunSettings, card: ModelCard) -> 
                 "Curves in lesions need phases in time, which a mammogram does not have; leave the lesions out."
             )
         if settings.register:
-            raise InputError("Motion is corrected between phases, which a mammogram has not; leave --register out.")
+            raise InputError("A mammogram has no phases between which motion could be corrected; leave --register out.")
         if settings.radiomics:
-            raise InputError("Radiomics are those of lesions in phases, which a mammogram has not; leave them out.")
+            raise InputError("A mammogram has no lesions and phases to measure radiomics in; leave --radiomics out.")
         if len(study.real) > 1:
             raise InputError(f"{len(study.real)} real images were given; a mammogram has one real recombined image.")
     if settings.dicom and card.dynamic and not study.has_geometry:

@@ -47,7 +47,7 @@ def describe_inputs(
 
 
 def describe_model(package: ModelPackage, role: str) -> dict[str, Any]:
-    """Which weights were used for `role`; the hash says it exactly."""
+    """Which weights were used for `role`, identified by their hash."""
     card = package.card
     return {
         "role": role,

@@ -1,4 +1,4 @@
-"""What a user chooses for a run: every setting declared once, with all that commands, tables and panels say of it."""
+"""What a user chooses for a run: every setting declared once, with all that commands, tables and panels show of it."""
 
 from __future__ import annotations
 
@@ -27,17 +27,20 @@ _OPTION = "option"
 class Option:
     """One setting as it is offered outside of Python.
 
-    - flag: of the command line.
-    - help: one line; it begins in lower case and has no period, as the command line shows it.
-    - kind: type of one value; a bool is a switch.
-    - many: it is a rising list of values.
-    - metavar: what the help calls a value.
-    - choices: the only values, where they can be listed.
-    - least, most, unit: of a number.
-    - column: of a table of cases in which each case may have its own; "" where it is one for all.
-    - changes_result: it is part of the fingerprint. Models are so by the hash of their weights, times of real phases
-      by the description of the inputs.
-    - recorded: the manifest holds it.
+    Attributes:
+        flag: Of the command line.
+        help: One line; it begins in lower case and has no period, as the command line shows it.
+        kind: Type of one value; a bool is a switch.
+        many: It is a rising list of values.
+        metavar: What the help calls a value.
+        choices: The only values, where they can be listed.
+        least: Smallest number allowed.
+        most: Largest number allowed.
+        unit: Of the number.
+        column: Of a table of cases in which each case may have its own; "" where it is one for all.
+        changes_result: It is part of the fingerprint. Models are so by the hash of their weights, times of real
+            phases by the description of the inputs.
+        recorded: The manifest holds it.
     """
 
     flag: str
@@ -247,7 +250,7 @@ class RunSettings:
         """The settings from what JSON made of `dataclasses.asdict`: it has no tuples.
 
         Raises:
-            InputError: a setting that there is not, or a value that makes no sense.
+            InputError: an unknown setting, or a value that makes no sense.
         """
         known = options()
         if unknown := sorted(set(values) - set(known)):

@@ -56,7 +56,7 @@ def export(found: Analysis, writer: ResultWriter, manifest: Manifest, settings: 
         writer: Writer of the result folder.
         manifest: The manifest, for the report.
         settings: Settings of the run.
-        events: Where progress and warnings go, and what says that the user wants to stop.
+        events: Receives progress and warnings, and carries the request to cancel.
     """
     task = _Export(found, writer, manifest, settings, events)
     steps = [_tables, _figures_and_report] if found.series.dynamic else [_tables, _mammogram]

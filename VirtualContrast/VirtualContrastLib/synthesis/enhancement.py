@@ -124,7 +124,7 @@ class EnhancementSynthesizer:
 
         Args:
             study: The study, of which the pre-contrast volume is read.
-            events: Where progress and warnings go, and what says that the user wants to stop.
+            events: Receives progress and warnings, and carries the request to cancel.
             times_s: Not used; the times are those of the model.
             perturbations: Above 0 adds uncertainty maps.
             seed: Not used.
@@ -141,7 +141,7 @@ class EnhancementSynthesizer:
 
         Args:
             pre: Pre-contrast volume, a 3-D scalar image.
-            events: Where progress and warnings go, and what says that the user wants to stop.
+            events: Receives progress and warnings, and carries the request to cancel.
             uncertainty: Adds maps of the standard deviation that a normal error of those bands would have.
 
         Returns:

@@ -129,7 +129,7 @@ class MammogramSynthesizer:
 
         Args:
             low_energy: Low-energy image, of size 1 along k.
-            events: Where progress and warnings go, and what says that the user wants to stop.
+            events: Receives progress and warnings, and carries the request to cancel.
             batch: Windows that go through the network at once.
 
         Returns:

@@ -42,10 +42,13 @@ Mask = NDArray[np.bool_]
 class Motion:
     """What was found of one phase.
 
-    - similarity_before, similarity_after: mutual information (nats) with the pre-contrast volume over the breasts'
-      voxels that the fit did not see.
-    - kept: the corrected phase is used; else the phase as it was, because it was not more similar afterwards.
-    - median_mm, p95_mm: median and 95th percentile of the motion in the breasts.
+    Attributes:
+        similarity_before: Mutual information (nats) with the pre-contrast volume over the breasts' voxels that the
+            fit did not see.
+        similarity_after: The same after the correction.
+        kept: The corrected phase is used; else the phase as it was, because it was not more similar afterwards.
+        median_mm: Median of the motion in the breasts.
+        p95_mm: 95th percentile of the motion in the breasts.
     """
 
     similarity_before: float
@@ -75,7 +78,7 @@ def register_phases(
     Args:
         pre: Pre-contrast volume; it stays as it is.
         phases: Real phases on its grid.
-        events: Hears progress, and of phases that stay as they were.
+        events: Receives progress, and warnings of phases that stay as they were.
 
     Returns:
         The phases in the order given, float32 where they were moved, and one `Motion` each.

@@ -32,7 +32,7 @@ class StudySynthesizer(Protocol):
 
         Args:
             study: The study.
-            events: Where progress and warnings go, and what says that the user wants to stop.
+            events: Receives progress and warnings, and carries the request to cancel.
             times_s: Seconds after injection at which a model of free times makes them, None for its own; other models
                 do not read them.
             perturbations: Passes over changed input that give uncertainty where the model can be perturbed: 0, or 2 and

@@ -69,7 +69,7 @@ class Estimate:
 
 
 def duration_text(seconds: float) -> str:
-    """`seconds` as a person says it: "12 s", "3 min"."""
+    """`seconds` as people write it: "12 s", "3 min"."""
     return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
 
 

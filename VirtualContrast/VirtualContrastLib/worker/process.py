@@ -60,13 +60,13 @@ class CommandLoop:
         while chunk := _read(handle):
             for line in splitter.feed(chunk):
                 if line.strip():
-                    self._hear(line)
+                    self._receive(line)
         self._commands.put(protocol.Quit())
         self._events.cancel()
         time.sleep(GRACE_S)
         self._end_now()  # the parent is gone and the run does not stop
 
-    def _hear(self, line: str) -> None:
+    def _receive(self, line: str) -> None:
         """Take one command; ignore and log a line that is not one, without its text, which may name a patient."""
         message = protocol.decode(line)
         if message is None:
@@ -112,7 +112,7 @@ class CommandLoop:
             if isinstance(message, protocol.Run):
                 self._do_run(message)
             elif isinstance(message, protocol.AskDevice):
-                self.say(self._answer(message.wanted))
+                self.send(self._answer(message.wanted))
             elif isinstance(message, protocol.Quit):
                 return "quit"
 
@@ -132,7 +132,7 @@ class CommandLoop:
             end = protocol.Failed(command.number, sentence, int(code))
         finally:
             self._number = self._target = None
-        self.say(end)
+        self.send(end)
 
     def _synthesize(self, command: protocol.Run) -> protocol.Done:
         from ..run.pipeline import run
@@ -150,7 +150,7 @@ class CommandLoop:
         )
 
     def _answer(self, wanted: str) -> protocol.DeviceAnswer:
-        """Which device `wanted` ("auto", "cpu", ...) comes to, after a tiny real computation on it."""
+        """Which device `wanted` ("auto", "cpu", ...) stands for, after a tiny real computation on it."""
         try:
             choice = self.models.device(wanted)
         except Exception as error:  # noqa: BLE001  whatever a driver raises, the panel wants an answer
@@ -172,14 +172,14 @@ class CommandLoop:
             return
         self._last_report = (stage, now)
         if self._number is not None:
-            self.say(protocol.Progressed(self._number, stage.value, done, total))
+            self.send(protocol.Progressed(self._number, stage.value, done, total))
 
     def warning(self, message: str) -> None:
-        """Tell a warning."""
+        """Send a warning."""
         if self._number is not None:
-            self.say(protocol.Warned(self._number, message))
+            self.send(protocol.Warned(self._number, message))
 
-    def say(self, message: protocol.Message) -> None:
+    def send(self, message: protocol.Message) -> None:
         """Write one message; a parent that is gone is not an error."""
         with self._writing, contextlib.suppress(OSError):
             self._out.write(protocol.encode(message).decode("utf-8"))
@@ -206,15 +206,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     set_up_torch()
     _log_to_stderr()
     worker = CommandLoop(_private_stdout(), arguments.idle)
-    worker.say(protocol.Ready(os.getpid(), _lead_a_group()))
+    worker.send(protocol.Ready(os.getpid(), _lead_a_group()))
     threading.Thread(target=worker.read, args=[0], daemon=True).start()
     reason = worker.work()
-    worker.say(protocol.Bye(reason))
+    worker.send(protocol.Bye(reason))
     return int(ExitCode.DONE)
 
 
 def _log_to_stderr() -> None:
-    """What the library logs (stages and their seconds, no names) goes where the panel's log comes from."""
+    """Send the library's log (stages and their seconds, no names) to standard error, which the panel records."""
     logger = logging.getLogger("VirtualContrastLib")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
@@ -223,7 +223,7 @@ def _log_to_stderr() -> None:
 
 
 def _private_stdout() -> TextIO:
-    """A stream to the parent; whatever else writes to standard output, also from C, lands in standard error."""
+    """A stream to the parent; everything else written to standard output, even from C, goes to standard error."""
     sys.stdout.flush()
     private = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
     os.dup2(2, 1)

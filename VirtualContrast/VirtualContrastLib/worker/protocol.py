@@ -1,7 +1,7 @@
-"""What the panel and its worker process say to each other: one JSON object a line, UTF-8, both ways.
+"""What the panel and its worker process say to each other: one JSON object per line, UTF-8, both ways.
 
-Every message is a class of this module, which both ends import; on the line stand its name and its fields. A line that
-is no message is something that a library printed, and belongs in the log. Knows neither Qt nor Slicer.
+Every message is a class of this module, which both ends import; a line holds its name and its fields. A line that is
+not a message was printed by a library and belongs in the log. Knows neither Qt nor Slicer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PLAIN: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (
 
 @dataclass(frozen=True)
 class Message:
-    """Anything that is said; its fields are what JSON knows."""
+    """The base of all messages; its fields hold plain JSON values."""
 
     def __post_init__(self) -> None:
         """Raise TypeError where a text or number is something else: the other end may be damaged."""
@@ -34,7 +34,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Run(Message):
-    """To the worker: make a result; `number` comes back in all that is said of it.
+    """To the worker: make a result; `number` comes back in every message about it.
 
     `settings` are those of `RunSettings` by name. After `idle_s` seconds without work the process ends by itself.
     """
@@ -56,7 +56,7 @@ class Cancel(Message):
 
 @dataclass(frozen=True)
 class AskDevice(Message):
-    """To the worker: which device does `wanted` ("auto", "cpu", ...) come to?"""
+    """To the worker: which device does `wanted` ("auto", "cpu", ...) stand for?"""
 
     wanted: str
 
@@ -76,7 +76,7 @@ class Ready(Message):
 
 @dataclass(frozen=True)
 class DeviceAnswer(Message):
-    """From the worker: the device that `wanted` comes to, after a tiny real computation on it; `reason` says why."""
+    """From the worker: the device that `wanted` stands for, after a tiny real computation on it; `reason` says why."""
 
     wanted: str
     usable: bool
@@ -156,7 +156,7 @@ def encode(message: Message) -> bytes:
 
 
 def decode(line: str) -> Message | None:
-    """The message of a line, or None for a line that is no message."""
+    """The message of a line, or None for a line that is not a message."""
     if not line.startswith("{"):
         return None
     try:
@@ -167,17 +167,17 @@ def decode(line: str) -> Message | None:
 
 
 class LineSplitter:
-    """Puts lines together from chunks of bytes that end anywhere, also inside a character."""
+    """Assembles lines from chunks of bytes that may end anywhere, even inside a character."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, chunk: bytes) -> list[str]:
-        """The lines that `chunk` completes, without their ends; bytes that are no UTF-8 become U+FFFD."""
+        """The lines that `chunk` completes, without their ends; bytes that are not UTF-8 become U+FFFD."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         return [line.rstrip(b"\r").decode("utf-8", "replace") for line in lines]
 
     def flush(self) -> list[str]:
-        """What is left when the sender has ended without an end of line."""
+        """The last line, where the sender stopped without a line end."""
         rest, self._rest = self._rest, b""
         return [rest.decode("utf-8", "replace")] if rest else []

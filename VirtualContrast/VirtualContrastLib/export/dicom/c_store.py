@@ -38,8 +38,8 @@ class Destination:
         match = _ADDRESS.fullmatch(text.strip())
         if not match or not 0 < int(match[3]) < 65536:
             raise InputError(
-                f"{text!r} is no destination; write it as AET@HOST:PORT, like ORTHANC@localhost:4242, or as the URL of "
-                "a DICOMweb service."
+                f"{text!r} is not a destination; write it as AET@HOST:PORT, like ORTHANC@localhost:4242, or as the URL "
+                "of a DICOMweb service."
             )
         return cls(match[1], match[2].strip("[]"), int(match[3]))
 
@@ -71,7 +71,7 @@ def store(files: Sequence[Path], to: Destination, title: str, trust: ssl.SSLCont
             f"Sending to AET@HOST:PORT needs pynetdicom; install it with: {installation.advice('pynetdicom')}"
         ) from error
     if not re.fullmatch(_TITLE, title):
-        raise InputError(f"{title!r} is no application entity title; give 1 to 16 letters and digits.")
+        raise InputError(f"{title!r} is not an application entity title; give 1 to 16 letters and digits.")
     with quiet_pydicom():
         entity = AE(ae_title=title)
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = _TIMEOUT_S

@@ -31,9 +31,11 @@ def web_address(text: str) -> str:
     except ValueError:
         parts, host = urlsplit(""), None
     if parts.username or parts.password:
-        raise InputError("A URL with a name and a password in it would stand in logs; put them into ~/.netrc.")
+        raise InputError("A URL with a name and a password in it would end up in logs; put them into ~/.netrc.")
     if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
-        raise InputError(f"{text!r} is no DICOMweb service; write it like https://pacs.example.org/dicom-web.")
+        raise InputError(
+            f"{text!r} is not the URL of a DICOMweb service; write it like https://pacs.example.org/dicom-web."
+        )
     return parts.geturl().rstrip("/")
 
 

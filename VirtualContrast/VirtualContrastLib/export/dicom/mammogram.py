@@ -3,7 +3,7 @@
 Labels as in `series`: Synthetic Data YES, Image Type DERIVED, Contributing Equipment, Derivation Description and Source
 Image Sequence. Patient, study, side and view are those of the low-energy image; no contrast agent is claimed. An image
 for presentation has no rescale slope but 1, so that the gray values are spread over 16 bits, and the text of the
-derivation tells how.
+derivation says how.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Radiomics, and the agreement of single features, as the report tells them."""
+"""Radiomics, and the agreement of single features, as the report shows them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RADIOMICS_NOTE = (
 )
 AGREEMENT_NOTE = (
     "CCC: Lin's concordance correlation coefficient over lesions, 1 where synthetic and real give the same numbers; "
-    "none for fewer than three lesions. Of radiomics the report tells the median and the worst of each class; "
+    "none for fewer than three lesions. Of radiomics the report shows the median and the worst of each class; "
     "feature_agreement.csv has each feature with bias and limits of agreement."
 )
 

@@ -54,8 +54,8 @@ AGREEMENT_NOTE = (
     "interval over lesions (five lesions or more). A dash: the number of lesions is too small."
 )
 INPUT_PHASES_NOTE = (
-    "The {read} stands in both curves, so only later phases are compared. Rows of the images named phase_N compare the "
-    "last phase that the model read: what repeating it would give."
+    "The {read} belongs to both curves, so only later phases are compared. Rows of the images named phase_N compare "
+    "the last phase that the model read: what repeating it would give."
 )
 
 

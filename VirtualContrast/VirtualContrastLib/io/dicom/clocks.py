@@ -1,4 +1,4 @@
-"""Clocks of DICOM headers put right: midnight, a first time that was left out, and the seconds between two volumes."""
+"""Corrects clocks of DICOM headers: midnight, a missing first time, and the seconds between two volumes."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def unwrapped(times: Sequence[float]) -> list[float]:
     return [time if time >= start else time + DAY_S for time in times]
 
 
-def put_right(frames: Sequence[DicomFrame]) -> list[DicomFrame]:
-    """Frames of one examination with their times of day run on over midnight and a left-out first trigger time as 0."""
+def corrected_times(frames: Sequence[DicomFrame]) -> list[DicomFrame]:
+    """Frames of one examination with times that continue past midnight, and a missing first trigger time as 0."""
     tags = [dict(frame.tags) for frame in frames]
     for names in _TIMES_OF_DAY:
         present = [(n, name) for n, known in enumerate(tags) for name in names if name in known]

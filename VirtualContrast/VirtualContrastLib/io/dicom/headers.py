@@ -157,7 +157,7 @@ def open_data_set(path: Path, **options: Any) -> Dataset:
     """The data set of a DICOM file with or without preamble; `options` as of `pydicom.dcmread`.
 
     Raises:
-        InputError: deflated bytes that grow beyond all measure.
+        InputError: deflated data that would expand beyond the limit.
     """
     import pydicom
     from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -201,7 +201,7 @@ def read_headers(path: Path) -> tuple[SeriesHeader, list[DicomFrame]] | None:
 
 
 def check_inflation(path: Path) -> None:
-    """Raise InputError where a deflated file would expand to more than all measure: pydicom inflates it whole."""
+    """Raise InputError where a deflated file would expand beyond the limit, as pydicom inflates it whole."""
     from pydicom.filereader import read_file_meta_info
 
     syntax = read_file_meta_info(path).get("TransferSyntaxUID")
@@ -414,7 +414,7 @@ def _datetime(value: Any) -> float | None:
 
 
 def _items(dataset: Any, sequence: str | int) -> list[Any]:
-    """The items of a sequence, [] where it is missing or no sequence."""
+    """The items of a sequence, [] where it is missing or not a sequence."""
     from pydicom.sequence import Sequence as Items
 
     found = _value(dataset, sequence) if dataset is not None else None
@@ -454,7 +454,7 @@ def _words(value: Any) -> tuple[str, ...]:
 
 
 def _to(kind: Callable[[Any], Number], value: Any) -> Number:
-    """`value` as int or float; raises _UnusableValueError for several numbers, a text that is none, or not a number."""
+    """`value` as int or float; raises _UnusableValueError for several numbers, text that is not a number, or NaN."""
     try:
         return kind(value)
     except (ValueError, TypeError, OverflowError) as error:

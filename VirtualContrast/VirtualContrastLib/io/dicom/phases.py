@@ -80,7 +80,7 @@ def split_phases(frames: Sequence[DicomFrame], name: str) -> SplitSeries:
 
     A last phase that lacks slices (a scan that was stopped) is left out, with a warning.
     """
-    frames = clocks.put_right(frames)
+    frames = clocks.corrected_times(frames)
     places = _places(frames)
     warnings: list[str] = []
     count = _phase_count(places, name)
@@ -288,7 +288,7 @@ def _check_interleaved(volume: Sequence[DicomFrame], name: str) -> list[str]:
         gap = f"{measured:.2f} mm apart where {overlap * measured:.2f} mm is declared"
         if overlap < _OVERLAPS:
             gap = f"one slice in {phases} is of another {NAMES[tag]}"
-        sentence = f"{name} holds {phases} phases whose slices lie between each other ({gap})"
+        sentence = f"{name} holds {phases} phases whose slices interleave ({gap})"
         if overlap >= _OVERLAPS or tag in ("trigger", "temporal") or "3D" in volume[0].hints.get("dimensions", ""):
             raise InputError(
                 f"{sentence}: the patient table or the slab was shifted; put each phase into a folder of its own."
@@ -352,7 +352,7 @@ def check_stack(frames: Sequence[DicomFrame], name: str) -> None:
 
 
 def _times(volume: Sequence[DicomFrame]) -> dict[str, float]:
-    """Start of a volume by each tag that all its frames have, and of its bolus; the temporal index is no time."""
+    """Start of a volume by each tag that all its frames have, and of its bolus; the temporal index is not a time."""
     return {
         tag: min(frame.tags[tag] for frame in volume)
         for tag in (*TAGS, "bolus")

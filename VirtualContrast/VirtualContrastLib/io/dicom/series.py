@@ -87,7 +87,7 @@ def read_series(series: DicomSeries, phase: int | None = None) -> sitk.Image:
 def find_examination(path: Path) -> Examination:
     """The phases of the MR examination in a folder, those that fit together, without their voxels.
 
-    Raises InputError where no image is there, none can be used, several are equally good, or nothing tells an order.
+    Raises InputError where no image is there, none can be used, several are equally good, or nothing gives an order.
     """
     return _examination_among(find_series(path), path.name, ())
 
@@ -238,7 +238,7 @@ def _check_usable(series: DicomSeries, name: str) -> None:
         raise InputError(f"{name} is a Siemens mosaic; convert it to one image per slice first.")
     for frame in series.frames:
         if frame.position is None or frame.orientation is None or frame.pixel_spacing is None:
-            raise InputError(f"{name} has no place in space (ImagePositionPatient and others) in {frame.path.name}.")
+            raise InputError(f"{name} has no position in space (ImagePositionPatient and others) in {frame.path.name}.")
 
 
 def _volume(phase: DicomPhase, header: SeriesHeader, name: str) -> tuple[sitk.Image, tuple[Dataset, ...]]:

@@ -108,7 +108,9 @@ def examination(
         InputError: Slices are missing, or no tag gives the order.
     """
     frames = [(n, frame) for n, one in enumerate(series) for frame in one.frames]
-    right = clocks.put_right([frame for _, frame in frames]) if len(series) > 1 else [frame for _, frame in frames]
+    right = (
+        clocks.corrected_times([frame for _, frame in frames]) if len(series) > 1 else [frame for _, frame in frames]
+    )
     pairs: list[tuple[DicomSeries, DicomPhase]] = []
     warnings: list[str] = []
     times: list[dict[str, float]] = []

@@ -145,7 +145,7 @@ def _check_directions(header: NrrdHeader, name: str) -> None:
 
 
 def _has_voxel_size(header: NrrdHeader, name: str) -> bool:
-    """False where the header tells no voxel size; InputError where only ends of axes do, read in two ways."""
+    """False where the header gives no voxel size; InputError where only ends of axes do, read in two ways."""
     if header.fields.get("spacedirections") or header.fields.get("spacings"):
         return True
     if header.fields.get("axismins") or header.fields.get("axismaxs"):

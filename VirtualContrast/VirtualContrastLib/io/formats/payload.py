@@ -97,9 +97,7 @@ def beside(header: Path, name: str) -> Path:
         raise InputError(f"{header.name} names a data file that cannot be one, so its header is damaged.")
     data = header.parent / name
     if not data.resolve().is_relative_to(header.parent.resolve()):
-        raise InputError(
-            f"{header.name} takes its voxels from outside of its own folder ({name}); copy them beside it."
-        )
+        raise InputError(f"{header.name} takes its voxels from outside its own folder ({name}); copy them beside it.")
     return data
 
 

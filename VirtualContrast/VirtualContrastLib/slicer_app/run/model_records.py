@@ -21,11 +21,12 @@ EMBEDDED, INSTALLED, NOT_INSTALLED = "embedded", "installed", "not installed"
 class ModelRecord:
     """One model.
 
-    - where: EMBEDDED (part of the software), INSTALLED (downloaded or imported) or NOT_INSTALLED.
-    - size_bytes: of its files here, or of the download where the catalog tells it, None where it does not.
-    - trained_on: what it has learned from, in one sentence; "" where nobody says.
-    - quality: measured numbers with the data that they were measured on, a line each.
-    - urls: where it is fetched from, the first that answers.
+    Attributes:
+        where: EMBEDDED (part of the software), INSTALLED (downloaded or imported) or NOT_INSTALLED.
+        size_bytes: Of its files here, or of the download where the catalog tells it, None where it does not.
+        trained_on: What it has learned from, in one sentence; "" where nobody says.
+        quality: Measured numbers with the data that they were measured on, a line each.
+        urls: Where it is fetched from, the first that answers.
     """
 
     id: str

@@ -58,11 +58,13 @@ class LesionRow(Finding):
 class LoadedPhase:
     """One image of a result: node IDs of what belongs to it, "" for what it does not have or what was deleted.
 
-    - index: 1 for the first post-contrast phase.
-    - time_s: seconds after injection, NaN for the recombined image of a mammogram.
-    - volume: the image itself.
-    - subtraction, uncertainty: made with it.
-    - real: the user's own volume to compare it with.
+    Attributes:
+        index: 1 for the first post-contrast phase.
+        time_s: Seconds after injection, NaN for the recombined image of a mammogram.
+        volume: The image itself.
+        subtraction: Made with it.
+        uncertainty: Made with it.
+        real: The user's own volume to compare it with.
     """
 
     index: int
@@ -82,15 +84,18 @@ class LoadedPhase:
 class LoadedResult:
     """Node IDs of a result, "" for what it does not have or what was deleted.
 
-    - kind: "synthesis", or "mammogram", whose one phase is the recombined image.
-    - folder_item: the subject hierarchy item that holds all of it.
-    - input: the user's pre-contrast volume; pre: the same in the units of the phases.
-    - phases: the synthetic ones in order.
-    - input_phases: copies of the real phases that the model read; they come before `phases` in the sequence.
-    - mip: the subtraction of the first phase inside the breasts, cut to them.
-    - maps, tables, charts: by key: `curve_type` ...; `lesions`, `curves`, `curves_real`, `comparison`, `agreement`;
-      `all`, `lesion_1` ... .
-    - breasts: found when lesions are measured for the first time; the scene does not keep it.
+    Attributes:
+        kind: "synthesis", or "mammogram", whose one phase is the recombined image.
+        folder_item: The subject hierarchy item that holds all of it.
+        input: The user's pre-contrast volume.
+        pre: The same in the units of the phases.
+        phases: The synthetic ones in order.
+        input_phases: Copies of the real phases that the model read; they come before `phases` in the sequence.
+        mip: The subtraction of the first phase inside the breasts, cut to them.
+        maps: By key, such as `curve_type`.
+        tables: By key: `lesions`, `curves`, `curves_real`, `comparison`, `agreement` ...
+        charts: By key: `all`, `lesion_1` ...
+        breasts: Found when lesions are measured for the first time; the scene does not keep it.
     """
 
     run_node: str
