@@ -1,4 +1,4 @@
-"""Many cases, here or on the workers of a cluster: weights loaded once, a result folder a case, and a case that fails
+"""Many cases, here or on the workers of a cluster: weights loaded once, a result folder per case, and a case that fails
 harms no other.
 """
 

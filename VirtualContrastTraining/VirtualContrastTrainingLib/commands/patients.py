@@ -145,7 +145,7 @@ def _synthesize(args: argparse.Namespace, package: ModelPackage) -> Callable[[Cr
 
 
 def _write_rows(rows: Sequence[Row], path: Path) -> None:
-    """One line a patient, phase and method; ids are those of the data set."""
+    """One line per patient, phase and method; ids are those of the data set."""
     with path.open("w", newline="", encoding="utf-8") as stream:
         names = list(rows[0].scores.as_dict())
         writer = csv.writer(stream)

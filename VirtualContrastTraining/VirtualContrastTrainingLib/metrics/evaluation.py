@@ -101,7 +101,7 @@ class EvaluationReport:
 
 @dataclass
 class Evaluation:
-    """Accumulates pairs; memory does not grow with their number. `rows` receives one mapping a slice
+    """Accumulates pairs; memory does not grow with their number. `rows` receives one mapping per slice
     where given.
     """
 

@@ -102,7 +102,7 @@ def summarize(rows: Sequence[Row], phase: int, cohort: str | None = None, seed: 
 
 
 def as_text(summary: Mapping[str, object], title: str) -> str:
-    """A summary as Markdown: a row a method, then the paired differences."""
+    """A summary as Markdown: a row per method, then the paired differences."""
     lines = [f"### {title}: {summary['patients']} patients", "", "| | " + " | ".join(_TITLES.values()) + " |"]
     lines.append("|" + "---|" * (len(_TITLES) + 1))
     methods: Mapping[str, Mapping[str, Estimate]] = summary["methods"]  # type: ignore[assignment]

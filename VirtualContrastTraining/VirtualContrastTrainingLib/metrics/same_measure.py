@@ -1,4 +1,4 @@
-"""SAMe, the scaled aggregate measure: one number a checkpoint from several metrics (Osuala et al., SPIE 2024).
+"""SAMe, the scaled aggregate measure: one number per checkpoint from several metrics (Osuala et al., SPIE 2024).
 
 Each metric is min-max scaled over the compared checkpoints, turned so that lower is better, and averaged without
 weights. SAMe is relative: its values change when a checkpoint is added or left out.

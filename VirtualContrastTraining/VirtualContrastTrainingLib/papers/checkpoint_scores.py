@@ -53,7 +53,7 @@ FID_LIMIT = 3000
 class Scorer:
     """Synthesizes all cases below `cases` with a package and measures the images that the cases have.
 
-    `failures` receives a sentence a pair or case that could not be measured, once. `measured` are the pairs that the
+    `failures` receives a sentence per pair or case that could not be measured, once. `measured` are the pairs that the
     last package's metrics rest on.
     """
 

@@ -362,7 +362,7 @@ def _has_published(pair: CurvePair, phase: int) -> bool:
 
 
 def _figure8(pairs: Sequence[CurvePair], report: KineticReport) -> Figure:
-    """Mean signal of lesions drawn at random: a color a phase, its size the standard deviation in the lesion.
+    """Mean signal of lesions drawn at random: a color per phase, its size the standard deviation in the lesion.
 
     Many phases have a color scale instead of a legend.
     """

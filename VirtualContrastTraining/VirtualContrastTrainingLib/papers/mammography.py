@@ -185,7 +185,7 @@ def _measured(loaded: Sequence[LoadedMammogram], options: TableOptions) -> dict[
 
 
 def _rows(report: MammographyReport) -> list[dict[str, Any]]:
-    """A row a measure: the synthetic images with their interval, and the mean of each baseline."""
+    """A row per measure: the synthetic images with their interval, and the mean of each baseline."""
     rows = []
     for key, label in {**MEASURES, **{key: label for key, (label, *_) in CORRELATIONS.items()}}.items():
         found = report.measures[key]
@@ -217,7 +217,7 @@ def _tissue_rows(report: MammographyReport) -> list[dict[str, Any]]:
 
 
 def _panels(report: MammographyReport) -> dict[str, list[Summary | Correlation | None]]:
-    """Of the figure: a panel a measure, a row a kind of image."""
+    """Of the figure: a panel per measure, a row per kind of image."""
     found = report.measures
     panels = {m.label: [found.get(f"{m.name}_{side}") for side in SIDES] for m in MAMMOGRAM}
     return panels | {

@@ -136,7 +136,7 @@ class MeasuredRows:
         return html_table([self.heading, *(measure.label for measure in self.measures), "cases"], rows)
 
     def figure(self, data: str) -> Figure:
-        """One panel a measure."""
+        """One panel per measure."""
         found = self.results.values()
         panels = {measure.label: [one.summaries[measure.name] for one in found] for measure in self.measures}
         return interval_figure(list(self.results), panels, data)

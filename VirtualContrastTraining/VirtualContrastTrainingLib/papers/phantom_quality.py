@@ -202,7 +202,7 @@ def as_metrics(summary: dict[str, float], data: str) -> list[Metric]:
 
 
 def as_rows(cases: Sequence[CaseQuality]) -> list[dict[str, object]]:
-    """One flat row a case, for a CSV file."""
+    """One flat row per case, for a CSV file."""
     rows = []
     for case in cases:
         row = asdict(case)

@@ -213,7 +213,7 @@ def _by_phase(pairs: Sequence[Pair]) -> dict[int, list[Pair]]:
 
 
 def pairs_of_system(pairs: Sequence[Pair], folder: Path) -> list[Pair]:
-    """The pairs with what another system synthesized: `folder` has a folder a case, as that of the first system.
+    """The pairs with what another system synthesized: `folder` has a folder per case, as that of the first system.
 
     Raises InputError where it has none of them.
     """

@@ -107,7 +107,7 @@ def display_name(name: str) -> str:
 
 
 def _fill(table_node: Any, curves: dict[str, Curve]) -> None:
-    """A row an epoch, a column a curve; NaN where a curve has no value."""
+    """A row per epoch, a column per curve; NaN where a curve has no value."""
     epochs = sorted({epoch for curve in curves.values() for epoch in curve})
     table = vtk.vtkTable()
     columns: list[tuple[str, Sequence[float]]] = [(EPOCH, epochs)]

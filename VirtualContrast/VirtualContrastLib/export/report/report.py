@@ -208,7 +208,7 @@ def _lesion_row(measure: LesionMeasures, curve: LesionCurve | None, side: str) -
 
 
 def _radiomics(rows: Sequence[LesionRadiomics]) -> str:
-    """A choice of the features, one row a lesion and phase; nothing where they were not asked for."""
+    """A choice of the features, one row per lesion and phase; nothing where they were not asked for."""
     return style.section("Radiomics", *radiomics_table(rows)) if rows else ""
 
 

@@ -1,4 +1,4 @@
-"""The radiomics of the selected lesion in the panel: a row a feature, a column a phase."""
+"""The radiomics of the selected lesion in the panel: a row per feature, a column per phase."""
 
 from __future__ import annotations
 
