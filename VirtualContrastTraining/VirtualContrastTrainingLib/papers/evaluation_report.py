@@ -133,7 +133,7 @@ def _side_by_side(report: EvaluationReport) -> str:
 
 
 def _metrics_figure(report: EvaluationReport, data: str) -> Figure:
-    """One panel per metric: mean and interval by region. The as-published column is left out: it is not image quality."""
+    """One panel per metric: mean and interval by region; the as-published column, no image quality, is left out."""
     groups = [group for group in GROUPS if group != "as_published" and report.statistics.get(group)]
     panels = {
         label: [report.summary(group, metric) for group in groups]
