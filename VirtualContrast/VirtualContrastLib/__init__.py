@@ -14,13 +14,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__
+
 if TYPE_CHECKING:
     from .events import CancelledError, InputError, VirtualContrastError
     from .results.manifest import load_result, verify_result
     from .run.api import SynthesizedStudy, synthesize
     from .run.settings import RunSettings
 
-__version__ = "0.2.0"
 __all__ = [
     "CancelledError",
     "InputError",

@@ -1,5 +1,5 @@
 """Data preparation, training and evaluation of the VirtualContrast models, headless."""
 
-from VirtualContrastLib import __version__
+from VirtualContrastLib.version import __version__
 
 __all__ = ["__version__"]

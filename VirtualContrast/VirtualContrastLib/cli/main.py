@@ -6,8 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from .. import __version__
 from ..torch_threads import set_up_torch
+from ..version import __version__
 from . import batch, compare, info, models, send, synthesize
 from .console import run_program
 from .options import EXIT_CODES, Parser

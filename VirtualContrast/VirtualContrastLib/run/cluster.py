@@ -18,10 +18,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .. import __version__, installation
+from .. import installation
 from ..errors import explain, quiet_libraries
 from ..events import Events, InputError, VirtualContrastError
 from ..files import expanded
+from ..version import __version__
 
 if TYPE_CHECKING:
     from distributed import Client, Future

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import SimpleITK as sitk
 
-from .. import __version__
 from ..study import Source, Study
+from ..version import __version__
 
 if TYPE_CHECKING:
     from ..models.package import ModelPackage
