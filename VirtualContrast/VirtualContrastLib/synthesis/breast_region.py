@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import SimpleITK as sitk
@@ -27,10 +27,10 @@ Mask = NDArray[np.bool_]
 Float32 = NDArray[np.float32]
 Kind = Literal["two breasts", "one breast", "crop", "body"]
 Side = Literal["left", "right", "midline", "unknown"]
-LEFT: Side = "left"
-RIGHT: Side = "right"
-MIDLINE: Side = "midline"
-UNKNOWN: Side = "unknown"
+LEFT: Final = "left"
+RIGHT: Final = "right"
+MIDLINE: Final = "midline"
+UNKNOWN: Final = "unknown"
 
 WORKING_MM = 2.2
 SMOOTHING_MM = 2.0

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SEG_SERIES_NUMBER, SR_SERIES_NUMBER = 9100, 9200
 PRIVATE_SCHEME = "99VCON"
-SIDES = {LEFT: ("80248007", "Left breast"), RIGHT: ("73056007", "Right breast")}
+SIDES: Mapping[str, tuple[str, str]] = {LEFT: ("80248007", "Left breast"), RIGHT: ("73056007", "Right breast")}
 BREAST = ("76752008", "Breast")
 CURVE_CODES = {
     CurveType.PERSISTENT: ("130597", "Persistent delayed phase: Type 1 curve"),
