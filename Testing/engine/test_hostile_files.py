@@ -133,6 +133,16 @@ def test_dicom_frames_that_the_file_has_no_room_for(tmp_path, count):
         load(tmp_path / "many.dcm")
 
 
+def test_dicom_frames_just_beyond_what_the_bytes_can_hold(tmp_path):
+    path = dicom_slice(tmp_path / "s")
+    dataset = pydicom.dcmread(path)
+    room = path.stat().st_size // (dataset.Rows * dataset.Columns * dataset.BitsStored // 8)
+    dataset.NumberOfFrames = room + 2  # writing it makes the file a few bytes longer
+    dataset.save_as(tmp_path / "more.dcm")
+    with pytest.raises(InputError, match=rf"declares {room + 2} frames, more than it has room for"):
+        load(tmp_path / "more.dcm")
+
+
 @pytest.mark.parametrize("zeros, refused", [(200 << 20, True), (1 << 20, False)])
 def test_deflated_dicom_that_grows_beyond_measure(tmp_path, zeros, refused):
     path = dicom_slice(tmp_path / "s")

@@ -147,12 +147,26 @@ def signal_enhancement_ratio(signals: ArrayLike, times_s: ArrayLike, rules: Curv
     """
     values = np.asarray(signals, dtype=np.float64)
     early, late = early_and_late(times_s, rules)
-    baseline = values[..., 0]
     if late is None:
-        return np.full_like(baseline, np.nan)
-    denominator = values[..., late] - baseline
-    usable = (np.abs(denominator) > NEGLIGIBLE_ENHANCEMENT * baseline) & (baseline > 0)
-    return (values[..., early] - baseline) / np.where(usable, denominator, np.nan)
+        return np.full_like(values[..., 0], np.nan)
+    return enhancement_ratio(values[..., 0], values[..., early], values[..., late])
+
+
+def enhancement_ratio(baseline: ArrayLike, early: ArrayLike, late: ArrayLike) -> Array:
+    """SER of signals of one shape before contrast, early and late; NaN as `signal_enhancement_ratio` says.
+
+    Args:
+        baseline: Signal before contrast.
+        early: Signal of the early phase.
+        late: Signal of the late phase.
+
+    Returns:
+        SER, without unit.
+    """
+    before, first, last = (np.asarray(signal, dtype=np.float64) for signal in (baseline, early, late))
+    denominator = last - before
+    usable = (np.abs(denominator) > NEGLIGIBLE_ENHANCEMENT * before) & (before > 0)
+    return np.asarray((first - before) / np.where(usable, denominator, np.nan))
 
 
 def enhancement_area(pe_percent: ArrayLike, times_s: ArrayLike, until_s: float | None = None) -> Array:

@@ -15,7 +15,7 @@ from scipy.spatial.distance import pdist
 
 from ..events import InputError
 from ..io.volumes import same_geometry, to_array
-from ..kinetics.parameters import check_times, early_and_late, percent_enhancement, signal_enhancement_ratio
+from ..kinetics.parameters import check_times, early_and_late, enhancement_ratio, percent_enhancement
 from ..study import Phase
 
 Mask = NDArray[np.bool_]
@@ -190,8 +190,7 @@ class _Enhancement:
             # With early enhancement, SER >= 0 says just this, and needs no division by a late enhancement
             # near 0.
             counted &= (late >= baseline)[usable]
-            means = [baseline.mean(), early.mean(), late.mean()]
-            ratio = float(signal_enhancement_ratio(means, [0, 150, 450]))
+            ratio = float(enhancement_ratio(baseline.mean(), early.mean(), late.mean()))
             ser = ratio if np.isfinite(ratio) else None
         return {
             "early_pe_percent": 100 * float(early.mean() / baseline.mean() - 1),
