@@ -66,7 +66,7 @@ def test_a_data_file_for_each_slice_is_read(tmp_path):
 
 @pytest.mark.parametrize(
     ("entry", "told"),
-    [("../secret.raw", "outside of its own folder"), ("{absolute}", "outside"), ("a\0b.raw", "cannot be one")],
+    [("../secret.raw", "outside its own folder"), ("{absolute}", "outside"), ("a\0b.raw", "cannot be one")],
 )
 def test_a_header_does_not_reach_outside_of_its_folder(tmp_path, entry, told):
     secret = tmp_path / "secret.raw"

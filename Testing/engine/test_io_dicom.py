@@ -301,6 +301,8 @@ def test_a_header_that_looks_post_contrast_or_unsuppressed_is_warned_of(tmp_path
     assert "fat suppression" in warnings_of(description="ax t1", ScanOptions=["PFP"])
     assert warnings_of(description="ax t1", ScanOptions=["PFP", "FS"]) == ""
     assert "T1-weighted" in warnings_of(EchoTime=80.0)
+    assert "T1-weighted" in warnings_of(EchoTime=20.5) and warnings_of(EchoTime=20.0) == ""
+    assert "T1-weighted" in warnings_of(DiffusionBValue=0.5) and warnings_of(DiffusionBValue=0.0) == ""
 
 
 def test_a_mammogram_gets_the_pixel_spacing_of_its_detector(tmp_path):
