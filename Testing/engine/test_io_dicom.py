@@ -12,6 +12,7 @@ from pydicom.pixels import pixel_array
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.io.dicom import headers, study_folder
 from VirtualContrastLib.io.dicom import series as dicom
+from VirtualContrastLib.io.dicom.headers import begins_as_data_set
 from VirtualContrastLib.io.read import load, read_study
 
 
@@ -450,3 +451,11 @@ def test_find_series_lists_all_series_of_a_folder(shared_data):
 def test_two_postures_of_one_head_are_not_two_phases(shared_data):
     with pytest.raises(InputError, match="2 different series"):
         load(f"{shared_data / 'dicom-siemens-prone'}@1")
+
+
+@pytest.mark.parametrize(("length", "expected"), [(0, False), (1, True), (1024, True), (1025, False)])
+def test_a_file_without_mark_is_dicom_by_a_first_element_of_plausible_length(length, expected):
+    implicit = b"\x08\0\x05\0" + length.to_bytes(4, "little") + bytes(8)
+    assert begins_as_data_set(implicit) is expected
+    assert begins_as_data_set(b"\x08\0\x05\0CS\x0a\0ISO_IR 100"), "an explicit one names its kind of value"
+    assert not begins_as_data_set(b"\x10\0" + implicit[2:]) and not begins_as_data_set(implicit[:15])

@@ -149,8 +149,7 @@ def begins_as_data_set(start: bytes) -> bool:
     if len(start) < 16 or start[:2] not in (b"\x02\0", b"\x08\0") or start[3] != 0:
         return False
     explicit = start[4:6].isalpha() and start[4:6].isupper()
-    length = int.from_bytes(start[6:8] if explicit else start[4:8], "little")
-    return explicit or 0 < length <= 1024
+    return explicit or 0 < int.from_bytes(start[4:8], "little") <= 1024
 
 
 def open_data_set(path: Path, **options: Any) -> Dataset:
