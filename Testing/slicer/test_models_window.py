@@ -49,7 +49,7 @@ def test_models_are_listed_with_what_a_user_must_know(window):
     select(window, "far")
     assert [window.table.item(1, n).text() for n in range(5)] == ["far", "synthesis", "not here", "120 MB", "CC BY 4.0"]
     assert "Trained on 10 patients." in window.details.plainText
-    assert "Measured: nothing is told" in window.details.plainText
+    assert "Measured: nothing is stated" in window.details.plainText
     assert window.download_button.enabled
     assert not window.remove_button.enabled
     select(window, "tiny")

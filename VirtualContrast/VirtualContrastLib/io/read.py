@@ -72,7 +72,7 @@ def read_study(
         raise InputError(f"{loaded.refusals[0]} Synthesize it anyway with --force.")
     for warning in (*loaded.refusals, *loaded.contrast_warnings):
         events.warn(warning)
-    phases, sources, told = [], [], []
+    phases, sources, clocks = [], [], []
     given: list[tuple[Source, Loaded]] = []
     for number, spec in enumerate(real, start=1):
         other, other_source = _of_study(spec, pixel_spacing_mm, events, expected, series)
@@ -88,7 +88,7 @@ def read_study(
         given.append((other_source, other))
         for sentence in one_examination.doubts(loaded, _label(pre), other, _label(spec)):
             events.warn(sentence)
-        told.append(other.clocks)
+        clocks.append(other.clocks)
         image = _in_units_of(loaded, other, _label(spec), events)
         warning = "" if expected == "MG" else _doubt(loaded.image, image, pre, spec)
         if warning and not any(
@@ -100,7 +100,7 @@ def read_study(
     names = [_label(spec) for spec in real]
     for sentence in one_examination.check_order([one for _, one in given], names, times_given=times_s is not None):
         events.warn(sentence)
-    times, zero = (times_s, GIVEN_ZERO) if times_s and real else _times(loaded.clocks, told, events)
+    times, zero = (times_s, GIVEN_ZERO) if times_s and real else _times(loaded.clocks, clocks, events)
     return Study(
         pre=Phase(0, loaded.image, 0.0, synthetic=False),
         source=source,

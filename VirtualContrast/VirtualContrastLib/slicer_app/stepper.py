@@ -37,14 +37,14 @@ class Stepper:
         Args:
             steps: The steps.
             done: Gets what the steps return.
-            failed: Gets the sentence of what went wrong. A fault of the program is raised as well, after it was told.
+            failed: Gets the sentence of what went wrong. A fault of the program is raised as well, after this call.
         """
         self.stop()
         self._steps, self._done, self._failed = steps, done, failed
         self._timer.start()
 
     def stop(self) -> None:
-        """Close what is under way; it takes back what it made, and nobody is told."""
+        """Close what is under way; it removes what it made, and no callback is called."""
         self._timer.stop()
         steps, self._steps = self._steps, None
         if steps is not None:

@@ -60,10 +60,10 @@ class Motion:
     @property
     def sentence(self) -> str:
         """What the report says."""
-        told = f"mutual information {self.similarity_before:.3f} before, {self.similarity_after:.3f} after"
+        numbers = f"mutual information {self.similarity_before:.3f} before, {self.similarity_after:.3f} after"
         if not self.kept:
-            return f"left as it was: not more similar ({told})"
-        return f"moved by {self.median_mm:.1f} mm (median in the breasts; 95 % up to {self.p95_mm:.1f} mm; {told})"
+            return f"left as it was: not more similar ({numbers})"
+        return f"moved by {self.median_mm:.1f} mm (median in the breasts; 95 % up to {self.p95_mm:.1f} mm; {numbers})"
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for manifests."""

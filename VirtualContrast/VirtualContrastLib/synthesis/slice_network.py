@@ -52,7 +52,7 @@ class SliceNetwork:
         weights_sha256: str,
         shown: Callable[[Tensor], Tensor] = Tensor.float,
     ) -> None:
-        """Choose how the network is computed from now on, by one slice of the study at hand; see `backends.choose`.
+        """Choose how the network is computed from now on, by one slice of the study; see `backends.choose`.
 
         Args:
             sample: the slice [1, channel, row, column], in network range.

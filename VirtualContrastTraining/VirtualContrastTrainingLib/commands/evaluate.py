@@ -149,7 +149,7 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
     if args.patients is not None and not args.by:
         raise InputError("--patients is the table of --by; name the columns with --by.")
     if args.by and (args.table is not None or args.real is None):
-        raise InputError("--by tells groups of patients apart in the pairs of --real and --synthetic, in nothing else.")
+        raise InputError("--by groups the patients of --real and --synthetic, and nothing else.")
     if args.table == "list":
         out.result(listing(), {"tables": listing().splitlines()})
         return ExitCode.DONE

@@ -52,16 +52,17 @@ class WithoutMotion:
         return "register", self.source.settings()
 
     def read(self) -> PreparedCase:
-        """The case with its phases moved; `motion` of case.json tells what was found of each."""
+        """The case with its phases moved; `motion` of case.json holds what was found of each."""
         content = self.source.read()
         (_, pre), *rest = content.images.items()
         phases = [Phase(number, image, None, synthetic=False) for number, (_, image) in enumerate(rest, start=1)]
         moved, motions = register_phases(pre, phases)
         images = dict(content.images) | {name: phase.image for (name, _), phase in zip(rest, moved, strict=True)}
-        told = tuple(
+        found = tuple(
             f"the motion of phase {number} was not corrected: {motion.sentence}"
             for number, motion in enumerate(motions, start=1)
             if not motion.kept
         )
         description = {**content.description, "motion": [motion.as_json() for motion in motions]}
-        return dataclasses.replace(content, images=images, description=description, warnings=(*content.warnings, *told))
+        warnings = (*content.warnings, *found)
+        return dataclasses.replace(content, images=images, description=description, warnings=warnings)

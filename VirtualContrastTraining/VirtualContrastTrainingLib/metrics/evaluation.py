@@ -176,7 +176,7 @@ class Evaluation:
         )
 
     def by(self, group_of: Mapping[str, str]) -> dict[str, dict[str, GroupComparison]]:
-        """Scores of subgroups by group of measures and metric; `group_of` tells the subgroup of each patient."""
+        """Scores of subgroups by group of measures and metric; `group_of` maps each patient to a subgroup."""
         found: dict[str, dict[str, GroupComparison]] = {}
         for (group, metric), sums in self._sums.items():
             if sums.by_group(group_of):

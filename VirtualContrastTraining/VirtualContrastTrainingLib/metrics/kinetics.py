@@ -46,8 +46,8 @@ class CurvePair:
         case: number of the case.
         synthetic: curve of the synthetic phases.
         real: curve of the real phases.
-        published: both curves as the paper's notebook takes them; None where the volumes are not at hand.
-        picture: what the lesion looks like; None where the volumes are not at hand.
+        published: both curves as the paper's notebook takes them; None where the volumes are not available.
+        picture: what the lesion looks like; None where the volumes are not available.
     """
 
     patient: str

@@ -62,7 +62,7 @@ _CHUNK = 2**20
 
 
 def fetch_lpips_weights(archive: Path | None = None) -> list[Path]:
-    """Both networks as safetensors in the cache; `archive` is the source archive where it is at hand.
+    """Both networks as safetensors in the cache; `archive` is the source archive where it is available.
 
     Raises InputError where the archive cannot be had or is not the published one.
     """

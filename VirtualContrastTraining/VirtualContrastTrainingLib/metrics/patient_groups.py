@@ -12,7 +12,7 @@ from ..data.duke_tables import table_rows
 from .pairs import Pair
 
 PATIENT_COLUMNS = ("patient", "patient id", "patient_id", "case", "case_id", "pid")
-"""Names of the column that tells whose row it is, in this order."""
+"""Names of the column that identifies the patient, in this order."""
 MOST_GROUPS = 20
 _HEADER_ROWS = 4
 """Duke's tables have up to three rows of headings; the names stand in one of these."""
@@ -99,7 +99,7 @@ def _of_cases(pairs: Iterable[Pair]) -> dict[str, dict[str, str]]:
             clinical = json.loads(path.read_text(encoding="utf-8")).get("clinical") or {}
             found[pair.patient] = {str(name): str(value) for name, value in clinical.items()}
         except (OSError, ValueError, AttributeError) as error:
-            raise InputError(f"{path} is no case.json of a prepared case; prepare the data anew.") from error
+            raise InputError(f"{path} is no case.json of a prepared case; prepare the data again.") from error
     if not found:
         raise InputError(
             "--by needs a table with a row for each patient (--patients TABLE), or prepared cases with clinical data."

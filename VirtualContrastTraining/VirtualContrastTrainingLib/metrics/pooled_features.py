@@ -26,7 +26,7 @@ _TABLES = {
         ("side", "synthetic", "phase", "time_s", "breast_mm3", "fgt_mm3", "fgt_percent"),
     ),
 }  # fmt: skip
-"""Of each kind: table of a result folder, the column that tells lesion or breast, and columns that are no feature."""
+"""Of each kind: table of a result folder, the column that names lesion or breast, and columns that are no feature."""
 
 
 def pooled_features(pairs: Sequence[CurvePair], folders: Sequence[Path]) -> list[FeatureAgreement]:

@@ -51,7 +51,7 @@ class RankAgreement:
 def against_readers(
     reads: Sequence[Read], measures: Mapping[str, Mapping[str, float]], *, repeats: int = 2000, seed: int = 0
 ) -> list[RankAgreement]:
-    """Rank correlation of every measure with every answer that tells quality.
+    """Rank correlation of every measure with every answer that rates quality.
 
     Args:
         reads: Their conditions are the models.

@@ -150,7 +150,7 @@ class Scorer:
 
 
 def default_metrics(names: Sequence[str], *, lesion_terms: bool) -> list[str]:
-    """Those of the papers among `names`, with the lesion-level ones where wished."""
+    """Those of the papers among `names`, with the lesion-level ones where requested."""
     own = (*PAPERS_METRICS, *CHANGE_TERMS, "lpips")
     chosen = [name for name in names if name in own or name.startswith("fid_")]
     return chosen + [name for name in names if lesion_terms and name in LESION_TERMS]

@@ -53,7 +53,7 @@ class EvaluationRequest:
         radiomics: feature groups of the lesions' radiomics distance, () for none.
         output: folder for the files, None for none.
         data: where the images come from, None to say that they were given.
-        by: columns whose groups of patients are told apart.
+        by: columns by whose values patients are grouped.
         patients: table of these columns, None where prepared cases have them.
         diversity: also how different the synthetic images are from each other.
         training: folder of training images that the synthetic ones may repeat, None for no check.

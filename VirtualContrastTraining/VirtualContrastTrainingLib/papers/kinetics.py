@@ -261,7 +261,7 @@ def _grid(count: int) -> tuple[Figure, list[Axes]]:
 
 
 def _curve_axes(pairs: Sequence[CurvePair]) -> tuple[Figure, list[Axes]]:
-    """Axes for the curves of up to 12 lesions, beside their pictures by phase where the volumes are at hand."""
+    """Axes for the curves of up to 12 lesions, beside their pictures by phase where the volumes are available."""
     pictures = [pair.picture for pair in pairs[:_SHOWN_LESIONS] if pair.picture is not None]
     return _grid(len(pairs)) if len(pictures) < min(len(pairs), _SHOWN_LESIONS) else _with_pictures(pictures)
 

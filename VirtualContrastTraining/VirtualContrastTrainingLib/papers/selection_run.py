@@ -61,7 +61,7 @@ class SelectionRequest:
 
 @dataclass(frozen=True)
 class OfRun:
-    """What a selection tells of a training run beside the ranking.
+    """What a selection adds for a training run beside the ranking.
 
     Attributes:
         counted: metrics that count.

@@ -60,13 +60,13 @@ def slice_fields(recipe: Any, config: Mapping[str, Any]) -> Fields:
 
 
 def _as_trained(recipe: Any) -> Fields:
-    """The recipe's `in_plane` with the pixels of the training cases, where they are at hand."""
+    """The recipe's `in_plane` with the pixels of the training cases, where they are available."""
     found = _pixels_of_cases(recipe)
     return recipe.in_plane.model_dump() if found is None else _with_pixels(recipe, found)
 
 
 def _pixels_of_cases(recipe: Any) -> tuple[float, float] | None:
-    """Smallest and largest pixel side, mm, of the recipe's training cases; None where they are not at hand."""
+    """Smallest and largest pixel side, mm, of the recipe's training cases; None where they are not available."""
     train = getattr(getattr(recipe, "data", None), "train", [])
     return pixel_range_mm(Path(root) for root in ([train] if isinstance(train, str) else train))
 

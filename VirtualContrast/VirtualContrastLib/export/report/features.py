@@ -62,7 +62,7 @@ def tissue_table(tissue: Sequence[BreastTissue]) -> list[str]:
 def radiomics_table(rows: Sequence[LesionRadiomics]) -> list[str]:
     """A row per lesion and phase, and what the columns are."""
     ordered = sorted(rows, key=lambda row: (row.label, row.phase, not row.synthetic))
-    told = [
+    cells = [
         (
             row.label,
             row.phase,
@@ -72,7 +72,7 @@ def radiomics_table(rows: Sequence[LesionRadiomics]) -> list[str]:
         for row in ordered
     ]
     return [
-        style.table(("Lesion", "Phase", "Image", *SHOWN.values()), told),
+        style.table(("Lesion", "Phase", "Image", *SHOWN.values()), cells),
         style.paragraph(RADIOMICS_NOTE, "note"),
     ]
 
@@ -95,8 +95,8 @@ def agreement_table(features: Sequence[FeatureAgreement]) -> list[str]:
         known = values[np.isfinite(values)]
         median, worst = (float(np.median(known)), float(known.min())) if len(known) else (float("nan"),) * 2
         rows.append((f"radiomics, {name}", f"phase {phase}", group[0].lesions, len(known), median, worst))
-    told = [(*row[:4], *(style.rounded(value, 2) for value in row[4:])) for row in rows]
+    cells = [(*row[:4], *(style.rounded(value, 2) for value in row[4:])) for row in rows]
     return [
-        style.table(("Feature", "Of", "Lesions", "Features with a CCC", "CCC (median)", "CCC (worst)"), told),
+        style.table(("Feature", "Of", "Lesions", "Features with a CCC", "CCC (median)", "CCC (worst)"), cells),
         style.paragraph(AGREEMENT_NOTE, "note"),
     ]

@@ -110,7 +110,7 @@ def split_phases(frames: Sequence[DicomFrame], name: str) -> SplitSeries:
 
 def unknown_unit(name: str) -> str:
     """The warning of trigger times that end within seconds."""
-    return f"{name}: TriggerTime ends within seconds, so its unit is not known and it tells no time."
+    return f"{name}: TriggerTime ends within seconds, so its unit is unknown and it gives no time."
 
 
 def _places(frames: Sequence[DicomFrame]) -> list[list[DicomFrame]]:

@@ -73,7 +73,7 @@ def read(path: Path, index: int | None) -> Loaded:
     clocks = {f"frames of {path.resolve()}": times[time_point]} if times else {}
     warnings: tuple[str, ...] = ()
     if not _has_voxel_size(header, path.name):
-        warnings = (f"{path.name} tells no voxel size: 1 mm was taken.",)
+        warnings = (f"{path.name} gives no voxel size: 1 mm was assumed.",)
     if header.pairs.get(SYNTHETIC_KEY) == SYNTHETIC_COMMENT:
         warnings += (MARKED_SYNTHETIC.format(name=path.name),)
     return Loaded(image, tuple(dict.fromkeys((path, *files))), "nrrd", clocks=clocks, warnings=warnings)

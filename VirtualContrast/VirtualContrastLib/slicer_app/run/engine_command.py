@@ -37,7 +37,7 @@ class EngineCommand:
         self._process.start(python_program(), ["-m", "VirtualContrastLib", *arguments, "--json"])
 
     def stop(self) -> None:
-        """End the command now; nobody is told."""
+        """End the command now; no callback is called."""
         process, self._process = self._process, None
         if process is not None:
             _kill(process)

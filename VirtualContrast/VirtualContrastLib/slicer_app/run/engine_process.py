@@ -29,7 +29,7 @@ LOG_LINES = 5000
 
 
 class RunListener(Protocol):
-    """Hears of one run: any number of `progress` and `warning`, then exactly one of the other three."""
+    """Callbacks of one run: any number of `progress` and `warning`, then exactly one of the other three."""
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """Hear of progress.

@@ -23,7 +23,7 @@ class ModelRecord:
 
     Attributes:
         where: EMBEDDED (part of the software), INSTALLED (downloaded or imported) or NOT_INSTALLED.
-        size_bytes: Of its files here, or of the download where the catalog tells it, None where it does not.
+        size_bytes: Of its files here, or of the download where the catalog has it, None where it does not.
         trained_on: What it has learned from, in one sentence; "" where nobody says.
         quality: Measured numbers with the data that they were measured on, a line each.
         urls: Where it is fetched from, the first that answers.
@@ -57,10 +57,10 @@ class ModelRecord:
     @property
     def details(self) -> str:
         """What is known, a line each."""
-        told = [f"{self.title} ({self.id})", _("License: {text}").format(text=self.license)]
-        told.append(_("Trained on: {text}").format(text=self.trained_on or _("not told")))
-        told += [_("Measured:"), *self.quality] if self.quality else [_("Measured: nothing is told")]
-        return "\n".join(told)
+        lines = [f"{self.title} ({self.id})", _("License: {text}").format(text=self.license)]
+        lines.append(_("Trained on: {text}").format(text=self.trained_on or _("not stated")))
+        lines += [_("Measured:"), *self.quality] if self.quality else [_("Measured: nothing is stated")]
+        return "\n".join(lines)
 
     @property
     def what_is_fetched(self) -> str:
@@ -71,7 +71,7 @@ class ModelRecord:
             "this file and so your network address. No image and nothing of a patient is sent.\n\nFetch it now?"
         ).format(
             title=self.title,
-            size=self.size or _("not told"),
+            size=self.size or _("not stated"),
             license=self.license,
             urls="\n".join(self.urls),
             hosts=hosts,
@@ -92,7 +92,7 @@ def all_models() -> list[ModelRecord]:
 
 
 def _of_catalog(entry: dict[str, Any]) -> ModelRecord:
-    """A model that is not here; the description tells what it has learned from."""
+    """A model that is not here; the description says what it was trained on."""
     return ModelRecord(
         id=str(entry["id"]),
         title=str(entry.get("title", entry["id"])),

@@ -70,8 +70,8 @@ class StudyChoice:
         parameters.inputVolume = study.pre
         parameters.realVolumes = list(study.real)
         text = _("{name} is the pre-contrast volume, with {count} real phases after it.")
-        told = text.format(name=study.pre.GetName(), count=len(study.real))
-        self._tell(" ".join((told, *study.remarks)), error=bool(study.remarks))
+        summary = text.format(name=study.pre.GetName(), count=len(study.real))
+        self._tell(" ".join((summary, *study.remarks)), error=bool(study.remarks))
 
     def show(self) -> None:
         """Show the real phases of the parameters and their times; corrected times go with the phases they were for."""
@@ -80,7 +80,7 @@ class StudyChoice:
         names = [node.GetName() for node in real.nodes]
         if self._shown is not None and names != self._shown and parameters.realTimes:
             self._shown = names
-            parameters.realTimes = ""  # which shows them anew
+            parameters.realTimes = ""  # which shows them again
             return
         self._shown = names
         times = real.times_s or [self._header_times.get(node.GetID() or "") for node in real.nodes]

@@ -37,7 +37,7 @@ HAND_OVER_SHARE, LOADING_SHARE = 0.02, 0.03
 
 @dataclass
 class Callbacks:
-    """What a run tells: progress (fraction 0..1, sentence), warnings, and one of three ends.
+    """What a run reports: progress (fraction 0..1, sentence), warnings, and one of three ends.
 
     `done` gets the loaded result and its folder.
     """

@@ -29,7 +29,7 @@ CAPTION = PREFIX + "Caption"
 OUTDATED = PREFIX + "Outdated"
 REBUILT = PREFIX + "Rebuilt"
 """Node attributes. Role and key say what a node is in its result; the caption is shown in the views; an outdated
-table tells of outlines that were changed since; a rebuilt volume was computed back from a result."""
+table describes outlines that were changed since; a rebuilt volume was computed back from a result."""
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SCALAR_VOLUME = "vtkMRMLScalarVolumeNode"

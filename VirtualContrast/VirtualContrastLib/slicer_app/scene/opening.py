@@ -121,7 +121,7 @@ def _beside_rebuilt(folder: Path, image: sitk.Image, run_id: str) -> Generator[f
 
 
 def _quiet(steps: nodes.Steps[Any]) -> Generator[float, None, Any]:
-    """Steps before anything can be told of the progress."""
+    """Steps before any progress can be shown."""
     try:
         while True:
             next(steps)

@@ -107,9 +107,9 @@ def load_map_steps(folder: Path, result: LoadedResult, name: str) -> Steps[None]
 
 
 def _all_or_nothing(
-    steps: Steps[None], made: nodes.Made, beside: Any, told: Callable[[], T]
+    steps: Steps[None], made: nodes.Made, beside: Any, progress: Callable[[], T]
 ) -> Generator[T, None, None]:
-    """Do all steps, and yield what `told` gives after each; nodes that were made go where it comes to no good end."""
+    """Do all steps, yielding what `progress` gives after each; where one fails, the nodes that were made go."""
     done = False
     try:
         while not done:
@@ -118,7 +118,7 @@ def _all_or_nothing(
             with made.recording():
                 done = next(steps, _END) is _END
             if not done:
-                yield told()
+                yield progress()
     finally:
         steps.close()
         if not done:

@@ -1,4 +1,4 @@
-"""Texts over the image of a view, placed anew at each rendering: they fit every slice, camera and size of the view."""
+"""Texts over the image of a view, placed again at each rendering: they fit every slice, camera and size of the view."""
 
 from __future__ import annotations
 

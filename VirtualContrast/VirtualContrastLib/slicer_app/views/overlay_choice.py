@@ -67,11 +67,11 @@ class OverlayChoice:
     def _show_threshold(self, key: str) -> None:
         """The slider belongs to the map of curve types; any other map leaves that one as the run made it."""
         of_types = key == "curve_type" and self._loaded is not None
-        told = self._threshold.set(self._loaded, self._ui.peSlider.value) if of_types and self._loaded else ""
+        share = self._threshold.set(self._loaded, self._ui.peSlider.value) if of_types and self._loaded else ""
         for widget in (self._ui.peTitleLabel, self._ui.peSlider, self._ui.peLabel):
-            widget.visible = bool(told)
-        self._ui.peLabel.text = f"{self._ui.peSlider.value} %: {told}"
-        if not told:
+            widget.visible = bool(share)
+        self._ui.peLabel.text = f"{self._ui.peSlider.value} %: {share}"
+        if not share:
             self._threshold.restore()
 
     def _read(self) -> None:

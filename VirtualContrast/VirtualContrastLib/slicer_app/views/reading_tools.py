@@ -30,7 +30,7 @@ EDITOR_TAG = "SegmentEditor"
 
 
 class ReadingTools:
-    """The buttons below the lesion table. `measure` measures the segments anew, `tell` writes the status line."""
+    """The buttons below the lesion table. `measure` measures the segments again, `tell` writes the status line."""
 
     def __init__(self, ui: Any, measure: Callable[[int], None], tell: Callable[..., None]) -> None:
         self._ui, self._measure, self._tell = ui, measure, tell

@@ -240,7 +240,7 @@ class ResultPanel:
         self._measure()
 
     def _measure(self, label: int | None = None) -> None:
-        """Measure the segments anew, step by step, and select the lesion `label` then."""
+        """Measure the segments again, step by step, then select the lesion `label`."""
         if self.loaded is not None:
             self._edit_timer.stop()
             self._measuring.start(measure_steps(self.loaded), lambda lost: self._measured(label, lost), self._tell)
@@ -265,7 +265,7 @@ class ResultPanel:
 
 
 def _result_name(result: LoadedResult) -> str:
-    """Input, model and run, as the list of results tells them."""
+    """Input, model and run, as the list of results shows them."""
     volume = slicer.mrmlScene.GetNodeByID(result.input) if result.input else None
     name = volume.GetName() if volume is not None else _("(input removed)")
     return f"{name} · {result.model_id} · {result.run_id}"

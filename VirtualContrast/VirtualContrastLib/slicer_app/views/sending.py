@@ -39,7 +39,7 @@ class Sending:
         return self._command.busy
 
     def use(self, folder: Path | None) -> None:
-        """Another result is shown: `folder` is its result folder where that is known. What is being sent goes on."""
+        """Another result is shown: `folder` is its result folder where that is known. A running transfer continues."""
         self._folder = folder if folder is not None and (folder / "dicom").is_dir() else None
         self._update()
 
