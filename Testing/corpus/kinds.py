@@ -259,7 +259,7 @@ dynamic("4", "trigger times alone, first one missing", "order 0 1 2, times 75 19
 dynamic(
     "3",
     "trigger times alone, of no known unit",
-    r"order 0 1 2, times - - \| warned: .*its unit is not known.*",
+    r"order 0 1 2, times - - \| warned: .*its unit is unknown.*",
     TriggerTime=[0.0, 0.075, 0.19],
 )
 dynamic(
@@ -282,7 +282,7 @@ one_series("3", "first trigger time missing", "order 0 1 2, times 75 190", Trigg
 one_series(
     "3",
     "trigger times of no known unit",
-    r"order 0 1 2, times - - \| warned: .*its unit is not known.*",
+    r"order 0 1 2, times - - \| warned: .*its unit is unknown.*",
     TriggerTime=[0.0, 75.0, 190.0],
 )
 one_series("2", "midnight, content time alone", "order 0 1 2, times 90 180", ContentTime=["235800", "235930", "000100"])

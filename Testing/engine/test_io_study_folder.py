@@ -1,5 +1,6 @@
 """Order and times of phases, and study folders as hospitals export them (files.md A2, A3, A5, A6, D1 to D4)."""
 
+import re
 import shutil
 
 import numpy as np
@@ -183,7 +184,7 @@ def test_a_trigger_time_of_no_known_unit_is_no_time(tmp_path):
             clock = {"ContentTime": content[n]} if content else {}
             series.write(tmp_path / name, phase=n, TriggerTime=seconds, **clock)
         assert times_of(tmp_path / name, 3) == ([75.0, 190.0] if content else [None, None])
-        assert ("its unit is not known" in warnings_of(tmp_path / name)) is not bool(content)
+        assert ("its unit is unknown" in warnings_of(tmp_path / name)) is not bool(content)
 
 
 def dynamic(folder, *, count=3, **tags):
@@ -276,8 +277,8 @@ def test_a_last_series_that_was_stopped_is_left_out_and_the_whole_ones_stay(tmp_
         series.write(tmp_path / "s", phase=n, skip=skip, AcquisitionTime=f"10{n:02d}00", name=f"p{n}_{{k}}.dcm")
     events = Events()
     assert times_of(tmp_path / "s", 3, events) == [60.0, 120.0]
-    left_out = f"its last phase (series 13) lacks {lacking} of 9 slices and was left out."
-    assert any(warning.endswith(left_out) for warning in events.warnings)
+    left_out = rf"its last phase \(series 13.*\) lacks {lacking} of 9 slices and was left out\.$"
+    assert any(re.search(left_out, warning) for warning in events.warnings)
     with pytest.raises(InputError, match="holds 3 phases"):
         load(tmp_path / "s")
 
