@@ -277,8 +277,10 @@ def test_a_last_series_that_was_stopped_is_left_out_and_the_whole_ones_stay(tmp_
         series.write(tmp_path / "s", phase=n, skip=skip, AcquisitionTime=f"10{n:02d}00", name=f"p{n}_{{k}}.dcm")
     events = Events()
     assert times_of(tmp_path / "s", 3, events) == [60.0, 120.0]
-    left_out = rf"its last phase \(series 13.*\) lacks {lacking} of 9 slices and was left out\.$"
-    assert any(re.search(left_out, warning) for warning in events.warnings)
+    assert any("series 13" in warning and "was left out" in warning for warning in events.warnings)
+    if lacking == 1:  # nearly whole, so its number of slices is told from that of another examination
+        lacks = r"its last phase \(series 13.*\) lacks 1 of 9 slices and was left out\.$"
+        assert any(re.search(lacks, warning) for warning in events.warnings)
     with pytest.raises(InputError, match="holds 3 phases"):
         load(tmp_path / "s")
 
