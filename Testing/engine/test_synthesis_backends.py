@@ -76,11 +76,14 @@ def test_a_way_beyond_the_bounds_is_not_used(ways, wrong):
     assert choose(Identity(), AUTO, SAMPLE, MANY, "a").name == REFERENCE
 
 
-def fails(x):
-    raise RuntimeError("could not create a primitive")
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("could not create a primitive"), TypeError("Trying to convert BFloat16 to the MPS backend")],
+)
+def test_a_way_that_fails_or_gains_nothing_is_not_used(ways, error):
+    def fails(x):
+        raise error
 
-
-def test_a_way_that_fails_or_gains_nothing_is_not_used(ways):
     ways(fails=fails, same=lambda x: x.clone())
     assert choose(Identity(), AUTO, SAMPLE, MANY, "a").name == REFERENCE
 

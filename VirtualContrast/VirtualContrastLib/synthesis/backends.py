@@ -159,7 +159,8 @@ class _Trial:
         try:
             compute = way.make(self._network, self._choice)
             seconds, output = _measured(compute, self._sample, self._runs)
-        except (RuntimeError, ImportError, MemoryError, NotImplementedError):  # what torch and OpenVINO raise
+        except (RuntimeError, ImportError, MemoryError, NotImplementedError, TypeError):
+            # What torch and OpenVINO raise; TypeError where a device (MPS) lacks the type of number.
             return None
         difference = (self._shown(output) - self._expected).abs().flatten() * _HALF_RANGE_255
         high = float(difference.kthvalue(max(1, int(0.999 * difference.numel()))).values)
