@@ -52,11 +52,11 @@ ENHANCES_PE = 0.5
 _LEAST_GRADED = 20
 _LEAST_PIXELS = 10
 _GRID = {
-    "background": (0.2, 0.3, 0.4, 0.5, 0.6),
+    "background": (0.4, 0.5, 0.6),
     "hint": (0.05, 0.08, 0.12),
     "lesion": (1.0, 1.4),
-    "threshold": (2.0, 2.5, 3.0),
-    "softness": (0.3, 0.5),
+    "threshold": (2.0, 2.5, 2.75, 3.0, 3.5),
+    "softness": (0.3, 0.7),
 }
 _EVERY = 15
 """Of the tissue pixels, every fifteenth is looked at in the search."""
