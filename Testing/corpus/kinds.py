@@ -25,6 +25,7 @@ from VirtualContrastLib.io.lesion_mask import read_lesions
 from VirtualContrastLib.io.read import load, read_study
 from VirtualContrastLib.io.volumes import SYNTHETIC_COMMENT, like, write
 from VirtualContrastLib.run.batch_cases import read_cases
+from VirtualContrastLib.run.compare import compare_existing
 from VirtualContrastLib.run.settings import RunSettings
 from VirtualContrastTrainingLib.cli import main as training_main
 
@@ -820,6 +821,23 @@ command(
     *OUT,
     training=True,
 )
+
+
+def compared(name: str, wanted: str, factor: float, comment: str | None = None) -> None:
+    @kind("2", name, "compare SYNTHETIC REAL --pre PRE", wanted)
+    def _(folder: Path) -> str:
+        real = sitk.Cast(in_breast(60.0, 1.0), sitk.sitkFloat32) * factor
+        for place, image in (("pre", in_breast(60.0)), ("synthetic", in_breast(60.0, 0.8)), ("real", real)):
+            write(image, folder / f"{place}.nrrd", comment=comment if place == "real" else None)
+        pre, synthetic, truth = (folder / f"{place}.nrrd" for place in ("pre", "synthetic", "real"))
+        events = Events()
+        compare_existing(synthetic, [truth], folder / "out", pre=pre, times_s=(90.0,), events=events)
+        return with_warnings("compared", events)
+
+
+compared("a comparison as it should be", "compared", 1.0)
+compared("a comparison with another scale", r"compared \| warned: .*one scale of gray values.*", 10.0)
+compared("a comparison with a synthetic one", r"compared \| warned: real.nrrd is marked as.*", 1.0, SYNTHETIC_COMMENT)
 
 
 def evaluated(name: str, wanted: str, synthetic: Callable[[sitk.Image], sitk.Image]) -> None:

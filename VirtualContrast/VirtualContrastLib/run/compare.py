@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..events import Events, InputError, Stage
 from ..files import expanded
+from ..io import one_sequence
 from ..io.lesion_mask import read_lesions
 from ..io.volumes import same_geometry
 from ..kinetics.curves import lesion_curves
@@ -135,7 +136,7 @@ def _read(
     sources: list[tuple[str, sitk.Image, Source]] = []
 
     def read(place: str | Path, role: str) -> sitk.Image:
-        image, source = read_volume(place)
+        image, source = read_volume(place, events=None if role.startswith("synthetic") else events)
         if sources and (difference := same_geometry(image, sources[0][1])):
             raise InputError(f"{Path(place).name} does not lie on the grid of the synthetic phase: {difference}")
         sources.append((role, image, source))
@@ -166,6 +167,12 @@ def _read(
     times = dict(enumerate(times_s, start=1)) if times_s else nominal
     truth = [Phase(n, read(place, f"real_{n}"), times.get(n), synthetic=False) for n, place in enumerate(real, start=1)]
     pre_image = read(pre, "pre") if pre else None
+    if pre_image is not None:
+        before = sitk.GetArrayViewFromImage(pre_image)
+        for place, phase in zip(real, truth, strict=True):
+            after = sitk.GetArrayViewFromImage(phase.image)
+            if sentence := one_sequence.doubt(before, after, Path(str(pre)).name, Path(place).name):
+                events.warn(sentence)
     mask = None
     if lesions:
         mask, source = read_lesions(lesions, phases[0].image, events)
