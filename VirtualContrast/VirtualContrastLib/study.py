@@ -17,8 +17,11 @@ PHANTOM_KEY, PHANTOM_VALUE = "VirtualContrastPhantom", "simulated"
 class Phase:
     """One time point of a dynamic series.
 
-    `image` is a 3-D scalar SimpleITK image (a single slice has size 1 along k). `index` 0 is pre-contrast, 1 the first
-    post-contrast phase. `time_s` is seconds after injection, 0 for the pre-contrast phase, None where unknown.
+    Attributes:
+        index: 0 for the pre-contrast phase, 1 for the first post-contrast phase.
+        image: A 3-D scalar SimpleITK image; a single slice has size 1 along k.
+        time_s: Seconds after injection, 0 for the pre-contrast phase; None where unknown.
+        synthetic: Whether it was synthesized.
     """
 
     index: int
@@ -34,12 +37,15 @@ class Phase:
 
 @dataclass(frozen=True)
 class Source:
-    """Where an image came from; `files` stay on this machine and out of reports.
+    """Where an image came from.
 
-    `sha256` covers the bytes of all files in order. `format` is one of nifti, nrrd, metaimage, dicom, png, memory.
-    `modality` is the DICOM modality (MR, MG) or None where the format does not say. `headers` are the DICOM headers
-    (pydicom datasets without pixels) of the files, from the same read as the pixels: they alone hold the patient's
-    identity, and only DICOM export looks at them.
+    Attributes:
+        files: They stay on this machine and out of reports.
+        format: One of nifti, nrrd, metaimage, dicom, png, memory.
+        sha256: Of the bytes of all files in order.
+        modality: The DICOM modality (MR, MG); None where the format does not record it.
+        headers: DICOM headers of the files (pydicom datasets without pixels), from the same read as the pixels. They
+            alone hold the patient's identity, and only DICOM export looks at them.
     """
 
     files: tuple[Path, ...]
@@ -53,8 +59,13 @@ class Source:
 class Study:
     """One examination as the pipeline takes it: the pre-contrast phase and any real post-contrast phases.
 
-    `time_zero` says what the times of the real phases count from, "" where nobody knows.
-    `has_geometry` is False for pictures (PNG), whose pixels have no millimeters; measures are then in pixels.
+    Attributes:
+        pre: The pre-contrast phase.
+        source: Where it came from.
+        real: Real post-contrast phases in order.
+        real_sources: Where each of them came from.
+        has_geometry: False for pictures (PNG), whose pixels have no millimeters; measures are then in pixels.
+        time_zero: What the times of the real phases count from, "" where that is unknown.
     """
 
     pre: Phase

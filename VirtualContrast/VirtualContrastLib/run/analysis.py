@@ -164,10 +164,14 @@ class Kinetics:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Synthetic against real: metrics of images, curves of the lesions on the real phases, agreement of curves.
+    """Synthetic against real.
 
-    `features` is the agreement of every kinetic parameter, of the background enhancement, and of every radiomics
-    feature where they were asked for.
+    Attributes:
+        metrics: Of the images, one row per phase, compared image and region.
+        curves: Of the lesions on the real phases.
+        agreement: Of these curves with the synthetic ones; None where there are none.
+        features: Agreement of every kinetic parameter, of the background enhancement, and of every radiomics feature
+            where they were asked for.
     """
 
     metrics: tuple[PairMetrics, ...] = ()
@@ -180,8 +184,11 @@ class Comparison:
 class Analysis:
     """Everything that a run found.
 
-    `kinetics` is None for a mammogram; `region` is then the breast for metrics. `comparison` is empty where no real
-    image was given that the model had not read.
+    Attributes:
+        series: All images.
+        region: The breasts, for metrics.
+        kinetics: What the series shows in them; None for a mammogram.
+        comparison: With real phases; empty where none was given that the model had not read.
     """
 
     series: Series

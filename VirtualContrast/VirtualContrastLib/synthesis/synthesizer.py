@@ -33,13 +33,17 @@ Float32 = NDArray[np.float32]
 class Synthesis:
     """Synthetic phases 1, 2, ... with exactly the geometry of the input, float32.
 
-    Units are those of the input, or arbitrary ones (`arbitrary_units`); `pre` is the pre-contrast volume in
-    the units of the phases, for subtraction and curves. `times_s` are seconds after injection. `uncertainty`
-    holds the standard deviation of each phase over perturbed passes: sensitivity to perturbations, not a
-    calibrated error, unless the model predicts its own. `bands` holds a lower and an upper image of each phase, whose
-    means over a lesion bound its real mean signal in as many patients as the model's calibration says, and
-    `probability` how sure the model is that a voxel enhances early (0..1); None where unknown. `computed` says in a
-    sentence which way of computing the network was chosen, "" for the only one.
+    Attributes:
+        phases: In order.
+        times_s: Seconds after injection.
+        uncertainty: Standard deviation of each phase over perturbed passes: sensitivity to perturbations, not a
+            calibrated error, unless the model predicts its own. None where it was not asked for.
+        arbitrary_units: Whether the units are arbitrary and not those of the input.
+        pre: The pre-contrast volume in the units of the phases, for subtraction and curves.
+        bands: A lower and an upper image of each phase, whose means over a lesion bound its real mean signal in as
+            many patients as the model's calibration says; None where unknown.
+        probability: How sure the model is that a voxel enhances early, 0 to 1; None where unknown.
+        computed: A sentence on which way of computing the network was chosen, "" for the only one.
     """
 
     phases: list[sitk.Image]

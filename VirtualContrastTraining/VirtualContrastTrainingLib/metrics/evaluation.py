@@ -58,7 +58,9 @@ class EvaluationReport:
         notes: sentence by metric, why some of it is missing.
         settings: what was compared.
         data_range: least and greatest range of the pairs.
-        pairs, slices, patients: how many were measured.
+        pairs: how many were measured.
+        slices: how many were measured.
+        patients: how many were measured.
         failed: pairs that could not be.
     """
 

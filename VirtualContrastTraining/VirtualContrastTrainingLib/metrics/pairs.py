@@ -25,10 +25,19 @@ _COLUMNS = ("real", "synthetic", "patient", "lesion", "breast", "pre")
 
 @dataclass(frozen=True)
 class Pair:
-    """A real image and the synthetic one to compare with it; `patient` groups pairs for confidence intervals.
+    """A real image and the synthetic one to compare with it.
 
-    `own_scale`: the synthetic image has the 0..255 of an as-published model, so the others are brought to that scale
-    (`VirtualContrastLib.metrics.own_scale`). `baseline`: an acquired image stands in the place of the synthetic one.
+    Attributes:
+        real: The real image.
+        synthetic: The synthetic image.
+        patient: Groups pairs for confidence intervals.
+        lesion: Mask of the lesions.
+        breast: Mask of the breast.
+        pre: The image before contrast.
+        tissues: Annotated tissues of a mammogram.
+        own_scale: Whether the synthetic image has the 0..255 of an as-published model, so that the others are brought
+            to that scale (`VirtualContrastLib.metrics.own_scale`).
+        baseline: Whether an acquired image stands in the place of the synthetic one.
     """
 
     real: Path

@@ -19,8 +19,10 @@ class Images:
     """Real and synthetic images with what belongs to them; each an image, a folder, or a table (CSV).
 
     Attributes:
-        real, synthetic: what is compared.
-        lesions, breasts: masks named like the real images.
+        real: the real images.
+        synthetic: the synthetic images.
+        lesions: masks named like the real images.
+        breasts: masks named like the real images.
         pre: pre-contrast or low-energy images.
         tissues: annotated tissues of mammograms, labels 1 adipose and 2 fibroglandular.
         patient_pattern: finds the patient in a file name.

@@ -32,12 +32,15 @@ class SelectionRequest:
     Attributes:
         source: training run, CSV of metrics, or folder of `evaluate` folders.
         validation: prepared cases to measure a run's checkpoints on; None for phantoms.
-        phantoms, seed: how many, and which.
-        recipe, changes: of the run, by name or path, and `key=value` changes of it.
+        phantoms: how many, without validation cases.
+        seed: of the phantoms.
+        recipe: of the run, by name or path.
+        changes: `key=value` changes of the recipe.
         fid: weights of feature networks by name.
         lesion_terms: let measures of lesions count too.
         metrics: those that count, None for the papers' or all of a table.
-        lower, higher: further metrics of which low or high is better.
+        lower: further metrics of which low is better.
+        higher: further metrics of which high is better.
         as_published: take the as-published column of `evaluate` folders.
         output: folder for the files, None for none.
         name: of the paper's table that they make, None for `same`.

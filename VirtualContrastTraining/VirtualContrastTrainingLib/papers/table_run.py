@@ -35,13 +35,18 @@ class TableRequest:
         images: what is compared; without real ones, phantoms.
         networks: for LPIPS, FID and KID.
         source: training run, result folders, or CSV.
-        model, phantoms: model for the phantoms, and how many.
-        predicted_masks, z_scored, classifier_scores: of the MAMA-SYNTH protocol.
-        scenarios, segmentation: label maps of the segmentation tables by name, and lesion model for phantoms.
+        model: for the phantoms.
+        phantoms: how many.
+        predicted_masks: masks found on the synthetic images, for the MAMA-SYNTH protocol.
+        z_scored: whether the images hold z-scores already, for the MAMA-SYNTH protocol.
+        classifier_scores: tables of scores by task, for the MAMA-SYNTH protocol.
+        scenarios: label maps of the segmentation tables by name.
+        segmentation: lesion model for phantoms.
         systems: folders of what each system synthesized, by name.
         times_s: seconds after injection of phases 1, 2 ..., for curves.
         radiomics: also the radiomics distance of the lesions.
-        repeats, seed: of the bootstrap.
+        repeats: bootstrap samples.
+        seed: of the bootstrap and of the phantoms.
     """
 
     table: str
