@@ -27,7 +27,11 @@ UID_NAMESPACE = uuid.UUID("6f6f1f2e-6a0f-5d0b-9a2a-3f1f0c1b7c55")
 class ModelIdentity:
     """The model that made something, as labels and reports name it.
 
-    `weights_sha256` is 64 hexadecimal digits, or empty for a method without weights (a threshold).
+    Attributes:
+        id: Its id.
+        version: Its version.
+        weights_sha256: 64 hexadecimal digits, or empty for a method without weights (a threshold).
+        trained_on_phantoms: Whether it has seen simulated phantoms only.
     """
 
     id: str
@@ -45,9 +49,14 @@ class ModelIdentity:
 class RunIdentity:
     """One run: its id, its time and what it used. Holds no patient name or id, and no path.
 
-    `segmentation` is the network that outlined the lesions, or a method (`threshold`, `given` by the user)
-    with the engine's version; None where nothing was segmented. `input_phases` are the indices of the real
-    post-contrast phases that the synthesis model read.
+    Attributes:
+        run_id: Its id.
+        created: When it was made.
+        engine_version: Version of the engine.
+        synthesis: The synthesis model.
+        segmentation: The network that outlined the lesions, or a method (`threshold`, `given` by the user) with the
+            engine's version; None where nothing was segmented.
+        input_phases: Indices of the real post-contrast phases that the synthesis model read.
     """
 
     run_id: str

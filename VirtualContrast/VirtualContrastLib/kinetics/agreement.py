@@ -23,7 +23,15 @@ BOOTSTRAP_SAMPLES = 2000
 
 @dataclass(frozen=True)
 class BlandAltman:
-    """Bias (mean difference), sd of the differences (N - 1) and limits of agreement, bias -+ 1.96 sd."""
+    """Bias and limits of agreement of differences.
+
+    Attributes:
+        n: Number of differences.
+        bias: Their mean.
+        sd: Their standard deviation (N - 1).
+        lower: Bias - 1.96 sd.
+        upper: Bias + 1.96 sd.
+    """
 
     n: int
     bias: float

@@ -35,10 +35,18 @@ class Evidence:
 
 @dataclass(frozen=True)
 class LesionConfidence:
-    """Of one lesion. Lists hold a value a synthetic phase, in order.
+    """How sure a calibrated model is of one lesion. Tuples hold one value per synthetic phase, in order.
 
-    `low_percent` and `high_percent` bound the real percent enhancement; on held-out patients they held in `coverage`.
-    `false_positive_rate`: share of the lesions so graded on held-out patients that did not enhance; None where unknown.
+    Attributes:
+        label: Label of the lesion.
+        times_s: Seconds after injection.
+        low_percent: Lower bound of the real percent enhancement.
+        high_percent: Upper bound of the real percent enhancement.
+        coverage: Share of held-out patients in which the bounds held.
+        probability: That the lesion enhances, 0 to 1.
+        grade: Name of the grade.
+        false_positive_rate: Share of the lesions so graded on held-out patients that did not enhance; None where
+            unknown.
     """
 
     label: int

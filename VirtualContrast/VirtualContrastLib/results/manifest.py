@@ -44,12 +44,27 @@ INCOMPLETE = "Incomplete"
 class Manifest:
     """What is known of a run. Holds hashes and geometry of the inputs, never names, paths or patient data.
 
-    `kind` is "synthesis", "mammogram" or "comparison". An input that is a real phase and was read by the model has
-    "model_input": true; one whose motion was to be corrected has "motion": what was found of it. `fingerprint` is the
-    SHA-256 over everything that decides the numbers (input bytes, weights, settings); two runs with one fingerprint are
-    the same job. `phases` lists the synthetic phases: index, time_s (seconds after injection, None for a mammogram) and
-    file. `outputs` maps each file, as a path inside the folder with forward slashes, to its SHA-256. `timing_s` is
-    seconds per stage.
+    Attributes:
+        kind: "synthesis", "mammogram" or "comparison".
+        run_id: Id of the run.
+        created_utc: When it was made.
+        fingerprint: SHA-256 over everything that decides the numbers (input bytes, weights, settings); two runs with
+            one fingerprint are the same job.
+        inputs: Role, hash, format and geometry of each input. A real phase that the model read has "model_input":
+            true; one whose motion was to be corrected has "motion": what was found of it.
+        models: Id, version and weights of each model.
+        settings: As the user gave them.
+        device: Where and how the networks were computed.
+        versions: Of the engine and of the packages that decide the numbers.
+        phases: Index, time_s (seconds after injection, None for a mammogram) and file of each synthetic phase.
+        arbitrary_units: Whether the units of the phases are not those of the input.
+        timing_s: Seconds per stage.
+        warnings: Sentences for the reader.
+        summary: What a table of cases shows.
+        outputs: SHA-256 of each file, by its path inside the folder with forward slashes.
+        synthetic: True in every result.
+        use: Research only.
+        schema_version: Of this layout.
     """
 
     kind: str

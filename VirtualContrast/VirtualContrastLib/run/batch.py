@@ -43,7 +43,18 @@ class Status(enum.StrEnum):
 
 @dataclass(frozen=True)
 class CaseOutcome:
-    """How one case ended: seconds, the sentence it failed with, the numbers of its result, its warnings."""
+    """How one case ended.
+
+    Attributes:
+        case: Its name.
+        status: How it ended.
+        seconds: How long it took.
+        message: The sentence it failed with.
+        folder: Its result folder.
+        summary: The numbers of its result.
+        warnings: Its warnings.
+        unusable: Whether its input was the reason.
+    """
 
     case: str
     status: Status

@@ -41,9 +41,12 @@ class Device(enum.StrEnum):
 class DeviceChoice:
     """Where and how to compute.
 
-    `device` is a torch device name; `precision` "fp32" is the reference, bit by bit the same on one machine, "bf16"
-    torch's autocast, "auto" what a trial finds fastest within bounds (see `backends`); `reason` says in one sentence
-    why; `free_bytes` is the free memory of the device, None where it is unknown.
+    Attributes:
+        device: A torch device name.
+        precision: "fp32" is the reference, bit by bit the same on one machine, "bf16" torch's autocast, "auto" what a
+            trial finds fastest within bounds (see `backends`).
+        reason: One sentence on why.
+        free_bytes: Free memory of the device; None where it is unknown.
     """
 
     device: str

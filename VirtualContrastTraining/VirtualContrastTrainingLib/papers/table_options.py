@@ -14,11 +14,22 @@ from ..metrics.lpips import Lpips
 class TableOptions:
     """Options of `write_named_table`; each table reads those that it knows.
 
-    `data` says where the images come from, None to find out. `scenarios` maps names to folders of predicted label maps.
-    `segmentation` is a lesion model for phantoms. `failures` receives a sentence for each case that could not be used;
-    it may name files and is for the terminal only. `networks` are feature networks by name, for FID and KID;
-    `radiomics` also computes the radiomics distance of the lesions. `systems` maps names of systems to folders of what
-    each synthesized. `classifier_scores` maps a task of MAMA-SYNTH to a table of scores.
+    Attributes:
+        lpips: The network of LPIPS; None leaves it out.
+        lpips_missing: Why there is none.
+        predicted_masks: Masks found on the synthetic images, for MAMA-SYNTH.
+        z_scored: Whether the images hold z-scores already, for MAMA-SYNTH.
+        scenarios: Folders of predicted label maps by name.
+        segmentation: A lesion model for phantoms.
+        networks: Feature networks by name, for FID and KID.
+        radiomics: Whether the radiomics distance of the lesions is computed too.
+        systems: Folders of what each system synthesized, by name.
+        classifier_scores: Table of scores by task of MAMA-SYNTH.
+        repeats: Bootstrap samples.
+        seed: Of the bootstrap.
+        data: Where the images come from; None to find out.
+        failures: Receives a sentence for each case that could not be used; they may name files and are for the
+            terminal only.
     """
 
     lpips: Lpips | None = None

@@ -25,13 +25,20 @@ from .slices import MOST_LESIONS, Slices, grid, phase_title
 
 @dataclass(frozen=True)
 class FigureInput:
-    """What the figures show.
+    """What the figures show; all images lie on the grid of `pre`.
 
-    `phases` are the post-contrast phases of the run (synthetic, at least one), `real` the real ones,
-    `input_phases` those of them that the model read, which come first in the curves.
-    `labels` holds instance labels, None where nothing was segmented. `uncertainty` has one standard deviation map per
-    phase, `region` is the breasts ([k, j, i]). All images lie on the grid of `pre`. Without geometry (pictures) there
-    are no patient letters, scale bars and MIPs. `confidence` bounds the real curves of lesions, where it is known.
+    Attributes:
+        pre: The pre-contrast phase.
+        phases: Post-contrast phases of the run, synthetic, at least one.
+        labels: Instance labels; None where nothing was segmented.
+        curves: Of the lesions.
+        real: The real post-contrast phases.
+        real_curves: Of the lesions on the real phases.
+        uncertainty: One map of standard deviations per phase.
+        region: The breasts [k, j, i].
+        has_geometry: False for pictures, which get no patient letters, scale bars and MIPs.
+        input_phases: The real phases that the model read, which come first in the curves.
+        confidence: Bounds the real curves of lesions, where it is known.
     """
 
     pre: Phase
