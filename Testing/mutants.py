@@ -25,8 +25,11 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 ENGINE = "VirtualContrast/VirtualContrastLib"
 ROOMS = {
     "kinetics": ("test_kinetics_*.py", "test_radiomics.py"),
-    "lesions": ("test_lesions_*.py", "test_radiomics.py"),
-    "io/dicom": ("test_io_dicom.py", "test_io_study_folder.py", "test_export_odd_headers.py"),
+    "lesions": ("test_lesions_*.py", "test_radiomics.py", "test_breast_tissue.py"),
+    "io/dicom": (
+        *("test_io_dicom.py", "test_io_study_folder.py", "test_io_one_sequence.py"),
+        *("test_hostile_files.py", "test_export_odd_headers.py"),
+    ),
     "export/figures": ("test_export_figures*.py",),
 }
 """Rooms of the engine and the files of Testing/engine that hold them."""

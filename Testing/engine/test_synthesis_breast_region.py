@@ -189,5 +189,12 @@ def test_without_two_breasts_the_side_is_that_of_the_scanner_where_its_middle_ca
     wide = image(np.random.default_rng(0).uniform(100, 200, (4, 60, 120)))
     wide.SetOrigin((5.0, 10.0, 10.0))  # 240 mm wide, and all of it left of x = 0
     assert find_breasts(wide).side((40.0, 0.0, 0.0)) == "unknown"
-    wide.SetOrigin((-120.0, 10.0, 10.0))
-    assert find_breasts(wide).side((40.0, 0.0, 0.0)) == "left"
+    for first, expected in (
+        (-235.0, "unknown"),
+        (-155.0, "left"),
+        (-120.0, "left"),
+        (-85.0, "left"),
+        (-75.0, "unknown"),
+    ):
+        wide.SetOrigin((first, 10.0, 10.0))  # x = 0 lies in the middle third from -158.7 to -79.3
+        assert find_breasts(wide).side((40.0, 0.0, 0.0)) == expected
