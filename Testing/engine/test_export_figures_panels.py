@@ -211,3 +211,18 @@ def test_a_projection_is_that_of_the_turned_volume(direction, axis):
     assert sorted(found.masks) == [1, 2]
     for label, mask in found.masks.items():
         assert np.array_equal(mask, (found.view.slices(instances) == label).any(axis=0))
+
+
+def test_the_projections_are_as_high_as_the_tallest_needs_at_the_scale_at_which_they_fill_the_width():
+    empty = grid(size=(100, 40, 30), spacing=(2.0, 2.0, 2.0))  # 200 mm wide, 80 mm deep, 60 mm high
+    rng = np.random.default_rng(0)
+    shape = empty.GetSize()[::-1]
+    pre, late = (
+        Phase(index, like(rng.random(shape).astype(np.float32) * (index + 1), empty), 90.0 * index, False)
+        for index in (0, 1)
+    )
+    figure, _ = overview.projections(pre, late, None)
+    tallest, together = 80, 200 + 200 + 80  # axial and coronal show the width, sagittal the depth
+    inches_per_mm = figure.get_figwidth() / together
+    title_inches = figure.get_figheight() - tallest * inches_per_mm
+    assert title_inches == pytest.approx(0.35)
