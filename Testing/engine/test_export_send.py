@@ -284,7 +284,7 @@ def test_a_destination_has_title_host_and_port(text):
 
 @pytest.mark.parametrize("text", ["ftp://host/x", "https://", "http://h:x/", "https://host/x?y=1"])
 def test_a_web_address_is_http_without_a_query(text, files):
-    with pytest.raises(InputError, match="no DICOMweb service"):
+    with pytest.raises(InputError, match="is not the URL of a DICOMweb service"):
         send(files, text)
 
 
