@@ -12,9 +12,13 @@ class _Strict(BaseModel):
 class Display(_Strict):
     """How the enhancement that is shown follows from what the network predicts; see `synthesis.calibration`.
 
-    `background`: share of the 30 % quantile that is shown everywhere. `hint`: enhancement, over the study's scale, that
-    is added times the probability of enhancing, at most the 70 % quantile. `lesion`: multiple of the
-    median that takes their place above the logit `threshold`, within about `softness` logits.
+    Attributes:
+        background: Share of the 30 % quantile that is shown everywhere.
+        hint: Enhancement, over the study's scale, that is added times the probability of enhancing, at most the 70 %
+            quantile.
+        lesion: Multiple of the median that takes their place above the logit `threshold`.
+        threshold: Logit of enhancing from which on the median is shown.
+        softness: Width of that transition, in logits.
     """
 
     background: float = Field(ge=0, le=1)
@@ -27,7 +31,9 @@ class Display(_Strict):
 class Band(_Strict):
     """Conformal factors on the distances of the 10 % and the 90 % quantile from the median of a lesion's mean.
 
-    `coverage` is the share of held-out patients whose real enhancement lay in the band.
+    Attributes:
+        factor: Factor on both distances.
+        coverage: Share of held-out patients whose real enhancement lay in the band.
     """
 
     factor: float = Field(gt=0)
@@ -37,9 +43,11 @@ class Band(_Strict):
 class Grade(_Strict):
     """When a lesion found on synthetic images counts as likely to enhance.
 
-    `threshold`: percent enhancement that the lower bound of its band has to reach at the first phase.
-    `false_positive_rate`: share of the lesions so graded on held-out patients whose real enhancement was below 50 % on
-    average; `share`: of all lesions found, those so graded.
+    Attributes:
+        threshold: Percent enhancement that the lower bound of its band has to reach at the first phase.
+        false_positive_rate: Share of the lesions so graded on held-out patients whose real enhancement was below 50 %
+            on average.
+        share: Share of all lesions found that were so graded.
     """
 
     threshold: float
@@ -48,7 +56,13 @@ class Grade(_Strict):
 
 
 class BaselineSpec(_Strict):
-    """`metrics.baselines.Baselines` of one phase, fitted on the training patients."""
+    """`metrics.baselines.Baselines` of one phase, fitted on the training patients.
+
+    Attributes:
+        gain: Factor on the pre-contrast signal.
+        signals: Pre-contrast signals, over the study's scale.
+        enhancements: Mean enhancement at each of them, over the study's scale.
+    """
 
     gain: float = Field(gt=0)
     signals: list[float] = Field(min_length=2)
@@ -56,9 +70,15 @@ class BaselineSpec(_Strict):
 
 
 class Calibration(_Strict):
-    """Of a model that predicts enhancement; lists hold one entry a phase, in order.
+    """Of a model that predicts enhancement; lists hold one entry per phase, in order.
 
-    `patients`: held-out patients that display, bands and grade rest on. `data`: which they were.
+    Attributes:
+        display: How enhancement is shown.
+        bands: Bands of a lesion's mean enhancement.
+        grade: When a lesion counts as likely to enhance.
+        baselines: What the model has to beat.
+        patients: Number of held-out patients that display, bands and grade rest on.
+        data: Which patients they were.
     """
 
     display: list[Display] = Field(min_length=1)

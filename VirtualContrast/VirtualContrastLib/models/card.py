@@ -27,9 +27,11 @@ class _Strict(BaseModel):
 
 
 class ArchitectureSpec(_Strict):
-    """Network and its options: `name` is the id of a record of `networks.architectures`, `config` what it reads.
+    """Network and its options; `networks.options` says which options a built-in network has.
 
-    Which options a built-in network has stands in `networks.options`.
+    Attributes:
+        name: Id of a record of `networks.architectures`.
+        config: What that record reads.
     """
 
     name: str
@@ -54,10 +56,12 @@ class ArchitectureSpec(_Strict):
 class Inputs(_Strict):
     """Which volumes the network reads.
 
-    `channels` (segmentation only): each input channel in order, `pre`, `phase_N` or `subtraction_N` (phase N
-    - pre). `phases`: phase indices, 0 = pre-contrast; others are real phases that a user must give. `times_s`:
-    seconds after injection of those real phases in training, [] where unknown. `channel_offsets`: channel c is
-    slice k + offset of the volume, the first or last slice repeated beyond the ends (2-D networks only).
+    Attributes:
+        phases: Phase indices, 0 = pre-contrast; others are real phases that a user must give.
+        times_s: Seconds after injection of those real phases in training, [] where unknown.
+        channel_offsets: Channel c is slice k + offset of the volume, the first or last slice repeated beyond the ends
+            (2-D networks only).
+        channels: Each input channel in order, `pre`, `phase_N` or `subtraction_N` (phase N - pre); segmentation only.
     """
 
     phases: list[int] = Field(default=[0], min_length=1)
@@ -85,8 +89,10 @@ class Inputs(_Strict):
 class Outputs(_Strict):
     """Which phase each output channel is; a phase given by several channels is their mean.
 
-    `times_s`: seconds after injection of those phases in order. The first is phase 1, or for networks that read
-    real phases the one after the last of them.
+    Attributes:
+        channel_phases: Phase index of each channel. The lowest is 1, or for networks that read real phases the one
+            after the last of them.
+        times_s: Seconds after injection of those phases in order.
     """
 
     channel_phases: list[int] = Field(min_length=1)
@@ -112,8 +118,10 @@ class Outputs(_Strict):
 class IntensitySpec(_Strict):
     """Recipe that maps input units to the network's -1..1 and back; formulas in `synthesis.intensity`.
 
-    Constants: pre_percentile: percentile (0-100, default 99), max_ratio; minmax_8bit: none; zscore: max_sd,
-    and mean with std where they are fixed; tissue_percentile: none (its range is not -1..1).
+    Attributes:
+        recipe: Name of the formula. The range of tissue_percentile is not -1..1.
+        constants: Its constants by name. pre_percentile: percentile (0-100, default 99), max_ratio; minmax_8bit: none;
+            zscore: max_sd, and mean with std where they are fixed; tissue_percentile: none.
     """
 
     recipe: Literal["pre_percentile", "minmax_8bit", "zscore", "tissue_percentile"]
@@ -137,11 +145,17 @@ class IntensitySpec(_Strict):
 
 
 class InPlane(_Strict):
-    """Pixels the network sees in training and in synthesis (`synthesis.network_grid`), then padded.
+    """Pixels that the network sees in training and in synthesis (`synthesis.network_grid`).
 
-    `policy`: `native` are the volume's own. `resample`: pixels of `spacing_mm`. `square`: as in the published
-    preparation, pixels of `spacing_mm` by area (no such step where it is left out), then `size` x `size` by cubic
-    interpolation. `trained_mm`: smallest and largest pixel of the training data; synthesis warns far outside.
+    Attributes:
+        policy: "native" keeps the volume's own pixels. "resample" makes pixels of `spacing_mm`. "square", as in the
+            published preparation, makes pixels of `spacing_mm` by area (no such step where it is left out), then `size`
+            x `size` by cubic interpolation.
+        spacing_mm: Side of a pixel in mm.
+        size: Rows and columns of "square".
+        trained_mm: Smallest and largest pixel of the training data, in mm; synthesis warns far outside.
+        pad_multiple: Rows and columns are padded to a multiple of this.
+        pad_mode: What the padding holds: the mirrored image, or a constant.
     """
 
     policy: Literal["native", "resample", "square"] = "native"
@@ -163,7 +177,14 @@ class InPlane(_Strict):
 
 
 class Metric(_Strict):
-    """One figure of merit, with how it was computed and on which data."""
+    """One figure of merit, with how it was computed and on which data.
+
+    Attributes:
+        name: Name of the measure.
+        value: What was measured.
+        definition: How it was computed.
+        data: Which data it was measured on.
+    """
 
     name: str
     value: float
@@ -175,6 +196,12 @@ class GateKind(_Strict):
     """A known kind of wrong input: the direction in which its numbers differ from those of the training images.
 
     A study whose projection on `weights` is beyond `limit`, seen from the `middle` of training studies, looks like it.
+
+    Attributes:
+        name: What the input is called in messages.
+        weights: Direction, one weight for each number of the gate.
+        middle: Projection of the middle of the training studies.
+        limit: Projection beyond which a study looks like this kind.
     """
 
     name: str
@@ -184,10 +211,14 @@ class GateKind(_Strict):
 
 
 class GateStatistics(_Strict):
-    """What the training images look like, in the numbers of `synthesis.gate`: mean and inverse covariance.
+    """What the training images look like, in the numbers of `synthesis.gate`.
 
-    A study whose distance is above `limit` is unlike them. `kinds`: wrong inputs that are known. `data` says which
-    images were measured.
+    Attributes:
+        mean: Mean of each number.
+        precision: Inverse of their covariance.
+        limit: Distance above which a study is unlike the training images.
+        kinds: Wrong inputs that are known.
+        data: Which images were measured.
     """
 
     mean: list[float] = Field(min_length=1)
@@ -208,9 +239,13 @@ class GateStatistics(_Strict):
 class LesionFinder(_Strict):
     """What finds lesions on the phases that this model makes, and how well it did.
 
-    `finder`: "threshold" or the id of a segmentation model. `settings`: of the threshold rule
-    (`lesions.threshold.ThresholdSettings`) where they are not its own. `sensitivity`: share of the known lesions that
-    were found; `false_positives`: others a case; `data`: in which cases, `definition`: what counts as found.
+    Attributes:
+        finder: "threshold" or the id of a segmentation model.
+        settings: Settings of the threshold rule (`lesions.threshold.ThresholdSettings`) where they are not its own.
+        sensitivity: Share of the known lesions that were found.
+        false_positives: Mean number of other findings per case.
+        definition: What counts as found.
+        data: Which cases it was measured on.
     """
 
     finder: str
@@ -231,9 +266,29 @@ class LesionFinder(_Strict):
 class ModelCard(_Strict):
     """Contents of `model.json`.
 
-    Synthesis models need `outputs`, `intensity` and `in_plane`; nnU-Net has its own plans. `weights_sha256` and
-    `files`, the SHA-256 of every other file of the package by name, are filled in by `save_package`; older
-    packages of synthesis models have no `files`.
+    Synthesis models need `outputs`, `intensity` and `in_plane`; nnU-Net has its own plans.
+
+    Attributes:
+        id: Id of the model.
+        version: Version of the model.
+        title: Name that a user sees.
+        architecture: Network and its options.
+        inputs: Volumes that the network reads.
+        outputs: Phases that it makes.
+        intensity: How input units become network units.
+        in_plane: Pixels that it sees.
+        training: How it was trained, for the reader.
+        metrics: What was measured of it.
+        calibration: How its enhancement is shown and graded, for models that predict enhancement.
+        lesion_finder: What finds lesions on its phases.
+        gate: What its training images look like.
+        trained_on_phantoms: Whether it was trained on simulated patients.
+        license: Terms of use; `licence` is how cards before version 0.2.0 spell it.
+        citation: What to cite.
+        intended_use: What it may be used for.
+        weights_sha256: SHA-256 of the weights, filled in by `save_package`.
+        files: SHA-256 of every other file of the package by name, filled in by `save_package`; older packages of
+            synthesis models have none.
     """
 
     id: str = Field(pattern=MODEL_ID_PATTERN)
@@ -251,7 +306,6 @@ class ModelCard(_Strict):
     gate: GateStatistics | None = None
     trained_on_phantoms: bool
     license: str = Field(validation_alias=AliasChoices("license", "licence"))
-    """Terms of use; `licence` is how cards before version 0.2.0 spell it."""
     citation: str = ""
     intended_use: str = "Research only; synthetic images can invent or hide lesions; not for diagnosis."
     weights_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")

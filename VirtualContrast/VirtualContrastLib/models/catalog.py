@@ -39,8 +39,11 @@ Kind = Literal["synthesis", "segmentation"]
 class PublishedRecord(BaseModel):
     """A public record that holds a checkpoint, for `models.published_record`.
 
-    `api`: addresses of the records' metadata, tried in order; `files`: the checkpoint's name in each. `layout` as in
-    `import_checkpoint.import_pix2pixhd`; `size`: side of the square pictures that the network was trained on.
+    Attributes:
+        api: Addresses of the records' metadata, tried in order.
+        files: The checkpoint's name in each.
+        layout: As in `import_checkpoint.import_pix2pixhd`.
+        size: Side of the square pictures that the network was trained on, in pixels.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -60,9 +63,21 @@ class PublishedRecord(BaseModel):
 class CatalogEntry(BaseModel):
     """One model of the catalog.
 
-    `embedded` models lie in Resources/Models/<id>. `download` models have mirrors in `urls` (https); without
-    `sha256` or the public `record` they cannot be downloaded; `manual_import` says how to import them. `default`:
-    taken for a study where no model is named; `default_for_phantoms`: for files with the phantom writer's mark alone.
+    Attributes:
+        id: Id of the model.
+        kind: What the model is for.
+        title: Name that a user sees.
+        description: What the model does, for a user who chooses.
+        source: "embedded" models lie in Resources/Models/<id>; "download" models have mirrors.
+        default: Taken for a study where no model is named.
+        default_for_phantoms: Taken for files with the phantom writer's mark alone.
+        urls: Mirrors (https).
+        size_bytes: Size of the download.
+        sha256: SHA-256 of the download; without it or the public `record` the model cannot be downloaded.
+        record: Public record that holds the checkpoint.
+        manual_import: How to import a model that cannot be downloaded.
+        license: Terms of use.
+        citation: What to cite.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -92,7 +107,12 @@ class CatalogEntry(BaseModel):
 
 
 class Catalog(BaseModel):
-    """Contents of Resources/Models/catalog.json."""
+    """Contents of Resources/Models/catalog.json.
+
+    Attributes:
+        schema_version: Version of the file's layout.
+        models: The models.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -131,7 +151,15 @@ def load_catalog() -> Catalog:
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A model as a list shows it; `where` is "embedded", "installed" or "not installed"."""
+    """A model as a list shows it.
+
+    Attributes:
+        id: Id of the model.
+        kind: "synthesis" or "segmentation".
+        where: "embedded", "installed" or "not installed".
+        title: Name that a user sees.
+        default: Whether it is taken where no model is named.
+    """
 
     id: str
     kind: str

@@ -19,7 +19,11 @@ Halvings = Annotated[int, Field(ge=1, le=10, strict=True)]
 
 
 class Options(BaseModel):
-    """Options of a network; unknown ones are refused. `label` is the network's name in messages."""
+    """Options of a network; unknown ones are refused.
+
+    Attributes:
+        label: The network's name in messages.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     label: ClassVar[str] = "network"
@@ -46,7 +50,11 @@ class Options(BaseModel):
 
 
 class SliceOptions(Options):
-    """Options of a network over axial slices [batch, channel, row, column]; all such networks have `input_nc`."""
+    """Options of a network over axial slices [batch, channel, row, column].
+
+    Attributes:
+        input_nc: Channels of the input.
+    """
 
     input_nc: Count
 
@@ -67,7 +75,13 @@ class SliceOptions(Options):
 
 
 class OnnxOptions(SliceOptions):
-    """An ONNX file: its channels, its size, and how often it halves rows and columns."""
+    """An ONNX file: its channels, its size, and how often it halves rows and columns.
+
+    Attributes:
+        output_nc: Channels of the output.
+        size_bytes: Size of the file.
+        downsamplings: How often the network halves rows and columns.
+    """
 
     label: ClassVar[str] = "ONNX"
     output_nc: Count
@@ -81,7 +95,18 @@ class OnnxOptions(SliceOptions):
 
 
 class Pix2PixHDOptions(SliceOptions):
-    """A pix2pixHD generator; names and defaults are those of NVIDIA's release."""
+    """A pix2pixHD generator; names and defaults are those of NVIDIA's release.
+
+    Attributes:
+        output_nc: Channels of the output.
+        ngf: Channels at full resolution.
+        netG: "global" for the global generator alone, "local" for one with local enhancers around it.
+        n_downsample_global: How often the global generator halves rows and columns.
+        n_blocks_global: Residual blocks of the global generator.
+        n_local_enhancers: Local enhancers, each at twice the resolution of the one before; read for "local" alone.
+        n_blocks_local: Residual blocks of each local enhancer.
+        norm: Normalization layers.
+    """
 
     label: ClassVar[str] = "pix2pixHD"
     output_nc: Count
@@ -105,7 +130,17 @@ class Pix2PixHDOptions(SliceOptions):
 
 
 class Pix2PixHDDiscriminatorOptions(Options):
-    """A multi-scale discriminator; `input_nc` counts the channels of label and image together."""
+    """A multi-scale discriminator of pix2pixHD.
+
+    Attributes:
+        input_nc: Channels of label and image together.
+        ndf: Channels of the first layer.
+        n_layers_D: Strided layers of each discriminator.
+        num_D: Discriminators, each at half the resolution of the one before.
+        norm: Normalization layers.
+        use_sigmoid: Whether the output passes through a sigmoid.
+        getIntermFeat: Whether the features between the layers are given too, for the feature matching loss.
+    """
 
     label: ClassVar[str] = "pix2pixHD"
     input_nc: Count
@@ -118,7 +153,13 @@ class Pix2PixHDDiscriminatorOptions(Options):
 
 
 class SubtractionUNetOptions(SliceOptions):
-    """The U-Net baseline: `widths` of its levels, from full resolution down, two or more."""
+    """The U-Net baseline.
+
+    Attributes:
+        output_nc: Channels of the output.
+        widths: Channels of the levels, from full resolution down, two or more.
+        dropout: Probability with which an activation is dropped.
+    """
 
     label: ClassVar[str] = "subtraction U-Net"
     output_nc: Count
@@ -139,8 +180,13 @@ class SubtractionUNetOptions(SliceOptions):
 class TimeConditionedOptions(SliceOptions):
     """The generator of phases at any time.
 
-    `ngf`, `n_downsample`, `n_blocks`: as pix2pixHD's. `bases`: maps of a slice. `rise_s`: seconds in which the change
-    may build up. `time_range_s`: seconds after injection between which the network is trained.
+    Attributes:
+        ngf: Channels at full resolution, as pix2pixHD's.
+        n_downsample: How often rows and columns are halved, as pix2pixHD's.
+        n_blocks: Residual blocks, as pix2pixHD's.
+        bases: Maps of a slice.
+        rise_s: Seconds in which the change may build up.
+        time_range_s: Seconds after injection between which the network is trained.
     """
 
     label: ClassVar[str] = "time-conditioned generator"
@@ -171,8 +217,12 @@ class TimeConditionedOptions(SliceOptions):
 class ResidualEnhancementOptions(SliceOptions):
     """Residual U-Nets over pixels unshuffled 2 x 2.
 
-    `widths` of the levels from the finest down, residual blocks of each level on the way down (`encode`) and up
-    (`decode`), and how many `members` are averaged. The slice itself is the only input.
+    Attributes:
+        input_nc: The slice itself is the only input.
+        widths: Channels of the levels from the finest down.
+        encode: Residual blocks of each level on the way down.
+        decode: Residual blocks of each level on the way up.
+        members: Networks whose outputs are averaged.
     """
 
     label: ClassVar[str] = "residual enhancement"
@@ -211,12 +261,17 @@ Features = Annotated[tuple[Count, ...], AfterValidator(_six_widths)]
 class IterUNetOptions(Options):
     """The recursive 3-D network.
 
-    `features`: six widths, level 0 to 4 and the last decoder level; the first and the last must be equal, since both
-    share a time projection. `time`: "step" embeds the step counter 0, 1, 2, ... as published; "seconds" embeds
-    (seconds after injection - time_origin_s) / time_unit_s of the phase that the step makes, which at the published
-    phase times 155, 225, 295, 365 s equals the counter; "none" leaves the embedding and its layers out. `memory`: the
-    ConvLSTM that carries state from step to step, or "none". The published ablation without temporal information has
-    neither of the two.
+    The published ablation without temporal information has neither `time` nor `memory`.
+
+    Attributes:
+        features: Six widths, level 0 to 4 and the last decoder level; the first and the last must be equal, since both
+            share a time projection.
+        time: "step" embeds the step counter 0, 1, 2, ... as published; "seconds" embeds (seconds after injection -
+            time_origin_s) / time_unit_s of the phase that the step makes, which at the published phase times 155, 225,
+            295, 365 s equals the counter; "none" leaves the embedding and its layers out.
+        memory: The ConvLSTM that carries state from step to step, or "none".
+        time_origin_s: Seconds after injection that are embedded as 0.
+        time_unit_s: Seconds from one whole number to the next.
     """
 
     label: ClassVar[str] = "iterU-Net"
@@ -234,7 +289,12 @@ class IterUNetOptions(Options):
 
 
 class SingleTimePointOptions(Options):
-    """Independent 3-D U-Nets, one for each of `time_points` later phases."""
+    """Independent 3-D U-Nets, one for each later phase.
+
+    Attributes:
+        time_points: How many later phases there are.
+        features: Six widths, level 0 to 4 and the last decoder level.
+    """
 
     label: ClassVar[str] = "single-time-point U-Nets"
     time_points: Depth
@@ -271,10 +331,15 @@ def series_options(config: Mapping[str, Any]) -> IterUNetOptions | SingleTimePoi
 
 
 class CycleGANOptions(Options):
-    """A ResNet generator.
+    """A ResNet generator; the 3-D ancestor of the paper's code has ngf 32, zero padding and affine norms.
 
-    `padding` of the residual blocks is "reflect" (paper) or "zero"; `affine_norm` gives the instance norms a scale and
-    an offset to learn. The 3-D ancestor of the paper's code has ngf 32, zero padding and affine norms.
+    Attributes:
+        input_nc: Channels of the input.
+        output_nc: Channels of the output.
+        ngf: Channels at full resolution.
+        n_blocks: Residual blocks.
+        affine_norm: Whether the instance norms have a scale and an offset to learn.
+        padding: That of the residual blocks, "reflect" (paper) or "zero".
     """
 
     label: ClassVar[str] = "CycleGAN"
@@ -289,9 +354,12 @@ class CycleGANOptions(Options):
 class CycleGANDiscriminatorOptions(Options):
     """A patch discriminator.
 
-    `layout` "paper": three strided 4x4 convolutions, each with a norm, then one to a single channel and a sigmoid.
-    "ancestor", as in the code that the paper builds on: a fourth, unstrided convolution of 8 ndf channels in between,
-    and no norm after the first.
+    Attributes:
+        input_nc: Channels of the input.
+        ndf: Channels of the first layer.
+        layout: "paper": three strided 4x4 convolutions, each with a norm, then one to a single channel and a sigmoid.
+            "ancestor", as in the code that the paper builds on: a fourth, unstrided convolution of 8 ndf channels in
+            between, and no norm after the first.
     """
 
     label: ClassVar[str] = "CycleGAN"
@@ -303,7 +371,11 @@ class CycleGANDiscriminatorOptions(Options):
 class MammogramOptions(Options):
     """Synthesis of recombined mammograms: the generator, and how pictures become its input.
 
-    `mammogram` is read by `synthesis.mammogram.MammogramSpec`; `window` and `stride` are pixels of the network.
+    Attributes:
+        generator: Options of the generator.
+        mammogram: What `synthesis.mammogram.MammogramSpec` reads.
+        window: Side of the sliding window, in pixels of the network.
+        stride: Step of the sliding window, in pixels of the network.
     """
 
     label: ClassVar[str] = "cyclegan"
@@ -316,9 +388,17 @@ class MammogramOptions(Options):
 class NNUNetOptions(Options):
     """An nnU-Net whose plans.json and dataset.json lie in the package.
 
-    The weights' keys are `fold_{n}.<key of nnU-Net's network>`; several `folds` are an ensemble. A voxel is lesion
-    where the probability reaches `probability_threshold`; lesions below `minimum_volume_mm3` are left out. `mirroring`
-    averages over all flips along `mirror_axes`. `tile_step_size` is the step between tiles, in tiles.
+    The weights' keys are `fold_{n}.<key of nnU-Net's network>`.
+
+    Attributes:
+        folds: Folds whose networks are in the package; several are an ensemble.
+        configuration: Configuration of the plans.
+        trainer_name: nnU-Net's trainer class that the weights come from.
+        mirror_axes: Axes along which `mirroring` flips.
+        mirroring: Whether the probabilities are averaged over all flips.
+        probability_threshold: Probability from which on a voxel is lesion.
+        minimum_volume_mm3: Lesions below this volume, in mm3, are left out.
+        tile_step_size: Step between tiles, in tiles.
     """
 
     label: ClassVar[str] = "nnunet"
