@@ -34,7 +34,17 @@ Recipe = TypeVar("Recipe", bound=DescribedRecipe)
 
 @dataclass(frozen=True)
 class FitPlan:
-    """The parts of a recipe that decide the loop. `shuffle`: items in random order, else the data set draws."""
+    """The parts of a recipe that decide the loop.
+
+    Attributes:
+        seed: Seed of everything that is drawn at random.
+        epochs: Epochs of the whole run.
+        batch_size: Items of one step over all processes.
+        precision: Lightning's name of the precision.
+        checkpoints: When checkpoints are written.
+        shuffle: Whether the loop takes items in random order; otherwise the data set draws.
+        workers: Processes that make batches.
+    """
 
     seed: int
     epochs: int
@@ -47,7 +57,15 @@ class FitPlan:
 
 @dataclass(frozen=True)
 class Training:
-    """A recipe made ready: what is trained on what, and the `network` of the module that becomes the package."""
+    """A recipe made ready.
+
+    Attributes:
+        module: What is trained.
+        train_set: What it is trained on.
+        validation_set: What it is measured on while it trains.
+        plan: The loop.
+        network: The network of the module that becomes the package.
+    """
 
     module: L.LightningModule
     train_set: Dataset[Any]

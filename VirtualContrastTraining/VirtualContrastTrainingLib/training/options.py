@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to run, as opposed to what: nothing here changes the result beyond rounding, but `precision`."""
+    """How to run, as opposed to what: nothing here but `precision` changes the result beyond rounding.
+
+    Attributes:
+        resume: Whether to continue from the last checkpoint.
+        devices: Devices of each host, one process each.
+        num_nodes: Hosts.
+        precision: Lightning's name of a precision, instead of the recipe's.
+        max_minutes: Minutes after which the run stops; it can be resumed.
+    """
 
     resume: bool = False
     devices: int = 1

@@ -22,13 +22,21 @@ class Strict(BaseModel):
 class SliceData(Strict):
     """Folders of prepared cases, and how slices are made of them.
 
-    `lesion_share` of randomly drawn slices cross a lesion. `flip` (left-right) and `rotation_90` (a quarter turn) are
-    probabilities. `target_scale`: intensities of the phases by the constants of the pre-contrast volume, or of each
-    phase by its `own`, as published. Pixels are those of the recipe's `in_plane`, as the engine makes them.
-    `slice_margin`: only slices from the first to the last that a lesion crosses and this share of the volume's slices
-    more on either side (0.05 as published for the joint model); without it every slice. `workers`: processes that make
-    batches. `copies`: folder for uncompressed copies to read from, where the cases are more than the memory holds;
-    without it they are kept in memory.
+    Pixels are those of the recipe's `in_plane`, as the engine makes them.
+
+    Attributes:
+        train: Folder of the training cases.
+        validation: Folder of the held-out cases.
+        slice_margin: Only slices from the first to the last that a lesion crosses, and this share of the volume's
+            slices more on either side, are used (0.05 as published for the joint model); without it every slice.
+        lesion_share: Share of randomly drawn slices that cross a lesion.
+        flip: Probability of a left-right flip.
+        rotation_90: Probability of a quarter turn.
+        target_scale: Intensities of the phases by the constants of the pre-contrast volume ("pre"), or of each phase by
+            its own ("own"), as published.
+        workers: Processes that make batches.
+        copies: Folder for uncompressed copies to read from, where the cases do not fit in memory; without it they are
+            kept in memory.
     """
 
     train: str
@@ -43,10 +51,13 @@ class SliceData(Strict):
 
 
 class Checkpoints(Strict):
-    """When `last.ckpt` is rewritten beside the end of each epoch, and which epochs are kept for good (0: none).
+    """When checkpoints are written, and when a run ends early.
 
-    `patience_epochs`: the run ends where SAMe of the held-out measures found no better epoch for so many, and the best
-    epoch is what becomes the model; 0 trains to the end and takes the last.
+    Attributes:
+        every_steps: Steps after which `last.ckpt` is rewritten, besides at the end of each epoch.
+        keep_every_epochs: Every so many epochs, the checkpoint is kept for good (0: none).
+        patience_epochs: The run ends when SAMe of the held-out measures has found no better epoch for so many, and the
+            best epoch is what becomes the model; 0 trains to the end and takes the last.
     """
 
     every_steps: int = Field(default=1000, ge=1)
@@ -55,10 +66,17 @@ class Checkpoints(Strict):
 
 
 class Schedule(Strict):
-    """Adam and its learning rate: constant, then falling to 0 in a straight line or along half a cosine (`fall`).
+    """Adam and its learning rate: constant, then falling to 0.
 
-    `batch_size` is that of one step over all processes. Without `slices_per_epoch` an epoch is every slice once, in
-    random order, less an incomplete last batch.
+    Attributes:
+        learning_rate: The rate while it is constant.
+        beta1: Adam's first decay rate.
+        batch_size: Slices of one step over all processes.
+        slices_per_epoch: Slices drawn per epoch; without it an epoch is every slice once, in random order, less an
+            incomplete last batch.
+        constant_epochs: Epochs at the constant rate.
+        decay_epochs: Epochs in which it falls to 0.
+        fall: Shape of the fall: a straight line, or half a cosine.
     """
 
     learning_rate: Rate = 2e-4
@@ -81,7 +99,18 @@ class Schedule(Strict):
 
 
 class DescribedRecipe(Strict):
-    """What every recipe says of the model it makes. `system` is the id of a `system.System`."""
+    """What every recipe says of the model it makes.
+
+    Attributes:
+        system: Id of a `system.System`.
+        id: Id of the model.
+        title: Name that a user sees.
+        seed: Seed of everything that is drawn at random.
+        trained_on_phantoms: Whether the cases are simulated patients.
+        license: Terms of use of the model.
+        citation: What to cite.
+        intended_use: What the model may be used for.
+    """
 
     system: str
     id: str = Field(pattern=MODEL_ID_PATTERN)

@@ -22,10 +22,16 @@ PROGRESS, STOP, SAMPLES = "progress.json", "stop", "samples"
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a stage of a run is: `step` of `steps` of `epoch` (from 1) of `epochs` are done.
+    """Where a stage of a run is: `step` of `steps` of `epoch` of `epochs` are done.
 
-    `stage` is its folder's name below the run, "" for the last stage. `left_s`: seconds to the end of the stage at the
-    present speed, None while it is too early to estimate. `device`: where it computes ("cpu", "cuda:0").
+    Attributes:
+        stage: Name of its folder below the run, "" for the last stage.
+        epoch: The present epoch, from 1.
+        epochs: Epochs of the stage.
+        step: Steps of the epoch that are done.
+        steps: Steps of an epoch.
+        left_s: Seconds to the end of the stage at the present speed, None while it is too early to estimate.
+        device: Where it computes ("cpu", "cuda:0").
     """
 
     stage: str

@@ -25,10 +25,15 @@ _SEARCHED = 200
 
 @dataclass(frozen=True)
 class Sample:
-    """Images [image, row, column] of one held-out item: network input, output, and what the output should be.
+    """Images [image, row, column] of one held-out item.
 
-    `names` are of the outputs, in order. `same_scale`: the input is shown in the gray window of the target, which is
-    right where both are intensities on one scale.
+    Attributes:
+        source: Input of the network.
+        output: Output of the network.
+        target: What the output should be.
+        names: Names of the outputs, in order.
+        same_scale: Whether the input is shown in the gray window of the target, which is right where both are
+            intensities on one scale.
     """
 
     source: Tensor

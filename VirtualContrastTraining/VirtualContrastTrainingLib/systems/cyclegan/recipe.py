@@ -12,9 +12,19 @@ from ...training.recipe import Checkpoints, DescribedRecipe, Rate, Strict
 
 
 class MammogramData(Strict):
-    """Folders of prepared pairs and how patches are made of them; see `MammogramSpec`.
+    """Folders of prepared pairs, and how patches are made of them; see `MammogramSpec`.
 
-    `patch` pixels a side, a multiple of 4; `flip` is the probability of a left-right flip.
+    Attributes:
+        train: Folder of the training pairs.
+        validation: Folder of the held-out pairs.
+        source_window: Gray values of the low-energy image that map to -1 and 1.
+        target_window: Gray values of the recombined image that map to -1 and 1.
+        spacing_mm: Side of a pixel in mm before shrinking; None leaves the pixels as they are.
+        downsample: Factor by which rows and columns are then shrunk.
+        margin: Pixels kept around the bounding box of the breast.
+        patch: Rows and columns of a patch, in pixels.
+        flip: Probability of a left-right flip.
+        workers: Processes that make batches.
     """
 
     train: str
@@ -35,7 +45,14 @@ class MammogramData(Strict):
 
 
 class CycleLosses(Strict):
-    """Weights of the generators' terms; the defaults are the published ones. `ssim_share` is that of the cycle loss."""
+    """Weights of the generators' terms; the defaults are the published ones.
+
+    Attributes:
+        cycle: Weight of the cycle loss.
+        ssim_share: Share of the cycle loss that is SSIM.
+        identity: Weight of the identity terms.
+        paired: Weight of the mean absolute error to the partner image, not part of the published system.
+    """
 
     cycle: float = 1.0
     ssim_share: float = Field(default=0.5, ge=0, le=1)
@@ -44,7 +61,15 @@ class CycleLosses(Strict):
 
 
 class CycleSchedule(Strict):
-    """Adam of constant learning rate on all networks."""
+    """Adam of constant learning rate on all networks.
+
+    Attributes:
+        learning_rate: The rate.
+        beta1: Adam's first decay rate.
+        batch_size: Patches of one step over all processes.
+        iterations_per_epoch: Steps of an epoch.
+        epochs: Epochs of the whole run.
+    """
 
     learning_rate: Rate = 2e-4
     beta1: float = 0.5
@@ -54,7 +79,19 @@ class CycleSchedule(Strict):
 
 
 class CycleGANRecipe(DescribedRecipe):
-    """One training run of the mammography CycleGAN. `stride` is that of the sliding window in inference."""
+    """One training run of the mammography CycleGAN.
+
+    Attributes:
+        system: Id of the system.
+        generator: Options of both generators (`CycleGANOptions`).
+        discriminator: Options of both discriminators (`CycleGANDiscriminatorOptions`).
+        data: What it is trained on.
+        losses: Weights of the terms.
+        schedule: Optimizer, batches and epochs.
+        stride: Step of the sliding window in inference, in pixels.
+        checkpoints: When checkpoints are written.
+        precision: Lightning's name of the precision.
+    """
 
     system: Literal["cyclegan"]
     generator: dict[str, Any]

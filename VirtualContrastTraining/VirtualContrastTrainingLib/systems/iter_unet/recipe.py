@@ -14,7 +14,18 @@ from ...training.recipe import Checkpoints, DescribedRecipe, Rate, Strict
 
 
 class PatchData(Strict):
-    """Folders of prepared cases, and how patches are cut from them; see `data.patches.PatchSettings`."""
+    """Folders of prepared cases, and how patches are cut from them; see `data.patches.PatchSettings`.
+
+    Attributes:
+        train: Folder of the training cases.
+        validation: Folder of the held-out cases.
+        patch_kji: Slices, rows and columns of a patch, in voxels.
+        patches_per_case: Patches of every case per epoch.
+        label: Where positive patches are centered.
+        augmentation: How patches are changed at random; see `data.augmentation_3d.augment`.
+        ti_norm_region: Voxels that TI-norm takes mean and standard deviation from.
+        workers: Processes that make batches.
+    """
 
     train: str
     validation: str
@@ -29,11 +40,17 @@ class PatchData(Strict):
 class VolumeLosses(Strict):
     """Weights of the terms, as published by default.
 
-    `perceptual_weights`: path of MedicalNet's ResNet-10 file, or "medicalnet" for the one where torch keeps its own
-    ($TORCH_HOME/hub/checkpoints/resnet_10_23dataset.pth); without the file there is no perceptual term.
-    `ssim_data_range`: "case", the width of the case's intensity scale in TI-norm units, or a number; the published code
-    has 255 there, which makes the term nearly inert. `enhancement_weighting`: output and target are multiplied by
-    sqrt(|last phase - first phase|), as in the published code and not in the paper.
+    Attributes:
+        l1: Weight of the mean absolute error.
+        ssim: Weight of 1 - SSIM.
+        perceptual: Weight of the perceptual term.
+        gdl: Weight of the gradient difference loss.
+        perceptual_weights: Path of MedicalNet's ResNet-10 file, or "medicalnet" for the one where torch keeps its own
+            ($TORCH_HOME/hub/checkpoints/resnet_10_23dataset.pth); without the file there is no perceptual term.
+        ssim_data_range: "case", the width of the case's intensity scale in TI-norm units, or a number; the published
+            code has 255 there, which makes the term nearly inert.
+        enhancement_weighting: Whether output and target are multiplied by sqrt(|last phase - first phase|), as in the
+            published code and not in the paper.
     """
 
     l1: float = Field(default=0.1, ge=0)
@@ -54,9 +71,16 @@ class VolumeLosses(Strict):
 class StageSchedule(Strict):
     """AdamW at a constant rate, started again for each stage; batches are patches over all processes.
 
-    The warm-up is teacher-forced (0 epochs: none). `optimization`: "recursive" starts every step from the network's own
-    output; "forced_and_recursive" is the published code's: all steps teacher-forced, then again from the first output,
-    with the ConvLSTM's state carried over unless `carry_state` is false.
+    Attributes:
+        learning_rate: The rate.
+        weight_decay: AdamW's weight decay.
+        warm_up_epochs: Epochs of the teacher-forced warm-up (0: none).
+        warm_up_batch_size: Patches of one step of the warm-up.
+        epochs: Epochs after the warm-up.
+        batch_size: Patches of one step after the warm-up.
+        optimization: "recursive" starts every step from the network's own output; "forced_and_recursive" is the
+            published code's: all steps teacher-forced, then again from the first output.
+        carry_state: Whether the second pass of "forced_and_recursive" begins with the ConvLSTM's state of the first.
     """
 
     learning_rate: Rate = 1e-4
@@ -70,10 +94,19 @@ class StageSchedule(Strict):
 
 
 class IterUNetRecipe(DescribedRecipe):
-    """One training run. `times_s`: seconds after injection of the post-contrast phases, the first of which is input.
+    """One training run.
 
-    `network`: options of `networks.iter_unet.build_series_network`; with `recursive: false` (the single-time-point
-    baseline) `time_points` follows from `times_s`.
+    Attributes:
+        system: Id of the system.
+        network: Options of `networks.iter_unet.build_series_network`; with `recursive: false` (the single-time-point
+            baseline) `time_points` follows from `times_s`.
+        times_s: Seconds after injection of the post-contrast phases, the first of which is input.
+        data: What it is trained on.
+        losses: Weights of the terms.
+        schedule: Optimizer, batches and epochs.
+        window_overlap: Share of a window that its neighbor covers in inference.
+        checkpoints: When checkpoints are written.
+        precision: Lightning's name of the precision.
     """
 
     system: Literal["iter_unet"]

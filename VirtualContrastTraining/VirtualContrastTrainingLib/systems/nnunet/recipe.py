@@ -10,7 +10,14 @@ from ...training.recipe import DescribedRecipe, Strict
 
 
 class LesionData(Strict):
-    """Prepared cases for segmentation. `images` chooses real phases, those of `synthesis_model`, or both."""
+    """Prepared cases for segmentation.
+
+    Attributes:
+        train: Folder of the training cases.
+        validation: Folder of the held-out cases.
+        images: Real phases, those of `synthesis_model`, or both.
+        synthesis_model: Model whose phases "synthetic" stands for.
+    """
 
     train: str
     validation: str
@@ -19,13 +26,23 @@ class LesionData(Strict):
 
 
 class NNUNetRecipe(DescribedRecipe):
-    """One nnU-Net training run; `channels` are its inputs: pre, phase_N or subtraction_N.
+    """One nnU-Net training run.
 
-    `configuration`: 3d_fullres as published, or 2d, slice by slice, for stacks whose slices lie far apart.
-
-    `base_features`, `max_features` and `memory_gb` steer nnU-Net's own planner. `lesions_in_every_patch`: every patch
-    is drawn around a lesion and the Dice loss is of the batch together, for small lesions in a short run.
-    `minimum_volume_mm3` and `tile_step_size` (step between tiles, in tiles) go into the package.
+    Attributes:
+        system: Id of the system.
+        channels: Inputs: pre, phase_N or subtraction_N.
+        data: What it is trained on.
+        configuration: 3d_fullres as published, or 2d, slice by slice, for stacks whose slices lie far apart.
+        base_features: Channels at full resolution, for nnU-Net's own planner.
+        max_features: Most channels of a level, for the planner.
+        memory_gb: Memory of the graphics card that the planner reckons with, in GB.
+        epochs: Epochs of the whole run.
+        iterations_per_epoch: Steps of an epoch.
+        lesions_in_every_patch: Whether every patch is drawn around a lesion and the Dice loss is of the batch together,
+            for small lesions in a short run.
+        precision: Lightning's name of the precision.
+        minimum_volume_mm3: Lesions below this volume, in mm3, are left out; goes into the package.
+        tile_step_size: Step between tiles, in tiles; goes into the package.
     """
 
     system: Literal["nnunet"]

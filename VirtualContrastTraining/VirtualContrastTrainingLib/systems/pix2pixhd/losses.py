@@ -19,7 +19,12 @@ Perceptual = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class StepTerms:
-    """The generated image [batch, channel, row, column] of a step, and its named losses (scalars)."""
+    """What one step gives.
+
+    Attributes:
+        fake: The generated image [batch, channel, row, column].
+        losses: Its losses by name (scalars).
+    """
 
     fake: Tensor
     losses: dict[str, Tensor]

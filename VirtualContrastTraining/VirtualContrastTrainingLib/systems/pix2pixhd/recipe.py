@@ -14,9 +14,17 @@ from ...training.recipe import Checkpoints, DescribedRecipe, Schedule, SliceData
 class Losses(Strict):
     """Weights of the generator's terms; 0 leaves a term out. The defaults are the published ones.
 
-    `vgg_weights` is the path of torchvision's vgg19 or vgg16 file, "download" for the vgg19 (as published), or "vgg16"
-    for that of `virtual-contrast-training weights lpips`; without it there is no perceptual term.
-    `pool_size` generated images are kept and shown again to the discriminator (0: none).
+    Attributes:
+        lambda_gan: Weight of the adversarial loss.
+        lambda_feat: Weight of the feature matching and of the perceptual loss.
+        vgg_weights: Path of torchvision's vgg19 or vgg16 file, "download" for the vgg19 (as published), or "vgg16" for
+            that of `virtual-contrast-training weights lpips`; without it there is no perceptual term.
+        pool_size: Generated images that are kept and shown again to the discriminator (0: none).
+        lambda_l1: Weight of the mean absolute error.
+        lambda_temporal: Weight of the mean absolute error of the changes from phase to phase; after the L1-only epochs
+            it is left out where `lambda_l1` is 0.
+        lesion_weight: How many times lesion pixels count in these two.
+        l1_only_epochs: Epochs at the start that train with these two alone.
     """
 
     lambda_gan: float = 1.0
@@ -32,8 +40,10 @@ class Losses(Strict):
 class GlobalStage(Strict):
     """The trained global generator that a local enhancer (netG: local) starts from.
 
-    `weights`: a model package, one of our checkpoints, or a state dict in NVIDIA's layout. The global part stays as it
-    is for `fix_epochs`; then both parts train with a fresh Adam, as the original does.
+    Attributes:
+        weights: A model package, one of our checkpoints, or a state dict in NVIDIA's layout.
+        fix_epochs: Epochs for which the global part stays as it is; then both parts train with a fresh Adam, as the
+            original does.
     """
 
     weights: str
@@ -41,7 +51,23 @@ class GlobalStage(Strict):
 
 
 class Pix2PixHDRecipe(DescribedRecipe):
-    """One training run of a pix2pixHD generator."""
+    """One training run of a pix2pixHD generator.
+
+    Attributes:
+        system: Id of the system.
+        global_stage: The trained global generator, for a local enhancer.
+        generator: Options of the generator (`Pix2PixHDOptions`).
+        discriminator: Options of the discriminator (`Pix2PixHDDiscriminatorOptions`).
+        inputs: What the network reads.
+        outputs: Phases that it makes.
+        intensity: How input units become network units.
+        in_plane: Pixels that it sees.
+        data: What it is trained on.
+        losses: Weights of the terms.
+        schedule: Optimizer, batches and epochs.
+        checkpoints: When checkpoints are written.
+        precision: Lightning's name of the precision.
+    """
 
     system: Literal["pix2pixhd"]
     global_stage: GlobalStage | None = None

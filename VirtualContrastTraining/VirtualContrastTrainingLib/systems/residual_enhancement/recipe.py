@@ -19,12 +19,18 @@ class _Strict(BaseModel):
 
 
 class CropData(_Strict):
-    """Prepared crops (`prepare crops`), of which `cohorts`, and the fold of `folds` that this member never sees.
+    """Prepared crops (`prepare crops`), and which patients of them this member sees.
 
-    `fold` null trains on every patient. `size`: rows and columns of a training window. `negatives`: share of the
-    windows that show tissue beside the lesion's box alone, where a patient has enough of it. There are no studies
-    without contrast among them: from the same pre-contrast image the network would be asked for two answers, and would
-    learn their mean.
+    Attributes:
+        prepared: Folder of the prepared crops.
+        cohorts: Cohorts that are used.
+        folds: Folds of the cross-validation.
+        fold: The fold that this member never sees; null trains on every patient.
+        size: Rows and columns of a training window, in pixels.
+        negatives: Share of the windows that show tissue beside the lesion's box alone, where a patient has enough of
+            it. There are no studies without contrast among them: from the same pre-contrast image the network would be
+            asked for two answers, and would learn their mean.
+        workers: Processes that make batches.
     """
 
     prepared: str
@@ -43,7 +49,13 @@ class CropData(_Strict):
 
 
 class EnhancementLosses(_Strict):
-    """Weights of the terms of `losses.enhancement_losses`."""
+    """Weights of the terms of `losses.enhancement_losses`.
+
+    Attributes:
+        harm: Weight of the share by which the output is worse than no change.
+        lesion: Weight of the relative error over enhancing pixels.
+        ranking: Weight of the class-balanced cross-entropy of enhancing pixels.
+    """
 
     harm: float = Field(default=2.0, ge=0)
     lesion: float = Field(default=0.3, ge=0)
@@ -51,7 +63,17 @@ class EnhancementLosses(_Strict):
 
 
 class CosineSchedule(_Strict):
-    """AdamW: a linear rise over `warm_up` steps, then a half cosine to zero at the last of `epochs` x `steps`."""
+    """AdamW: a linear rise, then a half cosine to zero at the last of `epochs` x `steps`.
+
+    Attributes:
+        learning_rate: The highest rate.
+        weight_decay: AdamW's weight decay.
+        batch_size: Windows of one step over all processes.
+        warm_up: Steps of the linear rise.
+        epochs: Epochs of the whole run.
+        steps: Steps of an epoch.
+        average: Share that the running average of the weights keeps in a step.
+    """
 
     learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=0.02, ge=0)
@@ -68,10 +90,22 @@ class CosineSchedule(_Strict):
 
 
 class ResidualEnhancementRecipe(DescribedRecipe):
-    """One member: `network` as in `networks.residual_enhancement`. The package holds the running average of weights.
+    """One member of an ensemble; its package holds the running average of the weights.
 
-    `schedule.average` is the share that the average keeps in a step. `initial`: a package of this network, by id or
-    path, whose weights the training starts from; of one that joins a cross-validation, the member of `data.fold`.
+    Attributes:
+        system: Id of the system.
+        initial: A package of this network, by id or path, whose weights the training starts from; of one that joins a
+            cross-validation, the member of `data.fold`.
+        network: Options as in `networks.residual_enhancement`.
+        inputs: What the network reads.
+        outputs: Phases that it makes.
+        intensity: How input units become network units.
+        in_plane: Pixels that it sees.
+        data: What it is trained on.
+        losses: Weights of the terms.
+        schedule: Optimizer, batches and epochs.
+        checkpoints: When checkpoints are written.
+        precision: Lightning's name of the precision.
     """
 
     system: Literal["residual_enhancement"]

@@ -12,7 +12,25 @@ from ...training.recipe import Checkpoints, DescribedRecipe, Rate, SliceData
 
 
 class SubtractionUNetRecipe(DescribedRecipe):
-    """One training run of the subtraction U-Net baseline: Adam, learning rate times `gamma` after every epoch."""
+    """One training run of the subtraction U-Net baseline, with Adam.
+
+    Attributes:
+        system: Id of the system.
+        network: Options of the network (`SubtractionUNetOptions`).
+        inputs: What the network reads.
+        outputs: Phases that it makes.
+        intensity: How input units become network units.
+        in_plane: Pixels that it sees.
+        data: What it is trained on.
+        lambda_mae: Weight of the mean absolute error.
+        learning_rate: The rate of the first epoch.
+        gamma: Factor on the rate after every epoch.
+        epochs: Epochs of the whole run.
+        batch_size: Slices of one step over all processes.
+        slices_per_epoch: Slices drawn per epoch; without it every slice once.
+        checkpoints: When checkpoints are written.
+        precision: Lightning's name of the precision.
+    """
 
     system: Literal["subtraction_unet"]
     network: dict[str, Any]

@@ -13,10 +13,19 @@ from ...training.recipe import Checkpoints, DescribedRecipe, Schedule, Strict
 
 
 class TimedSliceData(Strict):
-    """Folders of prepared cases (`train` may be several), and how slices are drawn from them.
+    """Folders of prepared cases, and how slices are drawn from them; see `data.timed_slices.TimedSliceSettings`.
 
-    See `data.timed_slices.TimedSliceSettings`; `copies` as in `recipe.SliceData`. Cases may have any number of phases
-    at any times.
+    Cases may have any number of phases at any times.
+
+    Attributes:
+        train: Folder of the training cases, or several.
+        validation: Folder of the held-out cases.
+        phases_per_slice: Phases drawn for a slice.
+        lesion_share: Share of the slices that cross a lesion.
+        flip: Probability of a left-right flip.
+        side: Rows and columns that slices are cut or filled up to, in pixels; without it they keep their own.
+        workers: Processes that make batches.
+        copies: As in `recipe.SliceData`.
     """
 
     train: str | list[str]
@@ -35,7 +44,13 @@ class TimedSliceData(Strict):
 
 
 class TimedLosses(Strict):
-    """Weights of the terms of `losses.time_conditioned`; lesion pixels count `lesion_weight` times in both."""
+    """Weights of the terms of `losses.time_conditioned`.
+
+    Attributes:
+        l1: Weight of the mean absolute error.
+        temporal: Weight of the mean absolute error of the changes between phases.
+        lesion_weight: How many times lesion pixels count in both.
+    """
 
     l1: float = Field(default=1.0, gt=0)
     temporal: float = Field(default=2.0, ge=0)
@@ -43,11 +58,23 @@ class TimedLosses(Strict):
 
 
 class TimeConditionedRecipe(DescribedRecipe):
-    """One training run of `networks.time_conditioned`, whose options `network` holds (`time_range_s` among them).
+    """One training run of `networks.time_conditioned`.
 
-    `outputs.times_s` are the phases that the model makes when no times are asked for. Slices are trained on at the
-    pixel size that `in_plane` has the engine use. Adam; its rate is constant for `constant_epochs` of `schedule` and
-    falls to 0 (`fall`) in the `decay_epochs` after them.
+    Slices are trained on at the pixel size that `in_plane` has the engine use. Adam; its rate is constant for
+    `constant_epochs` of `schedule` and falls to 0 (`fall`) in the `decay_epochs` after them.
+
+    Attributes:
+        system: Id of the system.
+        network: Options of the network (`TimeConditionedOptions`), `time_range_s` among them.
+        inputs: What the network reads.
+        outputs: Phases that it makes; its `times_s` are used when no times are asked for.
+        intensity: How input units become network units.
+        in_plane: Pixels that it sees.
+        data: What it is trained on.
+        losses: Weights of the terms.
+        schedule: Optimizer, batches and epochs.
+        checkpoints: When checkpoints are written.
+        precision: Lightning's name of the precision.
     """
 
     system: Literal["time_conditioned"]
