@@ -21,11 +21,21 @@ MAX_VOXELS = 1_000_000_000
 class Loaded:
     """One 3-D scalar volume as read, before the gate.
 
-    `clocks` maps a clock's name to this volume's time on it in seconds, most trusted first; two volumes can
-    be compared on a clock both have. `warnings` hold for any use, `contrast_warnings` only for a pre-contrast
-    input, `refusals` say why it can be none; `notes` say what of a folder was left out. Gray values of two volumes
-    that have a `unit` compare after division by it (Philips). `headers`: see `study.Source`. `sequence` are numbers of
-    the scan by name (repetition time, flip angle), as text.
+    Attributes:
+        image: The volume.
+        files: Files that it was read from.
+        format: Name of the file format.
+        modality: DICOM's name of the modality, None where unknown.
+        has_geometry: Whether the file says where the voxels are.
+        warnings: What is odd for any use, in sentences.
+        contrast_warnings: What is odd only for a pre-contrast input.
+        refusals: Why it can be no pre-contrast input.
+        clocks: Seconds of this volume on each clock by its name, most trusted first; two volumes can be compared on a
+            clock both have.
+        headers: See `study.Source`.
+        notes: What of a folder was left out.
+        unit: Gray values of two volumes that have it compare after division by it (Philips).
+        sequence: Numbers of the scan by name (repetition time, flip angle), as text.
     """
 
     image: sitk.Image

@@ -45,6 +45,9 @@ class LesionAgreement:
     """One lesion, synthetic against real.
 
     Attributes:
+        label: Number of the lesion.
+        synthetic_type: Curve type of the synthetic phases.
+        real_type: Curve type of the real phases.
         pe_error_percent: Difference of PE per post-contrast phase, in percentage points.
         peak_ratio: Synthetic peak PE over real peak PE.
         spearman: Rank correlation of the two curves, pre-contrast included.
@@ -65,6 +68,7 @@ class Agreement:
     """All lesions together.
 
     Attributes:
+        lesions: Each lesion.
         pe_by_phase: Percent enhancement per post-contrast phase.
         peak_pe: Differences of the peak PE.
         ser: Differences of the signal enhancement ratio.
@@ -76,7 +80,8 @@ class Agreement:
         kappa_interval: Its interval, found likewise.
         type_counts: The 4 x 4 confusion table [real, synthetic] of CurveType 0..3.
         order_agreement: Fraction of lesions whose phases are ranked alike.
-        largest_time_difference_s: How far the times of matched phases are apart at most.
+        mean_spearman: Mean over lesions of the rank correlation of the two curves.
+        largest_time_difference_s: Largest difference between the times of matched phases, in seconds.
     """
 
     lesions: list[LesionAgreement]

@@ -35,7 +35,10 @@ class LesionCurve:
     """One lesion over time. Arrays are shaped (T,), pre-contrast first; signals are in the images' units.
 
     Attributes:
+        label: Number of the lesion.
         synthetic: A phase of the curve was synthesized.
+        voxel_count: Number of its voxels.
+        times_s: Seconds after injection of each phase, 0 for the pre-contrast one.
         signal_mean: Over all voxels of the lesion, each counted once; parameters and type rest on it.
         signal_sd: Standard deviation of the same voxels (denominator N).
         uncertainty_sd: Error of the mean curve from the synthesis: the mean over voxels of their standard deviations.
@@ -43,8 +46,10 @@ class LesionCurve:
             phases.
         pe_percent: Percent enhancement of the mean curve.
         pe_uncertainty_percent: `uncertainty_sd` carried through its formula.
+        parameters: Parameters of the mean curve.
         hot_spot_signal: Mean of the most enhancing 3 x 3 x 1 voxels at the early phase, as radiologists place their
-            region, with its own parameters and type; a maximum over noisy places, so biased upward in small regions.
+            region; a maximum over noisy places, so biased upward in small regions.
+        hot_spot_parameters: Parameters of that curve.
         type_percent: Shares of the voxels by the number of their CurveType, shaped (5,), in percent; NaN for a curve
             that came without voxels.
     """

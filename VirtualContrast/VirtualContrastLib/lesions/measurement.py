@@ -31,8 +31,10 @@ class LesionMeasures:
     `kinetics.parameters.early_and_late`.
 
     Attributes:
+        label: Number of the lesion.
         unit: Of lengths, "mm", or "px" where the image has no millimeters; volumes are in mm3 or in pixels
             accordingly.
+        voxel_count: Number of its voxels.
         volume: All voxels of the lesion.
         centroid: Mean of the voxel centers, LPS.
         diameters: Extents along the patient's left, posterior and superior axes, voxels counted whole.

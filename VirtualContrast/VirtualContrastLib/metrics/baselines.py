@@ -24,8 +24,10 @@ Array = NDArray[Any]
 class Baselines:
     """Fitted baselines of one phase.
 
-    `gain`: factor on the pre-contrast signal. `signals` and `enhancements`: mean enhancement at pre-contrast signals,
-    both over the study's scale q; linear in between, constant beyond the ends.
+    Attributes:
+        gain: Factor on the pre-contrast signal.
+        signals: Pre-contrast signals over the study's scale q.
+        enhancements: Mean enhancement at each of them, over q; linear in between, constant beyond the ends.
     """
 
     gain: float

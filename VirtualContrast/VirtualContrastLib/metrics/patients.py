@@ -29,7 +29,15 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class PatientTruth:
-    """Real slices [slice, row, column] of one patient at one phase, and where the lesion was boxed."""
+    """Real slices [slice, row, column] of one patient at one phase, and where the lesion was boxed.
+
+    Attributes:
+        pre: Pre-contrast slices.
+        post: Slices of the phase, in the same units.
+        box: True in the lesion's box.
+        tissue: True where errors count.
+        scale: The study's scale, in the same units.
+    """
 
     pre: Array
     post: Array
@@ -67,7 +75,17 @@ class PatientTruth:
 
 @dataclass(frozen=True)
 class PatientScores:
-    """Measures of one synthetic phase of one patient; NaN where the patient has no lesion pixels to measure."""
+    """Measures of one synthetic phase of one patient; NaN where the patient has no pixels to measure.
+
+    Attributes:
+        mae: Mean absolute error over tissue, in units of the slices.
+        harm: `mae` over that of no change, minus 1; above 0 the synthetic phase is worse than the pre-contrast one.
+        ssim: Structural similarity.
+        lesion_mae: Mean absolute error over the lesion, in units of the slices.
+        recovered: Enhancement made in the lesion over the real one.
+        brightening: Mean change of tissue that hardly enhances, over its pre-contrast mean.
+        auroc: Area under the ROC curve of the change made, for pixels that really enhance; mean over slices.
+    """
 
     mae: float
     harm: float

@@ -26,7 +26,15 @@ TRANSIENT = (urllib.error.URLError, http.client.HTTPException, TimeoutError, Con
 
 @dataclass(frozen=True)
 class Policy:
-    """How to fetch. `schemes` is widened only by tests, which serve on 127.0.0.1 without TLS."""
+    """How to fetch.
+
+    Attributes:
+        schemes: Schemes of addresses; widened only by tests, which serve on 127.0.0.1 without TLS.
+        timeout_s: Seconds after which an attempt without an answer ends.
+        attempts: Attempts in all.
+        first_wait_s: Seconds before the second attempt; later waits are longer.
+        sleep: Waits.
+    """
 
     schemes: frozenset[str] = frozenset({"https"})
     timeout_s: float = 30.0
@@ -45,9 +53,13 @@ class _Interrupted(Exception):  # noqa: N818  (not an error of its own: the next
 
 @dataclass(frozen=True)
 class Wanted:
-    """Bytes to fetch: of which model, from where, how many (None: unknown).
+    """Bytes to fetch.
 
-    `problem` says what is wrong with a file, None where it is right.
+    Attributes:
+        name: Name of the model.
+        urls: Where they are.
+        size_bytes: How many they are, None where unknown.
+        problem: Says what is wrong with a file, None where it is right.
     """
 
     name: str

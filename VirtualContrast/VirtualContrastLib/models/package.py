@@ -50,7 +50,12 @@ _UNUSED_S = 30 * 24 * 3600.0
 
 @dataclass(frozen=True)
 class ModelPackage:
-    """A model on disk: its validated card and the folder that holds the files."""
+    """A model on disk.
+
+    Attributes:
+        card: Its validated card.
+        folder: Folder that holds the files.
+    """
 
     card: ModelCard
     folder: Path

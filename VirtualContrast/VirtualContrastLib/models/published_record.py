@@ -27,7 +27,13 @@ MAX_RECORD_BYTES = 4 * 2**20
 
 @dataclass(frozen=True)
 class RecordFile:
-    """One file as a record's metadata describe it."""
+    """One file as a record's metadata describe it.
+
+    Attributes:
+        url: Where it is.
+        size: Its size in bytes.
+        md5: Its MD5 sum.
+    """
 
     url: str
     size: int

@@ -29,8 +29,14 @@ _QUIET, _PLAUSIBLE = 0.3, 0.7
 class Enhancement:
     """Enhancement of one phase over the study's scale, [slice, row, column].
 
-    `shown` is what the synthetic phase adds; means of `lower` and `upper` over a lesion bound its real mean
-    enhancement in as many patients as the calibration says. `probability` of more than 70 % enhancement: 0..1.
+    The means of `lower` and `upper` over a lesion bound its real mean enhancement in as many patients as the
+    calibration says.
+
+    Attributes:
+        shown: What the synthetic phase adds.
+        lower: Lower bound.
+        upper: Upper bound.
+        probability: Probability, 0 to 1, of more than 70 % enhancement.
     """
 
     shown: Tensor

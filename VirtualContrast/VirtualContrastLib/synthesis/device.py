@@ -33,7 +33,7 @@ class Device(enum.StrEnum):
 
     @classmethod
     def real(cls) -> list[Device]:
-        """Every device that is one, without the choice to leave it open."""
+        """Every device but `auto`, which leaves the choice open."""
         return [device for device in cls if device is not cls.AUTO]
 
 

@@ -56,7 +56,13 @@ crop has few windows, and so its score scatters more than that of a whole study.
 
 @dataclass(frozen=True)
 class Verdict:
-    """How unlike the training studies a study is: `score` above 1 is unlike them, and `reason` says in what."""
+    """How unlike the training studies a study is.
+
+    Attributes:
+        score: Above 1, the study is unlike them.
+        reason: In what it is unlike them.
+        refused_above: Score above which it is refused.
+    """
 
     score: float
     reason: str

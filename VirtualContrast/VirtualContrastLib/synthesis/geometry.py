@@ -22,11 +22,14 @@ MIN_SIDE = 16
 
 @dataclass(frozen=True)
 class AxialView:
-    """Which axes of the stored array are superior, posterior, left (`axes`), and which run backwards.
+    """How the stored array is seen in axial slices.
 
-    `spacing_mm` is that of the view [k, j, i]. `as_stored` is True where the volume is a thin stack in
-    another plane, whose axial slices would have less than MIN_SIDE rows or columns: its own slices are then
-    taken as they are.
+    Attributes:
+        axes: Which axes of the stored array are superior, posterior and left.
+        reversed_axes: Which of them run backwards.
+        spacing_mm: Distance of voxels of the view [k, j, i], in mm.
+        as_stored: Whether the volume is a thin stack in another plane, whose axial slices would have fewer than
+            MIN_SIDE rows or columns: its own slices are then taken as they are.
     """
 
     axes: tuple[int, int, int]

@@ -68,8 +68,13 @@ class PrePercentile:
     """Units of the input, scaled by a percentile of the pre-contrast foreground.
 
     offset = `zero_level` of pre: 0, whatever padding or resampling left below it, and the level of air where signed
-    storage moved the whole volume. scale = `percentile` of pre - offset over voxels above `foreground_threshold`.
-    u = (x - offset) / scale; network value = 2 clip(u / max_ratio, 0, 1) - 1.
+    storage moved the whole volume. scale = `percentile` of pre - offset over voxels above `foreground_threshold`. u =
+    (x - offset) / scale; network value = 2 clip(u / max_ratio, 0, 1) - 1.
+
+    Attributes:
+        percentile: Percentile of the foreground, 0 to 100.
+        max_ratio: Value of u that becomes 1.
+        arbitrary_units: Whether the units of the output are not those of the input.
     """
 
     percentile: float
@@ -101,9 +106,12 @@ class PrePercentile:
 class MinMax8Bit:
     """As in the published pix2pixHD experiments: minimum to maximum of the volume as 8 bit, outputs 0..255.
 
-    Numbers are rounded half to even, as writing a float picture with OpenCV does. The published tools cut
-    decimals off the output and saved JPEG; outputs here stay float. Their scale is that of the unknown real
-    phase: arbitrary units.
+    Numbers are rounded half to even, as writing a float picture with OpenCV does. The published tools truncated the
+    output to whole numbers and saved JPEG; outputs here stay float. Their scale is that of the unknown real phase:
+    arbitrary units.
+
+    Attributes:
+        arbitrary_units: Whether the units of the output are not those of the input.
     """
 
     arbitrary_units: bool = True
@@ -132,8 +140,11 @@ class MinMax8Bit:
 class ZScore:
     """(x - mean) / std, with +-max_sd standard deviations as the network's -1..1, in units of the input.
 
-    `mean` and `std` fixed by the model, or where they are None those of all voxels of the pre-contrast
-    volume.
+    Attributes:
+        max_sd: Standard deviations that become 1.
+        mean: Mean fixed by the model, or None for that of all voxels of the pre-contrast volume.
+        std: Standard deviation, likewise.
+        arbitrary_units: Whether the units of the output are not those of the input.
     """
 
     max_sd: float
@@ -167,6 +178,9 @@ class TissuePercentile:
     """Units of the input over the study's scale q, the 90th percentile of its tissue (`metrics.tissue`), not clipped.
 
     For networks that work on ratios: 0 stays 0, and the range is not -1..1.
+
+    Attributes:
+        arbitrary_units: Whether the units of the output are not those of the input.
     """
 
     arbitrary_units: bool = False

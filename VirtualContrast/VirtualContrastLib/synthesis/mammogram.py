@@ -32,10 +32,14 @@ _LOG_GAIN = 20.0  # of the logarithm: fat at a tenth of the brightest tissue sta
 
 @dataclass(frozen=True)
 class MammogramSpec:
-    """How pictures become network input. Windows are gray values that map to -1 and 1, values beyond are clipped.
+    """How pictures become network input.
 
-    `spacing_mm` None leaves the pixels as they are before shrinking by `downsample`; `margin` pixels are kept around
-    the bounding box.
+    Attributes:
+        source_window: Gray values of the low-energy image that map to -1 and 1; values beyond are clipped.
+        target_window: Gray values of the recombined image that map to -1 and 1; values beyond are clipped.
+        spacing_mm: Side of a pixel in mm before shrinking; None leaves the pixels as they are.
+        downsample: Factor by which rows and columns are then shrunk.
+        margin: Pixels kept around the bounding box.
     """
 
     source_window: Window

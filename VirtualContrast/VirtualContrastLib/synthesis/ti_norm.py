@@ -20,7 +20,12 @@ Region = Literal["volume", "foreground"]
 
 @dataclass(frozen=True)
 class TINorm:
-    """Constants of one study, in input units."""
+    """Constants of one study, in input units.
+
+    Attributes:
+        mean: Mean of the first post-contrast volume.
+        sd: Its standard deviation (denominator N).
+    """
 
     mean: float
     sd: float

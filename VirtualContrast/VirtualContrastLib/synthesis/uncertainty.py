@@ -22,10 +22,16 @@ _RAYLEIGH_SD = 0.655  # standard deviation of magnitude noise without signal, pe
 
 @dataclass(frozen=True)
 class Perturbation:
-    """A left-right flip, a factor on intensities, added Gaussian noise (network units); undone in the output.
+    """A left-right flip, a factor on intensities and added Gaussian noise; flip and factor are undone in the output.
 
-    Noise of slice k depends on (seed, number, k) alone, so that neighboring slices keep their noise in every
-    stack.
+    Noise of slice k depends on (seed, number, k) alone, so that neighboring slices keep their noise in every stack.
+
+    Attributes:
+        number: Number of the pass.
+        seed: Seed of the run.
+        flip: Whether slices are flipped left to right.
+        factor: Factor on intensities, which leaves the lowest as it is.
+        noise_sd: Standard deviation of the noise, in network units.
     """
 
     number: int

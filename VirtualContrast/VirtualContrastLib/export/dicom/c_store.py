@@ -26,7 +26,13 @@ _TIMEOUT_S = 30
 
 @dataclass(frozen=True)
 class Destination:
-    """Application entity title, host and port of an archive."""
+    """An archive.
+
+    Attributes:
+        title: Its application entity title.
+        host: Its host.
+        port: Its TCP port.
+    """
 
     title: str
     host: str

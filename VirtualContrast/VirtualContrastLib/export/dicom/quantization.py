@@ -17,7 +17,12 @@ LEVELS = 65535
 
 @dataclass(frozen=True)
 class Quantization:
-    """`value = slope * stored + intercept` for stored values 0..65535; the error is at most slope / 2."""
+    """`value = slope * stored + intercept` for stored values 0..65535; the error is at most slope / 2.
+
+    Attributes:
+        slope: Units of the image per step.
+        intercept: Value that is stored as 0.
+    """
 
     slope: float
     intercept: float

@@ -22,10 +22,14 @@ DPI = 140
 
 @dataclass(frozen=True)
 class View:
-    """How to show the slices of a study: `code` orders the axes (columns, rows, slices), `plane` names them.
+    """How to show the slices of a study.
 
-    `spacing` is (row, column) distance in mm, 1 where the study has no geometry; `code` is then empty and
-    arrays are shown as they are. `reversed_slices`: the slices run against the image's index k.
+    Attributes:
+        code: Order of the axes (columns, rows, slices); empty where the study has no geometry, whose arrays are shown
+            as they are.
+        plane: Name of the plane.
+        spacing: Distance of rows and of columns in mm, 1 where the study has no geometry.
+        reversed_slices: Whether the slices run against the image's index k.
     """
 
     code: str

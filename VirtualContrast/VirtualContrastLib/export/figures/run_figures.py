@@ -56,7 +56,12 @@ class FigureInput:
 
 @dataclass(frozen=True)
 class FigureFile:
-    """A written figure and the sentence that explains it in the report."""
+    """A written figure.
+
+    Attributes:
+        path: Its file.
+        caption: The sentence that explains it in the report.
+    """
 
     path: Path
     caption: str

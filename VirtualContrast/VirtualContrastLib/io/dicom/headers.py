@@ -49,13 +49,24 @@ _SYNTHETIC_DATA = 0x0008001C  # pydicom 2 does not know its keyword
 class DicomFrame:
     """One slice: where it lies, when it was taken, how its stored values become gray values.
 
-    `frame` is the 0-based frame of a multi-frame file, None in a single-frame one. `position` (LPS mm),
-    `orientation` (row then column direction) and `pixel_spacing` (between rows, between columns; mm) are None
-    where the header has none. `padding` is the range of stored values that are no image (PixelPaddingValue).
-    `hints` are words of its file's header that the pre-contrast checks look at. `unit` is what a gray value of a
-    Philips scanner is to be divided by to be compared with other series (private scale slope times rescale slope).
-    `tags` has the values that can order phases: trigger and acquisition and
-    content in seconds, temporal as an index.
+    Attributes:
+        path: Its file.
+        frame: The 0-based frame of a multi-frame file, None in a single-frame one.
+        sop_uid: UID of the image.
+        instance: InstanceNumber, None where the header has none.
+        position: Center of the first pixel in LPS mm, None where the header has none.
+        orientation: Row then column direction, None where the header has none.
+        pixel_spacing: Distance between rows, then between columns, in mm, None where the header has none.
+        thickness: Slice thickness in mm, None where the header has none.
+        size: Columns and rows.
+        slope: Factor on stored values.
+        intercept: Added to them after that.
+        kind: ImageType, and the echo where the header has one.
+        tags: Values that can order phases: trigger and acquisition and content in seconds, temporal as an index.
+        padding: Range of stored values that are no image (PixelPaddingValue).
+        hints: Words of its file's header that the pre-contrast checks look at.
+        unit: What a gray value of a Philips scanner is to be divided by to be compared with other series (private scale
+            slope times rescale slope).
     """
 
     path: Path

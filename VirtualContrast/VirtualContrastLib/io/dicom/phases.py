@@ -40,8 +40,12 @@ _OVERLAPS = 1.5
 
 @dataclass(frozen=True)
 class DicomPhase:
-    """One volume: frames sorted along the slice normal, its times in seconds by tag, and the tag that set it
-    apart.
+    """One volume of a series.
+
+    Attributes:
+        frames: Its frames, sorted along the slice normal.
+        times: Its times in seconds, by tag.
+        separated_by: The tag that set it apart.
     """
 
     frames: tuple[DicomFrame, ...]
@@ -51,7 +55,12 @@ class DicomPhase:
 
 @dataclass(frozen=True)
 class SplitSeries:
-    """The phases of a series, and what there is to warn of."""
+    """The phases of a series.
+
+    Attributes:
+        phases: The phases.
+        warnings: What there is to warn of, in sentences.
+    """
 
     phases: list[DicomPhase]
     warnings: tuple[str, ...] = ()

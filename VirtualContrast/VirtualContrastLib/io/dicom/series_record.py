@@ -14,7 +14,10 @@ _LISTED = 12
 class DicomSeries:
     """Images that belong together: one SeriesInstanceUID and, where images repeat, one kind (image type and echo).
 
-    `key` is the series number, with a part number where a folder has it several times (801.1, 801.2).
+    Attributes:
+        header: What the images share.
+        frames: The images.
+        key: The series number, with a part number where a folder has it several times (801.1, 801.2).
     """
 
     header: SeriesHeader

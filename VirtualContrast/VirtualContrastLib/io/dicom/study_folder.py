@@ -43,8 +43,12 @@ _SHARED_PLACES, _SAME_PLACE_MM = 0.8, 0.2
 class Examination:
     """The phases of an examination in order of time, each with its series.
 
-    `times` are seconds after the first (None where no clock runs), `ordered_by` what gave the order. `notes` say what
-    was left out and why, `warnings` what is odd.
+    Attributes:
+        pairs: Series and phase of each.
+        ordered_by: What gave the order.
+        times: Seconds after the first, None where no clock runs.
+        notes: What was left out and why, in sentences.
+        warnings: What is odd, in sentences.
     """
 
     pairs: tuple[tuple[DicomSeries, DicomPhase], ...]

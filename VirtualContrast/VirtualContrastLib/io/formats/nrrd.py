@@ -48,8 +48,12 @@ _SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "ms
 
 @dataclass(frozen=True)
 class NrrdHeader:
-    """Fields (lower-case names) and key-value pairs of a header; `length` is its size in bytes in the
-    file.
+    """The header of a file.
+
+    Attributes:
+        fields: Fields, by their names in lower case.
+        pairs: Key-value pairs.
+        length: Size of the header in the file, in bytes.
     """
 
     fields: Mapping[str, str]
