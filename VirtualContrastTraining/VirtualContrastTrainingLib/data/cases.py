@@ -21,9 +21,15 @@ from VirtualContrastLib.synthesis.geometry import AxialView
 class Case:
     """One prepared case in memory, in the axial view that the engine gives its networks.
 
-    Arrays are [k, j, i] of that view; `series` holds pre-contrast and phases in order.
+    Arrays are [k, j, i] of that view.
 
-    `lesion_types` maps a label of `lesions` to the true curve type ("I", "II", "III") where it is known.
+    Attributes:
+        name: Name of the case.
+        series: Pre-contrast volume and phases in order.
+        lesions: Labels of the lesions, 0 outside.
+        times_s: Time of each volume of `series` in seconds, as `case.json` has it.
+        spacing_kji_mm: Distance of voxels along k, j and i, in mm.
+        lesion_types: True curve type ("I", "II", "III") by label, where it is known.
     """
 
     name: str

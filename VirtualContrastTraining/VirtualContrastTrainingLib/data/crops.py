@@ -40,7 +40,14 @@ _KEPT = ("subtype", "split")
 
 @dataclass(frozen=True)
 class CropStack:
-    """All slices of one patient, ready to prepare; `rows` are those of the table at `folder`."""
+    """All slices of one patient, ready to prepare.
+
+    Attributes:
+        case: Name of the patient.
+        folder: Folder of the table.
+        rows: The patient's rows of the table.
+        kind: Kind of source in `case.json`.
+    """
 
     case: str
     folder: Path
@@ -128,10 +135,18 @@ def find_crops(table: Path) -> list[CropStack]:
 
 @dataclass(frozen=True)
 class CropPatient:
-    """One prepared patient in memory: phases [slice, row, column] as float32, in the units they were stored in.
+    """One prepared patient in memory; arrays are [slice, row, column].
 
-    `box` is True in the lesion's box; `tissue` and `scale` are those of the pre-contrast stack; `spacing_mm` is along
-    i, j, k. `fold` is the part of a cross-validation that the patient is held out in.
+    Attributes:
+        name: Name of the patient.
+        cohort: Study that the patient took part in.
+        folder: Folder of the prepared case.
+        phases: Phases as float32 [phase, slice, row, column], in the units they were stored in.
+        box: True in the lesion's box.
+        tissue: Tissue of the pre-contrast stack.
+        scale: Scale of the pre-contrast stack, in the same units.
+        spacing_mm: Distance of voxels along i, j and k, in mm.
+        fold: The part of a cross-validation that the patient is held out in.
     """
 
     name: str

@@ -24,7 +24,16 @@ _DYNAMIC = re.compile(r"pre|post_\d+")
 
 @dataclass(frozen=True)
 class DukeCase:
-    """One case to prepare: its folder, and what the tables say of it."""
+    """One case to prepare: its folder, and what the tables say of it.
+
+    Attributes:
+        case: Name of the case.
+        folder: Folder of its DICOM files.
+        sequences: Where the file mapping says that each sequence lies.
+        boxes: Boxes around its lesions.
+        clinical: Its row of the clinical table.
+        kind: Kind of source in `case.json`.
+    """
 
     case: str
     folder: Path
@@ -82,7 +91,12 @@ class DukeCase:
 
 @dataclass(frozen=True)
 class PlacedBox:
-    """A box on the voxels of a volume: first and last index (both included), and its bounds in LPS mm."""
+    """A box on the voxels of a volume.
+
+    Attributes:
+        index_ijk: First and last index, both included.
+        lps_mm: Its bounds in LPS mm.
+    """
 
     index_ijk: tuple[tuple[int, int, int], tuple[int, int, int]]
     lps_mm: tuple[tuple[float, float, float], tuple[float, float, float]]

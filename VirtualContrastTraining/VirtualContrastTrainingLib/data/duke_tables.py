@@ -27,9 +27,12 @@ _RELATION_ID = "{http://schemas.openxmlformats.org/officeDocument/2006/relations
 
 @dataclass(frozen=True)
 class AnnotationBox:
-    """A box around a lesion in DICOM pixels: first and last row, column and slice, counted from 1, both included.
+    """A box around a lesion in DICOM pixels: first and last, counted from 1, both included.
 
-    Slice s is the s-th image of the series in order of InstanceNumber.
+    Attributes:
+        rows: First and last row.
+        columns: First and last column.
+        slices: First and last slice; slice s is the s-th image of the series in order of InstanceNumber.
     """
 
     rows: tuple[int, int]
@@ -39,7 +42,12 @@ class AnnotationBox:
 
 @dataclass(frozen=True)
 class MappedSequence:
-    """Where the file mapping says a sequence (`pre`, `post_1` ..., `T1`) lies: one of its images, and its folders."""
+    """Where the file mapping says that a sequence (`pre`, `post_1` ..., `T1`) lies.
+
+    Attributes:
+        sop_uid: UID of one of its images.
+        folders: Its folders.
+    """
 
     sop_uid: str
     folders: frozenset[str]

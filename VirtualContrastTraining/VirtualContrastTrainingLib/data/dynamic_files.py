@@ -41,7 +41,18 @@ _PRE = re.compile(r"(^|[^a-z])(pre|native?)([^a-z]|$)", re.I)
 
 @dataclass(frozen=True)
 class DynamicFolder:
-    """One subject to prepare. `times_s` (first 0) overrides what the files say; `lesions` is its label file."""
+    """One subject to prepare.
+
+    Attributes:
+        case: Name of the case.
+        folder: Folder of its files.
+        patient: Id of the patient.
+        pattern: Names of the volume files to take.
+        times_s: Seconds of each phase after the first, which is 0; overrides what the files say.
+        lesions: Its label file; without it, one that its name gives away.
+        labels_expected: Whether a missing label file is worth a warning.
+        kind: Kind of source in `case.json`.
+    """
 
     case: str
     folder: Path

@@ -22,7 +22,14 @@ from VirtualContrastLib.io.volumes import same_geometry
 
 @dataclass(frozen=True)
 class DynamicPhase:
-    """One phase: its volume, seconds after the first phase (None where unknown), its files and DICOM frames."""
+    """One phase.
+
+    Attributes:
+        image: Its volume.
+        time_s: Seconds after the first phase, None where unknown.
+        files: Its files.
+        frames: Its DICOM frames.
+    """
 
     image: sitk.Image
     time_s: float | None
@@ -32,7 +39,14 @@ class DynamicPhase:
 
 @dataclass(frozen=True)
 class DynamicSeries:
-    """Phases in order of time on one grid; `ordered_by` says what gave the order, `notes` what was left out."""
+    """Phases in order of time on one grid.
+
+    Attributes:
+        phases: The phases.
+        ordered_by: What gave the order.
+        warnings: What is odd, in sentences.
+        notes: What was left out, in sentences.
+    """
 
     phases: tuple[DynamicPhase, ...]
     ordered_by: str

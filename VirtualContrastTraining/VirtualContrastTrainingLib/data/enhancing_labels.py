@@ -24,7 +24,12 @@ _TOUCHING = np.ones((3, 3), bool)
 
 @dataclass(frozen=True)
 class LabeledPatient:
-    """Labels [slice, row, column] of one patient; `areas_mm2`: of label and table, by slice that the table measures."""
+    """Labels of one patient, and their areas beside those of the table.
+
+    Attributes:
+        labels: Labels [slice, row, column].
+        areas_mm2: Areas of label and table in mm2, by slice that the table measures.
+    """
 
     labels: NDArray[np.bool_]
     areas_mm2: tuple[tuple[float, float], ...]
@@ -43,7 +48,13 @@ def label_patient(patient: CropPatient) -> LabeledPatient:
 
 @dataclass(frozen=True)
 class AreaAgreement:
-    """Areas of labels beside those of the table, over slices: rank correlation, and quartiles of label over table."""
+    """Areas of labels beside those of the table, over slices.
+
+    Attributes:
+        slices: Number of slices.
+        spearman: Rank correlation.
+        ratio_quartiles: Quartiles of label over table.
+    """
 
     slices: int
     spearman: float

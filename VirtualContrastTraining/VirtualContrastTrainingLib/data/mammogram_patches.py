@@ -22,7 +22,13 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Breast:
-    """The breast of one prepared pair at the network's pixel size: [row, column] in network range."""
+    """The breast of one prepared pair at the network's pixel size.
+
+    Attributes:
+        name: Name of the pair.
+        low: Low-energy image [row, column] in network range.
+        high: Recombined image [row, column] in network range.
+    """
 
     name: str
     low: Float32

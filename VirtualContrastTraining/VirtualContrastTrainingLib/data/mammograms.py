@@ -29,7 +29,17 @@ _LEAK = 8
 
 @dataclass(frozen=True)
 class MammogramPair:
-    """One view to prepare. `recombined` None: both images are halves of the picture `low_energy`."""
+    """One view to prepare.
+
+    Attributes:
+        case: Name of the case.
+        folder: Folder of its files.
+        low_energy: The low-energy image, or the picture that holds both; None where it is missing.
+        recombined: The recombined image; None where it is missing or `combined`.
+        combined: Whether both images are halves of the picture `low_energy`.
+        pixel_spacing_mm: Side of a pixel in mm, where the files do not say it.
+        kind: Kind of source in `case.json`.
+    """
 
     case: str
     folder: Path

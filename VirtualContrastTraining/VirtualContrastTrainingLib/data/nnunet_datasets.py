@@ -25,7 +25,12 @@ _PUBLISHED_TEST = "duke-single-phase"
 
 @dataclass(frozen=True)
 class Scenario:
-    """What a segmentation network is trained on; `validation` are the domains nnU-Net looks at while it trains."""
+    """What a segmentation network is trained on.
+
+    Attributes:
+        train: Domains of the training images.
+        validation: Domains that nnU-Net looks at while it trains.
+    """
 
     train: tuple[str, ...]
     validation: tuple[str, ...]

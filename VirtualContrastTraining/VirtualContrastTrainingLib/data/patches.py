@@ -29,10 +29,15 @@ Mask = NDArray[np.bool_]
 class PatchSettings:
     """How patches are cut.
 
-    `size_kji` in voxels; a case smaller than that is extended by repeating its edge. `phases`: post-contrast phases
-    used, from the first. `label` is where positive patches are centered: the lesions, as the paper says, or the breast,
-    as the published code does; as many patches again are centered outside (positive : negative 1 : 1). `region` is that
-    of TI-norm.
+    Attributes:
+        size_kji: Slices, rows and columns of a patch, in voxels; a case smaller than that is extended by repeating its
+            edge.
+        phases: Post-contrast phases used, from the first.
+        patches_per_case: Patches of every case per epoch.
+        label: Where positive patches are centered: the lesions, as the paper says, or the breast, as the published code
+            does; as many patches again are centered outside (positive : negative 1 : 1).
+        region: That of TI-norm.
+        augmentation: How patches are changed at random.
     """
 
     size_kji: tuple[int, int, int] = (48, 96, 96)
@@ -89,7 +94,16 @@ class RandomPatches(Dataset[dict[str, Tensor]]):
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A case with its TI-norm constants and the mask that positive patches are centered on."""
+    """A case with its TI-norm constants and the mask that positive patches are centered on.
+
+    Attributes:
+        series: Pre-contrast volume and phases [k, j, i].
+        lesions: Labels of the lesions [k, j, i].
+        label: Where positive patches are centered.
+        norm: TI-norm constants.
+        times_s: Seconds after injection of the phases.
+        data_range: Width of the case's intensity scale in TI-norm units.
+    """
 
     series: tuple[NDArray[np.int16] | NDArray[np.float32], ...]
     lesions: NDArray[np.uint8]

@@ -49,8 +49,14 @@ class CaseSource(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case: `state` is prepared, usable (only read), kept, failed or excluded; `warnings` are what was
-    odd, `entry` is its line in the index.
+    """What became of a case.
+
+    Attributes:
+        case: Name of the case.
+        state: "prepared", "usable" (only read), "kept", "failed" or "excluded".
+        reason: Why it failed or was excluded.
+        entry: Its line in the index.
+        warnings: What is odd, in sentences.
     """
 
     case: str

@@ -32,7 +32,15 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class PreparedCase:
-    """What a case becomes: images by file name (in order), lesion labels or None, and the rest of `case.json`."""
+    """What a case becomes.
+
+    Attributes:
+        images: Images by file name, in order.
+        lesions: Lesion labels, or None.
+        files: Files that the case was read from.
+        description: The rest of `case.json`.
+        warnings: What is odd, in sentences.
+    """
 
     images: Mapping[str, sitk.Image]
     lesions: sitk.Image | None

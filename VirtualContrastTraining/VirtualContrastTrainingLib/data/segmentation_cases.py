@@ -34,8 +34,11 @@ SUFFIX = ".nii.gz"
 
 
 class FirstPhases(Protocol):
-    """Where synthetic first phases come from; `name` says it in outputs, `settings` distinguishes one source from
-    another.
+    """Where synthetic first phases come from.
+
+    Attributes:
+        name: What outputs call it.
+        settings: Distinguishes one source from another.
     """
 
     name: str
@@ -124,7 +127,12 @@ class FolderPhases:
 
 @dataclass(frozen=True)
 class SegmentationSource:
-    """A prepared case and, where its own `lesions.nrrd` is not used, the file of its tumor mask."""
+    """A prepared case for segmentation.
+
+    Attributes:
+        folder: Folder of the prepared case.
+        mask: File of its tumor mask, where its own `lesions.nrrd` is not used.
+    """
 
     folder: Path
     mask: Path | None = None

@@ -20,7 +20,14 @@ SPECK_SHARE = 0.05
 
 @dataclass(frozen=True)
 class BreastHalf:
-    """Voxels `start` to `stop` (exclusive) along one index axis (0 = i, 1 = j, 2 = k) of volumes of one `size`."""
+    """Voxels along one index axis of volumes of one size.
+
+    Attributes:
+        axis: The axis (0 = i, 1 = j, 2 = k).
+        start: First voxel.
+        stop: Voxel after the last.
+        size: Size of the volumes, in voxels.
+    """
 
     axis: int
     start: int

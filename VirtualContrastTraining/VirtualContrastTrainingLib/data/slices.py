@@ -25,7 +25,17 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class SliceStyle:
-    """How a slice becomes a sample; see `recipe.SliceData`. Without `channel_phases` the targets are all phases."""
+    """How a slice becomes a sample; see `recipe.SliceData`.
+
+    Attributes:
+        channel_phases: Phase index of each target channel; without it the targets are all phases.
+        flip: Probability of a left-right flip.
+        rotation_90: Probability of a quarter turn.
+        own_target_scale: Whether intensities of each phase are by its own constants, instead of the pre-contrast
+            volume's.
+        in_plane: Pixels, made as the engine makes them.
+        slice_margin: Share of the volume's slices that is used on either side of the lesions; without it every slice.
+    """
 
     channel_phases: tuple[int, ...] | None = None
     flip: float = 0.5

@@ -20,9 +20,14 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Split:
-    """Case ids by part. `train` None: every case that is in no other part.
+    """Case ids by part.
 
-    `minimum_post_phases`: cases with fewer post-contrast phases belong to no part.
+    Attributes:
+        name: Name of the split.
+        train: Cases to train on; None: every case that is in no other part.
+        validation: Cases to measure on while training.
+        test: Cases to measure on at the end.
+        minimum_post_phases: Cases with fewer post-contrast phases belong to no part.
     """
 
     name: str
@@ -42,7 +47,13 @@ class Split:
 
 @dataclass(frozen=True)
 class HoldOut:
-    """A share of the patients as validation cases, chosen by a hash of the patient's id: the same on every machine."""
+    """A share of the patients as validation cases, chosen by a hash of the patient's id: the same on every machine.
+
+    Attributes:
+        share: Share of the patients, 0 to 1.
+        name: Name of the split.
+        minimum_post_phases: Cases with fewer post-contrast phases belong to no part.
+    """
 
     share: float
     name: str = "hold-out"

@@ -26,10 +26,14 @@ _BLACK = -1.0
 class TimedSliceSettings:
     """How slices are drawn and made.
 
-    `phases_per_slice` of a case's phases are drawn for a slice, all of them where it has fewer. Phases outside
-    `time_range_s` (seconds after injection) and those of unknown time are not used. `lesion_share` of the slices cross
-    a lesion; `flip` is the probability of a left-right flip. `in_plane`: pixels, made as the engine makes them.
-    `side`: then cut or filled up with black on all sides to this many rows and columns.
+    Attributes:
+        channel_offsets: Channel c is slice k + offset of the pre-contrast volume.
+        time_range_s: Seconds after injection; phases outside of them and those of unknown time are not used.
+        phases_per_slice: Phases of a case that are drawn for a slice, all of them where it has fewer.
+        lesion_share: Share of the slices that cross a lesion.
+        flip: Probability of a left-right flip.
+        in_plane: Pixels, made as the engine makes them.
+        side: Rows and columns that slices are then cut or filled up to, with black on all sides.
     """
 
     channel_offsets: tuple[int, ...]

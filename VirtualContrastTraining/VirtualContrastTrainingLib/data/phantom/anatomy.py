@@ -31,7 +31,15 @@ class Tissue(enum.IntEnum):
 
 @dataclass(frozen=True)
 class TissueProperties:
-    """Native T1 (s, about 3 T), fat-suppressed proton density (1 = water) and Tofts parameters of a tissue."""
+    """Native T1, proton density and Tofts parameters of a tissue.
+
+    Attributes:
+        t10_s: Native T1 in seconds, at about 3 T.
+        proton_density: Fat-suppressed proton density, 1 = water.
+        ktrans_per_min: Ktrans in 1/min.
+        ve: Share of the volume that is extravascular extracellular space.
+        vp: Share of the volume that is plasma.
+    """
 
     t10_s: float
     proton_density: float
@@ -56,7 +64,12 @@ PROPERTIES: dict[Tissue, TissueProperties] = {
 
 @dataclass(frozen=True)
 class Grid:
-    """Millimeter coordinates of the voxel centers, broadcastable to [k, j, i]."""
+    """Millimeter coordinates of the voxel centers, broadcastable to [k, j, i].
+
+    Attributes:
+        size_kji: Slices, rows and columns.
+        spacing_kji_mm: Distance of voxels along k, j and i, in mm.
+    """
 
     size_kji: tuple[int, int, int]
     spacing_kji_mm: tuple[float, float, float]
@@ -93,7 +106,14 @@ class Grid:
 
 @dataclass
 class Anatomy:
-    """Tissue map [k, j, i] with the masks that lesions are placed by."""
+    """Tissue map [k, j, i] with the masks that lesions are placed by.
+
+    Attributes:
+        tissue: Number of the tissue of each voxel.
+        breast: The breasts.
+        depth_mm: Distance to the surface of the body in mm, 0 outside.
+        glandular: Fibroglandular tissue.
+    """
 
     tissue: NDArray[np.uint8]
     breast: NDArray[np.bool_]

@@ -32,7 +32,14 @@ _RIM_PROBABILITY = {"I": 0.0, "II": 0.15, "III": 0.45}
 
 @dataclass(frozen=True)
 class Uptake:
-    """Tofts parameters (Ktrans in 1/min) and native T1 (s) of a lesion."""
+    """Tofts parameters and native T1 of a lesion.
+
+    Attributes:
+        ktrans_per_min: Ktrans in 1/min.
+        ve: Share of the volume that is extravascular extracellular space.
+        vp: Share of the volume that is plasma.
+        t10_s: Native T1 in seconds.
+    """
 
     ktrans_per_min: float
     ve: float
@@ -42,10 +49,14 @@ class Uptake:
 
 @dataclass
 class LesionShape:
-    """Where a lesion is, on the whole grid, and how its inside varies.
+    """Where a lesion is, on the whole grid [k, j, i], and how its inside varies.
 
-    `core` scales the uptake (1 = full, lower in a necrotic center); `texture` multiplies the pre-contrast signal;
-    `spicules` are thin strands outside `mask` that carry the lesion's signal in part.
+    Attributes:
+        mask: The lesion.
+        spicules: Thin strands outside `mask` that carry part of the lesion's signal.
+        core: Factor on the uptake (1 = full, lower in a necrotic center).
+        texture: Factor on the pre-contrast signal.
+        pattern: "rim" or "homogeneous".
     """
 
     mask: NDArray[np.bool_]

@@ -19,10 +19,21 @@ _SIGNAL_SCALE = 12000.0  # scanner-like numbers: glandular tissue near 300 befor
 
 @dataclass(frozen=True)
 class PhantomSettings:
-    """Acquisition and difficulty. `size_kji` are slices, rows, columns; phase times are seconds after injection.
+    """Acquisition and difficulty.
 
-    A lesion's curve type is what its signal does between the two `curve_type_times_s`, by default the first and the
-    last phase.
+    Attributes:
+        size_kji: Slices, rows and columns.
+        spacing_kji_mm: Distance of voxels along k, j and i, in mm.
+        phase_times_s: Seconds after injection of the phases.
+        tr_s: Repetition time in seconds.
+        flip_deg: Flip angle in degrees.
+        snr: Signal of fibroglandular tissue before contrast over the standard deviation of the noise.
+        motion_mm: Standard deviation in mm, along each axis, of the shift before each post-contrast phase.
+        shading: Size of the slow random variation of the receive sensitivity, as a share of it.
+        lesion_radius_mm: Smallest and largest radius of a lesion, in mm.
+        lesion_count_weights: Weight of 0, 1, 2, ... lesions in the draw of their number.
+        curve_type_times_s: The two times, in seconds after injection, between which a lesion's signal decides its curve
+            type; by default the first and the last phase.
     """
 
     size_kji: tuple[int, int, int] = (40, 120, 192)
@@ -40,7 +51,17 @@ class PhantomSettings:
 
 @dataclass(frozen=True)
 class LesionTruth:
-    """One lesion as it was built. `signal` is its noise-free mean at pre-contrast and each phase, without shading."""
+    """One lesion as it was built.
+
+    Attributes:
+        label: Its number in the label map.
+        curve_type: "I", "II" or "III".
+        radius_mm: Radius that it was drawn with, in mm.
+        pattern: "rim" or "homogeneous".
+        uptake: Tofts parameters and native T1.
+        volume_mm3: Volume of its voxels in mm3.
+        signal: Noise-free mean at pre-contrast and each phase, without shading.
+    """
 
     label: int
     curve_type: str
@@ -55,8 +76,14 @@ class LesionTruth:
 class Phantom:
     """A study and its truth. Arrays are [k, j, i]; the images carry the geometry (axial, LPS).
 
-    `images` are the noisy volumes (int16): pre-contrast, then each phase. `noise_free` are the same without noise and
-    motion (float32). `labels` holds the lesions, numbered as in `lesions`; `tissue` the tissue map.
+    Attributes:
+        seed: Seed that it was made from.
+        settings: Settings that it was made with.
+        images: The noisy volumes (int16): pre-contrast, then each phase.
+        noise_free: The same without noise and motion (float32).
+        labels: The lesions, numbered as in `lesions`.
+        tissue: The tissue map.
+        lesions: The lesions as they were built.
     """
 
     seed: int
@@ -75,6 +102,17 @@ class Phantom:
 
 @dataclass
 class _Scene:
+    """What was drawn of a patient before the study is acquired.
+
+    Attributes:
+        anatomy: The tissue map.
+        shapes: Shape of each lesion.
+        uptakes: Uptake of each lesion.
+        types: Curve type of each lesion.
+        radii_mm: Radius of each lesion in mm.
+        arrival_s: Seconds from injection to arrival of the bolus.
+    """
+
     anatomy: Anatomy
     shapes: list[LesionShape]
     uptakes: list[Uptake]

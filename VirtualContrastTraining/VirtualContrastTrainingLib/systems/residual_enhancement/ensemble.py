@@ -38,9 +38,6 @@ def join_members(
         unseen: cohorts of `prepared` that no member was trained on, which what is shown may not harm either.
 
     Returns:
-        The package as saved.
-
-    Returns:
         The package.
 
     Raises:
