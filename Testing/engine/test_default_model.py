@@ -121,6 +121,6 @@ def test_lesions_are_sought_only_by_what_was_measured_on_images_of_the_model(tmp
         data="9 cases",
     )
     name, told = finder(tmp_path / "b", trained_on_phantoms=False, lesion_finder=measured.model_dump())
-    assert name == "threshold" and "62 %" in told[0] and "1.4 false ones a case" in told[0]
+    assert name == "threshold" and "62 %" in told[0] and "1.4 false ones per case" in told[0]
     name, told = finder(tmp_path / "c", trained_on_phantoms=True)
     assert name == "phantom-lesion-nnunet" and told == []

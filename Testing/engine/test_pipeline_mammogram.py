@@ -198,7 +198,7 @@ def test_gray_values_of_another_scale_are_refused(pair, files, models, tmp_path)
 def test_a_model_of_millimetres_asks_for_the_pixel_size_of_a_picture(files, models, tmp_path):
     model = tiny_models.tiny_mammogram_model(tmp_path / "mm", spacing_mm=1.0).folder
     settings = RunSettings(model=str(model), device="cpu")
-    with pytest.raises(InputError, match=r"pixels of 1 mm .* give --pixel-spacing"):
+    with pytest.raises(InputError, match=r"pixels of 1 mm, .* give --pixel-spacing"):
         run(files / "low.png", tmp_path / "out", settings, models=models)
     given = run(files / "low.png", tmp_path / "given", replace(settings, pixel_spacing_mm=PIXEL_MM), models=models)
     told = run(files / "low.nii.gz", tmp_path / "told", settings, models=models)

@@ -392,7 +392,7 @@ def test_a_gpu_too_small_for_one_slice_hands_over_to_the_cpu_with_a_warning(make
 
 
 def test_a_cpu_without_memory_for_one_slice_is_told(make):
-    with pytest.raises(VirtualContrastError, match="memory is too small"):
+    with pytest.raises(VirtualContrastError, match="too little memory"):
         make(Greedy(fits=0)).synthesize(breast(), Events())
 
 

@@ -78,7 +78,7 @@ def feature_agreement(
         phase: index of the phase that they belong to.
 
     Returns:
-        One agreement a feature.
+        One agreement per feature.
 
     Raises:
         ValueError: the numbers of lesions differ.

@@ -36,7 +36,7 @@ def kinetic_maps(phases: Sequence[Phase], mask: sitk.Image, rules: CurveRules | 
     names = [f"pe_{phase.name}" for phase in phases[1:]] + ["ser", "wash_in", "wash_out", "time_to_peak"]
     maps: dict[str, np.ndarray] = {name: np.zeros(inside.shape, dtype=np.float32) for name in names}
     maps["curve_type"] = np.zeros(inside.shape, dtype=np.uint8)
-    # Slice by slice: the arithmetic takes a dozen float64 temporaries a voxel, too much for a whole volume.
+    # Slice by slice: the arithmetic takes a dozen float64 temporaries per voxel, too much for a whole volume.
     for k in np.flatnonzero(inside.any(axis=(1, 2))):
         signals = np.stack([volume[k][inside[k]] for volume in volumes], axis=-1).astype(np.float32)
         parameters = curve_parameters(signals, times, rules)

@@ -1,4 +1,4 @@
-"""The model card `model.json`: everything a run must know of a network, nothing implied."""
+"""The model card `model.json`: everything a run must know about a network, nothing implied."""
 
 from __future__ import annotations
 
@@ -259,7 +259,7 @@ class LesionFinder(_Strict):
         """What a reader of the lesions must know."""
         return (
             f"Lesions on synthetic phases: {100 * self.sensitivity:.0f} % of the known ones were found, with "
-            f"{self.false_positives:.2g} false ones a case ({self.data}; {self.definition})."
+            f"{self.false_positives:.2g} false ones per case ({self.data}; {self.definition})."
         )
 
 

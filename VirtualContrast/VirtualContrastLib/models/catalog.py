@@ -125,7 +125,7 @@ class Catalog(BaseModel):
         defaults = [(entry.kind, "studies") for entry in self.models if entry.default]
         defaults += [(entry.kind, "phantoms") for entry in self.models if entry.default_for_phantoms]
         if len(ids) != len(set(ids)) or len(defaults) != len(set(defaults)):
-            raise ValueError("ids must be unique, with at most one default a kind, and one for phantoms")
+            raise ValueError("ids must be unique, with at most one default per kind, and one for phantoms")
         return self
 
     def find(self, model_id: str) -> CatalogEntry | None:

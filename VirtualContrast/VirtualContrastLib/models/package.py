@@ -146,7 +146,7 @@ class ModelPackage:
         return network.eval()
 
     def fold_states(self) -> list[dict[str, Tensor]]:
-        """Weights of an nnU-Net package, one state dict a fold in the card's order, without `fold_{n}.`."""
+        """Weights of an nnU-Net package, one state dict per fold in the card's order, without `fold_{n}.`."""
         state = self.load_state()
         prefixes = [f"fold_{fold}." for fold in self.card.architecture.config["folds"]]
         states = [
@@ -224,7 +224,7 @@ def save_package(
         The package.
 
     Raises:
-        InputError: The folder holds something else than a package.
+        InputError: The folder holds something other than a package.
     """
     from safetensors.torch import save_file
 

@@ -41,7 +41,7 @@ def cache_dir() -> Path:
 
 
 def downloaded_models_dir() -> Path:
-    """Folder of downloaded and imported packages, one a model id."""
+    """Folder of downloaded and imported packages, one per model id."""
     return cache_dir() / "Models"
 
 

@@ -1,9 +1,9 @@
 """Ways to compute a 2-D generator, and a short trial that finds the fastest one on this machine for this network.
 
-Every way but the reference (torch, float32, layer by layer as the network is written) rounds differently. So on each
-study what it shows of one slice of that study is compared with what the reference shows, and a way that differs more
-than the bounds below is not used. What a trial found is kept by machine, weights and order of size of the slices: the
-next run of the same model starts with it and so gives the same bytes.
+Every way but the reference (torch, float32, layer by layer as the network is written) rounds differently. So for each
+study, what a way shows of one slice is compared with what the reference shows, and a way that differs by more than the
+bounds below is not used. What a trial found is kept by machine, weights and order of size of the slices: the next run
+of the same model starts with it and so gives the same bytes.
 """
 
 from __future__ import annotations

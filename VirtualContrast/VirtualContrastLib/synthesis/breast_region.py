@@ -107,14 +107,14 @@ class BreastRegion:
         return sitk.GetArrayFromImage(self._body) > 0
 
     def breast(self) -> Mask:
-        """The breasts with their skin, as far as the chest wall, [k, j, i] on `grid`."""
+        """The breasts with their skin, up to the chest wall, [k, j, i] on `grid`."""
         return sitk.GetArrayFromImage(self._breast) > 0
 
     @cached_property
     def first_left_column(self) -> int | None:
         """Column of `grid` at which the patient's left side begins, between two breasts; None unless both are shown.
 
-        The breasts are parted where they are narrowest in the middle third of the picture.
+        The breasts are separated where they are narrowest in the middle third of the picture.
         """
         if self.kind != "two breasts":
             return None

@@ -1,8 +1,9 @@
 """From what the network predicts to what is shown, and how sure one may be of it: pure functions.
 
 Where the network is not sure that a pixel enhances, little is shown: a share of what 70 of 100 such pixels exceed, and
-a hint that rises with the probability, up to what is plausible, so that the eye is led where a lesion may be. Where the
-network is sure, its median prediction is shown, magnified to make up for what a median misses of strong enhancement.
+a hint that rises with the probability, up to what is plausible, so that the eye is led to where a lesion may be. Where
+the network is sure, its median prediction is shown, magnified to make up for what a median misses of strong
+enhancement.
 """
 
 from __future__ import annotations

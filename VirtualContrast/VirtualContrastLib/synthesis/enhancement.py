@@ -93,7 +93,7 @@ class EnhancementSynthesizer:
     def __init__(
         self, package: ModelPackage, device_choice: DeviceChoice, members: Sequence[int] | None = None
     ) -> None:
-        """`members` are those to average, all where None: who evaluates leaves out those that know a patient.
+        """`members` are those to average, None for all: an evaluation leaves out those that have seen a patient.
 
         Raises InputError where the package lacks a part or its weights do not fit.
         """
@@ -120,7 +120,7 @@ class EnhancementSynthesizer:
     def synthesize_study(
         self, study: Study, events: Events, *, times_s: Sequence[float] | None, perturbations: int, seed: int
     ) -> Synthesis:
-        """As `StudySynthesizer`; the network predicts its own uncertainty, so that nothing is perturbed or drawn.
+        """As `StudySynthesizer`; the network predicts its own uncertainty, so nothing is perturbed or drawn.
 
         Args:
             study: The study, of which the pre-contrast volume is read.
@@ -175,10 +175,10 @@ class EnhancementSynthesizer:
         )
 
     def _scale(self, pre: sitk.Image, stored: Float32, breasts: BreastRegion) -> Float32:
-        """What the volume is divided by, one number or one a voxel [k, j, i].
+        """What the volume is divided by, one number or one per voxel [k, j, i].
 
         It is that of the breasts alone, as in training: heart, liver and arms have other intensities. Whole studies are
-        scaled place by place, each as the crop about it would be.
+        scaled place by place, each as the crop around it would be.
         """
         inside = breasts.mask()
         chosen = stored[inside]

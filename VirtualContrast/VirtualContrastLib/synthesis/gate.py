@@ -150,7 +150,10 @@ def fit(
 
 
 def _moments(studies: Sequence[Numbers]) -> tuple[Numbers, Numbers]:
-    """Mean and covariance over all windows; a little of the diagonal keeps what hardly varies from deciding all."""
+    """Mean and covariance over all windows.
+
+    A little is added to the diagonal, to keep what hardly varies from deciding everything.
+    """
     everything = np.concatenate(studies)
     weights = np.concatenate([np.full(len(study), 1 / len(study)) for study in studies if len(study)])
     covariance = np.cov(everything, rowvar=False, aweights=weights)

@@ -1,9 +1,9 @@
-"""The scale of a whole study where a network learned from crops: at each place that of the crop about it.
+"""The scale of a whole study where a network learned from crops: at each place that of the crop around it.
 
 A coil makes tissue near it several times brighter than tissue far from it, and where fat suppression fails a whole
-region is bright. A crop about a lesion was divided by the percentile of its own tissue, so a network that learned from
+region is bright. A crop around a lesion was divided by the percentile of its own tissue, so a network that learned from
 crops has never seen such differences and takes bright regions for lesions. So each place is divided by the percentile
-of the tissue about it, within the size of a crop.
+of the tissue around it, within the size of a crop.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LEAST_SHARE = 0.1
 
 
 def local_scale(pre: sitk.Image, breast: NDArray[np.bool_]) -> NDArray[np.float32] | None:
-    """The 90th percentile of breast tissue in a window about each voxel, smooth, in the units of `pre`.
+    """The 90th percentile of breast tissue in a window around each voxel, smooth, in the units of `pre`.
 
     Args:
         pre: Pre-contrast volume.

@@ -179,8 +179,8 @@ def to_range(values: Float32, window: Window) -> Float32:
 def breast_mask(values: Float32) -> NDArray[np.bool_]:
     """The breast in [row, column] values: the largest connected region above a threshold.
 
-    Otsu's threshold of the logarithm of the values: on the values themselves, as published, it parts muscle and gland
-    from fat rather than breast from air in about one picture of three (4 of 13 of the CDD-CESM samples). Raises
+    Otsu's threshold of the logarithm of the values: on the values themselves, as published, it separates muscle and
+    gland from fat rather than breast from air in about one picture of three (4 of 13 of the CDD-CESM samples). Raises
     InputError where nearly all values are the same.
     """
     span = float(np.percentile(values, 99) - values.min())

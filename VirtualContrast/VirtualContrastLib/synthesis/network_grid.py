@@ -64,7 +64,7 @@ class NetworkGrid:
 
     @property
     def changes(self) -> bool:
-        """The network sees other pixels than the volume's own."""
+        """The network sees pixels other than the volume's own."""
         return self.size != self.native or self.by_area not in (None, self.native)
 
     def to_network(self, slices: Float32) -> Float32:

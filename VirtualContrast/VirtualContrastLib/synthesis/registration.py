@@ -3,7 +3,7 @@
 A cubic B-spline on a grid of a few centimeters maximizes Mattes' mutual information (Mattes et al., IEEE Trans. Med.
 Imaging 22 (2003) 120; Rueckert et al., ibid. 18 (1999) 712) over random voxels of the breasts, coarse to fine, on
 pixels of about 2 mm. The grid is that coarse so that an enhancing lesion cannot be shrunk to look like the one before
-contrast. Outside the breasts the motion fades to none. Whether it helped is judged on other voxels than those that it
+contrast. Outside the breasts the motion fades to none. Whether it helped is judged on voxels other than those that it
 was fitted to, and where it did not, the phase stays as it was. The pre-contrast volume never moves.
 """
 

@@ -77,7 +77,7 @@ class SliceNetwork:
             half = len(stack) // 2
             return np.concatenate([self.run(stack[:half], events), self.run(stack[half:], events)])
         if self.choice.device == "cpu":
-            raise VirtualContrastError("The memory is too small for one slice; close other programs.")
+            raise VirtualContrastError("There is too little memory for one slice; close other programs.")
         events.warn(
             f"The memory of {self.choice.device} is too small for one slice; continuing on the CPU, more slowly."
         )

@@ -1,4 +1,4 @@
-"""A network on dense overlapping windows of an image, averaged: batches of windows, no Python step a window."""
+"""A network on dense overlapping windows of an image, averaged: batches of windows, no Python step per window."""
 
 from __future__ import annotations
 

@@ -120,8 +120,8 @@ class _FromMammogram:
         spacing_mm = self._synthesizer.spec.spacing_mm
         if spacing_mm is not None and not study.has_geometry:
             raise InputError(
-                f"The model '{self._synthesizer.card.id}' works on pixels of {spacing_mm:g} mm and this image does not "
-                "tell its pixel size; give --pixel-spacing."
+                f"The model '{self._synthesizer.card.id}' works on pixels of {spacing_mm:g} mm, but this image does "
+                "not state its pixel size; give --pixel-spacing."
             )
         low_energy = study.pre.image
         recombined = self._synthesizer.synthesize(low_energy, events)

@@ -1,6 +1,6 @@
 """Later phases from a pre-contrast volume and one early phase, by a 3-D network in sliding windows.
 
-MONAI is no dependency of this library, so the windows are its own: half overlapping by default, blended with a
+MONAI is not a dependency of this library, so the windows are its own: half overlapping by default, blended with a
 Gaussian weight as MONAI's `sliding_window_inference(mode="gaussian")` does. A recursive network makes all phases of a
 window before the next window starts; its state does not cross windows.
 """
@@ -147,7 +147,8 @@ class VolumetricSynthesizer:
                 return self.network(pre, first, torch.tensor([times], device=device)).float().cpu().numpy()[0]
         except torch.OutOfMemoryError as error:
             raise VirtualContrastError(
-                f"The memory of {self._choice.device} is too small for this model; choose --device cpu or close others."
+                f"The memory of {self._choice.device} is too small for this model; choose --device cpu or close other "
+                "programs."
             ) from error
 
 

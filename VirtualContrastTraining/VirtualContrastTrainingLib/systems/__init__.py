@@ -1,1 +1,1 @@
-"""One folder a trainable system: recipe, losses, trainer and packaging."""
+"""One folder per trainable system: recipe, losses, trainer and packaging."""

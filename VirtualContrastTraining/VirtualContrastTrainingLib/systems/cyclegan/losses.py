@@ -42,7 +42,7 @@ def least_squares(judged: Tensor, *, is_real: bool) -> Tensor:
 
 
 def cycle_loss(original: Tensor, returned: Tensor, ssim_share: float = 0.5) -> Tensor:
-    """(1 - share) x mean absolute error + share x (1 - SSIM) of images and what comes back from the other side.
+    """(1 - share) x mean absolute error + share x (1 - SSIM) between images and what comes back from the other side.
 
     SSIM over the whole batch where its window fits (Gaussian of 11 pixels, sigma 1.5), data range 2. (The code that the
     paper builds on takes the SSIM of the first image of the batch alone.)

@@ -1,4 +1,4 @@
-"""How a trained generator of recombined from low-energy mammograms becomes a model package."""
+"""How a trained generator of recombined mammograms becomes a model package."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from .recipe import IterUNetRecipe
 
 
 def smoke_recipe(recipe: IterUNetRecipe, folder: Path) -> IterUNetRecipe:
-    """The recipe with a small network, one short epoch a stage, phantoms in `folder`, and no files from elsewhere."""
+    """The recipe with a small network, one short epoch per stage, phantoms in `folder`, and no files from elsewhere."""
     cases, schedule = smoke_cases(folder), recipe.schedule
     data = {
         "train": str(cases),

@@ -1,4 +1,4 @@
-"""Joins the members of a cross-validation to the package that is shipped."""
+"""Joins the members of a cross-validation into the package that is shipped."""
 
 from __future__ import annotations
 

@@ -40,9 +40,9 @@ class FinderScore:
 
 
 def measure_finder(patients: Sequence[CropPatient], heads: Heads, display: Display) -> LesionFinder:
-    """The threshold that finds the most tumors on the synthetic early phase with at most MOST_FALSE false ones a slice.
+    """The threshold that finds the most tumors on the synthetic early phase with at most MOST_FALSE others per slice.
 
-    Where all give more, the one of the fewest. Each patient counts with the middle slice of the tumor.
+    Where all give more, the one with the fewest. Each patient counts with the middle slice of the tumor.
 
     Args:
         patients: patients with boxes.

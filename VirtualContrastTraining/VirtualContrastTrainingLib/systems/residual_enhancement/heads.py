@@ -1,4 +1,4 @@
-"""What the networks make of patients that they have not seen: the ground of every calibration."""
+"""What the networks make of patients that they have not seen: the basis of every calibration."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ _AVERAGE_START = 20
 
 
 class DrawnCrops(Dataset[dict[str, Tensor]]):
-    """Windows of patients drawn alike, new in every epoch and the same in every run: item = (epoch, index)."""
+    """Windows of equally likely patients, new in every epoch and the same in every run: item = (epoch, index)."""
 
     def __init__(
         self, patients: Sequence[CropPatient], *, length: int, size: int, seed: int, negatives: float = 0.0
@@ -168,7 +168,7 @@ def initial_weights(package: str, recipe: ResidualEnhancementRecipe) -> dict[str
 
 
 def early_aurocs(heads: Tensor, batch: dict[str, Tensor]) -> list[float]:
-    """How the logit of early enhancement ranks enhancing tissue, of each slice with enough pixels of both kinds."""
+    """How the logit of early enhancement ranks enhancing tissue, for each slice with enough pixels of both kinds."""
     source, tissue = batch["source"][:, 0], batch["tissue"][:, 0] > 0
     positive = (batch["target"][:, 0] > LESION_PE * source) & (source > LEAST_SIGNAL) & tissue
     logit = enhancing_logit(heads, 0)

@@ -1,4 +1,4 @@
-"""Trains the subtraction U-Net baseline: three subtraction images from the pre-contrast slice, no adversary."""
+"""Trains the subtraction U-Net baseline: three subtraction images from the pre-contrast slice, without an adversary."""
 
 from __future__ import annotations
 
