@@ -69,7 +69,9 @@ class Listener(Protocol):
 class Events:
     """Carries progress and warnings to listeners, and the request to cancel back to the run.
 
-    `warnings` keeps every warning once, in order, for the manifest and the report.
+    Attributes:
+        listeners: Receive progress and warnings.
+        warnings: Every warning once, in order, for the manifest and the report.
     """
 
     listeners: list[Listener] = field(default_factory=list)

@@ -31,9 +31,18 @@ _READER = re.compile(r"[A-Za-z0-9-]{1,20}")
 class Answer:
     """What a reader said of one image; ValueError where it cannot be.
 
-    `confidence` is that of the answer on the lesion, 1 (a guess) to 5 (certain). `location_lps_mm` is where the reader
-    put the lesion. `seconds` since the image was shown; `read_at` is UTC in ISO 8601. `hallucination`: something in the
-    image looks invented; `remarks` are the reader's own words. Files of earlier versions have neither.
+    Files of earlier versions have neither `hallucination` nor `remarks`.
+
+    Attributes:
+        bpe: Background parenchymal enhancement, as the reader graded it.
+        lesion: Whether the reader sees a lesion.
+        guess: Whether the reader takes the image for real or synthetic.
+        confidence: That of the answer on the lesion, 1 (a guess) to 5 (certain).
+        location_lps_mm: Where the reader put the lesion, in LPS mm.
+        seconds: Seconds since the image was shown.
+        read_at: Time of the answer, UTC in ISO 8601.
+        hallucination: Whether something in the image looks invented.
+        remarks: The reader's own words.
     """
 
     bpe: str

@@ -22,7 +22,12 @@ _SAMPLE_VOXELS = 2_000_000
 
 @dataclass(frozen=True)
 class CaseImages:
-    """What is shown of a case: the image to read and the one beside it, as `blinded` makes them."""
+    """What is shown of a case, as `blinded` makes it.
+
+    Attributes:
+        image: The image to read.
+        beside: The one beside it.
+    """
 
     image: sitk.Image
     beside: sitk.Image | None

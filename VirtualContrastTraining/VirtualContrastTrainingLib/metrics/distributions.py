@@ -30,7 +30,12 @@ DEFINITIONS = definitions(DISTANCE) | {
 
 @dataclass(frozen=True)
 class Preparation:
-    """8-bit slices to network input: square linear resize, then, as published, min-max per slice; to [-1, 1]."""
+    """8-bit slices to network input: square linear resize, then, as published, min-max per slice; to [-1, 1].
+
+    Attributes:
+        size: Side of the square in pixels.
+        normalize: Whether each slice is min-max scaled.
+    """
 
     size: int = 299
     normalize: bool = False
@@ -127,7 +132,14 @@ def compare_sets(first: FeatureSet, second: FeatureSet, *, seed: int = 0) -> Set
 
 @dataclass(frozen=True)
 class FeatureReader:
-    """Features of image files; with `subtract`, of phase minus pre-contrast on 8 bit, negative values at 0."""
+    """Features of image files.
+
+    Attributes:
+        network: Gives the features.
+        preparation: How slices become its input.
+        batch: Slices that go through it at once.
+        subtract: Whether features are of phase minus pre-contrast on 8 bit, negative values at 0.
+    """
 
     network: FeatureNetwork
     preparation: Preparation

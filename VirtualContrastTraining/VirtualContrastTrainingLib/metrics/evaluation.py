@@ -39,9 +39,12 @@ AS_PUBLISHED_MEANING = (
 
 @dataclass(frozen=True)
 class Failure:
-    """A pair that could not be measured: its number in the order given, and why. `reason` names its files as [real].
+    """A pair that could not be measured.
 
-    `sentence` is the whole one, with the file, for the terminal only: file names may carry patient ids.
+    Attributes:
+        pair: Its number in the order given.
+        reason: Why; names its files as [real].
+        sentence: The whole reason, with the file, for the terminal only: file names may carry patient ids.
     """
 
     pair: int

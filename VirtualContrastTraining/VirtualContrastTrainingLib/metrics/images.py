@@ -21,9 +21,11 @@ IMAGES = (*VOLUMES, *PICTURES, *LOSSY_PICTURES)
 class Stack:
     """Slices of one image or volume.
 
-    `pixels` is [k, j, i]: uint8 when the file holds 8-bit values (then `eight_bit` is True), float32 otherwise.
-    Volumes also have `spacing_mm` (k, j, i) and `corners_mm`, the LPS positions [8, 3] of their corner voxels; both
-    are None for pictures, which have no millimeters.
+    Attributes:
+        pixels: [k, j, i], uint8 when the file holds 8-bit values, float32 otherwise.
+        eight_bit: Whether the file holds 8-bit values.
+        spacing_mm: Spacing of a volume (k, j, i) in mm; None for pictures, which have no millimeters.
+        corners_mm: LPS positions [8, 3] of the corner voxels of a volume, in mm; None for pictures.
     """
 
     pixels: np.ndarray

@@ -14,7 +14,14 @@ _LEAST_MARGIN = 8
 
 @dataclass(frozen=True)
 class LesionPicture:
-    """Cut-outs [phase, row, column] with pre-contrast first, the lesion [row, column], and one gray window for all."""
+    """Cut-outs around a lesion, with pre-contrast first.
+
+    Attributes:
+        real: Real phases [phase, row, column].
+        synthetic: Synthetic phases [phase, row, column].
+        lesion: The lesion [row, column].
+        window: One gray window for all.
+    """
 
     real: NDArray[np.floating]
     synthetic: NDArray[np.floating]

@@ -18,11 +18,19 @@ from .pairs import Pair
 class LoadedPair:
     """Pixels [k, j, i] of one pair, checked to match.
 
-    `real` and `synthetic` are what the true metrics compare (subtraction images where asked for), in the files' units
-    or, of a pair with a scale of its own, on that. `data_range` is 255 for 8-bit files, else max - min of the real one;
-    `floor` its lower end. `masks` are bool, by region. `slices`: indices of those that count. `published_real` and
-    `published_synthetic` are uint8; `as_in_files` says that they are the files' own values and not a min-max of them.
-    `same_pixels` says that true and published metrics see the same pixels.
+    Attributes:
+        real: What the true metrics compare (subtraction images where asked for), in the files' units or, of a pair with
+            a scale of its own, on that.
+        synthetic: The same of the synthetic image.
+        data_range: 255 for 8-bit files, else max - min of the real one.
+        floor: Lower end of the data range.
+        masks: Masks (bool) by region.
+        slices: Indices of the slices that count.
+        published_real: What the published metrics compare, uint8.
+        published_synthetic: The same of the synthetic image, uint8.
+        as_in_files: Whether these are the files' own values and not a min-max of them.
+        same_pixels: Whether true and published metrics see the same pixels.
+        is_volume: Whether the files hold volumes.
     """
 
     real: np.ndarray

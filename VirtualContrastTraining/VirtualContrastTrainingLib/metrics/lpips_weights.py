@@ -33,7 +33,14 @@ ARCHIVE_BYTES = 63_794_605
 
 @dataclass(frozen=True)
 class Backbone:
-    """One network of the package: its pickle, and torchvision's index in `features` of each convolution in order."""
+    """One network of the package.
+
+    Attributes:
+        module: Name of the module.
+        member: Its pickle in the package.
+        sha256: SHA-256 of that.
+        indices: Torchvision's index in `features` of each convolution, in order.
+    """
 
     module: str
     member: str

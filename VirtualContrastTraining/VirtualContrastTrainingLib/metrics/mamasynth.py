@@ -46,7 +46,12 @@ DEFINITIONS = definitions(CHALLENGE) | {
 
 @dataclass(frozen=True)
 class LesionCase:
-    """One pair and, where a network segmented the synthetic image, the mask it found. `pair.pre` is for the AUROC."""
+    """One pair to measure.
+
+    Attributes:
+        pair: The pair; `pair.pre` is for the AUROC.
+        predicted_mask: The mask that a network found, where one segmented the synthetic image.
+    """
 
     pair: Pair
     predicted_mask: Path | None = None
@@ -105,7 +110,14 @@ class ChallengeReport:
 
 @dataclass(frozen=True)
 class Slices:
-    """A case in memory: z-scored slices [j, i]; `pre` and `tumor` None where absent, `tumor` also where empty."""
+    """A case in memory: z-scored slices [j, i].
+
+    Attributes:
+        real: The real slice.
+        synthetic: The synthetic slice.
+        pre: The pre-contrast slice, None where absent.
+        tumor: The tumor, None where absent or empty.
+    """
 
     real: np.ndarray
     synthetic: np.ndarray

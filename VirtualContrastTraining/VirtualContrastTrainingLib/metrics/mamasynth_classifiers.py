@@ -38,7 +38,13 @@ LEAST_TISSUE = 0.3
 
 @dataclass(frozen=True)
 class Row:
-    """One input of a classifier: features by name of one region of case `case` (its number), and its true label."""
+    """One input of a classifier.
+
+    Attributes:
+        case: Number of the case.
+        label: The true label.
+        features: Features of one region of the case by name.
+    """
 
     case: int
     label: int

@@ -26,7 +26,18 @@ ADIPOSE, FIBROGLANDULAR = 1, 2
 
 @dataclass(frozen=True)
 class LoadedMammogram:
-    """Images [j, i] of one size; masks are bool. `name` is that of the real file, for error messages."""
+    """Images [j, i] of one size.
+
+    Attributes:
+        name: The real file, for error messages.
+        patient: Id of the patient.
+        low_energy: The low-energy image.
+        real: The real recombined image.
+        synthetic: The synthetic recombined image.
+        breast: The breast (bool).
+        adipose: Adipose tissue (bool).
+        fibroglandular: Fibroglandular tissue (bool).
+    """
 
     name: Path
     patient: str

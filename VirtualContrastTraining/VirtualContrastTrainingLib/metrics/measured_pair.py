@@ -22,8 +22,14 @@ _IDENTICAL = "Some synthetic images are their real ones, pixel by pixel; make su
 
 @dataclass(frozen=True)
 class Settings:
-    """What to compare: the published protocol to repeat, `subtraction` None, "signed" or "clipped" (post minus pre),
-    and with `slice_margin` only the slices of the tumor and this share of the volume more on either side.
+    """What to compare.
+
+    Attributes:
+        protocol: The published protocol to repeat.
+        subtraction: None, "signed" or "clipped" (post minus pre).
+        repeats: Resamples of the bootstrap.
+        seed: Seed of the bootstrap.
+        slice_margin: With it, only the slices of the tumor and this share of the volume more on either side count.
     """
 
     protocol: str = "files"

@@ -41,7 +41,12 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Slices:
-    """Slices of one set: unit vectors [n, pixels], and the patient of each."""
+    """Slices of one set.
+
+    Attributes:
+        vectors: Unit vectors [n, pixels].
+        patients: The patient of each.
+    """
 
     vectors: Array
     patients: NDArray[np.str_]

@@ -29,7 +29,15 @@ Synthesize = Callable[[CropPatient], Sequence[NDArray[np.float32]]]
 
 @dataclass(frozen=True)
 class Row:
-    """Scores of one method on one patient's phase (0 early, 1 late)."""
+    """Scores of one method on one patient's phase.
+
+    Attributes:
+        patient: Id of the patient.
+        cohort: Cohort of the patient.
+        phase: 0 (early) or 1 (late).
+        method: Name of the method.
+        scores: Its scores.
+    """
 
     patient: str
     cohort: str
@@ -40,7 +48,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value over patients with its 95 % bootstrap interval."""
+    """A value over patients with its 95 % bootstrap interval.
+
+    Attributes:
+        value: The value.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+    """
 
     value: float
     low: float

@@ -17,7 +17,12 @@ from .as_published import as_eight_bit
 
 @dataclass(frozen=True)
 class PublishedCurve:
-    """Signal and standard deviation [phase] in gray levels of 0..255, pre-contrast first."""
+    """A curve in gray levels of 0..255, pre-contrast first.
+
+    Attributes:
+        signal: Signal [phase].
+        sd: Standard deviation [phase].
+    """
 
     signal: np.ndarray
     sd: np.ndarray
@@ -25,7 +30,12 @@ class PublishedCurve:
 
 @dataclass(frozen=True)
 class PublishedPair:
-    """The two curves of one lesion."""
+    """The two curves of one lesion.
+
+    Attributes:
+        real: That of the real phases.
+        synthetic: That of the synthetic phases.
+    """
 
     real: PublishedCurve
     synthetic: PublishedCurve

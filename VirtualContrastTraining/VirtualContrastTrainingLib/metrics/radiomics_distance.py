@@ -56,7 +56,12 @@ DEFINITIONS = definitions(RADIOMICS)
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """Named features of a set of lesions: `values` [lesions, features]."""
+    """Named features of a set of lesions.
+
+    Attributes:
+        names: Names of the features.
+        values: Their values [lesion, feature].
+    """
 
     names: tuple[str, ...]
     values: np.ndarray

@@ -29,7 +29,18 @@ _YES, _NO = ("1", "yes", "true", "y", "present"), ("0", "no", "false", "n", "abs
 
 @dataclass(frozen=True)
 class Read:
-    """One case read by one reader under one condition (for example real or synthetic); what was not asked is None."""
+    """One case read by one reader under one condition; what was not asked is None.
+
+    Attributes:
+        reader: Id of the reader.
+        case: Id of the case.
+        condition: For example real or synthetic.
+        truth: Whether there is a lesion.
+        lesion: Whether the reader saw one.
+        bpe: Background parenchymal enhancement, as the reader graded it.
+        score: The reader's rating.
+        hallucination: Whether something in the image looked invented.
+    """
 
     reader: str
     case: str

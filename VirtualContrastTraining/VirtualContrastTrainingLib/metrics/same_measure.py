@@ -20,9 +20,13 @@ BETTER = {"auroc": "higher"} | {measure.name: measure.better for measure in EVER
 
 @dataclass(frozen=True)
 class Ranking:
-    """SAMe of each checkpoint (0 best, 1 worst), the scaled metrics behind it, the winner, and what was left out.
+    """SAMe of each checkpoint, and what it rests on.
 
-    `winners` holds more than one name where several checkpoints share the lowest SAMe.
+    Attributes:
+        same: SAMe by checkpoint, 0 best, 1 worst.
+        scaled: The scaled metrics behind it, by checkpoint.
+        winners: The checkpoints with the lowest SAMe; more than one where several share it.
+        left_out: Metrics on which all checkpoints agree.
     """
 
     same: dict[str, float]

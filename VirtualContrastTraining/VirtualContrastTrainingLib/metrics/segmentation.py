@@ -53,7 +53,13 @@ def hd95_of_challenge(predicted: np.ndarray, truth: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class LesionCounts:
-    """True lesions, those found, and predicted components that touch no true lesion."""
+    """Lesions counted against the truth.
+
+    Attributes:
+        lesions: True lesions.
+        found: Those that were found.
+        false_positives: Predicted components that touch no true lesion.
+    """
 
     lesions: int
     found: int

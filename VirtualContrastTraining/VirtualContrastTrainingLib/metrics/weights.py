@@ -19,7 +19,13 @@ DOWNLOAD = "download"
 
 @dataclass(frozen=True)
 class KnownWeights:
-    """A published weight file; `sha256_start` are the digits of its SHA-256 that its name ends with."""
+    """A published weight file.
+
+    Attributes:
+        url: Where it is.
+        sha256_start: The digits of its SHA-256 that its name ends with.
+        what: What messages call it.
+    """
 
     url: str
     sha256_start: str

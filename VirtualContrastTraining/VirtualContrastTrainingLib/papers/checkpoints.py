@@ -23,7 +23,12 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 @dataclass(frozen=True)
 class Candidate:
-    """A checkpoint (.ckpt) or a package folder of a run; `name` is unique among the run's."""
+    """A checkpoint (.ckpt) or a package folder of a run.
+
+    Attributes:
+        name: Unique among the run's.
+        path: Where it is.
+    """
 
     name: str
     path: Path

@@ -29,9 +29,13 @@ _DAMAGED = (OSError, ValueError, KeyError, TypeError, IndexError)
 
 @dataclass
 class Curves:
-    """Lesions of all cases; `failed` holds (case number, sentence), `without_lesions` counts cases that have none.
+    """Lesions of all cases.
 
-    `outlined_by_runs`: the outlines are those of result folders.
+    Attributes:
+        pairs: Real and synthetic curve of each lesion.
+        failed: Number and sentence of each case that could not be measured.
+        without_lesions: Number of cases that have none.
+        outlined_by_runs: Whether the outlines are those of result folders.
     """
 
     pairs: list[CurvePair] = field(default_factory=list)

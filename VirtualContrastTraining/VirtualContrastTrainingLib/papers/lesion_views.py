@@ -34,7 +34,14 @@ _ROW = ("case", "plane", "slice", "lesion pixels", "real signal", "synthetic sig
 
 @dataclass(frozen=True)
 class Lesion:
-    """The first phase of a case: images on one scale, and the mask of its lesions."""
+    """The first phase of a case: images on one scale, and the mask of its lesions.
+
+    Attributes:
+        pre: Pre-contrast volume.
+        real: Real phase.
+        synthetic: Synthetic phase.
+        mask: The lesions.
+    """
 
     pre: sitk.Image
     real: sitk.Image

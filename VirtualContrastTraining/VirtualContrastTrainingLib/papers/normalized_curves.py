@@ -45,7 +45,12 @@ NORMALIZED = (
 
 @dataclass(frozen=True)
 class NormalizedCase:
-    """The constants of a case on the scale on which its curves are, and the first phase that the system made."""
+    """What a case's curves are on the scale of.
+
+    Attributes:
+        scale: Constants of that scale.
+        first: Index of the first phase that the system made.
+    """
 
     scale: TINorm
     first: int

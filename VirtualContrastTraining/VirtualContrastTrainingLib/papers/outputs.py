@@ -35,7 +35,12 @@ SOURCES: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class Output:
-    """One named table or figure: what it shows, as a title, and the kind of data that it is made from."""
+    """One named table or figure.
+
+    Attributes:
+        title: What it shows.
+        kind: The kind of data that it is made from.
+    """
 
     title: str
     kind: Kind

@@ -34,9 +34,12 @@ FIRST_SEED = 700_001
 
 @dataclass(frozen=True)
 class Cohort:
-    """Prepared cases in `truth`, and what a model made of them in `runs/<case>`, as `write_synthesis` writes it.
+    """Prepared cases, and what a model made of them.
 
-    `data` says in a few words what this is, for every output.
+    Attributes:
+        truth: Folder of the prepared cases.
+        runs: Folder with `<case>`, as `write_synthesis` writes it.
+        data: What this is, in a few words, for every output.
     """
 
     truth: Path

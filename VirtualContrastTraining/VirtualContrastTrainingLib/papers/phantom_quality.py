@@ -33,7 +33,13 @@ _ROMAN = {1: "I", 2: "II", 3: "III"}
 
 @dataclass(frozen=True)
 class Detection:
-    """Lesion-level counts of one case."""
+    """Lesion-level counts of one case.
+
+    Attributes:
+        lesions: True lesions.
+        found: Those that were found.
+        false_positives: Findings that are no lesion.
+    """
 
     lesions: int
     found: int

@@ -51,7 +51,13 @@ NO_UNET = (
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table: what is compared with the real phases, and on which images."""
+    """One row of a table.
+
+    Attributes:
+        label: What is compared with the real phases.
+        pairs: The images.
+        subtraction: None, or which subtraction images are compared.
+    """
 
     label: str
     pairs: Sequence[Pair]

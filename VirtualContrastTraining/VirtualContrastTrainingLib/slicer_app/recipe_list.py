@@ -18,7 +18,15 @@ RECIPES = Path(__file__).resolve().parents[2] / "Resources" / "Recipes"
 
 @dataclass(frozen=True)
 class RecipeEntry:
-    """One recipe. `name` is that of the shipped file, or a path; `about` the comment at its top."""
+    """One recipe.
+
+    Attributes:
+        name: Name of the shipped file, or a path.
+        title: Title of the model.
+        system: Id of the system.
+        phantoms: Whether it trains on simulated patients.
+        about: The comment at its top.
+    """
 
     name: str
     title: str

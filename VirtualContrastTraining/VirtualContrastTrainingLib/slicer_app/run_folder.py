@@ -17,7 +17,17 @@ START = "panel.json"
 
 @dataclass(frozen=True)
 class Start:
-    """What the user chose. `recipe` is a name or the path of a YAML file, `changes` KEY=VALUE ... as in a shell."""
+    """What the user chose.
+
+    Attributes:
+        recipe: A name, or the path of a YAML file.
+        train: Folder of the training cases.
+        validation: Folder of the held-out cases.
+        smoke: Whether only a few steps are run.
+        precision: Precision, "" for the recipe's.
+        devices: Number of devices.
+        changes: KEY=VALUE ... as in a shell.
+    """
 
     recipe: str
     train: str = ""

@@ -89,9 +89,21 @@ class DicomFrame:
 
 @dataclass(frozen=True)
 class SeriesHeader:
-    """What all images of a series share. `hints` are those of its first image, or of all (`header_of`),
-    `stored_range` the smallest and largest stored value that its pixels can have, `unreadable` the names of elements
-    whose value is of no use (text for a number) and was left out.
+    """What all images of a series share.
+
+    Attributes:
+        uid: SeriesInstanceUID.
+        sop_class: SOPClassUID.
+        study_uid: StudyInstanceUID.
+        frame_of_reference: FrameOfReferenceUID.
+        modality: Modality.
+        number: SeriesNumber.
+        description: SeriesDescription.
+        photometric: PhotometricInterpretation.
+        samples: SamplesPerPixel.
+        stored_range: Smallest and largest stored value that the pixels can have.
+        hints: Words that the pre-contrast checks look at, of the first image, or of all (`header_of`).
+        unreadable: Names of elements whose value is of no use (text for a number) and was left out.
     """
 
     uid: str

@@ -19,7 +19,14 @@ _REACH = 5  # pixels from the middle of the SSIM window to its edge
 
 @dataclass(frozen=True)
 class Networks:
-    """Generators `to_high` and `to_low`, and the discriminators of their results."""
+    """Both generators, and the discriminators of their results.
+
+    Attributes:
+        to_high: Low-energy to recombined.
+        to_low: Recombined to low-energy.
+        judge_high: Discriminator of recombined images.
+        judge_low: Discriminator of low-energy images.
+    """
 
     to_high: nn.Module
     to_low: nn.Module
@@ -29,7 +36,13 @@ class Networks:
 
 @dataclass(frozen=True)
 class CycleTerms:
-    """The generated images of a step, and its named losses (scalars)."""
+    """What one step gives.
+
+    Attributes:
+        fake_high: The generated recombined images.
+        fake_low: The generated low-energy images.
+        losses: The losses by name (scalars).
+    """
 
     fake_high: Tensor
     fake_low: Tensor
