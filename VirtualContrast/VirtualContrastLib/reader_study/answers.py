@@ -68,7 +68,20 @@ class Answer:
 
 @dataclass(frozen=True)
 class SessionPlan:
-    """Who reads what: `rows` of the list (from 0) in the order of reading, `cases` their codes, parallel."""
+    """Who reads what.
+
+    Attributes:
+        reader: Id of the reader.
+        session: Number of the session.
+        seed: Seed of the order.
+        list_digest: Digest of the reading list.
+        rows: Rows of the list (from 0) in the order of reading.
+        cases: Their codes, in the same order.
+        washout_days: Least number of days since the reader's last session.
+        allow_back: Whether the reader may return to the image before.
+        began: When the session began, in ISO 8601.
+        schema_version: Version of the file's layout.
+    """
 
     reader: str
     session: int
@@ -84,7 +97,16 @@ class SessionPlan:
 
 @dataclass
 class Log:
-    """A session's file as it is now. `answers` holds the last answer for each row, `given` how many there were."""
+    """A session's file as it is now.
+
+    Attributes:
+        path: The file.
+        plan: Who reads what.
+        answers: The last answer for each row.
+        given: How many answers there were for each row.
+        shown: How often the image of each row was shown.
+        last_at: Time of the last event, in ISO 8601.
+    """
 
     path: Path
     plan: SessionPlan

@@ -38,7 +38,17 @@ _CODE = re.compile(r"[A-Za-z0-9._-]{1,40}")
 
 @dataclass(frozen=True)
 class ReadingCase:
-    """One image to read. `image` and `beside` are paths (absolute once loaded) or `node:NAME`; "" for none."""
+    """One image to read.
+
+    Attributes:
+        case: Id of the case.
+        image: Path (absolute once loaded) or `node:NAME` of the image.
+        condition: Real or synthetic.
+        truth: Whether there is a lesion, None where unknown.
+        bpe: True background parenchymal enhancement, None where unknown.
+        beside: Path or `node:NAME` of the image beside it; "" for none.
+        scale: Whether the image has its own gray scale or that of the image beside it.
+    """
 
     case: str
     image: str
@@ -51,7 +61,12 @@ class ReadingCase:
 
 @dataclass(frozen=True)
 class ReadingList:
-    """The images of a study in the list's order; a case has at most one real and one synthetic image."""
+    """The images of a study; a case has at most one real and one synthetic image.
+
+    Attributes:
+        path: File of the list.
+        cases: The images in the list's order.
+    """
 
     path: Path
     cases: tuple[ReadingCase, ...]

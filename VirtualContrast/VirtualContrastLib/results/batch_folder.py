@@ -17,9 +17,14 @@ SUMMARY_JSON = "summary.json"
 
 @dataclass(frozen=True)
 class BatchEntry:
-    """One case of a batch: how it ended, its numbers (`Analysis.summary`), the sentence of a failure.
+    """One case of a batch.
 
-    `folder` is its result folder, None where there is no whole result.
+    Attributes:
+        case: Name of the case.
+        status: How it ended.
+        folder: Its result folder, None where there is no whole result.
+        summary: Its numbers (`Analysis.summary`).
+        message: The sentence of a failure.
     """
 
     case: str

@@ -89,7 +89,13 @@ class Manifest:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """A whole result folder. `kept`: `--resume` found it there and nothing was computed."""
+    """A whole result folder.
+
+    Attributes:
+        folder: The folder.
+        manifest: Its manifest.
+        kept: Whether `--resume` found it there and nothing was computed.
+    """
 
     folder: Path
     manifest: Manifest

@@ -132,7 +132,14 @@ class Series:
 
 @dataclass(frozen=True)
 class LesionResult:
-    """One lesion: size and enhancement, curve, place in the breast, and how sure a calibrated model is of it."""
+    """One lesion.
+
+    Attributes:
+        measures: Its size and enhancement.
+        curve: Its time curve.
+        place: Its place in the breast.
+        confidence: How sure a calibrated model is of it; None where the model is not calibrated.
+    """
 
     measures: LesionMeasures
     curve: LesionCurve

@@ -22,9 +22,14 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNOREC
 
 @dataclass(frozen=True)
 class BatchCase:
-    """One case: its name (also its folder's name), the input as `io` takes it, and what it is compared with.
+    """One case.
 
-    `settings` are those in which the case differs from the batch, by name, such as `times_s`.
+    Attributes:
+        name: Its name, also that of its folder.
+        input: The input, as `io` takes it.
+        real: The real phases that it is compared with.
+        lesions: The user's own lesions.
+        settings: Settings by name in which the case differs from the batch, such as `times_s`.
     """
 
     name: str

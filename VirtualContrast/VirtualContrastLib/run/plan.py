@@ -32,7 +32,12 @@ GIVEN = "given"
 
 
 class GivenLesions(NamedTuple):
-    """The user's own lesions, as labels 1..n on the grid of the study."""
+    """The user's own lesions.
+
+    Attributes:
+        labels: Labels 1..n on the grid of the study.
+        source: What they were read from.
+    """
 
     labels: sitk.Image
     source: Source

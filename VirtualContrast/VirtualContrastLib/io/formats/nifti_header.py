@@ -51,12 +51,20 @@ _MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
 
 @dataclass(frozen=True)
 class NiftiHeader:
-    """The checked header: `size` (i, j, k), time points, data type with byte order, offset, scaling and
-    orientation.
+    """The checked header of a file.
 
-    `version` is 1 or 2. `sform` and `qform` are 4 x 4 matrices from voxel index to RAS millimeters, None
-    where their code is 0. `scaling` is (slope, intercept), None where the header asks for none. `warnings`
-    are sentences for the user.
+    Attributes:
+        version: 1 or 2.
+        size: Voxels along i, j and k.
+        dimensions: Number of dimensions.
+        spacing: Distance of voxels along each axis, in mm.
+        time_points: Number of volumes.
+        dtype: Data type with byte order.
+        vox_offset: Place of the first voxel in the file, in bytes.
+        scaling: (slope, intercept), None where the header asks for none.
+        sform: 4 x 4 matrix from voxel index to RAS millimeters, None where its code is 0.
+        qform: The same of the quaternion, None where its code is 0.
+        warnings: Sentences for the user.
     """
 
     version: int

@@ -23,9 +23,13 @@ FIRST_OF = nodes.PREFIX + "FirstOf"
 
 @dataclass(frozen=True)
 class DynamicStudy:
-    """The volumes of a study in order of time, and the seconds of the real ones after injection (None: unknown).
+    """The volumes of a study in order of time.
 
-    `remarks` are sentences on volumes that were left out, and on what speaks against the order.
+    Attributes:
+        pre: The pre-contrast volume.
+        real: The real post-contrast volumes.
+        times_s: Seconds of these after injection, None where unknown.
+        remarks: Sentences on volumes that were left out, and on what speaks against the order.
     """
 
     pre: Any

@@ -37,7 +37,14 @@ _whole: set[Needs] = set()
 
 @dataclass(frozen=True)
 class Needs:
-    """What is needed: requirement files, the module's name, the text of the button that asks, and whether torch is."""
+    """What is needed.
+
+    Attributes:
+        files: Requirement files.
+        requester: Name of the module.
+        button: Gives the text of the button that asks.
+        torch: Whether torch is needed.
+    """
 
     files: tuple[Path, ...]
     requester: str

@@ -22,10 +22,17 @@ from ...run.settings import RunSettings
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One synthesis model on this machine. `name` is its id, or its path where it is in no known place.
+    """One synthesis model on this machine.
 
-    `times_s` are its own seconds after injection, () for mammography; `acquired` the indices of the real phases that it
-    reads beside the pre-contrast one.
+    Attributes:
+        name: Its id, or its path where it is in no known place.
+        title: Name that a user sees.
+        phantoms: Whether it was trained on simulated patients.
+        times_s: Its own seconds after injection, () for mammography.
+        license: Terms of use.
+        version: Version of the model.
+        abilities: What a run may ask of it.
+        acquired: Indices of the real phases that it reads beside the pre-contrast one.
     """
 
     name: str

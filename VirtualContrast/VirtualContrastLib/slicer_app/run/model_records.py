@@ -22,7 +22,11 @@ class ModelRecord:
     """One model.
 
     Attributes:
+        id: Id of the model.
+        title: Name that a user sees.
+        kind: What the model is for.
         where: EMBEDDED (part of the software), INSTALLED (downloaded or imported) or NOT_INSTALLED.
+        license: Terms of use.
         size_bytes: Of its files here, or of the download where the catalog has it, None where it does not.
         trained_on: What it has learned from, in one sentence; "" where nobody says.
         quality: Measured numbers with the data that they were measured on, a line each.

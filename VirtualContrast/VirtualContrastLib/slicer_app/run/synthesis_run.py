@@ -37,9 +37,14 @@ HAND_OVER_SHARE, LOADING_SHARE = 0.02, 0.03
 
 @dataclass
 class Callbacks:
-    """What a run reports: progress (fraction 0..1, sentence), warnings, and one of three ends.
+    """What a run reports: progress, warnings, and one of three ends.
 
-    `done` gets the loaded result and its folder.
+    Attributes:
+        progress: Called with a fraction 0..1 and a sentence.
+        warning: Called with a sentence.
+        done: Called with the loaded result and its folder.
+        failed: Called with a sentence.
+        cancelled: Called when the user has stopped the run.
     """
 
     progress: Callable[[float, str], None] = lambda fraction, text: None

@@ -32,7 +32,12 @@ _SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "mi
 
 @dataclass(frozen=True)
 class RealPhases:
-    """Real post-contrast volumes in order, and their seconds after injection where they are known."""
+    """Real post-contrast volumes.
+
+    Attributes:
+        nodes: The volumes in order.
+        times_s: Their seconds after injection, where they are known.
+    """
 
     nodes: tuple[Any, ...] = ()
     times_s: tuple[float, ...] | None = None

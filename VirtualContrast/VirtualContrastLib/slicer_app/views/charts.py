@@ -24,9 +24,13 @@ Color = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Curve:
-    """Percent enhancement and its standard deviation (0 where unknown) over seconds after injection, shaped (T,).
+    """Percent enhancement over time, shaped (T,).
 
-    `acquired` is true for post-contrast points of a synthetic curve that are real: the model read them.
+    Attributes:
+        times_s: Seconds after injection.
+        pe_percent: Percent enhancement.
+        sd_percent: Its standard deviation, 0 where unknown.
+        acquired: True for post-contrast points of a synthetic curve that are real: the model read them.
     """
 
     times_s: np.ndarray
