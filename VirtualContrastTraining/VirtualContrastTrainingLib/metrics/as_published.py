@@ -17,10 +17,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Protocol:
-    """What a paper did to its images before it measured them.
+    """What a paper did to its images before it measured them, in this order.
 
-    `scale_volumes`: files of other than 8-bit values are min-max scaled to 0..255, each as a whole (data preparation).
-    Then min-max per slice (`normalize`), a square resize to `size` pixels, and the argument order.
+    Attributes:
+        scale_volumes: Whether files of other than 8-bit values were min-max scaled to 0..255, each as a whole (data
+            preparation).
+        normalize: Whether each slice was then min-max scaled.
+        size: Side in pixels of the square that slices were resized to, None for no such step.
+        real_first: Whether the real image was the first argument of the measures.
     """
 
     scale_volumes: bool = False

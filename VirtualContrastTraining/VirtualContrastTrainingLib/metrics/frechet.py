@@ -12,7 +12,12 @@ import numpy as np
 
 @dataclass
 class FeatureMoments:
-    """Mean and covariance of a stream of feature vectors, in float64 (Chan et al. 1979); memory is one matrix."""
+    """Mean and covariance of a stream of feature vectors, in float64 (Chan et al. 1979); memory is one matrix.
+
+    Attributes:
+        n: Number of vectors.
+        mean: Their mean, None before the first.
+    """
 
     n: int = 0
     mean: np.ndarray | None = None

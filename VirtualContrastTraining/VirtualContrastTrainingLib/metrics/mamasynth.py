@@ -127,7 +127,16 @@ class Slices:
 
 @dataclass
 class Gathered:
-    """Values of all cases so far. `rows` are what the classifiers read, by task."""
+    """Values of all cases so far.
+
+    Attributes:
+        values: Values of each measure by name.
+        tumors: Radiomics of the real and of the synthetic tumors.
+        rows: What the classifiers read, by task.
+        sentences: What could not be measured.
+        masks: Number of masks found on synthetic images.
+        empty: How many of these are empty.
+    """
 
     values: dict[str, list[float]] = field(
         default_factory=lambda: {name: [] for name in ("mse", "lpips", "ssim_tumor", "dice", "hausdorff_95")}

@@ -48,7 +48,22 @@ class Detection:
 
 @dataclass(frozen=True)
 class CaseQuality:
-    """Figures of one phantom. PE errors are in percentage points, averaged over lesions and phases (NaN: no lesion)."""
+    """Figures of one phantom; averages over lesions are NaN where it has none.
+
+    Attributes:
+        case: Name of the case.
+        detection: Lesions found by the segmentation network.
+        threshold_detection: Lesions found by the threshold rule.
+        types_right: Lesions whose synthetic curve has the true type.
+        real_types_right: Lesions whose real curve has the true type.
+        pe_error: PE error in percentage points, averaged over lesions and phases.
+        baseline_pe_error: The same of the pre-contrast image for every phase.
+        ssim: Structural similarity.
+        baseline_ssim: The same of the pre-contrast image for every phase.
+        mae: Mean absolute error, in units of the signal.
+        baseline_mae: The same of the pre-contrast image for every phase.
+        dice: Overlap of the lesions that the network found with the true ones.
+    """
 
     case: str
     detection: Detection

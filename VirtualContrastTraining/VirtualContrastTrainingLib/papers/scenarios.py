@@ -41,10 +41,20 @@ from .segmentation import label_maps
 
 @dataclass(frozen=True)
 class Experiment:
-    """What `experiment.json` says. `folds` are the validation cases of each fold; reasons are sentences by case.
+    """What `experiment.json` says.
 
-    `images` is a hash of all images and masks; `cut_lesions` counts tumors that reach across the middle, `crops` cases
-    that are crops around the tumor.
+    Attributes:
+        folder: Folder of the experiment.
+        data: What the cases are, in words.
+        synthetic: What made the synthetic images.
+        scenarios: Names of the scenarios.
+        folds: Validation cases of each fold.
+        test: Test cases.
+        excluded: Cases that were left out, with the reason as a sentence.
+        failed: Cases that could not be prepared, with the reason as a sentence.
+        cut_lesions: Number of tumors that reach across the middle.
+        crops: Number of cases that are crops around the tumor.
+        images: A hash of all images and masks.
     """
 
     folder: Path
