@@ -34,9 +34,15 @@ class Message:
 
 @dataclass(frozen=True)
 class Run(Message):
-    """To the worker: make a result; `number` comes back in every message about it.
+    """To the worker: make a result.
 
-    `settings` are those of `RunSettings` by name. After `idle_s` seconds without work the process ends by itself.
+    Attributes:
+        number: Comes back in every message about the run.
+        source: The input.
+        out: The result folder to make.
+        settings: Those of `RunSettings` by name.
+        real: The real phases.
+        idle_s: Seconds without work after which the process ends by itself.
     """
 
     number: int
@@ -76,7 +82,15 @@ class Ready(Message):
 
 @dataclass(frozen=True)
 class DeviceAnswer(Message):
-    """From the worker: the device that `wanted` stands for, after a tiny real computation on it; `reason` says why."""
+    """From the worker: the device that `wanted` stands for, after a tiny real computation on it.
+
+    Attributes:
+        wanted: What was asked for.
+        usable: Whether the device can be used.
+        reason: Why.
+        device: Its name.
+        precision: How exactly networks are computed on it.
+    """
 
     wanted: str
     usable: bool
@@ -87,7 +101,14 @@ class DeviceAnswer(Message):
 
 @dataclass(frozen=True)
 class Progressed(Message):
-    """From the worker: `done` of `total` steps of a stage are finished."""
+    """From the worker: some steps of a stage are finished.
+
+    Attributes:
+        number: Number of the run.
+        stage: Name of the stage.
+        done: Steps that are finished.
+        total: All its steps.
+    """
 
     number: int
     stage: str
@@ -105,7 +126,16 @@ class Warned(Message):
 
 @dataclass(frozen=True)
 class Done(Message):
-    """From the worker: the result folder `out` is whole; the rest is as in its manifest."""
+    """From the worker: the result folder is whole.
+
+    Attributes:
+        number: Number of the run.
+        out: The result folder.
+        run_id: As in its manifest.
+        timing_s: As in its manifest, in seconds.
+        device: As in its manifest.
+        warnings: As in its manifest.
+    """
 
     number: int
     out: str
@@ -117,7 +147,13 @@ class Done(Message):
 
 @dataclass(frozen=True)
 class Failed(Message):
-    """From the worker: nothing was made, in one sentence; `exit_code` as a command would have it."""
+    """From the worker: nothing was made.
+
+    Attributes:
+        number: Number of the run.
+        sentence: Why.
+        exit_code: As a command would have it.
+    """
 
     number: int
     sentence: str
@@ -136,7 +172,14 @@ _MESSAGES = {kind.__name__: kind for kind in Message.__subclasses__()}
 
 @dataclass(frozen=True)
 class RunRequest:
-    """One run: files that go in, the result folder to make, and the settings."""
+    """One run.
+
+    Attributes:
+        source: The input.
+        out: The result folder to make.
+        settings: The settings.
+        real: The real phases.
+    """
 
     source: Path
     out: Path

@@ -106,8 +106,14 @@ class EvaluationReport:
 
 @dataclass
 class Evaluation:
-    """Accumulates pairs; memory does not grow with their number. `rows` receives one mapping per slice
-    where given.
+    """Accumulates pairs; memory does not grow with their number.
+
+    Attributes:
+        settings: What to compare.
+        lpips: The network of LPIPS; None leaves it out.
+        lpips_missing: Why it is left out.
+        rows: Receives one mapping per slice, where given.
+        failures: Pairs that could not be measured.
     """
 
     settings: Settings = field(default_factory=Settings)

@@ -51,10 +51,16 @@ FID_LIMIT = 3000
 
 @dataclass
 class Scorer:
-    """Synthesizes all cases below `cases` with a package and measures the images that the cases have.
+    """Synthesizes all cases with a package and measures the images that the cases have.
 
-    `failures` receives a sentence per pair or case that could not be measured, once. `measured` are the pairs that the
-    last package's metrics rest on.
+    Attributes:
+        cases: Folder of the cases.
+        device: Where to compute.
+        lpips: The network of LPIPS; None leaves it out.
+        lpips_missing: Why it is left out.
+        networks: Feature networks by name.
+        failures: Receives, once, a sentence per pair or case that could not be measured.
+        measured: The pairs that the last package's metrics rest on.
     """
 
     cases: Path

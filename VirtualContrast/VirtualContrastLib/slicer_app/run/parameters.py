@@ -53,12 +53,22 @@ class Device(Enum):
 class VirtualContrastParameters:
     """Parameters of the module.
 
-    realTimes: seconds of the real phases as the user corrected them, "" for those of sequence or headers. model: id of
-    an installed model or path of a package folder, "" for the catalog's default. uncertaintyPasses:
-    perturbed syntheses behind the uncertainty maps, 0 for none. times: seconds after injection to make, "" for the
-    model's own; only models of free times are asked. register: correct the motion of the real phases. radiomics: also
-    those of the lesions. force: synthesize also what the gate would refuse. outputFolder: where results are made,
-    "." (unset) for Slicer's temporary folder. idleMinutes: how long the worker keeps the weights in memory.
+    Attributes:
+        inputVolume: The pre-contrast volume.
+        realVolumes: Volumes of the real phases.
+        realSequence: Sequence of the real phases.
+        realTimes: Seconds of the real phases as the user corrected them, "" for those of sequence or headers.
+        model: Id of an installed model or path of a package folder, "" for the catalog's default.
+        lesions: What finds lesions.
+        uncertaintyPasses: Perturbed syntheses behind the uncertainty maps, 0 for none.
+        times: Seconds after injection to make, "" for the model's own; only models of free times are asked.
+        device: Where to compute.
+        register: Whether to correct the motion of the real phases.
+        radiomics: Whether to measure the radiomics of the lesions too.
+        force: Whether to synthesize also what the gate would refuse.
+        dicom: Whether to write DICOM too.
+        outputFolder: Where results are made, "." (unset) for Slicer's temporary folder.
+        idleMinutes: How many minutes the worker keeps the weights in memory.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode

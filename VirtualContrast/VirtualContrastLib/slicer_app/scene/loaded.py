@@ -85,16 +85,25 @@ class LoadedResult:
     """Node IDs of a result, "" for what it does not have or what was deleted.
 
     Attributes:
+        run_node: The text node that holds the manifest.
+        run_id: Id of the run, no node.
+        model_id: Id of the model, no node.
         kind: "synthesis", or "mammogram", whose one phase is the recombined image.
         folder_item: The subject hierarchy item that holds all of it.
         input: The user's pre-contrast volume.
         pre: The same in the units of the phases.
         phases: The synthetic ones in order.
         input_phases: Copies of the real phases that the model read; they come before `phases` in the sequence.
+        sequence: The sequence of the phases.
+        browser: Its browser.
+        proxy: The volume that shows the phase that is chosen in the browser.
+        segmentation: The lesions.
         mip: The subtraction of the first phase inside the breasts, cut to them.
         maps: By key, such as `curve_type`.
         tables: By key: `lesions`, `curves`, `curves_real`, `comparison`, `agreement` ...
         charts: By key: `all`, `lesion_1` ...
+        colors: Color tables by key.
+        lesions: What is known of each lesion.
         breasts: Found when lesions are measured for the first time; the scene does not keep it.
     """
 

@@ -15,7 +15,15 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Text:
-    """A text whose left or right end and lower edge lie at pixel (x, y), counted from the view's lower left."""
+    """A text at a pixel of a view.
+
+    Attributes:
+        text: What it says.
+        x: Column of its left end, or of its right end with `ends_there`, from the view's left.
+        y: Row of its lower edge, from the view's lower end.
+        color: Its color.
+        ends_there: Whether x is its right end.
+    """
 
     text: str
     x: float
