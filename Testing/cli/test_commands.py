@@ -10,8 +10,11 @@ import pytest
 import run_samples
 import SimpleITK as sitk
 from VirtualContrastLib.cli.main import main
+from VirtualContrastLib.events import InputError
+from VirtualContrastLib.models.catalog import any_package
 from VirtualContrastLib.results.manifest import load_result
 from VirtualContrastLib.run import write_outputs
+from VirtualContrastLib.run.batch_cases import read_cases
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +78,30 @@ def test_a_batch_that_cannot_be_meant_ends_with_2_before_anything_is_made(place,
     (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("Error")]
     assert words in line
     assert [path.name for path in tmp_path.iterdir()] == ["cases.csv"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["batch", "", "-o", "out"],
+        ["batch", ".", "-o", ""],
+        ["compare", "", "", "-o", "out"],
+        ["models", "verify", ""],
+        ["models", "show", ""],
+        ["synthesize", "pre.nrrd", "-o", "out", "--model", ""],
+    ],
+)
+def test_an_empty_path_is_not_taken_for_the_working_folder(tmp_path, monkeypatch, capfd, arguments):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert "is empty" in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("call", [read_cases, any_package, load_result])
+def test_an_empty_path_in_a_script_is_refused(call):
+    with pytest.raises(InputError, match="path is empty"):
+        call("")
 
 
 def test_compare_of_two_volumes_gives_their_metrics(place, tmp_path, capsys):

@@ -315,7 +315,15 @@ def _arguments(program: str) -> Make:
                 line[at:at] = [rng.choice(_ODD)]
             else:
                 del line[at]
-        return lambda: _command(main, line)
+        # names such as "0" and "../../x" are folders too: what a command makes there stays in this one
+        work = folder / "working" / "here"
+        work.mkdir(parents=True)
+
+        def run() -> bool:
+            with contextlib.chdir(work):
+                return _command(main, line)
+
+        return run
 
     return make
 

@@ -34,7 +34,12 @@ def check_name(path: Path | str) -> None:
 
 
 def expanded(path: Path | str) -> Path:
-    """The path with a leading `~` or `~user` written out; raises InputError where there is no such user."""
+    """The path with a leading `~` or `~user` written out; raises InputError for no such user and for an empty string.
+
+    An empty string is a shell variable that was not set; Path would take it for the working folder.
+    """
+    if not str(path).strip():
+        raise InputError("The path is empty; give a file or a folder.")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:

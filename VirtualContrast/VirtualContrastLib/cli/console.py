@@ -232,6 +232,8 @@ def run_program(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
         argv: the arguments without the program's name.
     """
     try:
+        if "" in argv:  # Path would take it for the working folder
+            raise InputError("An argument is empty (a shell variable that is not set?); give a value or leave it out.")
         arguments = parser.parse_args(argv)
     except SystemExit as stop:  # --help and --version end the process, which a host application must not
         return stop.code if isinstance(stop.code, int) else int(ExitCode.DONE)

@@ -89,7 +89,7 @@ def _download(arguments: argparse.Namespace, reporter: Reporter, events: Events)
 def _verify(arguments: argparse.Namespace, reporter: Reporter, events: Events) -> ExitCode:
     from ..models.catalog import any_package, installed_models
 
-    names = [arguments.model] if arguments.model else list(installed_models())
+    names = [arguments.model] if arguments.model is not None else list(installed_models())
     for name in names:
         any_package(name).verify()
     reporter.done("\n".join(f"{name}: all files match the card" for name in names), verified=names)

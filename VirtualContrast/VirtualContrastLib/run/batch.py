@@ -210,8 +210,10 @@ def _absolute(model: str) -> str:
     """A model as a worker finds it: the path of a package made absolute, an id as it is."""
     from ..models.catalog import installed_models
 
+    if not model or model in installed_models():
+        return model
     path = expanded(model)
-    return str(path.absolute()) if model and model not in installed_models() and path.exists() else model
+    return str(path.absolute()) if path.exists() else model
 
 
 @functools.cache
