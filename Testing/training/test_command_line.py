@@ -129,4 +129,5 @@ def test_the_list_of_recipes_is_one_a_line_or_one_json_object(capsys):
     names = capsys.readouterr().out.split()
     assert RECIPE in names
     assert main(["train", "--list", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"recipes": names}
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line) == {"recipes": names}

@@ -172,7 +172,10 @@ def test_pictures_show_five_images_of_a_slice(joined, prepared, tmp_path):
     assert main([*arguments, "--device", "cpu"]) == ExitCode.DONE
     pictures = sorted(Path(tmp_path).glob("*.png"))
     assert len(pictures) == 3
-    assert sitk.ReadImage(str(pictures[0])).GetSize()[0] == 5 * 32 * 2
+    picture = sitk.GetArrayFromImage(sitk.ReadImage(str(pictures[0])))
+    assert picture.shape[1] == 5 * 32 * 2
+    bar = picture[: len(picture) % (32 * 2)]
+    assert len(bar) > 0 and all((part > 80).any() for part in np.split(bar, 5, axis=1))  # a title over each column
 
 
 def test_a_model_without_fitted_baselines_needs_those_of_another(prepared, tmp_path, capsys):

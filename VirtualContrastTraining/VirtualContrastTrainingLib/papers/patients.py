@@ -66,8 +66,8 @@ def baselines_of(package: ModelPackage, other: ModelPackage | None = None) -> li
 def draw_patient(patient: CropPatient, made: Sequence[Float32], path: Path) -> None:
     """Draw three slices of a patient: pre, real and synthetic early, real and synthetic subtraction, side by side.
 
-    Images share one gray window from 0 to 3 q, subtractions one from 0 to 1.5 q. They are pictures of a patient: keep
-    them where the data are kept.
+    A bar on top names the columns and says what is synthetic. Images share one gray window from 0 to 3 q, subtractions
+    one from 0 to 1.5 q. They are pictures of a patient: keep them where the data are kept.
 
     Args:
         patient: The patient.
@@ -82,4 +82,19 @@ def draw_patient(patient: CropPatient, made: Sequence[Float32], path: Path) -> N
         change = [image / (1.5 * patient.scale) for image in (real - pre, synthetic - pre)]
         rows.append(np.concatenate(gray + change, axis=1))
     picture = (255 * np.clip(np.concatenate(rows), 0, 1)).astype(np.uint8)
-    sitk.WriteImage(sitk.Expand(sitk.GetImageFromArray(picture), (2, 2)), str(path))
+    picture = picture.repeat(2, 0).repeat(2, 1)
+    sitk.WriteImage(sitk.GetImageFromArray(np.concatenate([_titles(picture.shape[1]), picture])), str(path))
+
+
+def _titles(width: int) -> NDArray[np.uint8]:
+    """The bar above the five columns of a picture of `width`."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    column = width // 5
+    names = ("before contrast", "early", "SYNTHETIC early", "early less before", "SYNTHETIC less before")
+    bar = Image.new("L", (width, 44), 40)
+    font = ImageFont.load_default(max(6, column // 16))
+    for number, name in enumerate(names):
+        ImageDraw.Draw(bar).text((number * column + 4, 12), name, fill=255, font=font, anchor="lm")
+    ImageDraw.Draw(bar).text((4, 32), "SYNTHETIC columns: research only", fill=255, font=font, anchor="lm")
+    return np.asarray(bar)
