@@ -122,7 +122,9 @@ def find_crops(table: Path) -> list[CropStack]:
         with table.open(newline="", encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{table} cannot be read ({type(error).__name__}); give the CSV table of the slices.") from error
+        raise InputError(
+            f"{table} cannot be read ({type(error).__name__}); give the CSV table of the slices."
+        ) from error
     if not rows:
         raise InputError(f"The table {table} lists no slice.")
     if "patient" not in rows[0] or not ("file" in rows[0] or set(PHASE_COLUMNS) <= set(rows[0])):
