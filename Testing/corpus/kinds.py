@@ -801,7 +801,7 @@ def command(name: str, wanted: str, *line: str, training: bool = False) -> None:
 
 
 PRE, OUT = "{folder}/pre.nrrd", ("-o", "{folder}/out")
-command("empty input", r"2: .*path of an image is empty.*", "synthesize", "", *OUT)
+command("empty input", r"2: .*argument is empty.*", "synthesize", "", *OUT)
 command("input of 300 characters", r"2: .*", "synthesize", "x" * 300, *OUT)
 command("-o of 300 characters", r"2: .*too long.*", "synthesize", PRE, "-o", "{folder}/" + "x" * 300)
 command("--seed -1", r"2: .*seed.*", "synthesize", PRE, *OUT, "--seed", "-1", "--uncertainty", "2")
