@@ -7,7 +7,7 @@ are geometric and need no training; see `chest_wall` for how the wall is found. 
 
 from __future__ import annotations
 
-import weakref
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -211,22 +211,28 @@ def find_breasts(pre: sitk.Image, events: Events | None = None) -> BreastRegion:
     """The breasts of a pre-contrast volume or slice of any orientation, axial or sagittal, of one or both sides.
 
     Where no chest wall is found the whole body counts, with a warning to `events`. The last answer is kept, as the
-    stages of a run each ask about the same volume; its voxels must not be changed between them.
+    stages of a run each ask about the same volume.
     """
     global _last
-    known, grid, region = _last
-    if region is None or known() is not pre or grid != _Grid.of(pre):
+    key = _content(pre)
+    known, region = _last
+    if region is None or known != key:
         region = _found_breasts(pre)
-        _last = weakref.ref(pre), _Grid.of(pre), region
+        _last = key, region
     if region.kind == "body" and events is not None:
         events.warn(NO_WALL)
     return region
 
 
-_last: tuple[Callable[[], sitk.Image | None], _Grid | None, BreastRegion | None] = (lambda: None, None, None)
-"""The volume asked about last, where it lay, and its breasts: replaced as a whole, so that threads see what belongs
-together.
-"""
+_Content = tuple[_Grid, str, bytes]
+_last: tuple[_Content | None, BreastRegion | None] = (None, None)
+"""What was asked about last, and its breasts: replaced as a whole, so that threads see what belongs together."""
+
+
+def _content(image: sitk.Image) -> _Content:
+    """What makes two volumes the same: grid, pixel type, and a hash of the voxels, far faster than a search."""
+    voxels = hashlib.sha256(np.ascontiguousarray(sitk.GetArrayViewFromImage(image))).digest()
+    return _Grid.of(image), image.GetPixelIDTypeAsString(), voxels
 
 
 def _found_breasts(pre: sitk.Image) -> BreastRegion:
