@@ -16,9 +16,11 @@ from .dicom.headers import is_dicom
 from .formats import metaimage
 from .formats.nrrd import parse_header
 from .read import split_spec
-from .volumes import SYNTHETIC_COMMENT, SYNTHETIC_KEY, quiet_itk, suffix_of
+from .volumes import SYNTHETIC_COMMENT, SYNTHETIC_KEY, suffix_of
 
 PHANTOM_MANUFACTURER = "VirtualContrast phantom"
+_NRRD, _NIFTI = (".nrrd", ".nhdr"), (".nii", ".nii.gz")
+_VOLUMES = (*_NRRD, *_NIFTI, ".mha", ".mhd")
 _NIFTI_START = 540  # bytes of the longer of both NIfTI headers; both hold the description in them
 
 
@@ -37,33 +39,29 @@ def is_phantom(spec: str | Path) -> bool:
         if path.is_dir():
             first = next((file for file in sorted(path.rglob("*")) if file.is_file() and is_dicom(file)), None)
             return first is not None and _dicom_says_so(first)
-        suffix = suffix_of(path)
-        if suffix in (".nrrd", ".nhdr"):
-            return parse_header(path).pairs.get(PHANTOM_KEY) == PHANTOM_VALUE
-        if suffix in (".nii", ".nii.gz"):
-            with (gzip.open if suffix == ".nii.gz" else Path.open)(path, "rb") as file:
-                return PHANTOM_MANUFACTURER.encode() in file.read(_NIFTI_START)
-        if suffix in (".mha", ".mhd"):
-            return _metaimage_says_so(path)
+        if suffix_of(path) in _VOLUMES:
+            return _volume_says(path, PHANTOM_KEY, PHANTOM_VALUE, PHANTOM_MANUFACTURER)
         return is_dicom(path) and _dicom_says_so(path)
-    except (OSError, EOFError, InputError, RuntimeError):
+    except (OSError, EOFError, InputError):
         return False
 
 
 def is_synthetic(path: Path) -> bool:
     """True where a volume file says that it is synthetic, as every one does that a run writes."""
     try:
-        suffix = suffix_of(path)
-        if suffix in (".nrrd", ".nhdr"):
-            return parse_header(path).pairs.get(SYNTHETIC_KEY) == SYNTHETIC_COMMENT
-        if suffix in (".nii", ".nii.gz"):
-            with (gzip.open if suffix == ".nii.gz" else Path.open)(path, "rb") as file:
-                return SYNTHETIC_COMMENT.encode() in file.read(_NIFTI_START)
-        if suffix in (".mha", ".mhd"):
-            return metaimage.parse_header(path)[0].get(SYNTHETIC_KEY) == SYNTHETIC_COMMENT
+        return suffix_of(path) in _VOLUMES and _volume_says(path, SYNTHETIC_KEY, SYNTHETIC_COMMENT, SYNTHETIC_COMMENT)
     except (OSError, EOFError, InputError):
         return False
-    return False
+
+
+def _volume_says(path: Path, key: str, value: str, description: str) -> bool:
+    """Whether the header of a volume has `key` with `value`, or of NIfTI, which has no keys, the description."""
+    suffix = suffix_of(path)
+    if suffix in _NIFTI:
+        with (gzip.open if suffix == ".nii.gz" else Path.open)(path, "rb") as file:
+            return description.encode() in file.read(_NIFTI_START)
+    fields = parse_header(path).pairs if suffix in _NRRD else metaimage.parse_header(path)[0]
+    return fields.get(key) == value
 
 
 def _dicom_says_so(path: Path) -> bool:
@@ -71,11 +69,3 @@ def _dicom_says_so(path: Path) -> bool:
 
     dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Manufacturer"], force=True)
     return str(dataset.get("Manufacturer", "")) == PHANTOM_MANUFACTURER
-
-
-def _metaimage_says_so(path: Path) -> bool:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    with quiet_itk():
-        reader.ReadImageInformation()
-    return reader.HasMetaDataKey(PHANTOM_KEY)
