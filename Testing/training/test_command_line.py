@@ -27,7 +27,7 @@ def place(tmp_path):
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        # The six of the issue.
+        # Six that gave a traceback once.
         ("phantom -o /proc/nope -n 1", "cannot be written"),
         (f"train {RECIPE} -o /proc/nope --smoke", "cannot be written"),
         (f"train {RECIPE} -o OUT --set generator.ngf.x=1", "generator.ngf is the value 16"),

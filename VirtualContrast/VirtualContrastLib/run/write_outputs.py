@@ -70,9 +70,8 @@ def export(found: Analysis, writer: ResultWriter, manifest: Manifest, settings: 
             for number, written in enumerate(writing):
                 events.progress(Stage.EXPORT, number, total)
                 written.result()
-        except BaseException:
+        finally:  # after a failure or a request to cancel, volumes that are still waiting are not begun
             pool.shutdown(cancel_futures=True)
-            raise
     for number, step in enumerate(steps, start=len(volumes)):
         events.progress(Stage.EXPORT, number, total)
         step(task)

@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -214,14 +214,17 @@ def _rows(folder: Path | None) -> Iterator[Callable[[Mapping[str, Any]], None] |
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     groups = ("true", "as_published", "true_in_lesion", "true_in_breast")
     columns = ["pair", "slice", *(f"{group}.{metric}" for group in groups for metric in METRICS)]
-    try:
+    with ExitStack() as undo:
+        for place in reversed(made):  # the innermost is removed first
+            undo.callback(_remove_empty, place)
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_file(folder / "slices.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             yield writer.writerow
-    except BaseException:
-        with suppress(OSError):
-            for place in made:
-                place.rmdir()
-        raise
+        undo.pop_all()
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
