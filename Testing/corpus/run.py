@@ -12,13 +12,13 @@ from kinds import KINDS, fits, told  # noqa: E402
 
 def main() -> int:
     missed, width = 0, None if "--all" in sys.argv else 90
-    print("| point | kind | command | outcome | wanted | |\n| --- | --- | --- | --- | --- | --- |")
+    print("| group | kind | command | outcome | wanted | |\n| --- | --- | --- | --- | --- | --- |")
     for one in KINDS:
         with tempfile.TemporaryDirectory() as place:
             outcome = told(one.outcome, Path(place))
         right = fits(one, outcome)
         missed += not right
-        cells = [one.point, one.name, one.command, outcome[:width], one.wanted[:width], "ok" if right else "MISSED"]
+        cells = [one.group, one.name, one.command, outcome[:width], one.wanted[:width], "ok" if right else "MISSED"]
         print("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     print(f"\n{len(KINDS)} kinds, {missed} missed.")
     return 1 if missed else 0

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))  # samples; alone 
 from kinds import KINDS, fits, told
 
 
-@pytest.mark.parametrize("one", KINDS, ids=[f"{one.point}: {one.name}" for one in KINDS])
+@pytest.mark.parametrize("one", KINDS, ids=[f"{one.group}: {one.name}" for one in KINDS])
 def test_what_becomes_of_it(one, tmp_path):
     outcome = told(one.outcome, tmp_path)
     assert fits(one, outcome), f"{outcome}\nis not what was wanted: {one.wanted}"
