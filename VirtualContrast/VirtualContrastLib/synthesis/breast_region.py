@@ -231,7 +231,7 @@ _last: tuple[_Content | None, BreastRegion | None] = (None, None)
 
 def _content(image: sitk.Image) -> _Content:
     """What makes two volumes the same: grid, pixel type, and a hash of the voxels, far faster than a search."""
-    voxels = hashlib.sha256(np.ascontiguousarray(sitk.GetArrayViewFromImage(image))).digest()
+    voxels = hashlib.sha256(np.ascontiguousarray(sitk.GetArrayViewFromImage(image)).data).digest()
     return _Grid.of(image), image.GetPixelIDTypeAsString(), voxels
 
 
