@@ -11,10 +11,12 @@ import run_samples
 import SimpleITK as sitk
 from VirtualContrastLib.cli.main import main
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.models.catalog import any_package
+from VirtualContrastLib.models.catalog import any_package, load_catalog
 from VirtualContrastLib.results.manifest import load_result
 from VirtualContrastLib.run import write_outputs
 from VirtualContrastLib.run.batch_cases import read_cases
+from VirtualContrastLib.run.plan import synthesis_package
+from VirtualContrastLib.run.settings import RunSettings
 
 
 @pytest.fixture(scope="module")
@@ -194,11 +196,21 @@ def test_a_checkpoint_of_nvidias_layout_is_imported_from_a_file_and_from_a_zip(t
         (["download", "phantom-joint-p1-p3"], "part of the software"),
         (["remove", "nothing"], "nothing"),
         (["import", "/no/such/file.pth"], "does not exist"),
+        (["remove", "default"], "part of the software"),
+        (["download", "default"], "part of the software"),
     ],
 )
 def test_models_commands_say_what_is_wrong(capsys, arguments, words):
     assert main(["models", *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_models_commands_know_the_default_model_as_synthesize_does(capsys):
+    expected = load_catalog().default_id("synthesis")
+    assert main(["models", "show", "default", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["card"]["id"] == expected
+    assert main(["models", "verify", "default"]) == 0
+    assert synthesis_package(RunSettings(model="default"), "pre.nrrd").card.id == expected
 
 
 def test_info_tells_devices_versions_models_and_room(capsys):

@@ -9,6 +9,7 @@ from VirtualContrastLib.events import InputError
 from VirtualContrastLib.models import paths as model_places
 from VirtualContrastLib.models.catalog import (
     Catalog,
+    any_package,
     installed_models,
     load_catalog,
     remove,
@@ -16,6 +17,7 @@ from VirtualContrastLib.models.catalog import (
     resources_dir,
     schemas,
 )
+from VirtualContrastLib.models.import_model import ImportRequest, import_model
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +91,30 @@ def test_a_model_is_found_embedded_in_the_cache_and_by_path(places):
     assert resolve_model("fetched", "synthesis").folder == places / "cache" / "Models" / "fetched"
     tiny_package(places / "mine", id="mine")
     assert resolve_model(str(places / "mine"), "synthesis").card.id == "mine"
+
+
+def test_default_stands_for_the_catalogs_model_for_patients_in_every_function_that_takes_a_name(places):
+    path = places / "Resources" / "Models" / "catalog.json"
+    mine = {"kind": "synthesis", "title": "t", "description": "d", "license": "l"}
+    mine |= {"source": "download", "urls": ["https://a.b"], "sha256": "0" * 64}
+    entries = [mine | {"id": "built-in", "default_for_phantoms": True}, mine | {"id": "fetched", "default": True}]
+    path.write_text(json.dumps({"schema_version": 1, "models": entries}))
+    tiny_package(places / "default", id="somebody-elses")  # a folder of that name in the working folder
+    fetched = places / "cache" / "Models" / "fetched"
+    assert resolve_model("default", "synthesis").folder == fetched
+    assert any_package("default").folder == fetched
+    with pytest.raises(InputError, match="no default model for segmentation"):
+        resolve_model("default", "segmentation")
+    assert remove("default") == fetched
+    with pytest.raises(InputError, match="models download fetched"):
+        any_package("default")
+
+
+def test_no_model_can_be_installed_under_the_name_default(places):
+    package = tiny_package(places / "mine", id="default")
+    with pytest.raises(InputError, match="another id"):
+        import_model(ImportRequest(package.folder))
+    assert "default" not in installed_models()
 
 
 def test_a_package_that_is_being_written_is_not_listed(places):

@@ -25,7 +25,12 @@ def add(commands: Any) -> None:
         ("remove", "delete a downloaded or imported model", _remove),
     ):
         command = add_command(actions, name, action, help_text)
-        command.add_argument("model", metavar="ID|PATH", nargs="?" if name == "verify" else None)
+        command.add_argument(
+            "model",
+            metavar="ID|default|PATH" if name in ("show", "verify") else "ID|default",
+            nargs="?" if name == "verify" else None,
+            help="default is the catalog's for patients" + ("; without a name all" if name == "verify" else ""),
+        )
     _add_import(actions)
 
 
@@ -72,11 +77,11 @@ def _show(arguments: argparse.Namespace, reporter: Reporter, events: Events) -> 
 
 
 def _download(arguments: argparse.Namespace, reporter: Reporter, events: Events) -> ExitCode:
-    from ..models.catalog import load_catalog
+    from ..models.catalog import chosen_id, load_catalog
     from ..models.download import download
     from ..models.published_record import download_published
 
-    entry = load_catalog().find(arguments.model)
+    entry = load_catalog().find(chosen_id(arguments.model))
     if entry is None:
         raise InputError(f"The catalog has no model '{arguments.model}'; see virtual-contrast models list.")
     if entry.source == "embedded":

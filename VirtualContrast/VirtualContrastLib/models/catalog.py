@@ -14,14 +14,16 @@ from ..events import InputError
 from ..files import expanded
 from .card import MODEL_ID_PATTERN, ModelCard
 from .package import ModelPackage, first_problem, load_package
-from .paths import CARD_NAME, catalog_path, downloaded_models_dir, installed_models, resources_dir
+from .paths import CARD_NAME, DEFAULT, catalog_path, downloaded_models_dir, installed_models, resources_dir
 
 __all__ = [
+    "DEFAULT",
     "Catalog",
     "CatalogEntry",
     "Kind",
     "KnownModel",
     "any_package",
+    "chosen_id",
     "downloaded_models_dir",
     "installed_models",
     "known_models",
@@ -194,20 +196,35 @@ def _of_this_machine(name: str, folder: Path) -> KnownModel:
     return KnownModel(name, card.kind, where, card.title, False)
 
 
+def chosen_id(name: str, kind: Kind = "synthesis") -> str:
+    """The id of the catalog's default model of `kind` for patients where the name is `default`, else the name itself.
+
+    Raises InputError where `default` is asked for and the catalog has none.
+    """
+    if name != DEFAULT:
+        return name
+    found = load_catalog().default_id(kind)
+    if found is None:
+        raise InputError(f"The catalog has no default model for {kind}; name one by its id, or give its folder.")
+    return found
+
+
 def any_package(id_or_path: str) -> ModelPackage:
-    """The package of an id or path, of either kind; raises InputError saying what to do."""
-    folder = installed_models().get(id_or_path)
+    """The package of an id, of `default` or of a path, of either kind; raises InputError saying what to do."""
+    name = chosen_id(id_or_path)
+    folder = installed_models().get(name)
     if folder is not None:
         return load_package(folder)
-    path = expanded(id_or_path)
-    return load_package(path) if path.exists() else resolve_model(id_or_path, "synthesis")
+    path = expanded(name)
+    return load_package(path) if path.exists() else resolve_model(name, "synthesis")
 
 
-def resolve_model(id_or_path: str, kind: str) -> ModelPackage:
-    """Package of a model id, or of a package folder or zip, of `kind` "synthesis" or "segmentation".
+def resolve_model(id_or_path: str, kind: Kind) -> ModelPackage:
+    """Package of a model id, of `default` (see `chosen_id`), or of a package folder or zip, of that kind.
 
     Raises InputError saying what to do.
     """
+    id_or_path = chosen_id(id_or_path, kind)
     installed = installed_models()
     path = expanded(id_or_path)
     if id_or_path in installed:
@@ -226,6 +243,7 @@ def remove(model_id: str) -> Path:
 
     Raises InputError for an embedded or unknown model.
     """
+    model_id = chosen_id(model_id)
     folder = installed_models().get(model_id)
     own = downloaded_models_dir() / model_id
     if folder is None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from ..events import InputError
 
+DEFAULT = "default"
+"""Stands for the catalog's default model for patients wherever a model is named; no model can have it as its id."""
 CARD_NAME = "model.json"
 WEIGHTS_NAME = "weights.safetensors"
 PLANS_NAME, DATASET_NAME = "plans.json", "dataset.json"  # of an nnU-Net

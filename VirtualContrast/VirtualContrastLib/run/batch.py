@@ -208,9 +208,9 @@ def _on_workers(
 
 def _absolute(model: str) -> str:
     """A model as a worker finds it: the path of a package made absolute, an id as it is."""
-    from ..models.catalog import installed_models
+    from ..models.catalog import DEFAULT, installed_models
 
-    if not model or model in installed_models():
+    if model in ("", DEFAULT) or model in installed_models():
         return model
     path = expanded(model)
     return str(path.absolute()) if path.exists() else model

@@ -98,8 +98,9 @@ class RunSettings:
     model: str = _setting(
         "",
         "--model",
-        "synthesis model (default: the catalog's, that for phantoms only for files marked as such)",
-        metavar="ID|PATH",
+        "synthesis model; default is the catalog's for patients; where none is named that, or for files marked as "
+        "phantoms the catalog's for phantoms",
+        metavar="ID|PATH|default",
         changes_result=False,
     )
     segmentation: str = _setting(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from VirtualContrastLib.events import ExitCode
-from VirtualContrastLib.models.catalog import load_catalog, resolve_model
+from VirtualContrastLib.models.catalog import resolve_model
 from VirtualContrastLib.models.package import ModelPackage, load_package
 from VirtualContrastLib.networks.residual_enhancement import PHASES
 from VirtualContrastLib.synthesis.device import choose_device
@@ -59,7 +59,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="ID|PATH", help="synthesis model; 'default' is the catalog's")
+    parser.add_argument("model", metavar="ID|PATH|default", help="synthesis model; default is the catalog's")
     parser.add_argument("prepared", type=Path, help="prepared patients (`prepare crops`)")
     parser.add_argument("--cohort", nargs="+", default=[], help="only these cohorts")
     parser.add_argument(
@@ -70,9 +70,9 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 def run_table(args: argparse.Namespace, out: Output) -> ExitCode:
     """Print the table of all patients and of each cohort, for both phases."""
-    package = _package(args.model)
+    package = resolve_model(args.model, "synthesis")
     patients = load_patients(args.prepared, cohorts=args.cohort)
-    fitted = baselines_of(package, _package(args.baselines) if args.baselines else None)
+    fitted = baselines_of(package, resolve_model(args.baselines, "synthesis") if args.baselines else None)
     scored = score_all(patients, _synthesize(args, package), fitted)
     rows = [row for rows in progress(scored, len(patients), "patients") for row in rows]
     cohorts = sorted({row.cohort for row in rows})
@@ -95,7 +95,7 @@ def run_table(args: argparse.Namespace, out: Output) -> ExitCode:
 
 def run_draw(args: argparse.Namespace, out: Output) -> ExitCode:
     """Draw patients, evenly from the one that the model serves best to the one it serves worst."""
-    package = _package(args.model)
+    package = resolve_model(args.model, "synthesis")
     patients = load_patients(args.prepared, cohorts=args.cohort)
     synthesize = _synthesize(args, package)
     made: dict[str, list[NDArray[np.float32]]] = {}
@@ -131,12 +131,6 @@ def run_calibrate(args: argparse.Namespace, out: Output) -> ExitCode:
     calibration = package.card.model_dump(include={"calibration"})["calibration"]
     out.result(json.dumps(calibration, indent=1), calibration)
     return ExitCode.DONE
-
-
-def _package(name: str) -> ModelPackage:
-    if name == "default":
-        name = load_catalog().default_id("synthesis") or ""
-    return resolve_model(name, "synthesis")
 
 
 def _synthesize(args: argparse.Namespace, package: ModelPackage) -> Callable[[CropPatient], Any]:
