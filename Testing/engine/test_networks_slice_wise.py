@@ -15,35 +15,53 @@ CONFIG = {"input_nc": 1, "output_nc": 2, "widths": [4, 8]}
 VOLUMETRIC = {"network": {}, "window_kji": [16, 32, 32], "overlap": 0.5, "ti_norm_region": "volume"}
 
 
-def test_a_subtraction_unet_package_adds_its_output_to_the_pre_contrast_slice(tmp_path):
-    torch.manual_seed(0)
-    network = build_subtraction_unet(CONFIG).eval()
+def made_by(network, config, folder):
+    """A random volume [k, j, i], and the phases that a package of `network` makes of it through the engine."""
     card = ModelCard.model_validate(
         {
             "id": "unet",
             "version": "1",
             "title": "A test",
-            "architecture": {"name": "subtraction_unet", "config": CONFIG},
+            "architecture": {"name": "subtraction_unet", "config": config},
             "inputs": {},
             "outputs": {"channel_phases": [1, 2], "times_s": [90, 220]},
-            "intensity": {"recipe": "pre_percentile", "constants": {"max_ratio": 2.0}},
+            "intensity": {"recipe": "pre_percentile", "constants": {"max_ratio": 4.0}},
             "in_plane": {"pad_multiple": 2},
             "trained_on_phantoms": True,
             "license": "Apache-2.0",
         }
     )
-    save_package(tmp_path / "unet", card, network.state_dict(), model_card_md="test")
+    save_package(folder, card, network.state_dict(), model_card_md="test")
     volume = np.random.default_rng(0).uniform(0, 100, (3, 32, 32)).astype(np.float32)
     study = Study(Phase(0, sitk.GetImageFromArray(volume), 0.0, False), Source((), "memory", ""))
-    made = study_synthesizer(load_package(tmp_path / "unet"), choose_device("cpu")).synthesize_study(
+    made = study_synthesizer(load_package(folder), choose_device("cpu")).synthesize_study(
         study, Events(), times_s=None, perturbations=0, seed=0
     )
-    assert made.phases
-    for phase in made.phases:
-        change = sitk.GetArrayFromImage(phase) - volume
+    assert [phase.GetSize() for phase in made.phases] == [(32, 32, 3)] * 2
+    return volume, [sitk.GetArrayFromImage(phase) for phase in made.phases]
+
+
+def test_a_subtraction_unet_package_adds_its_output_to_the_pre_contrast_slice(tmp_path):
+    torch.manual_seed(0)
+    volume, phases = made_by(build_subtraction_unet(CONFIG).eval(), CONFIG, tmp_path / "unet")
+    for phase in phases:
+        change = phase - volume
         assert change.min() > -1e-3  # the U-Net can only add
         assert change.std() > 0
-        assert phase.GetSize() == (32, 32, 3)
+
+
+@pytest.mark.parametrize("predicts", ["subtraction", "phase"])
+def test_the_card_says_whether_the_output_is_a_subtraction_or_the_phase_itself(predicts, tmp_path):
+    config = {**CONFIG, "predicts": predicts}
+    network = build_subtraction_unet(config).eval()
+    with torch.no_grad():  # the sigmoid gives 0.15 and 0.3 everywhere, whatever comes in
+        network.head.weight.zero_()
+        network.head.bias.copy_(torch.logit(torch.tensor([0.15, 0.3])))
+    volume, phases = made_by(network, config, tmp_path / "unet")
+    added = volume if predicts == "subtraction" else 0 * volume
+    first, second = (phase - added for phase in phases)
+    assert first.std() < 1e-3 < first.mean()
+    assert np.allclose(second, 2 * first, rtol=1e-4)
 
 
 def test_an_output_that_does_not_follow_the_inputs_is_refused():

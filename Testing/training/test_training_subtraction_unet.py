@@ -7,9 +7,13 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 from torch import nn
-from VirtualContrastLib.networks.subtraction_unet import PhasesFromSubtraction, build_subtraction_unet
+from VirtualContrastLib.networks.subtraction_unet import PhasesFromUNet, build_subtraction_unet
 from VirtualContrastTrainingLib.systems.recipes import load_recipe
-from VirtualContrastTrainingLib.systems.subtraction_unet.losses import subtraction_losses, subtraction_targets
+from VirtualContrastTrainingLib.systems.subtraction_unet.losses import (
+    phase_targets,
+    subtraction_losses,
+    subtraction_targets,
+)
 from VirtualContrastTrainingLib.systems.subtraction_unet.smoke import smoke_recipe
 from VirtualContrastTrainingLib.systems.subtraction_unet.trainer import SubtractionUNetTrainer
 from VirtualContrastTrainingLib.training.base import FitPlan, RunOptions, fit
@@ -44,6 +48,12 @@ def test_targets_are_the_differences_of_the_pictures_without_what_falls():
     assert np.allclose(subtraction_targets(*as_network).numpy().reshape(2, 4), expected, atol=1e-6)
 
 
+def test_targets_of_the_direct_network_are_the_pictures():
+    post = np.array([[0, 40, 100, 255]])
+    as_network = torch.tensor(post / 127.5 - 1, dtype=torch.float32)
+    assert np.allclose(phase_targets(as_network).numpy(), post / 255, atol=1e-6)
+
+
 def test_the_loss_is_that_of_scikit_image_and_numpy():
     rng = np.random.default_rng(0)
     a, b = rng.random((2, 2, 1, 40, 48)).astype(np.float32)
@@ -57,11 +67,42 @@ def test_the_loss_is_that_of_scikit_image_and_numpy():
 
 
 def test_as_a_generator_it_adds_its_subtraction_to_the_slice():
-    network = PhasesFromSubtraction(build_subtraction_unet({"input_nc": 1, "output_nc": 3, "widths": [4, 8]})).eval()
+    network = PhasesFromUNet(build_subtraction_unet({"input_nc": 1, "output_nc": 3, "widths": [4, 8]})).eval()
     pre = torch.rand(1, 1, 16, 16) * 2 - 1
     with torch.no_grad():
         phases, subtraction = network(pre), network.unet((pre + 1) / 2)
     assert torch.allclose(phases, torch.clamp(pre + 2 * subtraction, max=1), atol=1e-6)
+
+
+def test_without_subtraction_the_output_is_the_phase():
+    options = {"input_nc": 1, "output_nc": 3, "predicts": "phase", "widths": [4, 8]}
+    network = PhasesFromUNet(build_subtraction_unet(options)).eval()
+    pre = torch.rand(1, 1, 16, 16) * 2 - 1
+    with torch.no_grad():
+        assert torch.allclose(network(pre), 2 * network.unet((pre + 1) / 2) - 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("system", ["osuala2025", "ispy", "phantom"])
+def test_the_recipe_of_the_direct_network_differs_in_its_target_alone(system):
+    names = (f"{system}-subtraction-unet", f"{system}-direct-unet")
+    subtraction, direct = (load_recipe(name).model_dump(exclude={"id", "title"}) for name in names)
+    assert direct.pop("network") == {**subtraction.pop("network"), "predicts": "phase"}
+    assert direct == subtraction
+
+
+def test_the_direct_network_is_trained_towards_the_phases():
+    recipe = load_recipe("phantom-direct-unet", ["network.widths=[4,8]"])
+    torch.manual_seed(0)
+    module = SubtractionUNetTrainer(recipe).eval()
+    phases = torch.tensor([0.3, 0.5, 0.4])[:, None, None].expand(1, 3, 32, 32)
+    batch = {"source": torch.rand(1, 1, 32, 32) * 2 - 1, "target": 2 * phases - 1}
+    batch["lesions"] = torch.zeros(1, 1, 32, 32, dtype=torch.bool)
+    with torch.no_grad():
+        module.network.head.weight.zero_()
+        module.network.head.bias.copy_(torch.logit(phases[0, :, 0, 0]))
+        sample = module.sample(batch)
+    assert torch.allclose(sample.output, sample.target, atol=1e-6)
+    assert sample.names == ["phase 1", "phase 2", "phase 3"]
 
 
 def test_a_short_training_lowers_the_error_and_resumes_bit_identical(tmp_path):

@@ -97,6 +97,7 @@ SYSTEMS = {
     "joint": System("pix2pixHD, phases 1-3", "phantom-joint-p1-p3", "phases", _pix2pixhd),
     "time_conditioned": System("time-conditioned", "phantom-time-conditioned", "phases", _time_conditioned, UNEVEN),
     "subtraction": System("subtraction U-Net", "phantom-subtraction-unet", "phases", _subtraction),
+    "direct": System("U-Net of phases", "phantom-direct-unet", "phases", _subtraction),
     "iter_unet": System("iterU-Net", "phantom-iter-unet", "phases", _two_stages),
     "iter_no_warm_up": System("iterU-Net without warm-up", "phantom-iter-unet", "phases", _one_stage),
     "iter_no_time": System("iterU-Net without time", "phantom-iter-unet", "phases", _without_time),

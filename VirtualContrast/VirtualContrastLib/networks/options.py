@@ -157,12 +157,14 @@ class SubtractionUNetOptions(SliceOptions):
 
     Attributes:
         output_nc: Channels of the output.
+        predicts: What the output is: phases less pre-contrast, or the phases themselves.
         widths: Channels of the levels, from full resolution down, two or more.
         dropout: Probability with which an activation is dropped.
     """
 
     label: ClassVar[str] = "subtraction U-Net"
     output_nc: Count
+    predicts: Literal["subtraction", "phase"] = "subtraction"
     widths: list[Count] = Field(default=[64, 128, 256, 512], min_length=2, max_length=11)
     dropout: float = Field(default=0.5, ge=0, lt=1)
 

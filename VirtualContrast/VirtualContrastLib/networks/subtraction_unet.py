@@ -1,4 +1,4 @@
-"""The U-Net baseline of Osuala et al., J. Med. Imaging 2025: subtraction images from the pre-contrast slice.
+"""The U-Net baseline of Osuala et al., J. Med. Imaging 2025: subtractions, or phases, from the pre-contrast slice.
 
 Four levels of 64, 128, 256 and 512 channels joined by strided 2x2 convolutions, the first of 1x1 kernels only, batch
 normalization and leaky ReLU, dropout at the two deepest levels, transposed convolutions on the way up, a sigmoid at
@@ -8,7 +8,7 @@ column], float.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -27,17 +27,19 @@ def build_subtraction_unet(config: Mapping[str, Any] | SubtractionUNetOptions) -
     Raises ValueError for a missing, unknown or impossible option.
     """
     options = SubtractionUNetOptions.of(config)
-    return SubtractionUNet(options.input_nc, options.output_nc, options.widths, options.dropout)
+    return SubtractionUNet(options)
 
 
 class SubtractionUNet(nn.Module):
-    """Pre-contrast slice in 0..1 to subtraction images (phase less pre-contrast, not below 0) in 0..1."""
+    """Pre-contrast slice in 0..1 to subtraction images (phase less pre-contrast, not below 0), or phases, in 0..1."""
 
-    def __init__(self, input_nc: int, output_nc: int, widths: Sequence[int], dropout: float) -> None:
+    def __init__(self, options: SubtractionUNetOptions) -> None:
         super().__init__()
+        self.predicts = options.predicts
+        widths, dropout = options.widths, options.dropout
         depth = len(widths)
         shares = [dropout if level >= depth - _LEVELS_WITH_DROPOUT else 0.0 for level in range(depth)]
-        self.stem = _block(input_nc, widths[0], kernel=1, dropout=shares[0])
+        self.stem = _block(options.input_nc, widths[0], kernel=1, dropout=shares[0])
         pairs = list(pairwise(widths))
         self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
         self.encode = nn.ModuleList(_block(w, w, 3, share) for w, share in zip(widths[1:], shares[1:], strict=True))
@@ -45,7 +47,7 @@ class SubtractionUNet(nn.Module):
         self.decode = nn.ModuleList(
             _block(2 * w, w, 3, share) for w, share in zip(reversed(widths[:-1]), reversed(shares[:-1]), strict=True)
         )
-        self.head = nn.Conv2d(widths[0], output_nc, 1)
+        self.head = nn.Conv2d(widths[0], options.output_nc, 1)
 
     def forward(self, pre: Tensor) -> Tensor:
         """Map [batch, input_nc, row, column] to [batch, output_nc, row, column].
@@ -61,10 +63,11 @@ class SubtractionUNet(nn.Module):
         return torch.sigmoid(self.head(x))
 
 
-class PhasesFromSubtraction(nn.Module):
-    """A `SubtractionUNet` as a generator of phases: pre-contrast and phases in -1..1, phase = pre + subtraction.
+class PhasesFromUNet(nn.Module):
+    """A `SubtractionUNet` as a generator of phases, with pre-contrast and phases in -1..1.
 
-    With several input channels the middle one is the slice itself. Phases end at 1, the top of the network's range.
+    Where it predicts subtractions, phase = pre + subtraction: of several input channels the middle one is the slice
+    itself, and phases end at 1, the top of the network's range.
     """
 
     def __init__(self, unet: SubtractionUNet) -> None:
@@ -74,8 +77,10 @@ class PhasesFromSubtraction(nn.Module):
     def forward(self, pre: Tensor) -> Tensor:
         """Map [batch, input_nc, row, column] to [batch, output_nc, row, column], both in -1..1."""
         pre = (pre + 1) / 2
-        own = pre[:, pre.shape[1] // 2, None]
-        return (own + self.unet(pre)).clamp(max=1) * 2 - 1
+        phases = self.unet(pre)
+        if self.unet.predicts == "subtraction":
+            phases = (pre[:, pre.shape[1] // 2, None] + phases).clamp(max=1)
+        return phases * 2 - 1
 
 
 def _block(channels_in: int, channels_out: int, kernel: int, dropout: float) -> nn.Sequential:

@@ -136,11 +136,11 @@ def slice_wise(package: ModelPackage, choice: DeviceChoice) -> StudySynthesizer:
 
 
 def subtraction_unet(package: ModelPackage, choice: DeviceChoice) -> StudySynthesizer:
-    """Of a network from pre-contrast slices to subtraction images in 0..1."""
-    from ..networks.subtraction_unet import PhasesFromSubtraction
+    """Of a U-Net from pre-contrast slices to subtraction images or phases, in 0..1."""
+    from ..networks.subtraction_unet import PhasesFromUNet
     from .synthesizer import Synthesizer
 
-    return _FromPre(Synthesizer(package, choice, PhasesFromSubtraction))
+    return _FromPre(Synthesizer(package, choice, PhasesFromUNet))
 
 
 def time_conditioned(package: ModelPackage, choice: DeviceChoice) -> StudySynthesizer:

@@ -1,4 +1,4 @@
-"""The U-Net that predicts subtraction images."""
+"""The U-Net that predicts subtraction images or phases."""
 
 from ...training.system import System
 

@@ -1,4 +1,4 @@
-"""Loss of the subtraction U-Net baseline: structural dissimilarity and ten times the mean absolute error."""
+"""Targets and loss of the U-Net baseline: structural dissimilarity and ten times the mean absolute error."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ def subtraction_targets(source: Tensor, target: Tensor) -> Tensor:
     `source` [batch, 1, row, column] is the pre-contrast slice, `target` [batch, phase, row, column].
     """
     return ((target - source) / 2).clamp(min=0)
+
+
+def phase_targets(target: Tensor) -> Tensor:
+    """Phases in 0..1 from network range -1..1."""
+    return (target + 1) / 2
 
 
 def subtraction_losses(output: Tensor, target: Tensor, lambda_mae: float = 10.0) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from ...training.recipe import Checkpoints, DescribedRecipe, Rate, SliceData
 
 
 class SubtractionUNetRecipe(DescribedRecipe):
-    """One training run of the subtraction U-Net baseline, with Adam.
+    """One training run of the U-Net baseline, with Adam; `predicts` of the network chooses subtractions or phases.
 
     Attributes:
         system: Id of the system.

@@ -1,4 +1,4 @@
-"""Trains the subtraction U-Net baseline: three subtraction images from the pre-contrast slice, without an adversary."""
+"""Trains the U-Net baseline: subtraction images or phases from the pre-contrast slice, without an adversary."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from VirtualContrastLib.networks.subtraction_unet import build_subtraction_unet
 from ...training.base import FitPlan, Training, checked_losses
 from ...training.samples import Sample
 from ...training.slice_sets import slice_sets
-from .losses import subtraction_losses, subtraction_targets
+from .losses import phase_targets, subtraction_losses, subtraction_targets
 from .recipe import SubtractionUNetRecipe
 
 
 class SubtractionUNetTrainer(L.LightningModule):
-    """Adam on SSIM and MAE of the subtraction images; the batch is that of `Pix2PixHDTrainer`."""
+    """Adam on SSIM and MAE of what the network predicts; the batch is that of `Pix2PixHDTrainer`."""
 
     def __init__(self, recipe: SubtractionUNetRecipe) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class SubtractionUNetTrainer(L.LightningModule):
         return torch.stack(list(losses.values())).sum()
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Mean absolute error of the subtraction on held-out slices, whole and in lesions, in the 0..1 range."""
+        """Mean absolute error of the prediction on held-out slices, whole and in lesions, in the 0..1 range."""
         output, target = self._images(batch)
         error = (output - target).abs()
         inside = batch["lesions"].expand_as(error)
@@ -48,18 +48,22 @@ class SubtractionUNetTrainer(L.LightningModule):
         self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(error))
 
     def sample(self, batch: dict[str, Tensor]) -> Sample:
-        """Pre-contrast slice, and each subtraction image as made and as it should be."""
+        """Pre-contrast slice, and each subtraction image or phase as made and as it should be."""
         source, (output, target) = batch["source"][0], self._images(batch)
+        predicts = self.network.predicts
         phases = self.recipe.outputs.channel_phases
         order = sorted(range(len(phases)), key=lambda channel: phases[channel])
-        names = [f"subtraction {phases[channel]}" for channel in order]
-        return Sample(source[len(source) // 2, None], output[0, order], target[0, order], names, same_scale=False)
+        names = [f"{predicts} {phases[channel]}" for channel in order]
+        pre = phase_targets(source[len(source) // 2, None])
+        return Sample(pre, output[0, order], target[0, order], names, same_scale=predicts == "phase")
 
     def _images(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Subtraction images predicted and true, 0..1."""
-        source = batch["source"]
-        middle = source.shape[1] // 2
-        return self.network((source + 1) / 2), subtraction_targets(source[:, middle, None], batch["target"])
+        """Subtraction images or phases, predicted and true, 0..1."""
+        source, target = batch["source"], batch["target"]
+        made = self.network((source + 1) / 2)
+        if self.network.predicts == "phase":
+            return made, phase_targets(target)
+        return made, subtraction_targets(source[:, source.shape[1] // 2, None], target)
 
 
 def training_of(recipe: SubtractionUNetRecipe) -> Training:
