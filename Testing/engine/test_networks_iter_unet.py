@@ -94,6 +94,27 @@ def test_inference_equals_teacher_forcing_fed_with_its_own_outputs():
     torch.testing.assert_close(recursive, forced, rtol=0, atol=0)
 
 
+def test_several_acquired_phases_are_steps_of_teacher_forcing_before_the_recursive_ones():
+    network = build_iter_unet(TINY).eval()
+    pre, real = volumes(), volumes(phases=3)
+    with torch.no_grad():
+        made = network(pre, real, TIMES)
+        forced, state = network.teacher_forced(pre, real, TIMES[:, :3])
+        last, _ = network.step(pre, forced[:, 2:], torch.tensor([3]), state)
+        without_the_first_two = network(pre, real[:, 2:], TIMES[:, 2:])
+    torch.testing.assert_close(made, torch.cat([forced[:, 2:], last], dim=1), rtol=0, atol=0)
+    assert not torch.allclose(made, without_the_first_two)
+    with pytest.raises(ValueError, match="at least one phase to make"):
+        network(pre, real, TIMES[:, :2])
+
+
+def test_without_memory_only_the_last_acquired_phase_counts():
+    network = build_iter_unet({**TINY, "time": "none", "memory": "none"}).eval()
+    pre, real = volumes(), volumes(phases=3)
+    with torch.no_grad():
+        torch.testing.assert_close(network(pre, real, TIMES), network(pre, real[:, 2:], TIMES[:, 2:]), rtol=0, atol=0)
+
+
 def test_teacher_forcing_uses_the_real_phases():
     network = build_iter_unet(TINY).eval()
     pre, real = volumes(), volumes(phases=4)

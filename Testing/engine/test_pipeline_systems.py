@@ -21,6 +21,7 @@ from VirtualContrastLib.run.batch import run_batch
 from VirtualContrastLib.run.batch_cases import read_cases
 from VirtualContrastLib.run.compare import compare_existing
 from VirtualContrastLib.run.pipeline import ModelCache, RunSettings, run
+from VirtualContrastLib.study import Phase
 from VirtualContrastLib.synthesis.device import choose_device
 from VirtualContrastLib.synthesis.volumetric import VolumetricSynthesizer
 
@@ -90,7 +91,9 @@ def test_the_phases_of_an_iter_unet_begin_with_two_and_are_those_of_its_synthesi
     made = {name for name in done.manifest.outputs if name.startswith(("phases/", "subtraction/"))}
     assert made == {f"{kind}/phase_{n}.nrrd" for kind in ("phases", "subtraction") for n in (2, 3)}
     pre, first = (sitk.ReadImage(str(path)) for path in (study / "pre.nrrd", real[0]))
-    alone = VolumetricSynthesizer(iter_unet, choose_device("cpu")).synthesize(pre, first, Events())
+    alone = VolumetricSynthesizer(iter_unet, choose_device("cpu")).synthesize(
+        pre, [Phase(1, first, 80.0, False)], Events()
+    )
     for n, expected in zip((2, 3), alone.phases, strict=True):
         ours = array(done.folder / f"phases/phase_{n}.nrrd")
         np.testing.assert_array_equal(ours, sitk.GetArrayFromImage(expected))
@@ -209,13 +212,13 @@ def test_a_lesion_model_that_needs_a_missing_phase_gives_way_or_is_refused_befor
     net = SimpleNamespace(card=card)
     monkeypatch.setattr(plan, "resolve_model", lambda name, kind: net)
     events, read = Events(), read_study(study / "pre.nrrd")
-    assert plan.choose_segmentation("auto", read, iter_unet.card, 2, events) == ("threshold", None)
+    assert plan.choose_segmentation("auto", read, iter_unet.card, range(4), events) == ("threshold", None)
     assert events.warnings == [
         "The lesion model net reads phase 4, which this run does not have; lesions were found by threshold."
     ]
     with pytest.raises(InputError, match="reads phase 4, which this run does not have; choose another one"):
-        plan.choose_segmentation("net", read, iter_unet.card, 2, events)
-    assert plan.choose_segmentation("net", read, iter_unet.card, 3, events) == ("net", net)
+        plan.choose_segmentation("net", read, iter_unet.card, range(4), events)
+    assert plan.choose_segmentation("net", read, iter_unet.card, range(5), events) == ("net", net)
 
 
 def test_a_result_that_begins_with_phase_two_is_compared_with_real_phases_afterwards(done, study, real, tmp_path):
@@ -286,10 +289,39 @@ def test_an_iter_unet_begins_from_any_phase_that_was_acquired(study, real, later
     package = plan.resolve_model(later.model, "synthesis")
     pre, second = (sitk.ReadImage(str(path)) for path in (study / "pre.nrrd", real[1]))
     alone = VolumetricSynthesizer(package, choose_device("cpu"))
-    expected = alone.synthesize(pre, second, Events(), times_s=[350.0, 480.0]).phases
+    expected = alone.synthesize(pre, [Phase(1, second, 220.0, False)], Events(), times_s=[350.0, 480.0]).phases
     for entry, image in zip(done.manifest.phases, expected, strict=True):
         np.testing.assert_array_equal(array(done.folder / entry["file"]), sitk.GetArrayFromImage(image))
     assert any("trained to begin at 90 s and begins at 220 s" in warning for warning in done.manifest.warnings)
     with pytest.raises(InputError, match="give later --times"):
         early = replace(asked, times_s=(150.0, 350.0))
         run(study / "pre.nrrd", tmp_path / "early", early, real=[real[1]], models=models)
+
+
+def test_an_iter_unet_reads_several_acquired_phases_and_is_compared_with_those_after_them(
+    study, real, later, models, tmp_path, no_pictures
+):
+    asked = replace(later, acquired=2, real_times_s=(80.0, 220.0, 350.0))
+    done = run(study / "pre.nrrd", tmp_path / "out", asked, real=real, models=models)
+    assert [(entry["index"], entry["time_s"]) for entry in done.manifest.phases] == [(3, 350.0)]
+    marked = {entry["role"]: entry.get("model_input", False) for entry in done.manifest.inputs}
+    assert marked == {"pre": False, "real_1": True, "real_2": True, "real_3": False}
+    compared = {(row["phase"], row["compared"]) for row in rows(done.folder / "comparison.csv")}
+    assert compared >= {("3", "synthetic"), ("3", "phase_2")}
+    package = plan.resolve_model(later.model, "synthesis")
+    pre, first, second = (sitk.ReadImage(str(path)) for path in (study / "pre.nrrd", *real[:2]))
+    acquired = [Phase(1, first, 80.0, False), Phase(2, second, 220.0, False)]
+    (expected,) = VolumetricSynthesizer(package, choose_device("cpu")).synthesize(pre, acquired, Events()).phases
+    np.testing.assert_array_equal(array(done.folder / "phases/phase_3.nrrd"), sitk.GetArrayFromImage(expected))
+
+
+def test_several_acquired_phases_are_refused_where_they_are_missing_too_late_or_the_model_reads_none(
+    study, real, later, anytime, models, tmp_path
+):
+    source, two = study / "pre.nrrd", replace(later, acquired=2, real_times_s=(80.0, 220.0))
+    with pytest.raises(InputError, match="real phase 2; give that phase with --real"):
+        run(source, tmp_path / "a", replace(two, real_times_s=(80.0,)), real=real[:1], models=models)
+    with pytest.raises(InputError, match="no phase after 400 s unless it is told when"):
+        run(source, tmp_path / "b", replace(two, real_times_s=(80.0, 400.0)), real=real[:2], models=models)
+    with pytest.raises(InputError, match="does not read several acquired phases"):
+        run(source, tmp_path / "c", replace(anytime, acquired=2), real=real[:2], models=models)

@@ -27,6 +27,7 @@ OTHER = {
     "series": ("801.2", "3"),
     "pixel_spacing_mm": 0.5,
     "seed": 7,
+    "acquired": 2,
     "force": True,
     "resume": True,
     "overwrite": True,
@@ -83,7 +84,7 @@ def test_an_unknown_setting_is_named():
 
 
 def test_what_changes_the_numbers_is_in_the_fingerprint_and_nothing_else():
-    """Weights count by their hash and the times of real phases with the inputs, so their settings do not."""
+    """Weights count by their hash, real phases with the inputs (time, read or not), so their settings do not."""
     decide = {
         "precision",
         "uncertainty",

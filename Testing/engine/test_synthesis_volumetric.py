@@ -12,6 +12,7 @@ from VirtualContrastLib.events import CancelledError, Events, InputError
 from VirtualContrastLib.models.card import ArchitectureSpec, Inputs, ModelCard, Outputs
 from VirtualContrastLib.models.package import save_package
 from VirtualContrastLib.networks.iter_unet import build_iter_unet, build_series_network
+from VirtualContrastLib.study import Phase
 from VirtualContrastLib.synthesis.device import choose_device
 from VirtualContrastLib.synthesis.ti_norm import TINorm
 from VirtualContrastLib.synthesis.volumetric import VolumetricSynthesizer, gaussian_weight, sliding_windows
@@ -64,6 +65,16 @@ def study(shape=(20, 40, 36), seed=0, direction=None, spacing=(0.8, 0.9, 3.0)):
         if direction is not None:
             image.SetDirection(direction)
     return images
+
+
+def acquired(*images, times_s=(90.0, 150.0)):
+    """Images as acquired phases 1, 2, ..."""
+    return [Phase(n, image, times_s[n - 1], synthetic=False) for n, image in enumerate(images, start=1)]
+
+
+def inputs(shape):
+    pre, first = study(shape)
+    return pre, acquired(first)
 
 
 def direct_series(network, arrays, times, norm):
@@ -134,7 +145,7 @@ def test_the_weight_of_a_window_is_a_gaussian_around_its_center():
 def test_a_volume_of_one_window_gives_what_the_network_gives(tmp_path):
     network = build_iter_unet({"features": FEATURES})
     pre, first = study(WINDOW)
-    result = synthesizer(tmp_path / "m", network).synthesize(pre, first, Events())
+    result = synthesizer(tmp_path / "m", network).synthesize(pre, acquired(first), Events())
     arrays = [sitk.GetArrayFromImage(image) for image in (pre, first)]
     expected = direct_series(network, arrays, [220.0, 350.0], TINorm.of(arrays[1]))
     for phase, array in zip(result.phases, expected, strict=True):
@@ -146,7 +157,7 @@ def test_a_volume_of_one_window_gives_what_the_network_gives(tmp_path):
 def test_overlapping_windows_are_blended_by_their_weights(tmp_path):
     network = build_iter_unet({"features": FEATURES})
     pre, first = study((16, 32, 48))
-    result = synthesizer(tmp_path / "m", network).synthesize(pre, first, Events())
+    result = synthesizer(tmp_path / "m", network).synthesize(pre, acquired(first), Events())
     arrays = [sitk.GetArrayFromImage(image) for image in (pre, first)]
     norm = TINorm.of(arrays[1])
     left, right = (direct_series(network, [a[..., s : s + 32] for a in arrays], [220.0, 350.0], norm) for s in (0, 16))
@@ -163,7 +174,7 @@ def test_overlapping_windows_are_blended_by_their_weights(tmp_path):
 @pytest.mark.parametrize("direction", [None, (-1, 0, 0, 0, 0, 1, 0, 1, 0)])
 def test_geometry_is_exact_and_a_network_that_changes_nothing_gives_the_first_phase(tmp_path, shape, direction):
     pre, first = study(shape, direction=direction)
-    result = synthesizer(tmp_path / "m", unchanging()).synthesize(pre, first, Events())
+    result = synthesizer(tmp_path / "m", unchanging()).synthesize(pre, acquired(first), Events())
     for phase in result.phases:
         assert phase.GetSize() == pre.GetSize()
         assert phase.GetSpacing() == pre.GetSpacing()
@@ -176,8 +187,9 @@ def test_geometry_is_exact_and_a_network_that_changes_nothing_gives_the_first_ph
 def test_a_flipped_volume_gives_the_same_voxels_in_the_world(tmp_path):
     model = synthesizer(tmp_path / "m")
     pre, first = study(WINDOW)
-    straight = model.synthesize(pre, first, Events()).phases[0]
-    turned = model.synthesize(*(sitk.DICOMOrient(image, "RAS") for image in (pre, first)), Events()).phases[0]
+    straight = model.synthesize(pre, acquired(first), Events()).phases[0]
+    axes = [sitk.DICOMOrient(image, "RAS") for image in (pre, first)]
+    turned = model.synthesize(axes[0], acquired(axes[1]), Events()).phases[0]
     back = sitk.DICOMOrient(turned, "LPS")
     np.testing.assert_allclose(sitk.GetArrayFromImage(back), sitk.GetArrayFromImage(straight), rtol=1e-5, atol=1e-3)
 
@@ -185,18 +197,18 @@ def test_a_flipped_volume_gives_the_same_voxels_in_the_world(tmp_path):
 def test_any_number_of_later_phases_can_be_asked_for(tmp_path):
     model = synthesizer(tmp_path / "m", options={"features": list(FEATURES), "time": "seconds"})
     events = Events()
-    result = model.synthesize(*study(WINDOW), events, times_s=[250.0, 300.0, 310.0, 330.0, 345.0])
+    result = model.synthesize(*inputs(WINDOW), events, times_s=[250.0, 300.0, 310.0, 330.0, 345.0])
     assert len(result.phases) == 5
     assert result.times_s == [250.0, 300.0, 310.0, 330.0, 345.0]
     assert len(events.warnings) == 1
     assert "trained to make 2" in events.warnings[0]
-    model.synthesize(*study(WINDOW), events, times_s=[100.0])
+    model.synthesize(*inputs(WINDOW), events, times_s=[100.0])
     assert "guesses" in events.warnings[-1]
 
 
 def test_a_model_that_counts_steps_says_that_it_knows_no_seconds(tmp_path):
     events = Events()
-    synthesizer(tmp_path / "m").synthesize(*study(WINDOW), events, times_s=[200.0, 300.0])
+    synthesizer(tmp_path / "m").synthesize(*inputs(WINDOW), events, times_s=[200.0, 300.0])
     assert len(events.warnings) == 1
     assert "does not use seconds" in events.warnings[0]
 
@@ -206,18 +218,59 @@ def test_windows_without_tissue_keep_the_first_phase(tmp_path):
     first[..., 40:] = 20.0
     pre[..., 40:] = 10.0
     images = [sitk.GetImageFromArray(a) for a in (pre, first)]
-    found = synthesizer(tmp_path / "m").synthesize(*images, Events()).phases[1]
+    found = synthesizer(tmp_path / "m").synthesize(images[0], acquired(images[1]), Events()).phases[1]
     array = sitk.GetArrayFromImage(found)
     np.testing.assert_allclose(array[..., 64:], 20.0, rtol=1e-4)
     assert np.abs(array[..., :24] - first[..., :24]).max() > 1
 
 
+def test_with_several_acquired_phases_the_network_sees_each_on_the_scale_of_the_first(tmp_path):
+    options = {"features": list(FEATURES), "time": "seconds"}
+    network = build_iter_unet(options)
+    (pre, first), (_, second) = study(WINDOW), study(WINDOW, seed=1)
+    model = synthesizer(tmp_path / "m", network, times_s=(150.0, 220.0, 350.0), options=options)
+    made = model.synthesize(pre, acquired(first, second), Events())
+    norm = TINorm.of(sitk.GetArrayFromImage(first))
+    volumes = [torch.from_numpy(norm.forward(sitk.GetArrayFromImage(i)))[None, None] for i in (pre, first, second)]
+    times = network.step_times(torch.tensor([[150.0, 220.0, 350.0]]))
+    with torch.no_grad():
+        _, state = network.eval().step(volumes[0], volumes[1], times[:, 0], None)
+        third, state = network.step(volumes[0], volumes[2], times[:, 1], state)
+        fourth, _ = network.step(volumes[0], third, times[:, 2], state)
+    assert made.times_s == [220.0, 350.0]
+    for image, expected in zip(made.phases, (third, fourth), strict=True):
+        expected = norm.inverse(expected[0, 0].numpy())
+        np.testing.assert_allclose(sitk.GetArrayFromImage(image), expected, rtol=1e-4, atol=0.05)
+
+
+def test_a_network_that_changes_nothing_repeats_the_last_acquired_phase(tmp_path):
+    (pre, first), (_, second) = study(), study(seed=1)
+    made = synthesizer(tmp_path / "m", unchanging()).synthesize(pre, acquired(first, second), Events(), times_s=[350.0])
+    (image,) = made.phases
+    np.testing.assert_allclose(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(second), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "times_s", "message"),
+    [
+        ({"features": list(FEATURES), "recursive": False, "time_points": 2}, (90.0, 150.0), "reads one acquired phase"),
+        ({"features": list(FEATURES), "memory": "none"}, (90.0, 150.0), "has no memory"),
+        ({"features": list(FEATURES)}, (90.0, None), "times of the acquired phases are unknown"),
+    ],
+)
+def test_several_acquired_phases_are_refused_where_the_network_cannot_read_them(tmp_path, options, times_s, message):
+    model = synthesizer(tmp_path / "m", build_series_network(options), options=options)
+    (pre, first), (_, second) = study(WINDOW), study(WINDOW, seed=1)
+    with pytest.raises(InputError, match=message):
+        model.synthesize(pre, acquired(first, second, times_s=times_s), Events(), times_s=[220.0, 350.0])
+
+
 def test_the_baseline_networks_make_their_phases_and_no_other_number_of_them(tmp_path):
     options = {"features": list(FEATURES), "recursive": False, "time_points": 2}
     model = synthesizer(tmp_path / "m", build_series_network(options), options=options)
-    assert len(model.synthesize(*study(WINDOW), Events()).phases) == 2
+    assert len(model.synthesize(*inputs(WINDOW), Events()).phases) == 2
     with pytest.raises(InputError, match="exactly 2"):
-        model.synthesize(*study(WINDOW), Events(), times_s=[200.0])
+        model.synthesize(*inputs(WINDOW), Events(), times_s=[200.0])
 
 
 class Recorder:
@@ -237,12 +290,12 @@ def test_progress_counts_windows_and_cancel_is_heard_between_them(tmp_path):
     model = synthesizer(tmp_path / "m")
     events = Events()
     events.listeners.append(recorder := Recorder(events))
-    model.synthesize(*study((16, 32, 64)), events)
+    model.synthesize(*inputs((16, 32, 64)), events)
     assert recorder.seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
     events = Events()
     events.listeners.append(recorder := Recorder(events, stop_at=1))
     with pytest.raises(CancelledError):
-        model.synthesize(*study((16, 32, 64)), events)
+        model.synthesize(*inputs((16, 32, 64)), events)
     assert recorder.seen[-1] == (1, 3)
 
 
@@ -250,13 +303,13 @@ def test_phases_of_another_geometry_are_refused(tmp_path):
     pre, _ = study()
     _, other = study(spacing=(0.8, 0.9, 2.0))
     with pytest.raises(InputError, match="spacings differ"):
-        synthesizer(tmp_path / "m").synthesize(pre, other, Events())
+        synthesizer(tmp_path / "m").synthesize(pre, acquired(other), Events())
 
 
 @pytest.mark.parametrize("times_s", [[], [300.0, 200.0], [0.0, 100.0], [float("nan")]])
 def test_times_that_make_no_sense_are_refused(tmp_path, times_s):
     with pytest.raises(InputError, match="seconds after injection"):
-        synthesizer(tmp_path / "m").synthesize(*study(WINDOW), Events(), times_s=times_s)
+        synthesizer(tmp_path / "m").synthesize(*inputs(WINDOW), Events(), times_s=times_s)
 
 
 @pytest.mark.parametrize(

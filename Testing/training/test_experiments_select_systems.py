@@ -9,6 +9,7 @@ import torch
 from program import call
 from VirtualContrastLib.events import Events
 from VirtualContrastLib.models.package import load_package
+from VirtualContrastLib.study import Phase
 from VirtualContrastLib.synthesis.device import choose_device
 from VirtualContrastLib.synthesis.mammogram import MammogramSynthesizer
 from VirtualContrastLib.synthesis.volumetric import VolumetricSynthesizer
@@ -87,7 +88,7 @@ def test_every_epoch_of_an_iter_unet_is_measured_on_the_phases_that_it_makes(ser
     synthesizer, errors = VolumetricSynthesizer(winner, choose_device("cpu")), []
     for case in sorted(cases.iterdir()):
         pre, first, *later = (sitk.ReadImage(str(case / f"{n}.nrrd")) for n in ("pre", "phase_1", "phase_2", "phase_3"))
-        made = synthesizer.synthesize(pre, first, Events(), times_s=[220.0, 350.0]).phases
+        made = synthesizer.synthesize(pre, [Phase(1, first, 90.0, False)], Events(), times_s=[220.0, 350.0]).phases
         errors += [squared_error(a, b) for a, b in zip(made, later, strict=True)]
     assert result["metrics"][result["winner"]]["mse"] == pytest.approx(np.mean(errors), rel=1e-4)
 

@@ -9,6 +9,7 @@ import torch
 import yaml
 from VirtualContrastLib.events import Events, InputError
 from VirtualContrastLib.models.package import save_package
+from VirtualContrastLib.study import Phase
 from VirtualContrastLib.synthesis.device import choose_device
 from VirtualContrastLib.synthesis.ti_norm import TINorm
 from VirtualContrastLib.synthesis.volumetric import VolumetricSynthesizer
@@ -286,7 +287,7 @@ def test_the_package_of_a_checkpoint_runs_in_the_engine(cases, tmp_path):
     package = save_package(tmp_path / "model", card, state, model_card_md="# Tiny\n")
     phantom = make_phantom(9, SETTINGS)
     synthesizer = VolumetricSynthesizer(package, choose_device("cpu"))
-    result = synthesizer.synthesize(phantom.images[0], phantom.images[1], Events())
+    result = synthesizer.synthesize(phantom.images[0], [Phase(1, phantom.images[1], 90.0, False)], Events())
     assert fields["outputs"]["channel_phases"] == [2, 3]
     assert result.times_s == [220, 350]
     assert [image.GetSize() for image in result.phases] == [phantom.images[0].GetSize()] * 2

@@ -66,6 +66,7 @@ class Study:
         real_sources: Where each of them came from.
         has_geometry: False for pictures (PNG), whose pixels have no millimeters; measures are then in pixels.
         time_zero: What the times of the real phases count from, "" where that is unknown.
+        acquired: Real phases, from the first on, that a model which goes on from acquired phases reads.
     """
 
     pre: Phase
@@ -74,3 +75,4 @@ class Study:
     real_sources: tuple[Source, ...] = field(default=())
     has_geometry: bool = True
     time_zero: str = ""
+    acquired: int = 1

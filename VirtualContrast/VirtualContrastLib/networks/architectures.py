@@ -40,12 +40,14 @@ class Abilities:
     Attributes:
         modality: DICOM modality of the images it reads; MR means breast MRI with phases in time, MG one mammogram.
         free_times: it makes any number of phases, at the seconds asked for.
+        many_acquired: it goes on from one or more acquired phases, as many as are given.
         perturbs: it can be run on perturbed input, for uncertainty maps.
         by_slices: its progress counts slices, else windows of the volume or image.
     """
 
     modality: str = "MR"
     free_times: bool = False
+    many_acquired: bool = False
     perturbs: bool = False
     by_slices: bool = False
 
@@ -125,7 +127,7 @@ _BUILT_IN = (
         options="networks.options:VolumetricOptions",
         build="networks.iter_unet:build_of_card",
         synthesizer="synthesis.study_synthesizer:volumetric",
-        abilities=Abilities(free_times=True),
+        abilities=Abilities(free_times=True, many_acquired=True),
     ),
     Architecture(
         "cyclegan",

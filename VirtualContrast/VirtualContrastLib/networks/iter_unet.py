@@ -1,10 +1,10 @@
-"""Recursive 3-D U-Net that goes from one early phase to any number of later ones (Chung et al. 2025, iterU-Net).
+"""Recursive 3-D U-Net that goes from early phases to any number of later ones (Chung et al. 2025, iterU-Net).
 
 Each step sees the pre-contrast volume and the current post-contrast volume and gives the next one. A ConvLSTM at full
-resolution carries state from step to step; a sinusoidal embedding gives the network the time of the step.
-Parameter names and shapes are those of the published system. Volumes are [batch, 1, k, j, i], series
-[batch, phase, k, j, i], float, in the units of TI-norm (`synthesis.ti_norm`). Every side needs at least 16 voxels and
-one side at least 32; sides need not be multiples of 16.
+resolution carries state from step to step, so that of several acquired phases each is seen; a sinusoidal embedding
+gives the network the time of the step. Parameter names and shapes are those of the published system. Volumes are
+[batch, 1, k, j, i], series [batch, phase, k, j, i], float, in the units of TI-norm (`synthesis.ti_norm`). Every side
+needs at least 16 voxels and one side at least 32; sides need not be multiples of 16.
 """
 
 from __future__ import annotations
@@ -107,28 +107,33 @@ class IterUNet(Backbone):
         Returns:
             The next volume [batch, 1, k, j, i] and the new state.
         """
-        x = self.conv_0(torch.cat([pre, post], dim=1))
-        if self.conv_lstm is not None:
-            state = self.conv_lstm(x, state)
-            x = state[0]
+        x, state = self._seen(pre, post, state)
         return post + self.change(x, self._projected(t)), state
 
-    def forward(self, pre: Tensor, first: Tensor, times_s: Tensor) -> Tensor:
-        """Recursive inference from the first post-contrast phase.
+    def forward(self, pre: Tensor, acquired: Tensor, times_s: Tensor) -> Tensor:
+        """Recursive inference from one or more acquired phases.
+
+        The state sees every acquired phase, as in teacher forcing; the first phase made is a change of the last one.
 
         Args:
             pre: Pre-contrast volume [batch, 1, k, j, i].
-            first: First post-contrast phase, of the same shape.
-            times_s: Times after injection in seconds [batch, phase]; any number of phases.
+            acquired: Acquired phases [batch, phase, k, j, i], the first post-contrast phase and those after it.
+            times_s: Times after injection in seconds [batch, phase] of all phases after the first: the other acquired
+                ones, then those to make, any number.
 
         Returns:
-            The series [batch, phase, k, j, i] at `times_s`.
+            The series [batch, phase, k, j, i] at the times of `times_s` that follow the acquired phases.
 
         Raises:
-            ValueError: A side is too short for the network's levels.
+            ValueError: There is no phase to make, or a side is too short for the network's levels.
         """
         check_sides(pre.shape[2:])
-        return self._recursive(pre, first, self.step_times(times_s), None)
+        earlier, state = acquired.shape[1] - 1, None
+        if times_s.shape[1] <= earlier:
+            raise ValueError("Synthesis needs at least one phase to make after the acquired ones.")
+        for n in range(earlier):
+            state = self._seen(pre, acquired[:, n : n + 1], state)[1]
+        return self._recursive(pre, acquired[:, -1:], self.step_times(times_s)[:, earlier:], state)
 
     def teacher_forced(self, pre: Tensor, real: Tensor, times_s: Tensor) -> tuple[Tensor, State | None]:
         """Warm-up mode: step n starts from the real phase n, not from an output.
@@ -182,6 +187,14 @@ class IterUNet(Backbone):
             return (times_s - self._origin_s) / self._unit_s
         return torch.arange(times_s.shape[1], device=times_s.device).expand(times_s.shape)
 
+    def _seen(self, pre: Tensor, post: Tensor, state: State | None) -> tuple[Tensor, State | None]:
+        """Features of a step before its time is added, and the state after it; the time does not enter the state."""
+        x = self.conv_0(torch.cat([pre, post], dim=1))
+        if self.conv_lstm is None:
+            return x, None
+        state = self.conv_lstm(x, state)
+        return state[0], state
+
     def _recursive(self, pre: Tensor, current: Tensor, times: Tensor, state: State | None) -> Tensor:
         outputs = []
         for n in range(times.shape[1]):
@@ -220,8 +233,10 @@ class SingleTimePointUNets(nn.Module):
             The series [batch, phase, k, j, i].
 
         Raises:
-            ValueError: The number of times is not the number of networks.
+            ValueError: There is more than one acquired phase, or the number of times is not the number of networks.
         """
+        if first.shape[1] != 1:
+            raise ValueError("single-time-point networks read one acquired phase.")
         if times_s.shape[1] != len(self.networks):
             raise ValueError(f"there are {len(self.networks)} single-time-point networks, not {times_s.shape[1]}.")
         return torch.cat([network(pre, first) for network in self.networks.values()], dim=1)

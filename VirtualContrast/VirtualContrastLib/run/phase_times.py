@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..events import Events, InputError
@@ -32,12 +32,26 @@ def times_for_reading(settings: RunSettings, card: ModelCard, real_count: int) -
     return settings.times_s if shared else None
 
 
-def with_input_times(study: Study, card: ModelCard, events: Events) -> Study:
+def phases_read(card: ModelCard, settings: RunSettings) -> tuple[int, ...]:
+    """Indices of the real phases that the model reads: those of its card, or as many as the user has it read.
+
+    Raises:
+        InputError: The model does not read as many.
+    """
+    if settings.acquired == 1:
+        return tuple(card.inputs.real)
+    if not card.abilities.many_acquired:
+        raise InputError(f"The model '{card.id}' does not read several acquired phases; leave --acquired out.")
+    return tuple(range(1, settings.acquired + 1))
+
+
+def with_input_times(study: Study, card: ModelCard, read: Sequence[int], events: Events) -> Study:
     """The study with a known time for every real phase that the model reads.
 
     Args:
         study: The study as read.
         card: Card of the synthesis model.
+        read: Indices of those phases.
         events: Gets a warning where the model's own time stands in for an unknown one.
 
     Returns:
@@ -48,10 +62,10 @@ def with_input_times(study: Study, card: ModelCard, events: Events) -> Study:
     """
     present = {phase.index: phase for phase in study.real}
     own = dict(zip(card.inputs.real, card.inputs.times_s, strict=False))
-    for index in card.inputs.real:
+    for index in read:
         if index not in present:
             raise InputError(
-                f"The model '{card.id}' makes phase {card.first_phase} and later from the pre-contrast volume and the "
+                f"The model '{card.id}' makes phase {max(read) + 1} and later from the pre-contrast volume and the "
                 f"real phase {index}; give that phase with --real."
             )
         if (time_s := present[index].time_s) is not None:
@@ -71,15 +85,16 @@ def with_input_times(study: Study, card: ModelCard, events: Events) -> Study:
     return dataclasses.replace(study, real=tuple(present[phase.index] for phase in study.real))
 
 
-def planned_times(study: Study, card: ModelCard, settings: RunSettings) -> list[float | None]:
+def planned_times(study: Study, card: ModelCard, read: Sequence[int], settings: RunSettings) -> list[float | None]:
     """Times of the images that the model will make.
 
     The user's times; without them, for a model of free times that reads no real phase, those of the real phases where
-    all are known; otherwise the model's own.
+    all are known; otherwise the model's own, of a model that reads several phases those after the last of them.
 
     Args:
         study: The study with its real phases.
         card: Card of the synthesis model.
+        read: Indices of the real phases that the model reads.
         settings: Settings of the run.
 
     Returns:
@@ -98,11 +113,18 @@ def planned_times(study: Study, card: ModelCard, settings: RunSettings) -> list[
     real = [phase.time_s for phase in study.real]
     if settings.times_s is not None:
         times: list[float | None] = list(settings.times_s)
-    elif real and None not in real and not card.inputs.real:
+    elif real and None not in real and not read:
         times = real
+    elif len(read) > 1:
+        last = max(phase.time_s or 0.0 for phase in study.real if phase.index in read)
+        times = [time_s for time_s in card.outputs.times_s if time_s > last]
+        if not times:
+            raise InputError(
+                f"The model '{card.id}' makes no phase after {last:g} s unless it is told when; give later --times."
+            )
     else:
         times = own
-    _check_after_inputs(times, study, card)
+    _check_after_inputs(times, study, read)
     return times
 
 
@@ -113,12 +135,12 @@ def _fixed_times(own: list[float | None], study: Study, settings: RunSettings) -
     return list(wanted) if wanted and len(wanted) == len(own) else own
 
 
-def _check_after_inputs(times: list[float | None], study: Study, card: ModelCard) -> None:
+def _check_after_inputs(times: list[float | None], study: Study, read: Sequence[int]) -> None:
     for phase in study.real:
         first = times[0]
-        if phase.index in card.inputs.real and first is not None and not first > (phase.time_s or 0.0):
+        if phase.index in read and first is not None and not first > (phase.time_s or 0.0):
             raise InputError(
-                f"Phase {card.first_phase} was requested at {first:g} s, but the real phase {phase.index} was "
+                f"Phase {max(read) + 1} was requested at {first:g} s, but the real phase {phase.index} was "
                 f"acquired at {phase.time_s:g} s; give later --times."
             )
 

@@ -134,7 +134,7 @@ class _Clock:
 def _series(plan: Plan, synthesis: Synthesis) -> Series:
     """What was made, at the times planned, beside what was read."""
     card = plan.card
-    numbered = enumerate(zip(synthesis.phases, plan.times_s, strict=True), start=card.first_phase)
+    numbered = enumerate(zip(synthesis.phases, plan.times_s, strict=True), start=plan.first_phase)
     made = [Phase(index, image, time_s, synthetic=True) for index, (image, time_s) in numbered]
     if card.dynamic:
         results = analysis.phase_results(made, synthesis.pre, synthesis.uncertainty)
@@ -145,7 +145,7 @@ def _series(plan: Plan, synthesis: Synthesis) -> Series:
         pre=synthesis.pre,
         results=results,
         real=plan.real,
-        inputs=tuple(card.inputs.real),
+        inputs=plan.read,
         arbitrary_units=synthesis.arbitrary_units,
         dynamic=card.dynamic,
         evidence=_evidence(plan, synthesis),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -71,6 +71,7 @@ class Plan:
         input: What was read; the phases that the model reads have times.
         settings: As the user gave them.
         synthesis: The package of the synthesis model.
+        read: Indices of the real phases that the model reads.
         times_s: Seconds after injection of the images to make, None for one without time.
         real: The real phases with times filled in.
         segmentation: "given", "threshold", "none" or the id of the lesion model.
@@ -82,6 +83,7 @@ class Plan:
     input: RunInput
     settings: RunSettings
     synthesis: ModelPackage
+    read: tuple[int, ...]
     times_s: tuple[float | None, ...]
     real: tuple[Phase, ...]
     segmentation: str
@@ -98,6 +100,11 @@ class Plan:
     def study(self) -> Study:
         """The study that was read."""
         return self.input.study
+
+    @property
+    def first_phase(self) -> int:
+        """Index of the first image to make."""
+        return max((0, *self.read)) + 1
 
     @property
     def lesions(self) -> GivenLesions | None:
@@ -210,21 +217,27 @@ def make_plan(given: RunInput, settings: RunSettings, synthesis: ModelPackage, e
     """
     card = synthesis.card
     _check_possible(given, settings, card)
-    study = phase_times.with_input_times(given.study, card, events)
-    times = phase_times.planned_times(study, card, settings)
+    read = phase_times.phases_read(card, settings)
+    study = phase_times.with_input_times(given.study, card, read, events)
+    study = dataclasses.replace(study, acquired=settings.acquired)
+    times = phase_times.planned_times(study, card, read, settings)
+    made = dict(enumerate(times, start=max((0, *read)) + 1))
     if not card.dynamic:
         segmentation, lesion_package = NONE, None
     elif given.lesions:
         segmentation, lesion_package = GIVEN, None
     else:
-        segmentation, lesion_package = choose_segmentation(settings.segmentation, study, card, len(times), events)
-    inputs = provenance.describe_inputs(study, given.lesions, read=card.inputs.real)
+        segmentation, lesion_package = choose_segmentation(
+            settings.segmentation, study, card, {0, *read, *made}, events
+        )
+    inputs = provenance.describe_inputs(study, given.lesions, read=read)
     return Plan(
         input=dataclasses.replace(given, study=study),
         settings=settings,
         synthesis=synthesis,
+        read=read,
         times_s=tuple(times),
-        real=phase_times.real_with_times(study, dict(enumerate(times, start=card.first_phase)), card, events),
+        real=phase_times.real_with_times(study, made, card, events),
         segmentation=segmentation,
         lesion_package=lesion_package,
         inputs=inputs,
@@ -267,15 +280,15 @@ def _check_possible(given: RunInput, settings: RunSettings, card: ModelCard) -> 
 
 
 def choose_segmentation(
-    wanted: str, study: Study, model: ModelCard, phase_count: int, events: Events
+    wanted: str, study: Study, model: ModelCard, phases: Collection[int], events: Events
 ) -> tuple[str, ModelPackage | None]:
     """Choose what finds the lesions.
 
     Args:
         wanted: "auto", "threshold", "none", or id or path of a lesion model.
         study: The pre-contrast volume decides whether a 3-D network can be used.
-        model: Card of the synthesis model, which decides what phases there will be.
-        phase_count: The number of images that it will make.
+        model: Card of the synthesis model.
+        phases: Indices of the phases that it reads and makes.
         events: Gets a warning where the threshold takes the place of a network.
 
     Returns:
@@ -294,8 +307,7 @@ def choose_segmentation(
     if study.pre.image.GetSize()[2] == 1 and str(card.architecture.config.get("configuration", "3d")).startswith("3d"):
         events.warn(f"The lesion model {card.id} needs a volume; lesions of this slice were found by threshold.")
         return THRESHOLD, None
-    there = {*model.inputs.phases, *range(model.first_phase, model.first_phase + phase_count)}
-    if lacking := sorted(set(card.inputs.channel_phases) - there):
+    if lacking := sorted(set(card.inputs.channel_phases) - set(phases)):
         reads = f"The lesion model {card.id} reads phase {lacking[0]}, which this run does not have"
         if wanted != AUTO:
             raise InputError(f"{reads}; choose another one, or --segmentation threshold.")

@@ -39,7 +39,7 @@ class Option:
         unit: Of the number.
         column: Of a table of cases in which each case may have its own; "" where it is one for all.
         changes_result: It is part of the fingerprint. Models are so by the hash of their weights, times of real
-            phases by the description of the inputs.
+            phases and which of them a model reads by the description of the inputs.
         recorded: The manifest holds it.
     """
 
@@ -206,6 +206,15 @@ class RunSettings:
         column="real_times",
         changes_result=False,
         recorded=False,
+    )
+    acquired: int = _setting(
+        1,
+        "--acquired",
+        "how many real phases, from the first on, a model that goes on from acquired phases reads (iterU-Net); those "
+        "after them are compared",
+        kind=int,
+        least=1,
+        changes_result=False,
     )
     force: bool = _setting(
         False,

@@ -28,7 +28,7 @@ class StudySynthesizer(Protocol):
     def synthesize_study(
         self, study: Study, events: Events, *, times_s: Sequence[float] | None, perturbations: int, seed: int
     ) -> Synthesis:
-        """Make the images that the study lacks; the first of them has index `card.first_phase`.
+        """Make the images that the study lacks, in order: the first follows the pre-contrast and acquired phases read.
 
         Args:
             study: The study.
@@ -90,8 +90,8 @@ class _FromPreAtTimes:
         )
 
 
-class _FromPreAndFirst:
-    """Later phases at any times from the pre-contrast volume and real phase 1."""
+class _FromPreAndAcquired:
+    """Later phases at any times from the pre-contrast volume and the first real phases."""
 
     def __init__(self, synthesizer: VolumetricSynthesizer) -> None:
         self._synthesizer = synthesizer
@@ -99,11 +99,11 @@ class _FromPreAndFirst:
     def synthesize_study(
         self, study: Study, events: Events, *, times_s: Sequence[float] | None, perturbations: int, seed: int
     ) -> Synthesis:
-        first = next((phase for phase in study.real if phase.index == 1), None)
-        if first is None:
+        acquired = [phase for phase in study.real if phase.index <= study.acquired]
+        if not acquired:
             name = self._synthesizer.card.id
             raise InputError(f"The model '{name}' needs real phase 1; give it with --real.")
-        return self._synthesizer.synthesize(study.pre.image, first.image, events, times_s=times_s)
+        return self._synthesizer.synthesize(study.pre.image, acquired, events, times_s=times_s)
 
 
 class _FromMammogram:
@@ -158,10 +158,10 @@ def enhancement(package: ModelPackage, choice: DeviceChoice) -> StudySynthesizer
 
 
 def volumetric(package: ModelPackage, choice: DeviceChoice) -> StudySynthesizer:
-    """Of a network from pre-contrast volume and first phase to later phases."""
+    """Of a network from pre-contrast volume and acquired phases to later phases."""
     from .volumetric import VolumetricSynthesizer
 
-    return _FromPreAndFirst(VolumetricSynthesizer(package, choice))
+    return _FromPreAndAcquired(VolumetricSynthesizer(package, choice))
 
 
 def mammogram(package: ModelPackage, choice: DeviceChoice) -> StudySynthesizer:

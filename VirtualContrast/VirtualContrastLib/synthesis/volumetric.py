@@ -1,4 +1,4 @@
-"""Later phases from a pre-contrast volume and one early phase, by a 3-D network in sliding windows.
+"""Later phases from a pre-contrast volume and acquired early phases, by a 3-D network in sliding windows.
 
 MONAI is not a dependency of this library, so the windows are its own: half overlapping by default, blended with a
 Gaussian weight as MONAI's `sliding_window_inference(mode="gaussian")` does. A recursive network makes all phases of a
@@ -29,6 +29,7 @@ from .ti_norm import TINorm
 
 if TYPE_CHECKING:
     from ..models.package import ModelPackage
+    from ..study import Phase
     from .device import DeviceChoice
 
 Float32 = NDArray[np.float32]
@@ -61,35 +62,43 @@ class VolumetricSynthesizer:
         self._choice = device_choice
 
     def synthesize(
-        self, pre: sitk.Image, first: sitk.Image, events: Events, *, times_s: Sequence[float] | None = None
+        self, pre: sitk.Image, acquired: Sequence[Phase], events: Events, *, times_s: Sequence[float] | None = None
     ) -> Synthesis:
-        """Make the later phases of a study from its pre-contrast volume and its first post-contrast phase.
+        """Make the later phases of a study from its pre-contrast volume and its first acquired phases.
 
-        Windows without tissue keep the first phase.
+        Windows without tissue keep the last acquired phase.
 
         Args:
             pre: Pre-contrast volume, a 3-D scalar image.
-            first: First post-contrast phase on the same grid.
+            acquired: The first post-contrast phase and, for a network with memory, more that follow it, on the same
+                grid. A network that embeds seconds needs the times of those that follow.
             events: Gets the progress, in windows, and warnings; asked between windows whether the user wants to stop.
-            times_s: Seconds after injection, increasing; None for those of the model.
+            times_s: Seconds after injection, increasing; None for those of the model after the last
+                acquired phase.
 
         Returns:
-            Phase 2, 3, ... of the study on exactly the input's grid, in its units.
+            The phases after the acquired ones on exactly the input's grid, in its units.
 
         Raises:
-            InputError: The geometries differ, or the times cannot be used.
+            InputError: The geometries differ, or the phases or times cannot be used.
             CancelledError: The user asked to stop.
             VirtualContrastError: The network gives values that are not finite.
         """
-        if difference := same_geometry(pre, first):
-            raise InputError(f"The pre-contrast and the first post-contrast volume do not fit: {difference}")
-        times = self._checked_times(times_s, events)
+        for phase in acquired:
+            if difference := same_geometry(pre, phase.image):
+                raise InputError(
+                    f"The pre-contrast volume and the acquired phase {phase.index} do not fit: {difference}"
+                )
+        between = self._times_between(acquired)
+        if times_s is None:
+            times_s = [time_s for time_s in self._trained_times_s if time_s > (acquired[-1].time_s or 0.0)]
+        times = self._checked_times(times_s, len(between), events)
         view = AxialView.of(pre)
-        stored = to_array(pre), to_array(first)
+        stored = [to_array(image) for image in (pre, *(phase.image for phase in acquired))]
         norm = TINorm.of(stored[1], self.settings.ti_norm_region)
         volumes = np.stack([norm.forward(view.from_stored(array)) for array in stored])
         tissue = view.from_stored(stored[1]) > foreground_threshold(stored[1])
-        phases = norm.inverse(self._predict(volumes, tissue, times, events))
+        phases = norm.inverse(self._predict(volumes, tissue, [*between, *times], events))
         if not np.isfinite(phases).all():
             raise VirtualContrastError(
                 f"The model '{self.card.id}' gave numbers that are not finite; its weights are unusable."
@@ -102,29 +111,45 @@ class VolumetricSynthesizer:
             pre=like(stored[0], pre),
         )
 
-    def _checked_times(self, times_s: Sequence[float] | None, events: Events) -> list[float]:
-        trained = self._trained_times_s
-        times = list(trained if times_s is None else times_s)
+    def _times_between(self, acquired: Sequence[Phase]) -> list[float]:
+        """Seconds of the acquired phases after the first; InputError where the network cannot read them."""
+        later = acquired[1:]
+        if later and not (isinstance(self.network, IterUNet) and self.network.conv_lstm is not None):
+            raise InputError(
+                f"The model '{self.card.id}' has no memory and reads one acquired phase, not {len(acquired)}."
+            )
+        times = [phase.time_s for phase in later]
+        if None in times:
+            raise InputError(f"The times of the acquired phases are unknown; the model '{self.card.id}' needs them.")
+        return [time_s for time_s in times if time_s is not None]
+
+    def _checked_times(self, times_s: Sequence[float], earlier: int, events: Events) -> list[float]:
+        """Seconds of the phases to make, which follow the network's first `earlier` steps, of acquired phases."""
+        trained, times = self._trained_times_s, list(times_s)
         if not times or not all(a < b for a, b in zip([0.0, *times], times, strict=False)):
             raise InputError("The times of the phases must be seconds after injection, above 0 and increasing.")
         if not isinstance(self.network, IterUNet):
             if len(times) != len(trained):
                 raise InputError(f"The model '{self.card.id}' makes exactly {len(trained)} phases, not {len(times)}.")
-        elif len(times) > len(trained):
+        elif earlier + len(times) > len(trained):
             events.warn(f"The model was trained to make {len(trained)} later phases; those beyond are extrapolated.")
         if isinstance(self.network, IterUNet) and self.network.time == "seconds":
             if times[0] < trained[0] or times[-1] > trained[-1]:
                 events.warn(f"The model was trained for {trained[0]:g} to {trained[-1]:g} s; other times are guesses.")
-        elif times != trained[: len(times)]:
+        elif times != trained[earlier : earlier + len(times)]:
             events.warn("The model counts phases and does not use seconds; the times given are only recorded.")
         return times
 
     def _predict(self, volumes: Float32, tissue: NDArray[np.bool_], times: list[float], events: Events) -> Float32:
-        """Series [phase, k, j, i] of the normalized `volumes` (pre and first phase) [2, k, j, i]."""
+        """Series [phase, k, j, i] of the normalized `volumes` (pre and acquired phases) [volume, k, j, i].
+
+        `times` are those of all phases after the first acquired one.
+        """
+        made = len(times) - (len(volumes) - 2)
         shape, window = volumes.shape[1:], self.settings.window_kji
         pads = [(0, max(n - side, 0)) for n, side in zip(window, shape, strict=True)]
         padded = np.pad(volumes, [(0, 0), *pads], mode="edge")
-        total = np.zeros((len(times), *padded.shape[1:]), np.float32)
+        total = np.zeros((made, *padded.shape[1:]), np.float32)
         weight_sum = np.zeros(padded.shape[1:], np.float32)
         weight = gaussian_weight(window)
         tissue = np.pad(tissue, pads)
@@ -132,7 +157,7 @@ class VolumetricSynthesizer:
         events.progress(Stage.SYNTHESIZE, 0, len(windows))
         for number, place in enumerate(windows, start=1):
             patch = padded[(slice(None), *place)]
-            series = self._run(patch, times) if tissue[place].any() else patch[1:]
+            series = self._run(patch, times) if tissue[place].any() else patch[-1:]
             total[(slice(None), *place)] += weight * series
             weight_sum[place] += weight
             events.progress(Stage.SYNTHESIZE, number, len(windows))
@@ -143,8 +168,9 @@ class VolumetricSynthesizer:
         device = torch.device(self._choice.device)
         try:
             with exact_inference(device, autocast=self._choice.precision == "bf16"):
-                pre, first = torch.from_numpy(patch.copy(order="C")).to(device)[:, None, None]
-                return self.network(pre, first, torch.tensor([times], device=device)).float().cpu().numpy()[0]
+                volumes = torch.from_numpy(patch.copy(order="C")).to(device)[None]
+                series = self.network(volumes[:, :1], volumes[:, 1:], torch.tensor([times], device=device))
+                return np.asarray(series.float().cpu().numpy()[0])
         except torch.OutOfMemoryError as error:
             raise VirtualContrastError(
                 f"The memory of {self._choice.device} is too small for this model; choose --device cpu or close other "
