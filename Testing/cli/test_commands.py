@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import run_samples
 import SimpleITK as sitk
+from io_samples import MrSeries, oblique_image
 from VirtualContrastLib.cli.main import main
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.models.catalog import any_package, load_catalog
@@ -130,6 +131,39 @@ def test_compare_of_a_result_folder_adds_curves_and_agreement(place, tmp_path):
     assert len(rows(out / "comparison.csv")) == 3 * 3 * 2
     assert {row["lesion"] for row in rows(out / "curves.csv")} == {"1", "2"}
     assert "bias of peak PE" in {row["quantity"] for row in rows(out / "agreement.csv")}
+
+
+def test_compare_tells_a_pre_contrast_volume_that_the_result_was_not_made_from(place, tmp_path, capsys):
+    image = sitk.ReadImage(str(place / "pre.nrrd"))
+    sitk.WriteImage(image, str(tmp_path / "copy.nii.gz"))  # another file with the same voxels
+    other = sitk.Flip(image, (True, False, False))
+    other.CopyInformation(image)
+    sitk.WriteImage(other, str(tmp_path / "other.nrrd"))
+    made, real = str(tmp_path / "made"), str(place / "phase_1.nrrd")
+    assert main(["synthesize", str(place / "pre.nrrd"), "-o", made, "--model", str(place / "model")]) == 0
+    told = {}
+    for name in ("copy.nii.gz", "other.nrrd"):
+        capsys.readouterr()
+        assert main(["compare", made, real, "--pre", str(tmp_path / name), "-o", str(tmp_path / f"out {name}")]) == 0
+        told[name] = "that made was made from" in capsys.readouterr().err
+    assert told == {"copy.nii.gz": False, "other.nrrd": True}
+
+
+def test_compare_without_a_pre_contrast_volume_holds_the_real_phases_against_each_other(tmp_path, capsys):
+    for name, patient, time in (("a", "1", "100000"), ("b", "2", "100130"), ("c", "1", "095900")):
+        tags = {"PatientID": patient, "AcquisitionTime": time}
+        MrSeries(oblique_image()).write(tmp_path / name, **tags)
+    synthetic, a, b, c = (str(tmp_path / name) for name in "aabc")
+    assert main(["compare", synthetic, a, b, "-o", str(tmp_path / "out")]) == 0
+    assert "b is of another patient than a" in capsys.readouterr().err
+    assert main(["compare", synthetic, a, c, "-o", str(tmp_path / "none")]) == 2
+    assert "in the order c, a" in capsys.readouterr().err
+
+
+def test_compare_refuses_times_in_minutes_as_synthesize_does(place, tmp_path, capsys):
+    real = [str(place / f"phase_{n}.nrrd") for n in (1, 2)]
+    assert main(["compare", real[0], *real, "-o", str(tmp_path / "out"), "--times", "1.5", "3.5"]) == 2
+    assert "look like minutes" in capsys.readouterr().err
 
 
 def test_compare_tells_when_the_grids_differ(place, tmp_path, capsys):

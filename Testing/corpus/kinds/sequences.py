@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import SimpleITK as sitk
 from io_samples import MrSeries
 from VirtualContrastLib.events import Events
-from VirtualContrastLib.io.read import read_study
+from VirtualContrastLib.io.read import load, read_study
 from VirtualContrastLib.io.volumes import SYNTHETIC_COMMENT, write
+from VirtualContrastLib.run.compare import compare_existing
 
 from .phases import order
 from .registry import IMAGE, in_breast, kind, with_warnings
@@ -82,18 +83,40 @@ def _(folder: Path) -> str:
     return with_warnings("read", events)
 
 
+def seen_by_both(name: str, wanted: str, make: Callable[[Path], tuple[list[Path], tuple[float, ...] | None]]) -> None:
+    """A pre-contrast image and real phases, with times or without, as `synthesize --real` and as `compare` see them."""
+
+    @kind("order", f"real phases: {name}", "synthesize PRE --real REAL ...", wanted)
+    def _(folder: Path) -> str:
+        (pre, *real), times = make(folder)
+        events = Events()
+        study = read_study(pre, real, times_s=times, events=events)
+        return with_warnings(_times(phase.time_s for phase in study.real), events)
+
+    @kind("order", f"real phases: {name}", "compare SYNTHETIC REAL ... --pre PRE", wanted)
+    def _(folder: Path) -> str:
+        (pre, *real), times = make(folder)
+        synthetic, events = folder / "synthetic.nrrd", Events()
+        sitk.WriteImage(load(pre).image, str(synthetic))
+        result, _ = compare_existing(synthetic, real, folder / "out", pre=pre, times_s=times, events=events)
+        return with_warnings(_times(result.manifest.settings["times_s"]), events)
+
+
+def _times(seconds: Iterable[float | None]) -> str:
+    return f"times {' '.join(f'{time_s:g}' for time_s in seconds if time_s)}"
+
+
 def given(name: str, wanted: str, *real: dict, times: tuple[float, ...] | None = None, pre: dict | None = None) -> None:
     """A pre-contrast series and real phases, each in a folder of its own, with what differs in their headers."""
 
-    @kind("order", f"real phases in folders: {name}", "synthesize pre --real a b", wanted)
-    def _(folder: Path) -> str:
-        places = ["pre", *"abc"[: len(real)]]
+    def make(folder: Path) -> tuple[list[Path], tuple[float, ...] | None]:
+        places = [folder / place for place in ("pre", *"abc"[: len(real)])]
         for n, (place, tags) in enumerate(zip(places, (pre or {}, *real), strict=True)):
             tags = {"AcquisitionTime": f"10{3 * n // 2:02d}{30 * (n % 2):02d}"} | tags
-            MrSeries(in_breast(60.0, n), **SCANNED).write(folder / place, **tags)
-        events = Events()
-        study = read_study(folder / "pre", [folder / place for place in places[1:]], times_s=times, events=events)
-        return with_warnings(f"times {' '.join(f'{p.time_s:g}' for p in study.real if p.time_s)}", events)
+            MrSeries(in_breast(60.0, n), **SCANNED).write(place, **tags)
+        return places, times
+
+    seen_by_both(f"in folders, {name}", wanted, make)
 
 
 given("as they should be", "times 90 180", {}, {})
@@ -129,18 +152,18 @@ given("not T1-weighted", r"times 90 \| warned: .*not T1-weighted.*", {"EchoTime"
 def volumes(name: str, wanted: str, *, synthetic: str = "", **images: Callable[[], sitk.Image]) -> None:
     """`pre.nrrd` with `a.nrrd` and `b.nrrd` as real phases; the one of `synthetic` is marked so."""
 
-    @kind("order", f"volumes: {name}", "synthesize pre.nrrd --real a.nrrd b.nrrd", wanted)
-    def _(folder: Path) -> str:
-        for place, make in images.items():
-            write(make(), folder / f"{place}.nrrd", comment=SYNTHETIC_COMMENT if place == synthetic else None)
-        events = Events()
-        read_study(folder / "pre.nrrd", [folder / f"{place}.nrrd" for place in list(images)[1:]], events=events)
-        return with_warnings("read", events)
+    def make(folder: Path) -> tuple[list[Path], None]:
+        files = [folder / f"{place}.nrrd" for place in images]
+        for file, image in zip(files, images.values(), strict=True):
+            write(image(), file, comment=SYNTHETIC_COMMENT if file.stem == synthetic else None)
+        return files, None
+
+    seen_by_both(f"volumes, {name}", wanted, make)
 
 
 volumes(
     "one phase twice",
-    r"read \| warned: b\.nrrd is the same image as a real phase before it.*",
+    r"times  \| warned: b\.nrrd is the same image as a real phase before it.*",
     pre=lambda: in_breast(60.0),
     a=lambda: in_breast(60.0, 1.0),
     b=lambda: in_breast(60.0, 1.0),
@@ -148,14 +171,14 @@ volumes(
 for scale in (0.1, 10.0, 255.0):
     volumes(
         f"a real phase times {scale:g}",
-        r"read \| warned: .*one scale of gray values.*",
+        r"times  \| warned: .*one scale of gray values.*",
         pre=lambda: in_breast(60.0),
         a=lambda scale=scale: sitk.Cast(in_breast(60.0, 1.0), sitk.sitkFloat32) * scale,
     )
 for place in ("pre", "a"):
     volumes(
         f"a synthetic one as {place}",
-        rf"read \| warned: {place}\.nrrd is marked as synthetic.*",
+        rf"times  \| warned: {place}\.nrrd is marked as synthetic.*",
         synthetic=place,
         pre=lambda: in_breast(60.0),
         a=lambda: in_breast(60.0, 1.0),

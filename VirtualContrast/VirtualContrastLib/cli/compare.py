@@ -26,7 +26,16 @@ def add(commands: Any) -> None:
     add_output(parser, "folder to make")
     parser.add_argument("--pre", metavar="PRE", help="pre-contrast volume, needed for curves")
     parser.add_argument("--lesions", metavar="MASK", help="lesion mask; default: those of the result folder")
-    parser.add_argument("--times", metavar="S", nargs="+", type=float, help="seconds after injection of the phases")
+    parser.add_argument(
+        "--real-times",
+        "--times",
+        dest="times",
+        metavar="S",
+        nargs="+",
+        type=float,
+        help="seconds after injection of the real phases (default: those of their headers where --pre is given, else "
+        "those of the synthetic phases)",
+    )
     parser.add_argument("--register", action="store_true", help=f"{options()['register'].help} (needs --pre)")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is a result of this program")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,15 @@ class Loaded:
     notes: tuple[str, ...] = ()
     unit: float | None = None
     sequence: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_marked_synthetic(self) -> bool:
+        """Whether the file says that the volume is synthetic."""
+        return any(text.endswith(MARKED_SYNTHETIC.removeprefix("{name}")) for text in self.warnings)
+
+    def without_voxels(self) -> Loaded:
+        """What the header says alone, for one who keeps the voxels in another form."""
+        return replace(self, image=sitk.Image())
 
 
 def check_size(size: tuple[int, ...], name: str) -> None:

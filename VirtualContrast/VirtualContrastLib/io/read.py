@@ -9,18 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import SimpleITK as sitk
 
 from ..events import Events, InputError
 from ..files import check_name, sha256_of
 from ..study import Phase, Source, Study
-from . import one_examination, one_sequence
+from . import one_examination
 from .dicom import series as dicom_series
 from .dicom.clocks import INJECTION, PRE_CONTRAST, seconds_between, seconds_from_start
 from .dicom.headers import is_dicom
 from .formats import metaimage, nifti, nrrd, picture
 from .loaded import Loaded
+from .one_examination import Given
 from .suffixes import VOLUMES, suffix_of
 from .validation import check_volume
 from .volumes import same_geometry
@@ -72,43 +72,77 @@ def read_study(
         raise InputError(f"{loaded.refusals[0]} Synthesize it anyway with --force.")
     for warning in (*loaded.refusals, *loaded.contrast_warnings):
         events.warn(warning)
-    phases, sources, clocks = [], [], []
-    given: list[tuple[Source, Loaded]] = []
-    for number, spec in enumerate(real, start=1):
-        other, other_source = _of_study(spec, pixel_spacing_mm, events, expected, series)
-        if other_source.sha256 == source.sha256 and other_source.files == source.files and _same(loaded, other):
-            events.warn(f"{_label(spec)} is the same image as the pre-contrast one; give real post-contrast phases.")
-        difference = same_geometry(loaded.image, other.image)
-        if difference:
-            raise InputError(
-                f"{_label(spec)} does not lie on the voxels of {_label(pre)}; resample it to them first: {difference}"
-            )
-        if any(other_source.sha256 == one.sha256 and _same(other, before) for one, before in given):
-            events.warn(f"{_label(spec)} is the same image as a real phase before it; give each phase once.")
-        given.append((other_source, other))
-        for sentence in one_examination.doubts(loaded, _label(pre), other, _label(spec)):
-            events.warn(sentence)
-        clocks.append(other.clocks)
-        image = _in_units_of(loaded, other, _label(spec), events)
-        warning = "" if expected == "MG" else _doubt(loaded.image, image, pre, spec)
-        if warning and not any(
-            one_sequence.WORDS in known for known in loaded.warnings
-        ):  # the folder's reader saw it too
-            events.warn(warning)
-        phases.append(Phase(number, image, None, synthetic=False))
-        sources.append(other_source)
-    names = [_label(spec) for spec in real]
-    for sentence in one_examination.check_order([one for _, one in given], names, times_given=times_s is not None):
-        events.warn(sentence)
+    first = Given(_label(pre), loaded)
+    phases, sources = _read_phases(first, real, pixel_spacing_mm, events, expected, series)
+    one_examination.check(first, phases, events, times_given=times_s is not None, gray_values=expected != "MG")
+    clocks = [phase.loaded.clocks for phase in phases]
     times, zero = (times_s, GIVEN_ZERO) if times_s and real else _times(loaded.clocks, clocks, events)
     return Study(
         pre=Phase(0, loaded.image, 0.0, synthetic=False),
         source=source,
-        real=tuple(dataclasses.replace(phase, time_s=time) for phase, time in zip(phases, times, strict=True)),
-        real_sources=tuple(sources),
+        real=_as_phases(phases, times),
+        real_sources=sources,
         has_geometry=loaded.has_geometry,
         time_zero=zero,
     )
+
+
+def read_phases(
+    real: Sequence[str | Path],
+    *,
+    times_s: Sequence[float] | None = None,
+    expected: str | None = None,
+    events: Events | None = None,
+) -> tuple[tuple[Phase, ...], tuple[Source, ...]]:
+    """Read real phases of one examination without its pre-contrast volume, in order.
+
+    Args:
+        real: Specs of the phases, as in `read_volume`.
+        times_s: Seconds after injection, one per phase, increasing.
+        expected: As in `read_study`.
+        events: Where warnings go.
+
+    Returns:
+        The phases and where they came from; without times given they have none, as those count from the first image.
+
+    Raises:
+        InputError: Something cannot be used.
+    """
+    events = events or Events()
+    _check_times(times_s, len(real))
+    phases, sources = _read_phases(None, real, None, events, expected, ())
+    one_examination.check(None, phases, events, times_given=times_s is not None, gray_values=expected != "MG")
+    return _as_phases(phases, times_s or [None] * len(phases)), sources
+
+
+def _read_phases(
+    pre: Given | None,
+    specs: Sequence[str | Path],
+    pixel_spacing_mm: float | None,
+    events: Events,
+    expected: str | None,
+    series: Sequence[str],
+) -> tuple[list[Given], tuple[Source, ...]]:
+    """Real phases on the voxels and in the units of the pre-contrast volume, or of the first of them."""
+    found: list[Given] = []
+    sources: list[Source] = []
+    for spec in specs:
+        loaded, source = _of_study(spec, pixel_spacing_mm, events, expected, series)
+        name, reference = _label(spec), pre or (found[0] if found else None)
+        if reference is not None:
+            if difference := same_geometry(reference.loaded.image, loaded.image):
+                raise InputError(
+                    f"{name} does not lie on the voxels of {reference.name}; resample it to them first: {difference}"
+                )
+            loaded = _in_units_of(reference, Given(name, loaded), events)
+        found.append(Given(name, loaded))
+        sources.append(source)
+    return found, tuple(sources)
+
+
+def _as_phases(given: Sequence[Given], times_s: Sequence[float | None]) -> tuple[Phase, ...]:
+    pairs = zip(given, times_s, strict=True)
+    return tuple(Phase(n, one.loaded.image, time_s, synthetic=False) for n, (one, time_s) in enumerate(pairs, start=1))
 
 
 def _times(
@@ -149,7 +183,7 @@ def read_volume(
     Raises:
         InputError: It cannot be used.
     """
-    loaded, source = _checked(spec, pixel_spacing_mm, events or Events())
+    loaded, source = read_checked(spec, pixel_spacing_mm, events or Events())
     return loaded.image, source
 
 
@@ -214,14 +248,28 @@ def _read_file(path: Path, index: int | None, pixel_spacing_mm: float | None) ->
     return reader(path, index)
 
 
-def _checked(
+def read_checked(
     spec: str | Path,
     pixel_spacing_mm: float | None,
     events: Events,
     expected: str | None = None,
     series: Sequence[str] = (),
 ) -> tuple[Loaded, Source]:
-    """Load one volume, hash its files, pass the gate and report warnings."""
+    """As `read_volume`, with what the header says beside the image.
+
+    Args:
+        spec: As in `read_volume`.
+        pixel_spacing_mm: Pixel size of a picture in mm.
+        events: Where warnings go.
+        expected: Modality that the model reads, see `check_volume`.
+        series: Chooses among the series of DICOM folders by number.
+
+    Returns:
+        What was read, and the files it came from.
+
+    Raises:
+        InputError: It cannot be used.
+    """
     events.check_cancelled()
     loaded = load(spec, pixel_spacing_mm, series)
     for note in loaded.notes:
@@ -241,7 +289,7 @@ def _of_study(
     spec: str | Path, pixel_spacing_mm: float | None, events: Events, expected: str | None, series: Sequence[str]
 ) -> tuple[Loaded, Source]:
     """A checked volume whose padding and undershoot below the zero level are set to it, with a warning."""
-    loaded, source = _checked(spec, pixel_spacing_mm, events, expected, series)
+    loaded, source = read_checked(spec, pixel_spacing_mm, events, expected, series)
     image, count = without_values_below_zero(loaded.image)
     if count:
         share = 100.0 * count / image.GetNumberOfPixels()
@@ -253,25 +301,17 @@ def _of_study(
     return dataclasses.replace(loaded, image=image), source
 
 
-def _same(a: Loaded, b: Loaded) -> bool:
-    return bool(np.array_equal(sitk.GetArrayViewFromImage(a.image), sitk.GetArrayViewFromImage(b.image)))
-
-
-def _doubt(pre: sitk.Image, post: sitk.Image, pre_spec: str | Path, spec: str | Path) -> str:
-    return one_sequence.doubt(
-        sitk.GetArrayViewFromImage(pre), sitk.GetArrayViewFromImage(post), _label(pre_spec), _label(spec)
-    )
-
-
-def _in_units_of(pre: Loaded, other: Loaded, name: str, events: Events) -> sitk.Image:
-    """The image of `other` in the gray values of `pre`, where Philips' private scale says that they differ."""
-    if pre.unit is None or other.unit is None or math.isclose(pre.unit, other.unit, rel_tol=1e-4):
-        return other.image
+def _in_units_of(reference: Given, other: Given, events: Events) -> Loaded:
+    """`other` in the gray values of the first image, where Philips' private scale says that they differ."""
+    unit, own = reference.loaded.unit, other.loaded.unit
+    if unit is None or own is None or math.isclose(unit, own, rel_tol=1e-4):
+        return other.loaded
     events.warn(
-        f"{name} has another scale than the pre-contrast image (Philips scale slope): its gray values were multiplied "
-        f"by {pre.unit / other.unit:.4g}."
+        f"{other.name} has another scale than {reference.name} (Philips scale slope): its gray values were multiplied "
+        f"by {unit / own:.4g}."
     )
-    return sitk.Cast(other.image, sitk.sitkFloat32) * (pre.unit / other.unit)
+    image = sitk.Cast(other.loaded.image, sitk.sitkFloat32) * (unit / own)
+    return dataclasses.replace(other.loaded, image=image, unit=unit)
 
 
 def _check_times(times_s: Sequence[float] | None, count: int) -> None:

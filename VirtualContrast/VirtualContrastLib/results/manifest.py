@@ -38,6 +38,8 @@ MOTION = "motion"
 """Key in the entry of a real phase among the inputs: what was found of its motion (`Motion.as_json`)."""
 INCOMPLETE = "Incomplete"
 """Begins the warning of something that was asked for and could not be written, while the rest of the result stays."""
+FILE_ROUNDING = 1e-5
+"""Part of the brightest voxel by which a pre-contrast volume that is computed back may differ from the one read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +120,21 @@ class Result:
             image = sitk.ReadImage(str(self.folder / entry["file"]))
             phases.append(Phase(int(entry["index"]), image, entry["time_s"], synthetic=True))
         return phases
+
+    def pre_contrast(self) -> sitk.Image:
+        """The pre-contrast volume in the units of the phases, computed back: a phase minus its subtraction.
+
+        Raises InputError where one of them cannot be read.
+        """
+        file = str(self.manifest.phases[0]["file"])
+        files = (self.folder / name for name in (file, file.replace("phases/", "subtraction/")))
+        try:
+            post, change = (sitk.ReadImage(str(path)) for path in files)
+        except RuntimeError as error:
+            raise InputError(
+                f"{file} or its subtraction in {self.folder} cannot be read; make the result again."
+            ) from error
+        return post - change
 
 
 def input_phase_times(inputs: list[dict[str, Any]]) -> dict[int, float | None]:

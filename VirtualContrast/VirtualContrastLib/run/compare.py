@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from ..events import Events, InputError, Stage
 from ..files import expanded
-from ..io import one_sequence
 from ..io.lesion_mask import read_lesions
 from ..io.volumes import same_geometry
 from ..kinetics.curves import lesion_curves
@@ -20,6 +19,7 @@ from ..metrics.image_pairs import MEASURES, PairMetrics, compare_images
 from ..metrics.own_scale import image_on_own_scale, phases_on_own_scale
 from ..results.manifest import (
     COMPARISON,
+    FILE_ROUNDING,
     MAMMOGRAM,
     MANIFEST,
     Manifest,
@@ -36,6 +36,7 @@ from ..synthesis.registration import Motion, register_phases
 from . import provenance
 from .analysis import LESIONS, OWN_SCALE_WARNING, Comparison, PhaseResult, Series, compare_with_real
 from .motion import with_motion
+from .settings import check_times
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +77,8 @@ def compare_existing(
         out: Folder of the new result.
         pre: Pre-contrast volume.
         lesions: Lesion labels; by default those of the result folder.
-        times_s: Seconds after injection of the real phases; by default those of the synthetic ones.
+        times_s: Seconds after injection of the real phases; by default those of their headers where `pre` is given, and
+            those of the synthetic ones for the others.
         register: Whether the motion of the real phases against `pre` is corrected first, where that helps.
         overwrite: Whether a result that stands at `out` may be replaced.
         events: Receives progress and warnings, and carries the request to cancel.
@@ -85,7 +87,8 @@ def compare_existing(
         The result and its metrics, one row per phase and region.
 
     Raises:
-        InputError: Something cannot be read, has another geometry, or times are missing for curves.
+        InputError: Something cannot be read, has another geometry, real phases are in another order than by their
+            headers, or times are missing for curves.
     """
     out = expanded(out).absolute()
     events = events or Events()
@@ -129,56 +132,92 @@ def _read(
     times_s: Sequence[float] | None,
     events: Events,
 ) -> _Given:
-    from ..io.read import read_volume
+    from ..io.read import read_phases, read_study
 
-    if times_s is not None and len(times_s) != len(real):
-        raise InputError(f"{len(times_s)} times were given for {len(real)} real phases; give one for each.")
-    sources: list[tuple[str, sitk.Image, Source]] = []
-
-    def read(place: str | Path, role: str) -> sitk.Image:
-        image, source = read_volume(place, events=None if role.startswith("synthetic") else events)
-        if sources and (difference := same_geometry(image, sources[0][1])):
-            raise InputError(f"{Path(place).name} does not lie on the grid of the synthetic phase: {difference}")
-        sources.append((role, image, source))
-        return image
-
+    if times_s is not None:
+        check_times(tuple(times_s))
     folder = expanded(synthetic)
     ours = load_result(folder) if (folder / MANIFEST).is_file() else None
-    if ours is not None and ours.manifest.kind == MAMMOGRAM and (pre or lesions):
+    mammogram = ours is not None and ours.manifest.kind == MAMMOGRAM
+    if mammogram and (pre or lesions):
         raise InputError(
             f"{folder.name} is the result of a mammogram, which has no curves; leave --pre and --lesions out."
         )
-    if ours is None:
-        phases = [Phase(1, read(synthetic, "synthetic_1"), times_s[0] if times_s else None, synthetic=True)]
-    else:
-        phases = [
-            Phase(
-                entry["index"],
-                read(ours.folder / entry["file"], f"synthetic_{entry['index']}"),
-                entry["time_s"],
-                True,
-            )
-            for entry in ours.manifest.phases
-        ]
-        if lesions is None and ours.manifest.summary.get("lesions"):
-            lesions = ours.folder / "lesions.seg.nrrd"
+    phases, sources = _synthetic(synthetic, ours)
+    if ours is not None and lesions is None and ours.manifest.summary.get("lesions"):
+        lesions = ours.folder / "lesions.seg.nrrd"
+    expected = None if ours is None else "MG" if mammogram else "MR"
+    study = read_study(pre, real, times_s=times_s, expected=expected, events=events) if pre else None
+    truth, real_sources = (
+        (study.real, study.real_sources)
+        if study is not None
+        else read_phases(real, times_s=times_s, expected=expected, events=events)
+    )
+    sources += [(f"real_{one.index}", one.image, its) for one, its in zip(truth, real_sources, strict=True)]
+    if study is not None:
+        sources.append(("pre", study.pre.image, study.source))
+    for role, image, source in sources:
+        if difference := same_geometry(image, phases[0].image):
+            name = source.files[0].name if source.files else role
+            raise InputError(f"{name} does not lie on the grid of the synthetic phase: {difference}")
+    if study is not None and ours is not None:
+        _check_pre(ours, study, events)
     inputs = input_phase_times(ours.manifest.inputs) if ours is not None else {}
-    nominal = {phase.index: phase.time_s for phase in phases} | inputs
-    times = dict(enumerate(times_s, start=1)) if times_s else nominal
-    truth = [Phase(n, read(place, f"real_{n}"), times.get(n), synthetic=False) for n, place in enumerate(real, start=1)]
-    pre_image = read(pre, "pre") if pre else None
-    if pre_image is not None:
-        before = sitk.GetArrayViewFromImage(pre_image)
-        for place, phase in zip(real, truth, strict=True):
-            after = sitk.GetArrayViewFromImage(phase.image)
-            if sentence := one_sequence.doubt(before, after, Path(str(pre)).name, Path(place).name):
-                events.warn(sentence)
     mask = None
     if lesions:
         mask, source = read_lesions(lesions, phases[0].image, events)
         sources.append(("lesions", mask, source))
     own_scale = ours is not None and ours.manifest.arbitrary_units
-    return _Given(phases, truth, pre_image, mask, [n for n in inputs if n <= len(truth)], own_scale, sources)
+    pre_image = study.pre.image if study is not None else None
+    timed = _with_times(truth, times_s, inputs, phases)
+    if ours is None:  # a single volume has the time of the phase that it is compared with
+        phases = [dataclasses.replace(phases[0], time_s=timed[0].time_s)]
+    return _Given(phases, timed, pre_image, mask, [n for n in inputs if n <= len(truth)], own_scale, sources)
+
+
+def _synthetic(place: str | Path, ours: Result | None) -> tuple[list[Phase], list[tuple[str, sitk.Image, Source]]]:
+    """The synthetic phases of a result, or of any other place its volume as phase 1, and where they came from."""
+    from ..io.read import read_volume
+
+    if ours is None:
+        image, source = read_volume(place)
+        return [Phase(1, image, None, synthetic=True)], [("synthetic_1", image, source)]
+    phases, sources = [], []
+    for entry in ours.manifest.phases:
+        image, source = read_volume(ours.folder / entry["file"])
+        phases.append(Phase(entry["index"], image, entry["time_s"], synthetic=True))
+        sources.append((f"synthetic_{entry['index']}", image, source))
+    return phases, sources
+
+
+def _with_times(
+    truth: Sequence[Phase],
+    given: Sequence[float] | None,
+    inputs: Mapping[int, float | None],
+    synthetic: Sequence[Phase],
+) -> list[Phase]:
+    """The real phases at the times given; else at that told to the model, of their headers, or of the synthetic one."""
+    if given is not None:
+        return list(truth)
+    nominal = {phase.index: phase.time_s for phase in synthetic}
+    timed = []
+    for phase in truth:
+        known = (inputs.get(phase.index), phase.time_s, nominal.get(phase.index))
+        timed.append(dataclasses.replace(phase, time_s=next((time for time in known if time is not None), None)))
+    return timed
+
+
+def _check_pre(ours: Result, study: Study, events: Events) -> None:
+    """Warn where the result was made from another pre-contrast volume than is given, by their voxels."""
+    hashes = {entry["role"]: entry["sha256"] for entry in ours.manifest.inputs}
+    if study.source.sha256 == hashes.get("pre") or ours.manifest.arbitrary_units:
+        return
+    made_from, given = (sitk.GetArrayFromImage(image) for image in (ours.pre_contrast(), study.pre.image))
+    if not np.allclose(made_from, given, rtol=0.0, atol=FILE_ROUNDING * float(np.abs(made_from).max())):
+        events.warn(
+            f"{study.source.files[0].name} is not the pre-contrast volume that {ours.folder.name} was made from; give "
+            "the one of the same examination."
+        )
 
 
 def _compare(given: _Given, events: Events) -> Comparison:

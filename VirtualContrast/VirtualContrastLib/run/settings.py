@@ -230,7 +230,7 @@ class RunSettings:
             if option.choices and value not in option.choices:
                 raise InputError(f"There is no {name} {value!r}; use one of {', '.join(option.choices)}.")
             if option.unit == "seconds" and value is not None:
-                _check_times(value)
+                check_times(value)
         if self.seed < 0:
             raise InputError(f"The seed {self.seed} cannot be used; give a whole number of at least 0.")
         if not 0 <= self.uncertainty <= MOST_PASSES or self.uncertainty == 1:
@@ -305,8 +305,8 @@ def _default_text(default: Any) -> str:
     return {True: "on", False: "off"}[default] if isinstance(default, bool) else str(default)
 
 
-def _check_times(times: tuple[float, ...]) -> None:
-    """Raise InputError where times do not rise, or are minutes or milliseconds by their size."""
+def check_times(times: tuple[float, ...]) -> None:
+    """Raise InputError where times in seconds do not rise, or are minutes or milliseconds by their size."""
     if not _rises(times):
         raise InputError("Times must be seconds after injection, above 0 and rising, one per post-contrast phase.")
     shown = " ".join(f"{time:g}" for time in times)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from VirtualContrastLib.events import InputError
+from VirtualContrastLib.events import Events, InputError
+from VirtualContrastLib.io.loaded import Loaded
 from VirtualContrastLib.io.suffixes import LOSSY_PICTURES, PICTURES, VOLUMES, suffix_of
 from VirtualContrastLib.metrics.own_scale import on_own_scale
 
@@ -26,12 +27,14 @@ class Stack:
         eight_bit: Whether the file holds 8-bit values.
         spacing_mm: Spacing of a volume (k, j, i) in mm; None for pictures, which have no millimeters.
         corners_mm: LPS positions [8, 3] of the corner voxels of a volume, in mm; None for pictures.
+        header: What the file of a volume says, without its voxels; None for pictures.
     """
 
     pixels: np.ndarray
     eight_bit: bool
     spacing_mm: tuple[float, float, float] | None = None
     corners_mm: np.ndarray | None = None
+    header: Loaded | None = None
 
     @property
     def is_volume(self) -> bool:
@@ -69,10 +72,10 @@ def read_stack(path: Path) -> Stack:
         raise InputError(f"There is no file or folder {path}; check the path.")
     if is_picture(path):
         return _read_picture(path)
-    from VirtualContrastLib.io.read import read_volume
+    from VirtualContrastLib.io.read import read_checked
 
-    image, _ = read_volume(path)
-    return _stack_of(image)
+    loaded, _ = read_checked(path, None, Events())
+    return replace(_stack_of(loaded.image), header=loaded.without_voxels())
 
 
 def _stack_of(image: sitk.Image) -> Stack:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.io.one_examination import Given, another_person, doubts
 
 from ..data.tumor_slices import tumor_slices
 from . import as_published
@@ -31,6 +32,7 @@ class LoadedPair:
         as_in_files: Whether these are the files' own values and not a min-max of them.
         same_pixels: Whether true and published metrics see the same pixels.
         is_volume: Whether the files hold volumes.
+        unrelated: Whether headers say that the images are not of one examination, or the real one is none.
     """
 
     real: np.ndarray
@@ -44,6 +46,7 @@ class LoadedPair:
     as_in_files: bool
     same_pixels: bool
     is_volume: bool
+    unrelated: bool
 
 
 def load_pair(pair: Pair, subtraction: str | None = None, slice_margin: float | None = None) -> LoadedPair:
@@ -83,7 +86,19 @@ def load_pair(pair: Pair, subtraction: str | None = None, slice_margin: float | 
         as_in_files=as_in_files,
         same_pixels=eight_bit and pre is None,
         is_volume=real.is_volume and len(real.pixels) > 1,
+        unrelated=_unrelated(real, synthetic, pre),
     )
+
+
+def _unrelated(real: Stack, synthetic: Stack, pre: Stack | None) -> bool:
+    """Whether headers speak against one examination, as `compare` and `synthesize --real` look at them."""
+    if real.header is None:
+        return False
+    truth = Given("real", real.header)
+    others = [Given("other", one.header) for one in (synthetic, pre) if one is not None and one.header is not None]
+    unlike = any(another_person(other, truth) for other in others)
+    late = pre is not None and pre.header is not None and bool(doubts(Given("pre", pre.header), truth))
+    return unlike or late or bool(real.header.refusals) or real.header.is_marked_synthetic
 
 
 def counted_slices(lesions: np.ndarray | None, count: int, slice_margin: float | None) -> tuple[int, ...]:

@@ -18,6 +18,10 @@ _OTHER_SCALE = (
     "threefold), so that errors mean little; give both on one scale."
 )
 _IDENTICAL = "Some synthetic images are their real ones, pixel by pixel; make sure that the right images are compared."
+_UNRELATED = (
+    "Some pairs do not belong together by their headers: another patient, study, sequence or time than the real image, "
+    "or a real image that is a subtraction, not T1-weighted or synthetic; make sure that the right images are compared."
+)
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,9 @@ def measure(pair: Pair, settings: Settings, lpips: Lpips | None = None, lpips_mi
         notes.append(("identical", _IDENTICAL))
     elif settings.subtraction is None and not 1 / _SCALES < _mean_ratio(loaded) < _SCALES:
         notes.append(("scale", _OTHER_SCALE))
+
+    if loaded.unrelated:
+        notes.append(("belonging", _UNRELATED))
 
     def note(name: str, sentence: str) -> None:
         if (name, sentence) not in notes:

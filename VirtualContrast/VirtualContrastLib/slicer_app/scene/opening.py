@@ -13,14 +13,10 @@ import slicer
 from slicer.i18n import tr as _
 
 from ...events import InputError
-from ...results.manifest import MAMMOGRAM, Result
+from ...results.manifest import FILE_ROUNDING, MAMMOGRAM, Result
 from ..views import display
 from . import nodes, result
 from .loaded import LoadedResult, is_rebuilt
-
-FILE_ROUNDING = 1e-5
-"""A phase minus its subtraction gives the pre-contrast voxels but for the rounding of float32, by far less than this
-part of the brightest one."""
 
 
 def open_steps(
@@ -49,7 +45,7 @@ def open_steps(
             return known
     if read.manifest.kind == MAMMOGRAM:
         return (yield from result.load_steps(folder, _mammogram(read, selected), real_nodes=real_nodes, run_id=run_id))
-    image = yield from _quiet(nodes.in_thread(lambda: _pre_contrast(read)))
+    image = yield from _quiet(nodes.in_thread(read.pre_contrast))
     present = None if read.manifest.arbitrary_units else (yield from _quiet(_same(image, selected)))
     if present is not None:
         real = real_nodes if present is selected else ()
@@ -63,20 +59,6 @@ def _mammogram(read: Result, selected: Any) -> Any:
     if selected is None or selected.GetImageData() is None or selected.GetImageData().GetDimensions() != size:
         raise InputError(_("The result holds no low-energy image; load it and select it as the input first."))
     return selected
-
-
-def _pre_contrast(read: Result) -> sitk.Image:
-    """A phase minus its subtraction: the pre-contrast volume in the units of the phases."""
-    file = str(read.manifest.phases[0]["file"])
-    try:
-        post, change = (
-            sitk.ReadImage(str(read.folder / name)) for name in (file, file.replace("phases/", "subtraction/"))
-        )
-    except RuntimeError as error:
-        raise InputError(
-            f"{file} or its subtraction in {read.folder} cannot be read; make the result again."
-        ) from error
-    return post - change
 
 
 def _same(image: sitk.Image, selected: Any) -> nodes.Steps[Any]:
