@@ -199,7 +199,7 @@ class GateKind(_Strict):
 
     Attributes:
         name: What the input is called in messages.
-        weights: Direction, one weight for each number of the gate.
+        weights: Direction, one weight for each number of the gate, applied to the mean of the study's windows.
         middle: Projection of the middle of the training studies.
         limit: Projection beyond which a study looks like this kind.
     """
@@ -216,6 +216,7 @@ class GateStatistics(_Strict):
     Attributes:
         mean: Mean of each number.
         precision: Inverse of their covariance.
+        middle: Distance of the middle of the training studies.
         limit: Distance above which a study is unlike the training images.
         kinds: Wrong inputs that are known.
         data: Which images were measured.
@@ -223,6 +224,7 @@ class GateStatistics(_Strict):
 
     mean: list[float] = Field(min_length=1)
     precision: list[list[float]]
+    middle: float = Field(default=0, ge=0)
     limit: float = Field(gt=0)
     kinds: list[GateKind] = Field(default_factory=list)
     data: str
@@ -233,6 +235,8 @@ class GateStatistics(_Strict):
             raise ValueError("precision must have a row and a column for each number of mean")
         if any(len(kind.weights) != len(self.mean) or kind.limit <= kind.middle for kind in self.kinds):
             raise ValueError("kinds must have a weight for each number of mean, and a limit above the middle")
+        if self.limit <= self.middle:
+            raise ValueError("limit must be above the middle")
         return self
 
 

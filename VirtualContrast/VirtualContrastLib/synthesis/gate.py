@@ -2,8 +2,10 @@
 
 Windows have one size in millimeters and one pixel size, so that a whole study and a crop of one give the same kind of
 picture. A window becomes a few numbers that no scaling of the intensities changes; far from the training windows by
-Mahalanobis distance is unlike them, and so is what lies far in the direction of a known wrong kind of input. That needs
-no network and says nothing about lesions.
+Mahalanobis distance is unlike them, and so is what lies far in the direction of a known wrong kind of input. Distance
+and directions are brought to one scale, on which a training study is at 0 and the limit at 1, and add up as the sides
+of a right angle do: the largest alone would let the scatter of one hide what another says. That needs no network and
+says nothing about lesions.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.optimize import minimize
+from scipy.special import expit
 
 from ..io.volumes import to_array
 from ..models.card import GateKind, GateStatistics
@@ -32,6 +36,9 @@ SLICES = 9
 """Slices of a volume that are looked at, evenly among those with breast."""
 LEAST_TISSUE = 0.15
 """Windows with less tissue than this are not informative."""
+_FOLDS = 5
+_RIDGE = 10.0
+"""Weight of the squared direction, of numbers in standard deviations, beside the sum over studies."""
 _PERCENTILES = (2, 10, 25, 50, 75, 98)
 _SCALES_PX = (1.0, 2.0, 4.0)
 FEATURES = (
@@ -48,8 +55,8 @@ FEATURES = (
 )
 
 
-REFUSED_ABOVE = {"crop": 1.5}
-REFUSED_ABOVE_WHOLE = 1.15
+REFUSED_ABOVE = {"crop": 1.8}
+REFUSED_ABOVE_WHOLE = 1.4
 """Scores above which a study is refused. The limits are those of training crops, and other scanners differ a little; a
 crop has few windows, and so its score scatters more than that of a whole study."""
 
@@ -107,25 +114,40 @@ def judge(pre: sitk.Image, gate: GateStatistics, region: BreastRegion | None = N
     distances = np.sqrt(np.maximum(shares.sum(axis=1), 0))
     middle = int(np.argsort(distances)[len(distances) // 2])
     most = " and ".join(FEATURES[n] for n in np.argsort(-shares[middle])[:2])
-    verdicts = [Verdict(float(np.median(distances)) / gate.limit, f"most in {most}", refused_above)]
-    for kind in gate.kinds:
-        projection = float(np.median(off @ np.asarray(kind.weights)))
-        score = (projection - kind.middle) / (kind.limit - kind.middle)
-        verdicts.append(Verdict(score, f"it looks like {kind.name}", refused_above))
-    return max(verdicts, key=lambda verdict: verdict.score)
+    distance = _excess(float(np.median(distances)), gate.middle, gate.limit)
+    kinds = {
+        f"it looks like {kind.name}": _excess(float(off.mean(axis=0) @ kind.weights), kind.middle, kind.limit)
+        for kind in gate.kinds
+    }
+    likeliest = max(kinds, key=lambda reason: kinds[reason], default="")
+    reason = (
+        likeliest if kinds and kinds[likeliest] > 1 else f"most in {most}"
+    )  # what it is says more than how it differs
+    return Verdict(float(np.linalg.norm([distance, *kinds.values()])), reason, refused_above)
+
+
+def _excess(value: float, middle: float, limit: float) -> float:
+    """How far above the `middle` of the training studies, of which the limit is 1 away; 0 below it."""
+    return max(0.0, (value - middle) / (limit - middle))
 
 
 def fit(
-    studies: Sequence[Numbers], *, kept: float, data: str, wrong: Mapping[str, Sequence[Numbers]] | None = None
+    studies: Sequence[Numbers],
+    *,
+    kept: float,
+    data: str,
+    wrong: Mapping[str, Sequence[Sequence[Numbers]]] | None = None,
 ) -> GateStatistics:
     """Statistics of the windows' numbers of each training study; every study weighs the same.
+
+    The direction to a wrong kind is that of a logistic regression on the means of studies, with both kinds weighing
+    alike; its middle and limit are those of training studies that the regression was fitted without.
 
     Args:
         studies: Numbers [window, feature] of each training study.
         kept: Share of the training studies that each limit lets pass.
         data: What was measured, for the card.
-        wrong: Numbers of studies of known wrong kinds, by what they are ("a post-contrast image"). The direction to
-            each is Fisher's linear discriminant.
+        wrong: By what they are ("a post-contrast image"), for each study the numbers of wrong inputs made of it.
 
     Returns:
         The statistics with their limits.
@@ -133,20 +155,44 @@ def fit(
     mean, covariance = _moments(studies)
     precision = np.linalg.inv(covariance)
     distances = [np.median(np.sqrt(np.einsum("nf,fg,ng->n", s - mean, precision, s - mean))) for s in studies]
+    spread = np.sqrt(np.diag(covariance))
+    right = np.array([study.mean(axis=0) - mean for study in studies]) / spread
+    fold = np.arange(len(studies)) % _FOLDS
     kinds = []
-    for name, others in (wrong or {}).items():
-        there, spread = _moments(others)
-        weights = np.linalg.solve((covariance + spread) / 2, there - mean)
-        projections = [float(np.median((s - mean) @ weights)) for s in studies]
-        middle, limit = float(np.median(projections)), float(np.quantile(projections, kept))
-        kinds.append(GateKind(name=name, weights=_rounded(weights), middle=round(middle, 4), limit=round(limit, 4)))
+    for name, made in (wrong or {}).items():
+        others = np.array([one.mean(axis=0) - mean for of_study in made for one in of_study]) / spread
+        of_fold = np.array([fold[k] for k, of_study in enumerate(made) for _ in of_study])
+        left_out = np.zeros(len(studies))
+        for k in range(_FOLDS):
+            left_out[fold == k] = right[fold == k] @ _direction(right[fold != k], others[of_fold != k])
+        middle, limit = float(np.median(left_out)), float(np.quantile(left_out, kept))
+        weights = _rounded(_direction(right, others) / spread)
+        kinds.append(GateKind(name=name, weights=weights, middle=round(middle, 4), limit=round(limit, 4)))
     return GateStatistics(
         mean=_rounded(mean),
         precision=[_rounded(row) for row in precision],
+        middle=round(float(np.median(distances)), 4),
         limit=round(float(np.quantile(distances, kept)), 4),
         kinds=kinds,
         data=data,
     )
+
+
+def _direction(right: Numbers, wrong: Numbers) -> Numbers:
+    """Weights of the logistic regression that tells `wrong` from `right` [study, feature], with a ridge."""
+    inputs = np.concatenate([right, wrong])
+    signs = np.concatenate([np.ones(len(right)), -np.ones(len(wrong))])
+    shares = np.concatenate([np.full(len(rows), len(inputs) / 2 / len(rows)) for rows in (right, wrong)])
+
+    def loss(weights: Numbers) -> tuple[float, Numbers]:
+        margin = signs * (inputs @ weights[:-1] + weights[-1])
+        slope = shares * signs * expit(margin)
+        ridge = np.append(weights[:-1], 0)
+        value = (shares * np.logaddexp(0, margin)).sum() + _RIDGE / 2 * ridge @ ridge
+        return float(value), _RIDGE * ridge + np.append(slope @ inputs, slope.sum())
+
+    found: Numbers = minimize(loss, np.zeros(inputs.shape[1] + 1), jac=True, method="L-BFGS-B").x
+    return found[:-1]
 
 
 def _moments(studies: Sequence[Numbers]) -> tuple[Numbers, Numbers]:

@@ -20,29 +20,36 @@ KEPT = 0.99
 LEAST_STUDIES = 40
 """Fewer say too little of how the numbers vary together."""
 POST, UNSUPPRESSED = "a post-contrast image", "an image without fat suppression"
+HALF_SPACING = "an image of twice its pixel size"
 
 
 def gate_statistics(folders: Iterable[Path], *, data: str) -> GateStatistics:
     """Statistics of prepared cases, for the card of a model that was trained on them; raises InputError for too few."""
     studies: list[Numbers] = []
-    wrong: dict[str, list[Numbers]] = {POST: [], UNSUPPRESSED: []}
+    wrong: dict[str, list[list[Numbers]]] = {POST: [], UNSUPPRESSED: [], HALF_SPACING: []}
     for folder in folders:
         pre = read_with_itk(folder / "pre.nrrd")
         numbers = study_features(pre)
         if not len(numbers):
             continue
         studies.append(numbers)
-        for name, image in (
-            (POST, read_with_itk(folder / "phase_1.nrrd")),
-            (UNSUPPRESSED, without_fat_suppression(pre)),
-        ):
-            if len(made := study_features(image)):
-                wrong[name].append(made)
+        phases = [read_with_itk(path) for path in sorted(folder.glob("phase_*.nrrd"))]
+        made = {POST: phases, UNSUPPRESSED: [without_fat_suppression(pre)], HALF_SPACING: [_of_half_spacing(pre)]}
+        for name, images in made.items():
+            wrong[name].append([found for image in images if len(found := study_features(image))])
     if len(studies) < LEAST_STUDIES:
         raise InputError(
             f"{len(studies)} cases with breast tissue are too few for a gate; give {LEAST_STUDIES} or more."
         )
     return fit(studies, kept=KEPT, data=data, wrong=wrong)
+
+
+def _of_half_spacing(pre: sitk.Image) -> sitk.Image:
+    """The image said to have pixels half as large as they are."""
+    made = sitk.Image(pre)
+    columns_mm, rows_mm, slices_mm = pre.GetSpacing()
+    made.SetSpacing((columns_mm / 2, rows_mm / 2, slices_mm))
+    return made
 
 
 def cases_of(root: Path, wanted: Mapping[str, str]) -> list[Path]:
