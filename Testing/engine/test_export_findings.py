@@ -8,10 +8,9 @@ from VirtualContrastLib.export.findings import (
     Finding,
     delayed_word,
     findings_text,
-    initial_word,
     shape_word,
 )
-from VirtualContrastLib.kinetics.parameters import CurveType
+from VirtualContrastLib.kinetics.parameters import CurveType, initial_word
 
 FULL = Finding(
     name="Lesion 1", side="left", diameters=(14.2, 11.6, 9.9), longest_diameter=15.1, volume=870.0,

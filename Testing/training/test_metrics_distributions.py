@@ -12,11 +12,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torch import nn
 from torchmetrics.image.kid import poly_mmd
 from VirtualContrastLib.events import InputError
 from VirtualContrastTrainingLib.metrics import radiomics_distance as frd
 from VirtualContrastTrainingLib.metrics.distributions import FeatureSet, Preparation, compare_sets, image_distances
-from VirtualContrastTrainingLib.metrics.feature_networks import FeatureNetwork, load_feature_network
+from VirtualContrastTrainingLib.metrics.feature_networks import FeatureNetwork, distance_names, load_feature_network
 from VirtualContrastTrainingLib.metrics.frechet import FeatureMoments, frechet_distance, kernel_distance, too_few_note
 from VirtualContrastTrainingLib.metrics.pairs import Pair
 
@@ -171,9 +172,41 @@ def test_fid_pooling_changes_inception_only_in_its_pool_branches(timm_reference)
     assert not np.allclose(plain[:, -192:], fid[:, -192:])
 
 
+def conv(inputs, outputs, side=3, stride=1, padding=1):
+    return [nn.Conv2d(inputs, outputs, side, stride, padding), nn.ReLU()]
+
+
+def torchvisions(name):
+    """`features` of torchvision's AlexNet or VGG16 as it lists them, without the last pooling."""
+    if name == "alexnet":
+        pool = nn.MaxPool2d(3, 2)
+        return nn.Sequential(*conv(3, 64, 11, 4, 2), pool, *conv(64, 192, 5, 1, 2), pool, *conv(192, 384),
+                             *conv(384, 256), *conv(256, 256))  # fmt: skip
+    layers, channels = [], 3
+    for width in (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512):
+        layers += [nn.MaxPool2d(2, 2)] if width == "M" else conv(channels, width)
+        channels = channels if width == "M" else width
+    return nn.Sequential(*layers)
+
+
+@pytest.mark.parametrize(("name", "dimension"), [("alexnet", 256), ("vgg16", 512)])
+def test_the_networks_of_lpips_give_their_last_layer_of_images_normalized_as_imagenet(name, dimension, tmp_path):
+    torch.manual_seed(0)
+    features = torchvisions(name).eval()
+    torch.save({f"features.{key}": value for key, value in features.state_dict().items()}, tmp_path / "weights.pth")
+    network = load_feature_network(tmp_path / "weights.pth")
+    slices = torch.rand(2, 64, 80) * 2 - 1
+    mean, sd = (torch.tensor(c).view(1, 3, 1, 1) for c in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+    with torch.no_grad():
+        expected = features((((slices + 1) / 2)[:, None] - mean) / sd).mean(dim=(2, 3)).numpy()
+    assert network.kind == name and expected.shape == (2, dimension)
+    assert np.allclose(network.features(slices.numpy()), expected, rtol=1e-4, atol=1e-5)
+    assert distance_names(name) == ("Frechet distance", "kernel distance") and distance_names("resnet50")[0] == "FID"
+
+
 def test_a_file_of_another_network_and_a_missing_one_are_refused(tmp_path):
     torch.save({"weight": torch.zeros(2)}, tmp_path / "a.pth")
-    with pytest.raises(InputError, match="neither"):
+    with pytest.raises(InputError, match="none of Inception-v3, ResNet-50, AlexNet and VGG16"):
         load_feature_network(tmp_path / "a.pth")
     with pytest.raises(InputError, match="no weight file"):
         load_feature_network(tmp_path / "b.pth")

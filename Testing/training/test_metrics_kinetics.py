@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -111,6 +112,33 @@ def test_kappa_equals_scikit_learns_and_its_interval_is_by_patient():
     assert types.kappa_ci95[0] < types.kappa < types.kappa_ci95[1]
     alone = kinetic_report([p for p in pairs if p.patient == "0"]).types
     assert alone.kappa_ci95 is None
+
+
+def test_initial_enhancement_agrees_in_the_words_of_bi_rads():
+    """Early PE of 30, 60 and 160 % is slow, medium and fast."""
+    curves = {"slow": (1.3, 1.7, 2.1), "medium": TYPES["I"], "fast": TYPES["III"]}
+    kinds = [*itertools.product(curves, curves), *[(k, k) for k in curves]]
+    report = kinetic_report([pair(curves[a], curves[b], str(n), n) for n, (a, b) in enumerate(kinds)])
+    assert [(row.initial_real, row.initial_synthetic) for row in report.per_lesion] == kinds
+    assert report.initial.labels == ("slow", "medium", "fast")
+    assert report.initial.confusion == [[2, 1, 1], [1, 2, 1], [1, 1, 2]]
+    assert report.initial.kappa == pytest.approx(cohen_kappa_score(*zip(*kinds, strict=True)))
+
+
+def test_the_worst_type_is_that_of_a_part_of_the_lesion_where_the_mean_curve_persists():
+    images, labels = volumes([TYPES["I"]])
+    inside = np.argwhere(sitk.GetArrayFromImage(labels) > 0)
+    part = tuple(inside[: len(inside) // 10].T)
+    arrays = [sitk.GetArrayFromImage(im) for im in images]
+    for array, ratio in zip(arrays[1:], TYPES["III"], strict=True):
+        array[part] = arrays[0][part] * ratio
+    phases = [Phase(n, image(a), t, n > 0) for n, (a, t) in enumerate(zip(arrays, (0.0, *TIMES), strict=True))]
+    mixed = lesion_curves(phases, labels)[0]
+    plain = pair(TYPES["I"], TYPES["I"])
+    report = kinetic_report([replace(plain, real=mixed)])
+    (row,) = report.per_lesion
+    assert (row.type_real, row.type_synthetic) == ("I", "I") and report.types.same_type == 1
+    assert (row.worst_real, row.worst_synthetic) == ("III", "I") and report.worst_types.same_type == 0
 
 
 def test_bland_altman_limits_are_those_of_the_differences():

@@ -83,6 +83,21 @@ def test_image_tables_have_the_papers_rows_and_columns(tmp_path, name):
         assert not any("--system" in note for note in found.notes)
 
 
+def test_a_distance_on_other_features_than_inceptions_is_not_called_fid(tmp_path):
+    cases = write_cases(tmp_path, slices=3)
+    other = Means()
+    other.kind = "alexnet"
+    pairs = find_pairs(cases / "truth", cases / "runs")
+    found = write_named_table(
+        "osuala2025-table2", pairs, tmp_path, TableOptions(networks={"alexnet": other}, repeats=20)
+    )
+    rows = rows_of(tmp_path / "osuala2025-table2.csv")
+    assert [row["row"] for row in rows] == LABELS["osuala2025-table2"]["rows"]
+    assert all(float(row["Frechet distance alexnet"]) >= 0 for row in rows)
+    assert not any(column.startswith(("FID", "KID")) for column in rows[0])
+    assert any("FID and KID need weights" in note for note in found.notes)
+
+
 def test_the_earlier_paper_has_the_same_table_under_its_own_number():
     assert LABELS["osuala2024-table1"] == LABELS["osuala2025-table2"]
     assert OUTPUTS["osuala2024-table1"].kind == OUTPUTS["osuala2025-table2"].kind == "quality"

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..kinetics.parameters import CurveType
+from ..kinetics.parameters import CurveType, initial_word
 from ..synthesis.breast_region import LEFT, RIGHT, UNKNOWN
 from .content import TYPE_NAMES
 
 FOCUS_MM = 5.0
-SLOW_PERCENT, FAST_PERCENT = 50.0, 100.0
 ROUND_RATIO = 1.3
 """A compact outline is round up to this ratio of its longest to its shortest principal axis, and oval above."""
 IRREGULAR_SOLIDITY = 0.8
@@ -109,13 +108,6 @@ def shape_word(longest_mm: float, axis_ratio: float | None, solidity: float | No
     if solidity < IRREGULAR_SOLIDITY:
         return "irregular"
     return "round" if axis_ratio <= ROUND_RATIO else "oval"
-
-
-def initial_word(early_pe_percent: float) -> str:
-    """`slow`, `medium` or `fast`."""
-    if early_pe_percent < SLOW_PERCENT:
-        return "slow"
-    return "medium" if early_pe_percent <= FAST_PERCENT else "fast"
 
 
 def delayed_word(curve_type: str) -> str:

@@ -23,6 +23,11 @@ from ..events import InputError
 
 Array = NDArray[np.float64]
 
+INITIAL_WORDS = ("slow", "medium", "fast")
+"""BI-RADS words of the initial phase, in order."""
+SLOW_PERCENT, FAST_PERCENT = 50.0, 100.0
+"""Initial enhancement is slow below the first and fast above the second (ACR BI-RADS Atlas, 5th edition, MRI)."""
+
 # Enhancement below this fraction of the baseline is noise; a ratio with it in the denominator has no meaning.
 NEGLIGIBLE_ENHANCEMENT = 0.01
 
@@ -109,6 +114,13 @@ def check_times(times_s: Sequence[float | None]) -> Array:
         given = ", ".join(f"{time:g}" for time in times)
         raise InputError(f"Phase times must start at 0 s and rise from phase to phase, but they are {given} s.")
     return times
+
+
+def initial_word(early_pe_percent: float) -> str:
+    """The word of `INITIAL_WORDS` for an early enhancement in percent."""
+    if early_pe_percent < SLOW_PERCENT:
+        return INITIAL_WORDS[0]
+    return INITIAL_WORDS[1 if early_pe_percent <= FAST_PERCENT else 2]
 
 
 def percent_enhancement(signals: ArrayLike) -> Array:

@@ -16,6 +16,7 @@ from VirtualContrastLib.events import ExitCode, InputError
 
 from ..metrics.as_published import PROTOCOLS
 from ..metrics.evaluation import AS_PUBLISHED_MEANING, METRICS, Settings
+from ..metrics.feature_networks import distance_names
 from ..metrics.plain import plain
 from ..metrics.radiomics_distance import ALL_GROUPS, TEXTURE
 from ..papers.evaluation_report import EvaluationResult, set_rows
@@ -234,7 +235,8 @@ def as_text(result: EvaluationResult) -> str:
     for name, found in result.distances.items():
         both = found.synthetic_against_real
         baseline = f", real halves {found.baseline.fid:.4f}" if found.baseline else ""
-        lines.append(f"FID {name} {both.fid:.4f}{baseline}; KID {both.kid:.6f}. {both.note}")
+        frechet, kernel = distance_names(found.network)
+        lines.append(f"{frechet} {name} {both.fid:.4f}{baseline}; {kernel} {both.kid:.6f}. {both.note}")
     if result.radiomics is not None:
         lines += [f"{name}: {value}" for name, value in plain(result.radiomics).items() if name != "definitions"]
     for row in set_rows(result.sets):

@@ -16,5 +16,6 @@ def add_fid(add: Callable[..., Any]) -> None:
         default=[],
         metavar="NAME=WEIGHTS",
         help="also FID and KID on the features of a network: Inception-v3 or ResNet-50 weights of torchvision or "
-        "RadImageNet, or imagenet=download; may be repeated",
+        "RadImageNet, or imagenet=download; alexnet=download and vgg16=download take those of LPIPS, whose distance is "
+        "no FID and is not called so; may be repeated",
     )

@@ -1,9 +1,11 @@
-"""Inception-v3 and ResNet-50 as feature extractors, from weight files named as torchvision or RadImageNet name them.
+"""Inception-v3, ResNet-50, AlexNet and VGG16 as feature extractors, from weight files named as torchvision or
+RadImageNet name them.
 
 The networks are run straight from their state dict, so nothing but torch is needed. Known files: torchvision's
 `inception_v3_google-*.pth` and `resnet50-*.pth`; `pt_inception-2015-12-05-6726825d.pth`, the TensorFlow network of
 the original FID (its pooling differs, `fid_pooling`); RadImageNet's `InceptionV3.pt` and `ResNet50.pt`, whose keys
-are `backbone.N...` with N the position of the layer.
+are `backbone.N...` with N the position of the layer; AlexNet and VGG16 of LPIPS (`lpips_weights`), whose distances are
+no FID and are not called so.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import numpy as np
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.files import sha256_of
 
+from . import plain_convolutions
 from .lpips import load_state
 
 if TYPE_CHECKING:
@@ -29,10 +32,19 @@ FID_WEIGHTS_SHA256 = "6726825d"
 """Start of the hash of the TensorFlow Inception weights that FID was defined on, as in their file name."""
 
 
-class FeatureNetwork:
-    """Maps gray slices to vectors of 2048 features on one device."""
+_PLAIN = {"alexnet": plain_convolutions.ALEXNET, "vgg16": plain_convolutions.VGG16}
 
-    dimension = 2048
+
+def distance_names(kind: str) -> tuple[str, str]:
+    """What the Frechet and the kernel distance on the features of a kind of network are called.
+
+    FID and KID are those of Inception; the papers call so that of RadImageNet's ResNet-50 too.
+    """
+    return ("Frechet distance", "kernel distance") if kind in _PLAIN else ("FID", "KID")
+
+
+class FeatureNetwork:
+    """Maps gray slices to vectors of features on one device: 2048, or 512 of VGG16 and 256 of AlexNet."""
 
     def __init__(
         self, kind: str, state: Mapping[str, torch.Tensor], *, fid_pooling: bool = False, device: str = "cpu"
@@ -41,13 +53,16 @@ class FeatureNetwork:
         self._state = {name: value.to(device) for name, value in state.items()}
 
     def features(self, slices: np.ndarray) -> np.ndarray:
-        """Features [n, 2048], float64, of slices [n, j, i] with values in [-1, 1]."""
+        """Features [n, dimension], float64, of slices [n, j, i] with values in [-1, 1]: means over the last layer."""
         import torch
 
         images = torch.from_numpy(np.asarray(slices, dtype=np.float32)).to(self.device)
         with torch.inference_mode():
             x = images[:, None].expand(-1, 3, -1, -1)
-            x = self._inception(x) if self.kind == "inception" else self._resnet(x)
+            if self.kind in _PLAIN:
+                x = plain_convolutions.activations(_PLAIN[self.kind], self._state, x)[-1]
+            else:
+                x = self._inception(x) if self.kind == "inception" else self._resnet(x)
             return x.mean(dim=(2, 3)).cpu().numpy().astype(np.float64)
 
     def _normed(self, x: torch.Tensor, name: str, eps: float) -> torch.Tensor:
@@ -161,17 +176,20 @@ class FeatureNetwork:
 def load_feature_network(path: Path, *, device: str = "cpu") -> FeatureNetwork:
     """Load a feature network; which one shows in its keys, FID's pooling in its file hash.
 
-    Raises InputError where the file is missing, damaged, or neither network.
+    Raises InputError where the file is missing, damaged, or of no such network.
     """
     if not path.is_file():
         raise InputError(
             f"There is no weight file {path}; give Inception-v3 or ResNet-50 weights (torchvision or RadImageNet)."
         )
     state = _named(load_state(path))
+    for plain, layers in _PLAIN.items():
+        if not plain_convolutions.misfit(layers, state):
+            return FeatureNetwork(plain, state, device=device)
     kind = "inception" if "Mixed_7c.branch1x1.conv.weight" in state else "resnet50"
     last = "Mixed_7c.branch_pool.conv.weight" if kind == "inception" else "layer4.2.conv3.weight"
     if last not in state:
-        raise InputError(f"{path} holds neither Inception-v3 nor ResNet-50 weights (no {last}).")
+        raise InputError(f"{path} holds the weights of none of Inception-v3, ResNet-50, AlexNet and VGG16 (no {last}).")
     return FeatureNetwork(kind, state, fid_pooling=sha256_of(path).startswith(FID_WEIGHTS_SHA256), device=device)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from VirtualContrastLib.kinetics.agreement import agreement, bland_altman, cohen_kappa
 from VirtualContrastLib.kinetics.curves import LesionCurve
-from VirtualContrastLib.kinetics.parameters import CurveType
+from VirtualContrastLib.kinetics.parameters import INITIAL_WORDS, CurveType, initial_word
 from VirtualContrastLib.metrics.bootstrap import Interval, percentile_interval
 from VirtualContrastLib.metrics.measure import definitions
 
@@ -25,6 +25,7 @@ from .published_kinetics import PublishedPair
 
 TYPES = ("no enhancement", "I", "II", "III")
 """Curve types in the order of CurveType 0..3."""
+NOT_ASSESSED = "not assessed"
 DEFINITIONS = definitions(CURVES)
 _AVERAGED = (
     *("enhancement_error", "enhancement_error_squared", "spearman", "dtw"),
@@ -89,6 +90,10 @@ class LesionRow:
         same_order_as_published: the same as the paper's notebook takes it.
         type_real: curve type of the real curve.
         type_synthetic: curve type of the synthetic curve.
+        worst_real: worst curve type of the real voxels.
+        worst_synthetic: worst curve type of the synthetic voxels.
+        initial_real: BI-RADS word for the early enhancement of the real curve.
+        initial_synthetic: the same of the synthetic curve.
         peak_pe_real: peak PE of the real curve, percent.
         peak_pe_synthetic: peak PE of the synthetic curve, percent.
         ser_real: signal enhancement ratio of the real curve.
@@ -108,6 +113,10 @@ class LesionRow:
     same_order_as_published: bool | None
     type_real: str
     type_synthetic: str
+    worst_real: str
+    worst_synthetic: str
+    initial_real: str
+    initial_synthetic: str
     peak_pe_real: float | None
     peak_pe_synthetic: float | None
     ser_real: float | None
@@ -137,6 +146,10 @@ class LesionRow:
             same_order_as_published=None if pair.published is None else pair.published.same_order,
             type_real=_type_name(found.real_type),
             type_synthetic=_type_name(found.synthetic_type),
+            worst_real=_type_name(pair.real.worst_type),
+            worst_synthetic=_type_name(pair.synthetic.worst_type),
+            initial_real=_initial(pair.real),
+            initial_synthetic=_initial(pair.synthetic),
             **parameters,
         )
 
@@ -166,15 +179,15 @@ class BiasRow:
 
 @dataclass(frozen=True)
 class TypeAgreement:
-    """How far the curve types agree.
+    """How far a kinetic category of lesions agrees.
 
     Attributes:
-        labels: the types.
+        labels: the categories.
         confusion: counts [real][synthetic] in the order of `labels`.
-        compared: lesions of which both types could be assessed.
-        same_type: share of them with equal types.
+        compared: lesions of which both categories could be assessed.
+        same_type: share of them with equal categories.
         same_type_ci95: its interval over resampled patients.
-        kappa: Cohen's kappa of the types.
+        kappa: Cohen's kappa of the categories.
         kappa_ci95: its interval over resampled patients.
     """
 
@@ -196,7 +209,9 @@ class KineticReport:
         cases: number of cases.
         patients: number of patients.
         statistics: summary by measure, None where no lesion defines it.
-        types: agreement of curve types.
+        types: agreement of the types of mean curves.
+        worst_types: agreement of the worst curve types.
+        initial: agreement of the BI-RADS words for early enhancement.
         bland_altman: bias and limits of agreement by quantity.
         largest_time_difference_s: between phases of one number, in seconds.
         definitions: definition by measure.
@@ -208,6 +223,8 @@ class KineticReport:
     patients: int
     statistics: Mapping[str, Summary | None]
     types: TypeAgreement
+    worst_types: TypeAgreement
+    initial: TypeAgreement
     bland_altman: Sequence[BiasRow]
     largest_time_difference_s: float
     definitions: Mapping[str, str]
@@ -241,13 +258,21 @@ def kinetic_report(pairs: Sequence[CurvePair], *, repeats: int = 2000, seed: int
             if value is not None:
                 sums.add(pair.patient, float(value))
         statistics[name] = sums.summary(repeats=repeats, seed=seed)
+    patients = [pair.patient for pair in pairs]
+
+    def agree(name: str, labels: Sequence[str]) -> TypeAgreement:
+        named = [(str(getattr(row, f"{name}_real")), str(getattr(row, f"{name}_synthetic"))) for row in rows]
+        return _categories(patients, named, labels, repeats, seed)
+
     gaps = [float(np.abs(pair.synthetic.times_s - pair.real.times_s).max()) for pair in pairs]
     return KineticReport(
         lesions=len(pairs),
         cases=len({pair.case for pair in pairs}),
         patients=len({pair.patient for pair in pairs}),
         statistics=statistics,
-        types=_types(pairs, rows, repeats, seed),
+        types=agree("type", TYPES),
+        worst_types=agree("worst", TYPES),
+        initial=agree("initial", INITIAL_WORDS),
         bland_altman=_bland_altman_table(pairs),
         largest_time_difference_s=max(gaps),
         definitions=DEFINITIONS,
@@ -280,14 +305,16 @@ def _bland_altman_table(pairs: Sequence[CurvePair]) -> list[BiasRow]:
     ]
 
 
-def _types(pairs: Sequence[CurvePair], rows: Sequence[LesionRow], repeats: int, seed: int) -> TypeAgreement:
-    """Confusion table [real, synthetic], share of equal types and kappa, with intervals over resampled patients."""
-    patients = sorted({pair.patient for pair in pairs})
+def _categories(
+    patient_of: Sequence[str], named: Sequence[tuple[str, str]], labels: Sequence[str], repeats: int, seed: int
+) -> TypeAgreement:
+    """Agreement of the categories `named` (real, synthetic) of lesions, with intervals over resampled patients."""
+    patients = sorted(set(patient_of))
     place = {patient: n for n, patient in enumerate(patients)}
-    counts = np.zeros((len(patients), len(TYPES), len(TYPES)), int)
-    for pair, row in zip(pairs, rows, strict=True):
-        if row.type_real in TYPES and row.type_synthetic in TYPES:
-            counts[place[pair.patient], TYPES.index(row.type_real), TYPES.index(row.type_synthetic)] += 1
+    counts = np.zeros((len(patients), len(labels), len(labels)), int)
+    for patient, (real, synthetic) in zip(patient_of, named, strict=True):
+        if real in labels and synthetic in labels:
+            counts[place[patient], labels.index(real), labels.index(synthetic)] += 1
     table, rng = counts.sum(axis=0), np.random.default_rng(seed)
     shares, kappas = [], []
     for _ in range(repeats if len(patients) > 1 else 0):
@@ -297,7 +324,7 @@ def _types(pairs: Sequence[CurvePair], rows: Sequence[LesionRow], repeats: int, 
             kappas.append(cohen_kappa(drawn))
     compared = int(table.sum())
     return TypeAgreement(
-        labels=TYPES,
+        labels=labels,
         confusion=table.tolist(),
         compared=compared,
         same_type=float(np.trace(table) / compared) if compared else None,
@@ -308,7 +335,12 @@ def _types(pairs: Sequence[CurvePair], rows: Sequence[LesionRow], repeats: int, 
 
 
 def _type_name(kind: CurveType) -> str:
-    return TYPES[kind] if kind < len(TYPES) else "not assessed"
+    return TYPES[kind] if kind < len(TYPES) else NOT_ASSESSED
+
+
+def _initial(curve: LesionCurve) -> str:
+    early = float(curve.parameters.early_pe_percent)
+    return initial_word(early) if math.isfinite(early) else NOT_ASSESSED
 
 
 def _defined(value: float) -> float | None:

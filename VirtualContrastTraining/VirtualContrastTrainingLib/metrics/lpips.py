@@ -15,24 +15,13 @@ import numpy as np
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.files import sha256_of
 
-from . import lpips_weights
+from . import lpips_weights, plain_convolutions
 from .weights import ALEXNET, DOWNLOAD, cached, fetched, hub_checkpoints
 
 if TYPE_CHECKING:
     import torch
 
 SMALLEST_SIDE = 32
-_CONVOLUTIONS = (
-    (0, 3, 64, 11, 4, 2),
-    (3, 64, 192, 5, 1, 2),
-    (6, 192, 384, 3, 1, 1),
-    (8, 384, 256, 3, 1, 1),
-    (10, 256, 256, 3, 1, 1),
-)
-"""(index in torchvision's `features`, channels in, channels out, kernel, stride, padding)"""
-_POOL_BEFORE = (3, 6)
-_SHIFT = (-0.030, -0.088, -0.188)
-_SCALE = (0.458, 0.448, 0.450)
 
 
 class Lpips:
@@ -43,17 +32,9 @@ class Lpips:
     ) -> None:
         self.device = device
         self.note = ""
-        self._convolutions = [
-            (
-                index,
-                backbone[f"features.{index}.weight"].to(device),
-                backbone[f"features.{index}.bias"].to(device),
-                stride,
-                padding,
-            )
-            for index, _, _, _, stride, padding in _CONVOLUTIONS
-        ]
-        self._heads = [heads[f"lin{n}.model.1.weight"].to(device) for n in range(len(_CONVOLUTIONS))]
+        names = [f"{layer.name}.{part}" for layer in plain_convolutions.ALEXNET for part in ("weight", "bias")]
+        self._backbone = {name: backbone[name].to(device) for name in names}
+        self._heads = [heads[f"lin{n}.model.1.weight"].to(device) for n in range(len(plain_convolutions.ALEXNET))]
 
     def distance(self, first: np.ndarray, second: np.ndarray) -> float:
         """LPIPS of two slices [j, i] with values in [-1, 1]; raises ValueError below 32 pixels on a side."""
@@ -67,23 +48,12 @@ class Lpips:
         pair = torch.from_numpy(np.stack([first, second]).astype(np.float32)).to(self.device)
         with torch.inference_mode():
             total = torch.zeros((), device=self.device)
-            for features, head in zip(self._features(pair[:, None].expand(-1, 3, -1, -1)), self._heads, strict=True):
+            images = pair[:, None].expand(-1, 3, -1, -1)
+            found = plain_convolutions.activations(plain_convolutions.ALEXNET, self._backbone, images)
+            for features, head in zip(found, self._heads, strict=True):
                 unit = features / torch.sqrt(1e-8 + (features**2).sum(dim=1, keepdim=True))
                 total += torch.nn.functional.conv2d((unit[:1] - unit[1:]) ** 2, head).mean()
         return float(total)
-
-    def _features(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Activations after each of the five ReLUs."""
-        import torch.nn.functional as F
-
-        shift, scale = (images.new_tensor(c).view(1, 3, 1, 1) for c in (_SHIFT, _SCALE))
-        x, found = (images - shift) / scale, []
-        for index, weight, bias, stride, padding in self._convolutions:
-            if index in _POOL_BEFORE:
-                x = F.max_pool2d(x, 3, 2)
-            x = F.relu(F.conv2d(x, weight, bias, stride, padding))
-            found.append(x)
-        return found
 
 
 def load_lpips(backbone: Path | None = None, *, device: str = "cpu") -> Lpips:
@@ -94,10 +64,8 @@ def load_lpips(backbone: Path | None = None, *, device: str = "cpu") -> Lpips:
     """
     path = _backbone_file(backbone)
     weights = load_state(path)
-    for index, inputs, outputs, kernel, _, _ in _CONVOLUTIONS:
-        found = tuple(weights[f"features.{index}.weight"].shape) if f"features.{index}.weight" in weights else None
-        if found != (outputs, inputs, kernel, kernel):
-            raise InputError(f"{path} is not torchvision's AlexNet: features.{index}.weight has shape {found}.")
+    if problem := plain_convolutions.misfit(plain_convolutions.ALEXNET, weights):
+        raise InputError(f"{path} is not torchvision's AlexNet: {problem}.")
     model = Lpips(weights, load_state(_heads_file()), device)
     if path != lpips_weights.ALEXNET.path and not sha256_of(path).startswith(ALEXNET.sha256_start):
         model.note = "LPIPS used AlexNet weights that are not torchvision's (SHA-256 does not begin with 7be5be79)."

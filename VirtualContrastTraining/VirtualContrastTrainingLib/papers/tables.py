@@ -13,6 +13,7 @@ from ..data.tumor_slices import PUBLISHED_MARGIN
 from ..metrics.as_published import PROTOCOLS
 from ..metrics.distributions import ImageDistances, KnownFeatures, Preparation, SetDistance, image_distances
 from ..metrics.evaluation import AS_PUBLISHED_MEANING, Evaluation, EvaluationReport, Settings
+from ..metrics.feature_networks import distance_names
 from ..metrics.pairs import Pair, has_own_scale, phase_number
 from ..metrics.radiomics_distance import RadiomicsReport, lesion_distance
 from .evaluation_report import LABELS
@@ -286,7 +287,8 @@ def _rows(reports: Mapping[str, MeasuredRow], design: Design, options: TableOpti
             row[f"{text}, as published"] = report.mean("as_published", metric)
         for network in options.networks or PAPERS_NETWORKS:
             distances = measured.distances.get(network)
-            row |= _distance_cells(network, None if distances is None else distances.synthetic_against_real)
+            found = None if distances is None else distances.synthetic_against_real
+            row |= _distance_cells(network, found, options)
         row |= {f"FRD {kind[4:].replace('_', ' ')}": getattr(measured.radiomics, kind, None) for kind in FRD}
         rows.append(row | {"slices": report.slices, "patients": report.patients})
     return rows + _halves(reports[SYNTHETIC], options) if design.halves else rows
@@ -298,14 +300,21 @@ def _halves(measured: MeasuredRow, options: TableOptions) -> list[dict[str, Any]
     for label, key in ((HALVES, "baseline"), (SYNTHETIC_HALVES, "halves")):
         row: dict[str, Any] = {"row": label, "patients": measured.report.patients}
         for network in options.networks or PAPERS_NETWORKS:
-            row |= _distance_cells(network, getattr(measured.distances.get(network), key, None))
+            row |= _distance_cells(network, getattr(measured.distances.get(network), key, None), options)
         rows.append(row)
     return rows
 
 
-def _distance_cells(network: str, found: SetDistance | None) -> dict[str, float | None]:
+def _distance_cells(network: str, found: SetDistance | None, options: TableOptions) -> dict[str, float | None]:
     fid, kid = (None, None) if found is None else (found.fid, found.kid)
-    return {f"FID {network}": fid, f"KID {network}": kid}
+    return dict(zip(_distance_columns(network, options), (fid, kid), strict=True))
+
+
+def _distance_columns(network: str, options: TableOptions) -> tuple[str, str]:
+    """Names of the two columns of a feature network; FID where none is given, as in the papers."""
+    known = options.networks.get(network)
+    frechet, kernel = distance_names("inception" if known is None else known.kind)
+    return f"{frechet} {network}", f"{kernel} {network}"
 
 
 def _notes(reports: Mapping[str, MeasuredRow], design: Design, options: TableOptions) -> list[str]:
@@ -318,8 +327,8 @@ def _notes(reports: Mapping[str, MeasuredRow], design: Design, options: TableOpt
         if SUBTRACTION_UNET not in options.systems:
             notes.append(NO_UNET)
     if design.fid_limit is not None and options.networks:
-        notes.append(f"FID and KID on the first {design.fid_limit} slices at most, as published.")
-    if not options.networks:
+        notes.append(f"Distances of features on the first {design.fid_limit} slices at most, as published.")
+    if not any(distance_names(network.kind)[0] == "FID" for network in options.networks.values()):
         notes.append(NO_NETWORKS)
     if not options.radiomics:
         notes.append(NO_RADIOMICS)
@@ -328,7 +337,9 @@ def _notes(reports: Mapping[str, MeasuredRow], design: Design, options: TableOpt
         if measured.report.failed:
             of_rows.setdefault(f"{len(measured.report.failed)} pairs could not be measured.", []).append(label)
         for network, found in measured.distances.items():
-            of_rows.setdefault(f"FID {network}: {found.synthetic_against_real.note}", []).append(label)
+            of_rows.setdefault(
+                f"{_distance_columns(network, options)[0]}: {found.synthetic_against_real.note}", []
+            ).append(label)
         if measured.radiomics is not None:
             of_rows.setdefault(f"FRD: {measured.radiomics.note}", []).append(label)
     return notes + [f"{', '.join(labels)}. {note}" for note, labels in of_rows.items() if not note.endswith(": ")]
