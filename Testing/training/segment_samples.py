@@ -17,17 +17,18 @@ TINY = ("base_features=4", "max_features=8", "memory_gb=0.2", "iterations_per_ep
 
 
 def write_cases(folder, numbers):
-    """Phantoms in `folder`, and what stands for their synthetic phases in `folder`-results: the true phase 1."""
+    """Phantoms in `folder`, and what stands for their synthetic phases in `folder`-results: the true ones."""
     for number in numbers:
         case = write_phantom(make_phantom(number, SETTINGS), folder / f"case_{number}")
         results = folder.with_name(f"{folder.name}-results") / case.name / "phases"
         results.mkdir(parents=True)
-        shutil.copy(case / "phase_1.nrrd", results / "phase_1.nrrd")
+        for phase in case.glob("phase_*.nrrd"):
+            shutil.copy(phase, results / phase.name)
     return folder
 
 
 def write_plain_case(folder, name):
-    """A prepared case of 4 x 16 x 16 voxels with a bright ball as its tumor, and its synthetic phase beside it."""
+    """A prepared case of 4 x 16 x 16 voxels with a bright ball as its tumor, and its synthetic phases beside it."""
     k, j, i = np.meshgrid(*(np.linspace(-1, 1, n) for n in (4, 16, 16)), indexing="ij")
     tissue = np.where(k**2 + j**2 + i**2 < 0.9, 100.0, 2.0) + np.random.default_rng(1).normal(0, 1, k.shape)
     tumor = (k**2 + j**2 + (i - 0.5) ** 2 < 0.2).astype(np.uint8)
@@ -37,12 +38,15 @@ def write_plain_case(folder, name):
     for file, array in (
         (case / "pre.nrrd", tissue),
         (case / "phase_1.nrrd", tissue + 50 * tumor),
+        (case / "phase_2.nrrd", tissue + 30 * tumor),
         (results / "phase_1.nrrd", tissue + 40 * tumor),
+        (results / "phase_2.nrrd", tissue + 20 * tumor),
     ):
         sitk.WriteImage(sitk.GetImageFromArray(array.astype(np.float32)), str(file))
     sitk.WriteImage(sitk.GetImageFromArray(tumor), str(case / "lesions.nrrd"))
-    description = {"kind": "duke", "images": ["pre.nrrd", "phase_1.nrrd"], "times_s": [0.0, 131.0]}
-    (case / "case.json").write_text(json.dumps({**description, "lesion_source": "segmentation"}))
+    description = {"kind": "duke", "images": ["pre.nrrd", "phase_1.nrrd", "phase_2.nrrd"]}
+    described = {**description, "times_s": [0.0, 131.0, 240.0], "lesion_source": "segmentation"}
+    (case / "case.json").write_text(json.dumps(described))
     return SegmentationSource(case)
 
 

@@ -24,13 +24,9 @@ from VirtualContrastTrainingLib.data.nnunet_datasets import (
     published_test_cases,
     write_nnunet_dataset,
 )
-from VirtualContrastTrainingLib.data.segmentation_cases import (
-    DOMAINS,
-    FolderPhases,
-    ModelPhases,
-    prepare_segmentation_case,
-)
-from VirtualContrastTrainingLib.data.single_breast import count_lesions
+from VirtualContrastTrainingLib.data.segmentation_cases import FolderPhases, ModelPhases, prepare_segmentation_case
+from VirtualContrastTrainingLib.data.segmentation_inputs import DOMAINS, Inputs
+from VirtualContrastTrainingLib.data.single_breast import focality
 from VirtualContrastTrainingLib.papers.scenario_table import as_text, write_scenario_table
 from VirtualContrastTrainingLib.papers.scenarios import Experiment, load_experiment, prepare_experiment, sources_of
 from VirtualContrastTrainingLib.papers.table_options import TableOptions
@@ -120,7 +116,8 @@ def test_the_data_set_names_the_images_of_its_scenario_and_nothing_is_copied(tmp
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(name.encode())
     folder = tmp_path / "x" / "raw" / "Dataset501"
-    write_nnunet_dataset(SCENARIOS["pre+post+synthetic"], folds, tmp_path / "cases", folder)
+    splits = {name: nnunet_splits(scenario, folds) for name, scenario in SCENARIOS.items()}
+    write_nnunet_dataset(Inputs(), splits["pre+post+synthetic"], tmp_path / "cases", folder)
     content = json.loads((folder / "dataset.json").read_text())
     assert content["numTraining"] == len(content["dataset"]) == 9 and list(content["channel_names"].values()) == [
         "dce1"
@@ -132,8 +129,8 @@ def test_the_data_set_names_the_images_of_its_scenario_and_nothing_is_copied(tmp
     assert [path.name for path in folder.iterdir()] == ["dataset.json"]
     (tmp_path / "cases" / "b" / "synthetic.nii.gz").unlink()
     with pytest.raises(InputError, match=r"b/synthetic\.nii\.gz is missing"):
-        write_nnunet_dataset(SCENARIOS["synthetic"], folds, tmp_path / "cases", folder)
-    write_nnunet_dataset(SCENARIOS["pre+post"], folds, tmp_path / "cases", folder)
+        write_nnunet_dataset(Inputs(), splits["synthetic"], tmp_path / "cases", folder)
+    write_nnunet_dataset(Inputs(), splits["pre+post"], tmp_path / "cases", folder)
 
 
 @pytest.fixture
@@ -207,16 +204,23 @@ def test_a_broken_case_fails_with_a_sentence(tmp_path, one_case, how, sentence):
     assert outcome.reason and not (tmp_path / "out" / "case_3").exists()
 
 
-def test_a_multifocal_case_is_excluded_unless_it_is_allowed(tmp_path, one_case):
+def one_more_in_the_same_breast(mask):
+    mask[0, 0, 12:] = mask[0, 1, 12:] = 1
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"), [(one_more_in_the_same_breast, "multifocal"), (lambda m: m | m[..., ::-1], "bilateral")]
+)
+def test_a_case_with_several_lesions_is_excluded_unless_it_is_allowed(tmp_path, one_case, change, kind):
     source, phases = one_case
-
-    def mirrored(mask):
-        return mask | mask[..., ::-1]
-
-    rewrite(source.folder / "lesions.nrrd", mirrored)
+    rewrite(source.folder / "lesions.nrrd", change)
     outcome = prepare_segmentation_case(source, tmp_path / "out", phases)
-    assert (outcome.state, outcome.reason) == ("excluded", "it is multifocal (2 lesions)")
-    assert prepare_segmentation_case(source, tmp_path / "out", phases, allow_multifocal=True).state == "prepared"
+    assert (outcome.state, outcome.reason) == ("excluded", f"it is {kind} (2 lesions)")
+    for state in ("prepared", "kept"):
+        allowed = prepare_segmentation_case(source, tmp_path / "out", phases, allow_multifocal=True)
+        assert (allowed.state, allowed.entry["focality"]) == (state, kind)
+    assert prepare_segmentation_case(source, tmp_path / "out", phases).state == "excluded"  # though it is there
 
 
 def test_masks_of_a_folder_take_the_place_of_the_cases_own(tmp_path, one_case):
@@ -234,9 +238,13 @@ def test_a_model_makes_the_first_phase_of_the_pre_contrast_volume(one_case):
     source, _ = one_case
     package = load_package(MODELS / "phantom-joint-p1-p3")
     pre = sitk.ReadImage(str(source.folder / "pre.nrrd"))
-    made = ModelPhases(package).first_phase("case_3", pre, 131.0)
+    made = ModelPhases(package).phases("case_3", pre, [131.0, 240.0])
     phases = Synthesizer(package, choose_device("auto")).synthesize(pre, Events()).phases
-    np.testing.assert_array_equal(sitk.GetArrayFromImage(made), sitk.GetArrayFromImage(phases[0]))
+    assert len(made) == 2 < len(phases)
+    for one, other in zip(made, phases[:2], strict=True):
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(one), sitk.GetArrayFromImage(other))
+    with pytest.raises(InputError, match=r"Phase 4 is wanted, but synthesis by phantom-joint-p1-p3 ends with phase 3"):
+        ModelPhases(package).phases("case_3", pre, [None] * 4)
 
 
 def test_a_model_that_does_not_begin_with_phase_1_cannot_make_first_phases():
@@ -281,7 +289,7 @@ def test_without_cases_phantoms_of_one_lesion_are_made_once(tmp_path):
     folders = segment._phantoms(arguments)
     cases = [case for folder in folders for case in sorted(folder.iterdir())]
     assert [folder.name for folder in folders] == ["train", "test"] and len(cases) == 3
-    assert all(count_lesions(sitk.ReadImage(str(case / "lesions.nrrd"))) == 1 for case in cases)
+    assert all(focality(sitk.ReadImage(str(case / "lesions.nrrd"))) == ("unifocal", 1) for case in cases)
     assert all(json.loads((case / "case.json").read_text())["kind"] == "phantom" for case in cases)
     written = [(case / "case.json").stat().st_mtime_ns for case in cases]
     segment._phantoms(arguments)

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 from VirtualContrastLib.events import InputError
 from VirtualContrastTrainingLib.data.bias_field import correct_bias
-from VirtualContrastTrainingLib.data.single_breast import BreastHalf, count_lesions, tumor_half
+from VirtualContrastTrainingLib.data.single_breast import (
+    BreastHalf,
+    breast_halves,
+    focality,
+    joined,
+    tumor_half,
+)
 
 angles = st.floats(-25, 25).map(lambda degrees: round(degrees, 3))  # ITK cannot invert a matrix with 1e-200 in it
 sizes = st.integers(2, 9)
@@ -107,15 +113,45 @@ def boxes(*corners, side=4):
 
 
 def test_lesions_are_counted_by_components_without_specks():
-    assert count_lesions(image_of(boxes())) == 0
-    assert count_lesions(image_of(boxes((1, 1, 1)))) == 1
-    assert count_lesions(image_of(boxes((1, 1, 1), (1, 1, 20)))) == 2
-    assert count_lesions(image_of(boxes((1, 1, 1), (5, 5, 5)))) == 1  # they touch at a corner
+    assert focality(image_of(boxes())) == ("unifocal", 0)
+    assert focality(image_of(boxes((1, 1, 1)))) == ("unifocal", 1)
+    assert focality(image_of(boxes((1, 1, 1), (1, 1, 10)))) == ("multifocal", 2)
+    assert focality(image_of(boxes((1, 1, 1), (5, 5, 5)))) == ("unifocal", 1)  # they touch at a corner
     speck = boxes((1, 1, 1))
     speck[10, 15, 25:28] = 1  # 3 of 64 voxels
-    assert count_lesions(image_of(speck)) == 1
+    assert focality(image_of(speck)) == ("unifocal", 1)
     speck[10, 15, 28] = 1  # 4 of 64
-    assert count_lesions(image_of(speck)) == 2
+    assert focality(image_of(speck)) == ("bilateral", 2)
+
+
+@pytest.mark.parametrize(
+    ("corners", "kind"),
+    [
+        ([(1, 1, 1), (1, 1, 26)], "bilateral"),
+        ([(1, 1, 1), (1, 10, 1), (1, 1, 26)], "bilateral"),
+        ([(1, 1, 18), (1, 10, 26)], "multifocal"),
+        ([(1, 1, 14), (1, 10, 26)], "multifocal"),  # over the middle (15), its center beyond
+        ([(1, 1, 12), (1, 10, 26)], "bilateral"),  # over the middle, its center before
+    ],
+)
+def test_lesions_on_both_sides_of_the_middle_are_bilateral(corners, kind):
+    assert focality(image_of(boxes(*corners))) == (kind, len(corners))
+    sideways = np.swapaxes(boxes(*corners), 1, 2)  # left to right is the second axis
+    assert focality(image_of(sideways, matrix=((0, -1, 0), (1, 0, 0), (0, 0, 1)))) == (kind, len(corners))
+
+
+@given(volumes())
+@settings(max_examples=50, deadline=None)
+def test_what_is_found_in_either_half_is_joined_where_it_was(case):
+    voxels, mask = case
+    labels = sitk.Cast(sitk.Modulus(sitk.Cast(voxels, sitk.sitkUInt16), 3), sitk.sitkUInt8)
+    halves = breast_halves(mask)
+    whole = joined(halves, [half.crop(labels) for half in halves], voxels)
+    before, after = sitk.GetArrayFromImage(labels), sitk.GetArrayFromImage(whole)
+    np.testing.assert_array_equal(after > 0, before > 0)
+    assert whole.GetDirection() == voxels.GetDirection() and whole.GetOrigin() == voxels.GetOrigin()
+    parts = [set(np.unique(sitk.GetArrayFromImage(half.crop(whole)))) - {0} for half in halves]
+    assert not parts[0] & parts[1]
 
 
 def test_n4_removes_a_slow_shading_and_keeps_the_geometry():

@@ -1,8 +1,9 @@
 """`virtual-contrast-training segment`: does synthetic contrast help to segment tumors? Table 3 of the JMI 2025 paper.
 
 nnU-Nets are trained on pre-contrast, acquired and synthetic phase-1 images and their unions, in folds, and tested on
-each of the three. `run` does it all; the other commands are its steps, each of which keeps what is finished, so that a
-killed one is simply started again. Scenarios and folds may be trained by several processes at once.
+each of the three; or on acquired and synthetic studies of several input channels (`--channels`). `run` does it all; the
+other commands are its steps, each of which keeps what is finished, so that a killed one is simply started again.
+Scenarios and folds may be trained by several processes at once.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from VirtualContrastLib.events import ExitCode, InputError
 from .options import Output, add_output, add_training_command, count, minutes
 
 if TYPE_CHECKING:
-    from ..data.segmentation_cases import FirstPhases
+    from ..data.segmentation_cases import SyntheticPhases
     from ..papers.scenarios import Experiment
     from ..systems.nnunet.recipe import NNUNetRecipe
 
@@ -76,7 +77,27 @@ def _add_preparation(parser: argparse.ArgumentParser) -> None:
     add("--model", help="synthesis model, id or path (default: the catalog's)")
     add("--out-of-fold", action="store_true", help="each case by the member of the model that was trained without it")
     add("--synthetic", type=Path, help="folder of `virtual-contrast batch` results, instead of --model")
-    add("--scenarios", nargs="+", metavar="NAME", help="such as pre pre+synthetic pre+post+synthetic (default: all)")
+    add(
+        "--scenarios",
+        nargs="+",
+        metavar="NAME",
+        help="such as pre pre+synthetic pre+post+synthetic (default: all of the paper); pre+synthetic@0.5 takes "
+        "synthetic images of half as many patients as real ones, synthetic-then-post pretrains on synthetic images and "
+        "fine-tunes on acquired ones",
+    )
+    add(
+        "--channels",
+        nargs="+",
+        metavar="NAME",
+        default=(),
+        help="input channels of the networks, pre, phase_N or subtraction_N, instead of one phase; the scenarios are "
+        "then real, synthetic and real+synthetic",
+    )
+    add(
+        "--keep-multifocal",
+        action="store_true",
+        help="keep multifocal and bilateral test cases, which the paper leaves out, and evaluate them apart",
+    )
     add("--folds", type=count, default=5, metavar="N", help="folds of cases that are not Duke's (default 5)")
     add(
         "--recipe", help=f"nnU-Net recipe for size and length of training (default {_PUBLISHED}; phantoms: {_PHANTOMS})"
@@ -101,6 +122,10 @@ def run_prepare(args: argparse.Namespace, out: Output) -> ExitCode:
     sizes = [len(fold) for fold in experiment.folds]
     text = f"{len(sizes)} folds of {', '.join(map(str, sizes))} cases, {len(experiment.test)} test cases"
     values = {"folder": str(experiment.folder), "folds": sizes, "test": len(experiment.test)}
+    if experiment.apart is not None:
+        apart = {kind: len(cases) for kind, cases in experiment.apart.items()}
+        text += f", apart from them {', '.join(f'{number} {kind}' for kind, number in apart.items())}"
+        values |= apart
     out.result(f"{text} -> {experiment.folder}", values)
     return ExitCode.SOME_CASES_FAILED if experiment.failed else ExitCode.DONE
 
@@ -180,10 +205,13 @@ def run_all(args: argparse.Namespace, out: Output) -> ExitCode:
 
 def _prepare(args: argparse.Namespace) -> Experiment:
     from ..data.cases import case_folders
-    from ..data.nnunet_datasets import SCENARIOS
+    from ..data.nnunet_datasets import scenario_named
+    from ..data.segmentation_inputs import Inputs
     from ..papers.scenarios import prepare_experiment, sources_of
 
-    recipe = _recipe(args)
+    recipe, inputs = _recipe(args), Inputs(tuple(args.channels))
+    for name in args.scenarios or ():
+        scenario_named(name, inputs)  # a wrong name is told before phantoms are made
     train, test = (args.cases, args.test) if args.cases else _phantoms(args)
     experiment = prepare_experiment(
         sources_of(case_folders(train), args.masks),
@@ -191,8 +219,10 @@ def _prepare(args: argparse.Namespace) -> Experiment:
         args.output,
         _phases(args),
         recipe,
-        scenarios=args.scenarios or tuple(SCENARIOS),
+        scenarios=args.scenarios,
         folds=args.folds,
+        inputs=inputs,
+        keep_multifocal=args.keep_multifocal,
     )
     for state, reasons in (("failed", experiment.failed), ("excluded", experiment.excluded)):
         for case, reason in reasons.items():
@@ -210,7 +240,7 @@ def _recipe(args: argparse.Namespace) -> NNUNetRecipe:
     return recipe
 
 
-def _phases(args: argparse.Namespace) -> FirstPhases:
+def _phases(args: argparse.Namespace) -> SyntheticPhases:
     from ..data.segmentation_cases import FolderPhases, ModelPhases
     from ..papers.phantom_cohort import synthesis_model
 

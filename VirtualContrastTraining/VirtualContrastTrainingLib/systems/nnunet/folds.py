@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from VirtualContrastLib.events import CancelledError, InputError, VirtualContrastError
-from VirtualContrastLib.files import atomic_file
+from VirtualContrastLib.files import atomic_file, sha256_of
 from VirtualContrastLib.models.import_checkpoint import import_nnunet
 from VirtualContrastLib.models.package import ModelPackage
 from VirtualContrastLib.models.safe_torch_load import load_nnunet
@@ -34,6 +35,7 @@ _DATASET = f"Dataset{_DATASET_ID}_Lesions"
 _FINAL = "checkpoint_final.pth"
 _LATEST = "checkpoint_latest.pth"
 _DONE = "preprocessing_done.json"
+_PLANS = "nnUNetPlans.json"
 _PROCESSES = max(1, min(8, (os.cpu_count() or 1) // 2))
 _AUGMENTATION = max(1, min(12, (os.cpu_count() or 1) - 1))
 
@@ -43,7 +45,9 @@ def raw_folder(folder: Path) -> Path:
     return folder / "raw" / _DATASET
 
 
-def plan_and_preprocess(recipe: NNUNetRecipe, folder: Path, splits: Sequence[Mapping[str, Sequence[str]]]) -> None:
+def plan_and_preprocess(
+    recipe: NNUNetRecipe, folder: Path, splits: Sequence[Mapping[str, Sequence[str]]], plans_of: Path | None = None
+) -> None:
     """Let nnU-Net plan a network of the recipe's width and preprocess a data set.
 
     It is kept where it was done for the same images, splits and sizes.
@@ -52,14 +56,20 @@ def plan_and_preprocess(recipe: NNUNetRecipe, folder: Path, splits: Sequence[Map
         recipe: The recipe.
         folder: Folder of the data set.
         splits: Names of the images to train and to validate on, one mapping per fold.
+        plans_of: Folder of a planned data set whose plans are taken, so that its networks can be trained on here; None
+            to make own ones.
     """
     preprocessed = folder / "preprocessed" / _DATASET
     sizes = {"base_features": recipe.base_features, "max_features": recipe.max_features, "gb": recipe.memory_gb}
-    wanted = json.dumps({"configuration": recipe.configuration, "sizes": sizes, "splits": splits})
+    content: dict[str, Any] = {"configuration": recipe.configuration, "sizes": sizes, "splits": splits}
+    plans = None if plans_of is None else plans_of / "preprocessed" / _DATASET / _PLANS
+    if plans is not None:
+        content["plans"] = sha256_of(plans)
+    wanted = json.dumps(content)
     if (preprocessed / _DONE).is_file() and (preprocessed / _DONE).read_text(encoding="utf-8") == wanted:
         return
     with _nnunet_in(folder, augmentation_processes=1):
-        _plan(recipe)
+        _plan(recipe, plans)
     (preprocessed / "splits_final.json").write_text(json.dumps(splits), encoding="utf-8")
     (preprocessed / _DONE).write_text(wanted, encoding="utf-8")
 
@@ -69,8 +79,29 @@ def finished_folds(recipe: NNUNetRecipe, folder: Path) -> list[int]:
     return sorted(int(path.parent.name[5:]) for path in _results(recipe, folder).glob(f"fold_*/{_FINAL}"))
 
 
+def trained_fold(recipe: NNUNetRecipe, folder: Path, fold: int) -> Path | None:
+    """The checkpoint of a fold that is trained to the end.
+
+    Args:
+        recipe: The recipe.
+        folder: Folder of the data set.
+        fold: Number of the fold, from 0.
+
+    Returns:
+        The file; None where the fold is not finished.
+    """
+    path = _results(recipe, folder) / f"fold_{fold}" / _FINAL
+    return path if path.is_file() else None
+
+
 def train_fold(
-    recipe: NNUNetRecipe, folder: Path, fold: int, *, run: Path | None = None, max_minutes: float | None = None
+    recipe: NNUNetRecipe,
+    folder: Path,
+    fold: int,
+    *,
+    run: Path | None = None,
+    max_minutes: float | None = None,
+    pretrained: Path | None = None,
 ) -> bool:
     """Train one fold of a preprocessed data set. A finished fold is kept; a started one continues from nnU-Net's last
     checkpoint.
@@ -81,6 +112,8 @@ def train_fold(
         fold: Number of the fold, from 0.
         run: Folder in which it can be watched and stopped, see `run_files`.
         max_minutes: Time after which it ends with the current epoch, with a checkpoint.
+        pretrained: Checkpoint of a network of the same plans, whose weights but for the last layers it starts from, as
+            nnU-Net's own `-pretrained_weights`; None for random ones.
 
     Returns:
         Whether it is finished.
@@ -96,7 +129,7 @@ def train_fold(
     # On a CPU the network itself needs the cores: 0 means "augment in this process" (planning does not accept it).
     workers = _AUGMENTATION if device.startswith("cuda") else 0
     with _nnunet_in(folder, augmentation_processes=workers):
-        trainer = _trainer(recipe, folder, fold, device, resume=(place / _LATEST).is_file())
+        trainer = _trainer(recipe, folder, fold, device, resume=(place / _LATEST).is_file(), pretrained=pretrained)
         _save_whole(trainer)
         _watch_loss(trainer)
         _watch_epochs(trainer, run, max_minutes)
@@ -193,7 +226,8 @@ def _nnunet_in(folder: Path, *, augmentation_processes: int) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _plan(recipe: NNUNetRecipe) -> None:
+def _plan(recipe: NNUNetRecipe, plans: Path | None) -> None:
+    """Plan, or take the file `plans`, and preprocess."""
     from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
     from nnunetv2.experiment_planning.plan_and_preprocess_api import (
         extract_fingerprint_dataset,
@@ -210,13 +244,21 @@ def _plan(recipe: NNUNetRecipe) -> None:
             self.UNet_max_features_2d = self.UNet_max_features_3d = recipe.max_features
 
     extract_fingerprint_dataset(_DATASET_ID, num_processes=_PROCESSES, clean=True, verbose=False)
-    _, identifier = plan_experiment_dataset(_DATASET_ID, SizedPlanner, gpu_memory_target_in_gb=recipe.memory_gb)
-    preprocess_dataset(_DATASET_ID, identifier, (recipe.configuration,), (_PROCESSES,))
+    if plans is None:
+        plan_experiment_dataset(_DATASET_ID, SizedPlanner, gpu_memory_target_in_gb=recipe.memory_gb)
+    else:
+        preprocessed = Path(os.environ["nnUNet_preprocessed"]) / _DATASET
+        shutil.copy(plans, preprocessed / _PLANS)
+        shutil.copy(Path(os.environ["nnUNet_raw"]) / _DATASET / "dataset.json", preprocessed)  # as the planner does
+    preprocess_dataset(_DATASET_ID, Path(_PLANS).stem, (recipe.configuration,), (_PROCESSES,))
 
 
-def _trainer(recipe: NNUNetRecipe, folder: Path, fold: int, device: str, *, resume: bool) -> Any:
-    """nnU-Net's trainer of one fold, with the weights of its last checkpoint where it continues."""
+def _trainer(
+    recipe: NNUNetRecipe, folder: Path, fold: int, device: str, *, resume: bool, pretrained: Path | None = None
+) -> Any:
+    """nnU-Net's trainer of one fold, with the weights of its last checkpoint where it continues, else `pretrained`."""
     import torch
+    from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
     preprocessed = folder / "preprocessed" / _DATASET
@@ -224,7 +266,7 @@ def _trainer(recipe: NNUNetRecipe, folder: Path, fold: int, device: str, *, resu
     seed = recipe.seed + fold + (int(time.time()) if resume else 0)
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
-    plans = json.loads((preprocessed / "nnUNetPlans.json").read_text(encoding="utf-8"))
+    plans = json.loads((preprocessed / _PLANS).read_text(encoding="utf-8"))
     plans["continue_training"] = resume
     if recipe.lesions_in_every_patch:
         # A patch without lesion gives its whole Dice for predicting nothing, which a short run may settle for.
@@ -240,6 +282,14 @@ def _trainer(recipe: NNUNetRecipe, folder: Path, fold: int, device: str, *, resu
     trainer.initialize()
     if resume:
         _load_latest(trainer, _results(recipe, folder) / f"fold_{fold}" / _LATEST)
+    elif pretrained is not None:
+        load_nnunet(pretrained)  # as for the last checkpoint
+        try:
+            load_pretrained_weights(trainer.network, str(pretrained))
+        except AssertionError as error:
+            raise InputError(
+                f"The checkpoint {pretrained} is of another network than the plans in {folder}."
+            ) from error
     return trainer
 
 
