@@ -22,7 +22,7 @@ _OTHER = {
 def markdown(rows: Sequence[Row], settings: Mapping[str, Any], definitions: Mapping[str, str]) -> str:
     """Four tables (phases, mammograms, lesions, costs) with what a reader must know of the run."""
     parts = [
-        f"Data: {settings['data']}. About {settings['minutes_each']:g} min of training each, "
+        f"Data: {settings['data']}. {settings['length']} of training each, "
         f"{settings['threads']} thread(s) on {settings['cores']} cores ({settings['machine']}), "
         f"device {_devices(rows)}, load average {_range(settings['load'])} during the run, "
         f"seed {_values(rows, 'seed')}. Short trainings on phantoms: this ranks speed of learning, not what a system "

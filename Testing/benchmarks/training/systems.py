@@ -2,6 +2,7 @@
 
     python Testing/benchmarks/training/systems.py --minutes 2 -o results
     python Testing/benchmarks/training/systems.py --systems joint iter_unet time_conditioned --minutes 10 -o results
+    python Testing/benchmarks/training/systems.py --systems subtraction direct --units 8 -o results
 
 Writes systems.csv (a row a system and baseline), systems.json (the same with all settings), cases.csv (every measure of
 every case) and systems.md. Networks and phantoms are small enough for a CPU. Each training runs in a process of its
@@ -118,7 +119,7 @@ def main() -> int:
         loads = [os.getloadavg()[0]]
         reports = {}
         for name in args.systems:
-            reports[name] = run_system(name, work, args.minutes)
+            reports[name] = run_system(name, work, args.minutes, args.units)
             print(f"{name}: {reports[name].get('failed') or 'done'}", flush=True)
             loads.append(os.getloadavg()[0])
         write(args.output, reports, {**describe(args), "load": loads})
@@ -140,16 +141,17 @@ def make_data(root: Path, counts: dict[str, int]) -> None:
         training(["prepare", "phantom-mammograms", "-o", pairs, "-n", str(count), "--seed", str(seed)])
 
 
-def run_system(name: str, work: Path, minutes: float) -> dict[str, Any]:
-    """Probe, train and measure one system in processes of their own; `failed` says what went wrong, if anything."""
+def run_system(name: str, work: Path, minutes: float, units: int | None = None) -> dict[str, Any]:
+    """Probe (without `units`), train and measure a system in processes of their own; `failed` says what went wrong."""
     report: dict[str, Any] = {"system": name, "title": SYSTEMS[name].title, "recipe": SYSTEMS[name].recipe}
     earlier = work / f"{name}_train.json"
     if earlier.is_file():
         return {**report, **json.loads(earlier.read_text(encoding="utf-8"))}
-    probe = _run_child("probe", name, work, PROBE_UNITS)
-    if "failed" in probe:
-        return {**report, **probe}
-    units = max(PROBE_UNITS, int(PROBE_UNITS * 60 * minutes / probe["span_s"]))
+    if units is None:
+        probe = _run_child("probe", name, work, PROBE_UNITS)
+        if "failed" in probe:
+            return {**report, **probe}
+        units = max(PROBE_UNITS, int(PROBE_UNITS * 60 * minutes / probe["span_s"]))
     return {**report, **_run_child("train", name, work, units)}
 
 
@@ -226,7 +228,7 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
 
     return {
         "data": f"phantoms, no patients: {args.train} for training, {args.validation} for validation, {args.test} test",
-        "minutes_each": args.minutes,
+        "length": f"About {args.minutes:g} min" if args.units is None else f"{args.units} epochs",
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
         "machine": f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}",
@@ -270,7 +272,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--test", type=int, default=8, help="held-out phantoms to measure on (default 8)")
     parser.add_argument("--work", type=Path, help=KEEP)
     parser.add_argument("--child", choices=("probe", "train"), help=argparse.SUPPRESS)
-    parser.add_argument("--units", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--units", type=int, help="epochs of each instead of minutes, for systems of one kind")
     return parser.parse_args()
 
 
