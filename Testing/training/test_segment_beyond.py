@@ -2,12 +2,15 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from segment_samples import command, redescribe, rewrite, write_plain_case
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.models.card import MODEL_ID_PATTERN
+from VirtualContrastTrainingLib.data.bias_field import correct_bias
 from VirtualContrastTrainingLib.data.nnunet_datasets import (
     SCENARIOS,
     STUDY_SCENARIOS,
@@ -19,7 +22,7 @@ from VirtualContrastTrainingLib.data.nnunet_datasets import (
 from VirtualContrastTrainingLib.data.segmentation_cases import FolderPhases, prepare_segmentation_case, read_halves
 from VirtualContrastTrainingLib.data.segmentation_inputs import Inputs
 from VirtualContrastTrainingLib.papers.scenario_table import as_text, beyond_rows, write_scenario_table
-from VirtualContrastTrainingLib.papers.scenarios import Experiment, load_experiment, prepare_experiment
+from VirtualContrastTrainingLib.papers.scenarios import Experiment, _model_id, load_experiment, prepare_experiment
 from VirtualContrastTrainingLib.papers.table_options import TableOptions
 from VirtualContrastTrainingLib.systems.recipes import load_recipe
 from VirtualContrastTrainingLib.training.recipe import write_recipe
@@ -67,6 +70,14 @@ def test_the_draw_depends_on_the_seed_alone_and_a_smaller_share_is_part_of_a_lar
 )
 def test_a_scenario_is_found_by_the_name_that_it_gives_itself(name):
     assert scenario_named(name).name == name
+
+
+@pytest.mark.parametrize(
+    "scenario", ["pre", "pre+synthetic@0.25", "pre+post+synthetic@0.125-then-pre+post+synthetic@0.5"]
+)
+def test_every_scenario_has_an_id_that_a_model_may_have(scenario):
+    name = _model_id("osuala2025-segmentation-as-published-paper", scenario)
+    assert re.match(MODEL_ID_PATTERN, name) and name.endswith(scenario.replace("+", "-").replace("@", "-"))
 
 
 def test_names_of_scenarios_are_understood():
@@ -128,6 +139,8 @@ def test_every_channel_is_written_for_acquired_and_synthetic_studies(prepared, t
     names = {path.name.removesuffix(".nii.gz") for path in case.glob("*.nii.gz")}
     assert names == expected | {"pre", "lesions"}
     pre = read(case / "pre.nii.gz")
+    corrected = sitk.GetArrayFromImage(correct_bias(sitk.ReadImage(str(source.folder / "pre.nrrd"))))
+    np.testing.assert_allclose(pre, corrected[..., 8:], rtol=1e-6)
     for domain, folder in (("real", source.folder), ("synthetic", tmp_path / "cases-results" / "case_3" / "phases")):
         for number in (1, 2):
             # Divided by the same field as the pre-contrast image, so that relative enhancement is as it was.
@@ -200,6 +213,7 @@ def test_test_cases_with_several_lesions_are_set_apart_and_training_ones_left_ou
     assert kept.folds == published.folds and kept.images == published.images  # trained networks remain usable
     assert kept.test_images != published.test_images
     assert load_experiment(tmp_path / "out") == kept
+    assert {name: len(read_halves(kept.cases / name)) for name in ("t0", "t1", "t2")} == {"t0": 1, "t1": 1, "t2": 2}
 
 
 @pytest.fixture

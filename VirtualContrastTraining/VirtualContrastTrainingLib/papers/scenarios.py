@@ -48,6 +48,9 @@ from ..training.recipe import write_recipe
 from .phantom_cohort import data_given
 from .segmentation import label_maps
 
+_LONGEST_ID = 80
+"""Characters of a model's id, see `MODEL_ID_PATTERN` of the engine."""
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -262,7 +265,7 @@ def export_scenario(experiment: Experiment, scenario: str, *, mirroring: bool = 
         recipe,
         place / "nnunet",
         place / "model",
-        model_id=f"{recipe.id}-{scenario.replace('+', '-').replace('@', '-')}",
+        model_id=_model_id(recipe.id, scenario),
         title=f"Tumor segmentation trained on {_in_words(scenario, experiment.inputs)}, {len(finished)} folds",
         channels=channels,
         # As published, nothing is removed afterwards.
@@ -270,6 +273,12 @@ def export_scenario(experiment: Experiment, scenario: str, *, mirroring: bool = 
         training={"scenario": scenario, "data": experiment.data, "synthetic": experiment.synthetic},
         trained_on_phantoms="phantoms" in experiment.data,
     )
+
+
+def _model_id(recipe: str, scenario: str) -> str:
+    """Id of a scenario's package; of a long name the end remains, which tells the scenario."""
+    name = f"{recipe}-{scenario.replace('+', '-').replace('@', '-')}"
+    return name[-_LONGEST_ID:].lstrip("-._")
 
 
 def _in_words(name: str, inputs: Inputs) -> str:
