@@ -41,8 +41,8 @@ from .heads import Heads
 COVERAGE = 0.9
 MOST_WORSE, MOST_HARM = 0.035, 0.05
 """Share of patients whose error may be above that of the identity, all sites counting alike, and the 95th percentile
-of how much above it, at each of the sites. Room is left below the 5 % that are wanted of new patients, who may be of the
-worse site more often."""
+of how much above it, at each of the sites. Room is left below the 5 % that are wanted of new patients, who may be of
+the worse site more often."""
 
 MOST_FALSE = 0.1
 """Share of the lesions called likely to enhance that may not."""
