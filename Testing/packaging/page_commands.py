@@ -12,6 +12,7 @@ PAGES = sorted(
         REPOSITORY / "VirtualContrastTraining" / "README.md",
     ]
 )
+RECIPES = sorted((REPOSITORY / "VirtualContrastTraining" / "Resources" / "Recipes").glob("*.yaml"))
 _BLOCK = re.compile(r"^ *```([a-z]*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 _PROGRAMS = {
     "virtual-contrast": "virtual-contrast",
@@ -35,6 +36,12 @@ def lines(page):
                 if waiting.strip() and not waiting.lstrip().startswith("#"):
                     yield waiting.strip()
                 waiting = ""
+
+
+def recipe_lines(recipe):
+    """Every command line of a recipe's comments, each on lines of its own that are set in by three spaces."""
+    comments = re.findall(r"^#   (.*)", recipe.read_text(encoding="utf-8"), re.MULTILINE)
+    return re.sub(r"\\\n\s*", "", "\n".join(comments)).splitlines()
 
 
 def arguments(line):

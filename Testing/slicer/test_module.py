@@ -11,7 +11,6 @@ import slicer.packaging
 from module_samples import MODULE, add_pre, add_real, add_volume, apply, instant, misbehave, run_samples
 from VirtualContrastLib.slicer_app import sample_data
 from VirtualContrastLib.slicer_app.run.parameters import output_folder
-from VirtualContrastLib.slicer_app.run.transfer import is_phantom
 from VirtualContrastLib.slicer_app.scene import nodes
 
 
@@ -188,7 +187,7 @@ def test_the_phantom_is_registered_once_and_loads(host, module):
     node = SampleData.downloadSample(sample_data.NAME)
     assert node.GetImageData().GetDimensions() == (192, 120, 40)
     assert slicer.util.arrayFromVolume(node).max() > 300
-    assert is_phantom(node), "the models of phantoms are taken for it"
+    assert nodes.is_phantom(node), "the models of phantoms are taken for it"
     assert not nodes.is_synthetic(node)
 
 

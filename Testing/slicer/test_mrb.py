@@ -8,10 +8,13 @@ import sys
 import numpy as np
 import pytest
 import result_samples
+import SimpleITK as sitk
 import slicer
 from host_samples import HOST_FOLDER
 from module_samples import MODULE
 from result_samples import each
+from VirtualContrastLib.io import marks
+from VirtualContrastLib.io.volumes import SYNTHETIC_COMMENT, write
 from VirtualContrastLib.slicer_app.scene import nodes, result, tables
 from VirtualContrastLib.slicer_app.views import layout, layouts, lesion_table
 
@@ -125,6 +128,37 @@ def test_deleting_the_folder_of_a_loaded_result_leaves_only_the_users_nodes(load
     assert not [
         node.GetName() for node in scene_nodes if node.IsA("vtkMRMLTableNode") or node.IsA("vtkMRMLPlotChartNode")
     ]
+
+
+def test_the_marks_of_files_are_kept_in_a_saved_scene_whether_the_panel_looked_or_not(host, tmp_path):
+    nodes.keep_marks()
+    image = result_samples.small_study()["pre"]
+    files = {name: tmp_path / f"{name}.nrrd" for name in ("phantom", "synthetic", "plain")}
+    sitk.WriteImage(marks.marked(image), str(files["phantom"]))
+    write(image, files["synthetic"], comment=SYNTHETIC_COMMENT)
+    sitk.WriteImage(image, str(files["plain"]))
+    for path in files.values():
+        slicer.util.loadVolume(str(path))
+    host.process_events()
+    slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    slicer.mrmlScene.Clear(0)
+    for path in files.values():
+        path.unlink()
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    known = {name: slicer.util.getNode(name) for name in files}
+    assert {name: nodes.is_phantom(node) for name, node in known.items()} == {
+        "phantom": True, "synthetic": False, "plain": False,
+    }  # fmt: skip
+    assert {name: nodes.is_synthetic(node) for name, node in known.items()} == {
+        "phantom": False, "synthetic": True, "plain": False,
+    }  # fmt: skip
+
+
+def test_a_volume_of_a_phantom_that_was_looked_at_is_known_as_one_in_its_copies(host, tmp_path):
+    sitk.WriteImage(marks.marked(result_samples.small_study()["pre"]), str(tmp_path / "phantom.nrrd"))
+    volume = slicer.util.loadVolume(str(tmp_path / "phantom.nrrd"))
+    assert nodes.is_phantom(volume)
+    assert nodes.is_phantom(slicer.modules.volumes.logic().CloneVolume(volume, "copy"))
 
 
 FRESH = f"""

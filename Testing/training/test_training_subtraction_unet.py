@@ -1,6 +1,7 @@
 """The subtraction U-Net baseline: shape, loss against other code, and learning on tiny phantoms."""
 
 import csv
+import warnings
 
 import numpy as np
 import pytest
@@ -120,7 +121,10 @@ def test_a_short_training_lowers_the_error_and_resumes_bit_identical(tmp_path):
         fit(module, *slice_sets(recipe, None), tmp_path / folder, plan, RunOptions(resume=resume))
         return module.network.state_dict()
 
-    through = run("through", 4)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        through = run("through", 4)
+    assert [str(one.message) for one in told if issubclass(one.category, FutureWarning)] == []
     with (tmp_path / "through" / "logs" / "version_0" / "metrics.csv").open() as stream:
         errors = [float(row["val_mae"]) for row in csv.DictReader(stream) if row["val_mae"]]
     assert errors[-1] < 0.8 * errors[0]

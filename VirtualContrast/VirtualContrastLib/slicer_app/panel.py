@@ -24,7 +24,7 @@ from .run.model_choice import ModelChoice
 from .run.parameters import chosen_real_phases, makes_any_time, output_folder, preselect, run_settings, why_not
 from .run.study_choice import StudyChoice
 from .run.synthesis_run import Callbacks
-from .run.transfer import is_phantom
+from .scene import nodes
 from .text_window import log_window
 from .views.result_opener import ResultOpener
 from .views.result_panel import ResultPanel
@@ -187,7 +187,7 @@ class Panel:
         if self.parameters is None:
             return
         self._study.show()
-        self._models.show(self.parameters.model, phantom=is_phantom(self.parameters.inputVolume))
+        self._models.show(self.parameters.model, phantom=nodes.is_phantom(self.parameters.inputVolume))
         self.ui.timesLabel.visible = self.ui.timesEdit.visible = makes_any_time(self.parameters)
         volume = self.parameters.inputVolume
         self.ui.dicomLabel.visible = self.parameters.dicom and volume is not None

@@ -102,7 +102,13 @@ def _add_preparation(parser: argparse.ArgumentParser) -> None:
     add(
         "--recipe", help=f"nnU-Net recipe for size and length of training (default {_PUBLISHED}; phantoms: {_PHANTOMS})"
     )
-    add("--set", action="append", metavar="KEY=VALUE", default=[], help="change one recipe value, as in training")
+    add(
+        "--set",
+        action="append",
+        metavar="KEY=VALUE",
+        default=[],
+        help="change one recipe value, as in training; may be repeated",
+    )
     add("--phantoms", type=count, default=24, metavar="N", help="how many phantoms, without CASES (default 24)")
 
 

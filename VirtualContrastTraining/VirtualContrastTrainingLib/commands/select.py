@@ -30,7 +30,13 @@ def add_parser(subparsers: Any) -> None:
     add("--phantoms", type=count, default=4, metavar="N", help="how many phantoms, without --validation (default 4)")
     add("--seed", type=whole, default=0, help="seed of the phantoms (default 0)")
     add("--recipe", help="recipe of the run, name or path (default: its package's card, or the run's recipe.yaml)")
-    add("--set", action="append", metavar="KEY=VALUE", default=[], help="change one recipe value, as in training")
+    add(
+        "--set",
+        action="append",
+        metavar="KEY=VALUE",
+        default=[],
+        help="change one recipe value, as in training; may be repeated",
+    )
     add_fid(add)
     add("--lesion-terms", action="store_true", help="let SSIM, MAE and enhancement error of the lesions count too")
     add("--metrics", nargs="+", metavar="NAME", help="metrics that count (default: the papers', or all of a table)")

@@ -22,7 +22,7 @@ def add_parser(subparsers: Any) -> None:
     add("recipe", nargs="?", help="name of a recipe (see --list) or path of a YAML file")
     add_output(add, "folder of the run: checkpoints, logs, model package")
     add("--list", action="store_true", help="print the names of the recipes, one a line")
-    add("--set", action="append", metavar="KEY=VALUE", default=[], help="change one recipe value")
+    add("--set", action="append", metavar="KEY=VALUE", default=[], help="change one recipe value; may be repeated")
     add("--smoke", action="store_true", help="trial run: a few steps on small phantoms, then export")
     add("--resume", action="store_true", help="continue from the run's last checkpoint")
     add("--max-minutes", type=minutes, help="stop after this time (checkpointed) and export")

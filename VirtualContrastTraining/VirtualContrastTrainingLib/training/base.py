@@ -184,6 +184,8 @@ def fit(
             warnings.filterwarnings("ignore", ".*dataloader is not resumable.*")
             # Every process validates on all held-out slices, so that there is nothing to average.
             warnings.filterwarnings("ignore", ".*sync_dist=True.*")
+            # Lightning marks the leaves of its loaders by a class that torch 2.13 deprecates; nobody here uses it.
+            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
             trainer.fit(module, *loaders, ckpt_path=keeper.last if options.resume else None, weights_only=True)
     except DivergedError as error:
         raise DivergedError(f"Training diverged: {error}; {_kept(keeper.last)} with a lower learning rate.") from error

@@ -17,7 +17,7 @@ from ...run.settings import MOST_PASSES, RunSettings, options
 from ..path_edit import UNSET
 from ..scene import nodes
 from . import dicom_source, dynamic_study, model_list
-from .transfer import RealPhases, is_phantom, problem_with, real_phases
+from .transfer import RealPhases, problem_with, real_phases
 
 
 class Lesions(Enum):
@@ -119,7 +119,7 @@ def run_settings(parameters: VirtualContrastParameters) -> RunSettings:
         force=parameters.force,
         times_s=chosen_times(parameters),
     )
-    phantom = is_phantom(parameters.inputVolume)
+    phantom = nodes.is_phantom(parameters.inputVolume)
     return model_list.with_real_times(settings, chosen_real_phases(parameters).times_s, phantom=phantom)
 
 
@@ -135,7 +135,7 @@ def parse_times(text: str) -> tuple[float, ...] | None:
 
 def makes_any_time(parameters: VirtualContrastParameters) -> bool:
     """The chosen model makes its phases for any seconds after injection."""
-    model = model_list.find_model(parameters.model, phantom=is_phantom(parameters.inputVolume))
+    model = model_list.find_model(parameters.model, phantom=nodes.is_phantom(parameters.inputVolume))
     return model is not None and model.abilities.free_times
 
 
@@ -169,7 +169,7 @@ def why_not(parameters: VirtualContrastParameters) -> str:
         return problem
     if parameters.uncertaintyPasses == 1:
         return _("Uncertainty needs at least 2 passes; choose 0 for none.")
-    phantom = is_phantom(node)
+    phantom = nodes.is_phantom(node)
     model = model_list.find_model(parameters.model, phantom=phantom)
     if model is None:
         name = parameters.model or model_list.default_id(phantom=phantom)

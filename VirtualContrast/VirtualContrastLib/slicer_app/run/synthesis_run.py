@@ -24,9 +24,10 @@ from ...events import CancelledError, InputError, Stage, VirtualContrastError
 from ...run.settings import RunSettings
 from ...worker.estimate import Estimate, duration_text
 from ...worker.protocol import Done, RunRequest
+from ..scene import nodes
 from . import dicom_source, install, model_list, temporary
 from .engine_process import EngineProcess
-from .transfer import RealPhases, is_phantom, write_nrrd
+from .transfer import RealPhases, write_nrrd
 
 if TYPE_CHECKING:
     from ..scene.result import LoadedResult
@@ -156,7 +157,7 @@ class SynthesisRunner:
         if self.busy:
             raise InputError(_("A run is under way; wait for its end or cancel it."))
         real, settings = real or RealPhases(), settings or RunSettings()
-        phantom = is_phantom(input_volume)
+        phantom = nodes.is_phantom(input_volume)
         settings = model_list.with_real_times(settings, real.times_s, phantom=phantom)
         out = _new_folder(output_folder)
         folder = Path(tempfile.mkdtemp(prefix="VirtualContrast_", dir=slicer.app.temporaryPath))

@@ -18,7 +18,6 @@ import vtk
 from slicer.i18n import tr as _
 
 from ...events import InputError
-from ...io import marks
 from ...study import PHANTOM_KEY, PHANTOM_VALUE
 from ..scene import nodes
 
@@ -66,11 +65,6 @@ def real_phases(volumes: Sequence[Any], sequence: Any, *, first: int = 0) -> Rea
     times = [float(sequence.GetNthIndexValue(n)) * factor for n in range(count)]
     after = [n for n, time_s in enumerate(times) if time_s > 0 and n >= first]
     return RealPhases(tuple(sequence.GetNthDataNode(n) for n in after), tuple(times[n] for n in after))
-
-
-def is_phantom(node: Any) -> bool:
-    """The volume was loaded from a file that carries the mark of simulated phantoms."""
-    return node is not None and nodes.file_says(marks.is_phantom, node)
 
 
 def problem_with(node: Any) -> str:
@@ -128,7 +122,7 @@ def _header(node: Any, array: np.ndarray) -> bytes:
         "encoding: raw",
         f"space origin: {_vector(ijk_to_lps[:3, 3])}",
     ]
-    if is_phantom(node):
+    if nodes.is_phantom(node):
         lines.append(f"{PHANTOM_KEY}:={PHANTOM_VALUE}")
     return ("\n".join(lines) + "\n\n").encode("ascii")
 

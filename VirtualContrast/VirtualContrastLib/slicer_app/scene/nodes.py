@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import qt
 import SimpleITK as sitk
 import slicer
 import vtk
@@ -20,6 +21,7 @@ from ...io.volumes import affine_of, same_geometry
 
 PREFIX = "VirtualContrast."
 SYNTHETIC = PREFIX + "Synthetic"
+PHANTOM = PREFIX + "Phantom"
 MODEL_ID = PREFIX + "ModelId"
 WEIGHTS_SHA256 = PREFIX + "WeightsSha256"
 RUN_ID = PREFIX + "RunId"
@@ -28,8 +30,9 @@ KEY = PREFIX + "Key"
 CAPTION = PREFIX + "Caption"
 OUTDATED = PREFIX + "Outdated"
 REBUILT = PREFIX + "Rebuilt"
-"""Node attributes. Role and key say what a node is in its result; the caption is shown in the views; an outdated
-table describes outlines that were changed since; a rebuilt volume was computed back from a result."""
+"""Node attributes. Synthetic and phantom keep the mark of a volume's file, which a saved scene loses. Role and key say
+what a node is in its result; the caption is shown in the views; an outdated table describes outlines that were changed
+since; a rebuilt volume was computed back from a result."""
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SCALAR_VOLUME = "vtkMRMLScalarVolumeNode"
@@ -53,12 +56,37 @@ def subject_hierarchy() -> Any:
 
 def is_synthetic(data_node: Any) -> bool:
     """True for a node that rests on synthetic images, or was loaded from a file marked so."""
-    if data_node is None:
+    return _marked(data_node, SYNTHETIC, marks.is_synthetic)
+
+
+def is_phantom(volume: Any) -> bool:
+    """True for a volume that was loaded from a file that carries the mark of simulated phantoms."""
+    return _marked(volume, PHANTOM, marks.is_phantom)
+
+
+def keep_marks() -> None:
+    """See to it, from now on, that a loaded volume keeps the marks of its file as attributes, in saved scenes too."""
+    slicer.mrmlScene.AddObserver(slicer.vtkMRMLScene.NodeAddedEvent, _note_marks)
+
+
+@vtk.calldata_type(vtk.VTK_OBJECT)
+def _note_marks(_scene: Any, _event: str, added: Any) -> None:
+    if added.IsA(SCALAR_VOLUME):
+        name = added.GetID()  # Slicer tells the volume its file right after it came into the scene
+        qt.QTimer.singleShot(0, lambda: (is_synthetic(node(name)), is_phantom(node(name))))
+
+
+def _marked(volume: Any, attribute: str, mark: Callable[[Path], bool]) -> bool:
+    """Whether a node has the attribute; the mark of the file that a volume was loaded from becomes it."""
+    if volume is None or volume.GetAttribute(attribute) == "1":
+        return volume is not None
+    if not _file_carries(mark, volume):
         return False
-    return data_node.GetAttribute(SYNTHETIC) == "1" or file_says(marks.is_synthetic, data_node)
+    volume.SetAttribute(attribute, "1")
+    return True
 
 
-def file_says(mark: Callable[[Path], bool], volume: Any) -> bool:
+def _file_carries(mark: Callable[[Path], bool], volume: Any) -> bool:
     """Whether the file that a volume was loaded from carries a mark; Slicer keeps nothing of the header on the node."""
     storage = volume.GetStorageNode() if volume.IsA(SCALAR_VOLUME) else None
     path = Path(storage.GetFileName() or "") if storage is not None else Path()
