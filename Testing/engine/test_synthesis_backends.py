@@ -136,8 +136,30 @@ def test_bfloat16_is_computed_where_it_is_asked_for():
 
 def test_cpu_forms_need_memory_for_their_weights():
     network = nn.Conv2d(512, 512, 3)
-    assert backends._cpu_forms_fit(network, AUTO, 1)
-    assert not backends._cpu_forms_fit(network, DeviceChoice("cpu", "auto", "test", free_bytes=2**24), 1)
+    fits = backends._cpu_forms_fit(torch.float32)
+    assert fits(network, AUTO, 1)
+    assert not fits(network, DeviceChoice("cpu", "auto", "test", free_bytes=2**24), 1)
+
+
+def test_bfloat16_products_are_tried_where_bfloat16_is_fast_and_recorded_by_their_name(monkeypatch):
+    """A real trial of the real way on a network wide enough for its form, with times given."""
+    name = "torch float32 in CPU forms with bfloat16 products"
+    monkeypatch.setattr(backends, "_WAYS", tuple(way for way in backends._WAYS if way.name == name))
+    seconds = iter([1.0, 0.25])
+    monkeypatch.setattr(backends, "_measured", lambda compute, sample, runs=2: (next(seconds), compute(sample)))
+    torch.manual_seed(0)
+    wide = [nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(256, 256, 3)) for _ in range(3)]
+    network = nn.Sequential(nn.Conv2d(1, 256, 3, padding=1), *wide, nn.ConvTranspose2d(256, 1, 1), nn.Tanh()).eval()
+    sample = SAMPLE[..., :16, :16]
+    monkeypatch.setattr(backends, "_half_is_fast", lambda *_: True)
+    chosen = choose(network, AUTO, sample, MANY, "a")
+    assert (chosen.name, chosen.ratio) == (name, 4.0)
+    assert 0 < chosen.mean_difference_255 < backends.MEAN_BOUND_255
+    assert chosen.compute(sample).dtype == torch.float32
+    assert name in chosen.description and name in (backends._file().read_text())
+    monkeypatch.setattr(backends, "_half_is_fast", lambda *_: False)
+    seconds = iter([1.0])
+    assert choose(network, AUTO, sample, MANY, "b").name == REFERENCE
 
 
 def test_channels_last_is_the_network_in_another_order_of_memory():

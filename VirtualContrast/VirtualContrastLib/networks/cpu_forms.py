@@ -1,9 +1,16 @@
-"""The same network in forms that a CPU computes faster: equal up to rounding of float32.
+"""The same network in forms that a CPU computes faster: equal up to rounding.
 
-torch computes most layers of a pix2pixHD near the CPU's peak already, so that only fewer operations help (Winograd) or
-other forms of the layers that it computes badly: the last 7x7 convolution to a few channels, whose vectors stay mostly
-empty, transposed convolutions of large maps, instance normalization, and 3-D convolutions of few channels, which reach
-2 to 8 of 50 billion operations a second on one core where 2-D ones reach 20 to 35. Numbers: Testing/benchmarks.
+Two-dimensional layers keep their maps channels last, which oneDNN's convolutions want: otherwise each one reorders its
+maps, and a transposed convolution to 512 x 512 pixels takes two to four times as long. What is left of a pix2pixHD then
+runs near the CPU's peak, so that only fewer operations help (Winograd) or another form of the last 7x7 convolution to a
+few channels, whose vectors stay mostly empty. 3-D convolutions of few channels reach 2 to 8 of 50 billion operations a
+second on one core where 2-D ones reach 20 to 35. Numbers: Testing/benchmarks.
+
+Products in bfloat16 are several times as fast. What they round away goes through all later layers, the more so the
+earlier it is: in a generator of the published size with random weights the mean differences of 255 are 1.5 for the
+first convolution alone, 1.1 for the four that halve the maps, 0.4 for the eighteen of the residual blocks, which hold
+four fifths of the work, 0.25 for the transposed ones and 0.1 for the last. So the first ones stay in float32, and of
+the residual blocks the first, whose rounding counts about as much as that of the third to the last together.
 """
 
 from __future__ import annotations
@@ -16,43 +23,65 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_TILE = 4  # output pixels a side of a Winograd tile: 36 products for 16 pixels instead of 144
 _WINOGRAD_CHANNELS = 256  # below, bringing the tiles into place costs more than the products saved
-_SPLIT_CHANNELS = 128
+_FIRST_IN_FLOAT32 = 2  # of those that Winograd's form takes, whatever the type of products
 _NARROW_CHANNELS = 48
 _FEW_OUTPUTS = 4
 
-# Winograd's F(4, 3) for the points 0, 1, -1, 2, -2 and infinity (Lavin and Gray, CVPR 2016):
-# y = A^T [(G g) * (B^T d)] is the correlation of 6 values d with 3 weights g.
-_B = (
-    (4.0, 0.0, -5.0, 0.0, 1.0, 0.0),
-    (0.0, -4.0, -4.0, 1.0, 1.0, 0.0),
-    (0.0, 4.0, -4.0, -1.0, 1.0, 0.0),
-    (0.0, -2.0, -1.0, 2.0, 1.0, 0.0),
-    (0.0, 2.0, -1.0, -2.0, 1.0, 0.0),
-    (0.0, 4.0, 0.0, -5.0, 0.0, 1.0),
-)
-_G = (
-    (1 / 4, 0.0, 0.0),
-    (-1 / 6, -1 / 6, -1 / 6),
-    (-1 / 6, 1 / 6, -1 / 6),
-    (1 / 24, 1 / 12, 1 / 6),
-    (1 / 24, -1 / 12, 1 / 6),
-    (0.0, 0.0, 1.0),
-)
-_A = (
-    (1.0, 1.0, 1.0, 1.0, 1.0, 0.0),
-    (0.0, 1.0, -1.0, 2.0, -2.0, 0.0),
-    (0.0, 1.0, 1.0, 4.0, 4.0, 0.0),
-    (0.0, 1.0, -1.0, 8.0, -8.0, 1.0),
-)
+# Winograd's F(m, 3), the correlation of m + 2 values d with 3 weights g (Lavin and Gray, CVPR 2016):
+# y = A^T [(G g) * (B^T d)]. By output pixels a side of a tile, m: B^T, G, A^T.
+# F(4, 3), for the points 0, 1, -1, 2, -2 and infinity, takes 36 products for 16 pixels instead of 144. F(2, 3), for 0,
+# 1, -1 and infinity, takes 16 for 4 pixels instead of 36 and makes a fifth of the other's rounding.
+_WINOGRAD: dict[int, tuple[tuple[tuple[float, ...], ...], ...]] = {
+    4: (
+        (
+            (4.0, 0.0, -5.0, 0.0, 1.0, 0.0),
+            (0.0, -4.0, -4.0, 1.0, 1.0, 0.0),
+            (0.0, 4.0, -4.0, -1.0, 1.0, 0.0),
+            (0.0, -2.0, -1.0, 2.0, 1.0, 0.0),
+            (0.0, 2.0, -1.0, -2.0, 1.0, 0.0),
+            (0.0, 4.0, 0.0, -5.0, 0.0, 1.0),
+        ),
+        (
+            (1 / 4, 0.0, 0.0),
+            (-1 / 6, -1 / 6, -1 / 6),
+            (-1 / 6, 1 / 6, -1 / 6),
+            (1 / 24, 1 / 12, 1 / 6),
+            (1 / 24, -1 / 12, 1 / 6),
+            (0.0, 0.0, 1.0),
+        ),
+        (
+            (1.0, 1.0, 1.0, 1.0, 1.0, 0.0),
+            (0.0, 1.0, -1.0, 2.0, -2.0, 0.0),
+            (0.0, 1.0, 1.0, 4.0, 4.0, 0.0),
+            (0.0, 1.0, -1.0, 8.0, -8.0, 1.0),
+        ),
+    ),
+    2: (
+        ((1.0, 0.0, -1.0, 0.0), (0.0, 1.0, 1.0, 0.0), (0.0, -1.0, 1.0, 0.0), (0.0, 1.0, 0.0, -1.0)),
+        ((1.0, 0.0, 0.0), (1 / 2, 1 / 2, 1 / 2), (1 / 2, -1 / 2, 1 / 2), (0.0, 0.0, 1.0)),
+        ((1.0, 1.0, 1.0, 0.0), (0.0, 1.0, -1.0, -1.0)),
+    ),
+}
+_TILE = {torch.float32: 4, torch.bfloat16: 2}
 
 
-def in_cpu_forms(network: nn.Module) -> nn.Module:
-    """A copy of `network` for inference with equal, faster layers; weights that are not transformed are shared."""
+def in_cpu_forms(network: nn.Module, products: torch.dtype = torch.float32) -> nn.Module:
+    """A copy of `network` for inference with equal, faster layers, for inputs that are channels last.
+
+    Args:
+        network: with weights in float32; those of layers that stay are shared.
+        products: bfloat16 for the products of wide convolutions of stride 1 after the first two, of transposed
+            convolutions and of one to a few channels; other convolutions and the sums of residual blocks stay in
+            float32.
+
+    Returns:
+        The copy; its output may be of the type `products`.
+    """
     shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
     result = copy.deepcopy(network, shared)
-    _replace(result, _form_of)
+    wide = _winograd_products(result, products)
+    _replace(result, lambda layer: _form_of(layer, wide.get(layer, products)))
     return result
 
 
@@ -77,22 +106,27 @@ def _replace(network: nn.Module, form_of: Callable[[nn.Module], nn.Module | None
             setattr(network.get_submodule(parent), own, form)
 
 
-def transformed_bytes(network: nn.Module) -> int:
-    """Bytes of weights that `in_cpu_forms` adds: Winograd's are four times as large as the originals."""
-    return sum(4 * m.weight.numel() * m.weight.element_size() for m in network.modules() if _is_winograd(m))
+def transformed_bytes(network: nn.Module, products: torch.dtype = torch.float32) -> int:
+    """Bytes of weights that `in_cpu_forms` adds: Winograd's are four times as large as the originals in float32."""
+    wide = _winograd_products(network, products)
+    growth = {conv: (_TILE[kind] + 2) ** 2 / 9 * kind.itemsize for conv, kind in wide.items()}
+    convs = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
+    return round(sum(conv.weight.numel() * growth.get(conv, conv.weight.element_size()) for conv in convs))
 
 
-def _form_of(layer: nn.Module) -> nn.Module | None:
+def _form_of(layer: nn.Module, products: torch.dtype) -> nn.Module | None:
     if _is_plain_norm(layer):
-        return PlaneNorm(layer.eps)
+        return SampleNorm(layer.eps)
     if _is_winograd(layer):
-        return WinogradConv(layer)
-    if isinstance(layer, nn.Conv2d) and _is_plain(layer) and layer.out_channels <= _FEW_OUTPUTS:
-        return FewOutputsConv(layer) if layer.kernel_size[1] >= 5 and layer.padding == (0, 0) else None
+        return WinogradConv(layer, products)
+    if isinstance(layer, nn.Conv2d) and _has_few_outputs(layer):
+        return FewOutputsConv(layer, products)
+    if isinstance(layer, nn.ConvTranspose2d):
+        return ChannelsLastConv(layer, products)
+    if isinstance(layer, nn.Conv2d):
+        return ChannelsLastConv(layer, torch.float32)
     if isinstance(layer, nn.Conv3d) and _is_narrow(layer):
         return StackedConv3d(layer)
-    if isinstance(layer, nn.ConvTranspose2d) and _is_doubling(layer) and layer.in_channels >= _SPLIT_CHANNELS:
-        return SplitTransposedConv(layer)
     return None
 
 
@@ -102,6 +136,11 @@ def _is_plain_norm(layer: nn.Module) -> TypeGuard[nn.InstanceNorm2d]:
 
 def _is_plain(conv: nn.Conv2d) -> bool:
     return (conv.stride, conv.dilation, conv.groups, conv.padding_mode) == ((1, 1), (1, 1), 1, "zeros")
+
+
+def _winograd_products(network: nn.Module, products: torch.dtype) -> dict[nn.Module, torch.dtype]:
+    convs = [layer for layer in network.modules() if _is_winograd(layer)]
+    return {conv: products if number >= _FIRST_IN_FLOAT32 else torch.float32 for number, conv in enumerate(convs)}
 
 
 def _is_winograd(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
@@ -114,26 +153,14 @@ def _is_winograd(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
     )
 
 
+def _has_few_outputs(conv: nn.Conv2d) -> bool:
+    wide = conv.kernel_size[1] >= 5 and conv.padding == (0, 0)
+    return wide and _is_plain(conv) and conv.out_channels <= _FEW_OUTPUTS
+
+
 def _is_narrow(conv: nn.Conv3d) -> bool:
     plain = (conv.dilation, conv.groups, conv.padding_mode) == ((1, 1, 1), 1, "zeros")
     return plain and not isinstance(conv.padding, str) and max(conv.in_channels, conv.out_channels) <= _NARROW_CHANNELS
-
-
-def _is_doubling(layer: nn.ConvTranspose2d) -> bool:
-    sizes = (layer.kernel_size, layer.stride, layer.padding, layer.output_padding, layer.dilation, layer.groups)
-    return sizes == ((3, 3), (2, 2), (1, 1), (1, 1), (1, 1), 1)
-
-
-class PlaneNorm(nn.Module):
-    """Instance normalization without parameters, as layer normalization of each plane."""
-
-    def __init__(self, eps: float) -> None:
-        super().__init__()
-        self.eps = eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Zero mean and unit variance of every plane of [n, c, row, column]."""
-        return functional.layer_norm(x, x.shape[-2:], eps=self.eps)
 
 
 class SampleNorm(nn.Module):
@@ -149,77 +176,67 @@ class SampleNorm(nn.Module):
         return normed[0] if len(normed) == 1 else torch.cat(normed)
 
 
-class WinogradConv(nn.Module):
-    """A 3x3 convolution of stride 1 without padding as 36 matrix products over tiles of 4x4 output pixels."""
+class ChannelsLastConv(nn.Module):
+    """A convolution or transposed one with weights of `products`, channels last; its output is of that type."""
 
-    def __init__(self, conv: nn.Conv2d) -> None:
+    def __init__(self, conv: nn.Conv2d | nn.ConvTranspose2d, products: torch.dtype) -> None:
         super().__init__()
-        a, b, g = (torch.tensor(matrix, dtype=torch.float64) for matrix in (_A, _B, _G))
+        self.products = products
+        self.conv = copy.deepcopy(conv).to(products).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the convolution gives for a map of any type."""
+        return self.conv(x.to(self.products))
+
+
+class WinogradConv(nn.Module):
+    """A 3x3 convolution of stride 1 without padding as matrix products over tiles; all but they is in float32."""
+
+    def __init__(self, conv: nn.Conv2d, products: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.tile = _TILE[products]
+        b, g, a = (torch.tensor(matrix, dtype=torch.float64) for matrix in _WINOGRAD[self.tile])
         to_tile, to_weight, to_pixels = torch.kron(b, b), torch.kron(g, g), torch.kron(a, a)
         weight = conv.weight.detach()
         flat = weight.permute(2, 3, 0, 1).reshape(9, -1)
-        self.weight = (to_weight.to(flat) @ flat).view(36, *weight.shape[:2])
+        self.weight = (to_weight.to(flat) @ flat).to(products).view(-1, *weight.shape[:2])
         self.to_tile, self.to_pixels = to_tile.to(flat), to_pixels.to(flat)
-        self.bias = None if conv.bias is None else conv.bias.detach()[:, None, None]
+        self.bias = None if conv.bias is None else conv.bias.detach()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [n, c, row, column] to [n, output, row - 2, column - 2]."""
+        """Map [n, c, row, column] to [n, output, row - 2, column - 2], channels last."""
         count, channels, rows, columns = x.shape
-        down, across = -(-(rows - 2) // _TILE), -(-(columns - 2) // _TILE)
-        side = _TILE + 2
-        x = functional.pad(x, (0, across * _TILE + 2 - columns, 0, down * _TILE + 2 - rows))
-        tiles = x.unfold(2, side, _TILE).unfold(3, side, _TILE).permute(4, 5, 1, 0, 2, 3).reshape(36, -1)
-        products = torch.bmm(self.weight, (self.to_tile @ tiles).view(36, channels, -1))
-        outputs = self.weight.shape[1]
-        pixels = (self.to_pixels @ products.view(36, -1)).view(_TILE, _TILE, outputs, count, down, across)
-        y = pixels.permute(3, 2, 4, 0, 5, 1).reshape(count, outputs, down * _TILE, across * _TILE)
-        y = y[..., : rows - 2, : columns - 2]
-        return y if self.bias is None else y + self.bias
+        tile, side = self.tile, self.tile + 2
+        down, across = -(-(rows - 2) // tile), -(-(columns - 2) // tile)
+        x = functional.pad(x.float(), (0, across * tile + 2 - columns, 0, down * tile + 2 - rows))
+        tiles = x.unfold(2, side, tile).unfold(3, side, tile).permute(4, 5, 0, 2, 3, 1).reshape(side**2, -1)
+        tiles = (self.to_tile @ tiles).view(side**2, -1, channels).to(self.weight.dtype)
+        products = torch.bmm(tiles, self.weight.mT).float()
+        pixels = (self.to_pixels @ products.view(side**2, -1)).view(tile, tile, count, down, across, -1)
+        y = pixels.permute(2, 3, 0, 4, 1, 5).reshape(count, down * tile, across * tile, -1)
+        y = y[:, : rows - 2, : columns - 2]
+        return (y if self.bias is None else y + self.bias).permute(0, 3, 1, 2)
 
 
 class FewOutputsConv(nn.Module):
     """A wide convolution to a few channels: one output channel for each column of the kernel, shifted and added."""
 
-    def __init__(self, conv: nn.Conv2d) -> None:
+    def __init__(self, conv: nn.Conv2d, products: torch.dtype = torch.float32) -> None:
         super().__init__()
         weight = conv.weight.detach()
         self.outputs, self.width = weight.shape[0], weight.shape[3]
-        self.weight = weight.permute(3, 0, 1, 2).reshape(-1, *weight.shape[1:3], 1).contiguous()
+        weight = weight.permute(3, 0, 1, 2).reshape(-1, *weight.shape[1:3], 1)
+        self.weight = weight.to(products, memory_format=torch.channels_last)
         self.bias = None if conv.bias is None else conv.bias.detach()[:, None, None]
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the convolution gives, without padding."""
-        parts = functional.conv2d(x, self.weight).split(self.outputs, dim=1)
+        """What the convolution gives, without padding, in float32."""
+        parts = functional.conv2d(x.to(self.weight.dtype), self.weight).float().split(self.outputs, dim=1)
         columns = x.shape[3] - self.width + 1
         y = parts[0][..., :columns].clone()
         for shift, part in enumerate(parts[1:], start=1):
             y += part[..., shift : shift + columns]
         return y if self.bias is None else y + self.bias
-
-
-class SplitTransposedConv(nn.Module):
-    """A transposed 3x3 convolution that doubles the size, as one convolution for each parity of row and column."""
-
-    def __init__(self, conv: nn.ConvTranspose2d) -> None:
-        super().__init__()
-        weight = conv.weight.detach().transpose(0, 1)
-        taps = ([1], [2, 0])  # of the kernel, for even and for odd output rows or columns
-        self.parts = [
-            (row, column, weight[:, :, taps[row]][..., taps[column]].contiguous())
-            for row in (0, 1)
-            for column in (0, 1)
-        ]
-        self.bias = None if conv.bias is None else conv.bias.detach()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [n, c, row, column] to [n, output, 2 row, 2 column]."""
-        rows, columns = x.shape[2:]
-        padded = functional.pad(x, (0, 1, 0, 1))
-        y = x.new_empty((len(x), self.parts[0][2].shape[0], 2 * rows, 2 * columns))
-        for row, column, weight in self.parts:
-            seen = padded[:, :, : rows + row, : columns + column]
-            y[:, :, row::2, column::2] = functional.conv2d(seen, weight, self.bias)
-        return y
 
 
 class StackedConv3d(nn.Module):

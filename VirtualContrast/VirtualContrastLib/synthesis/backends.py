@@ -210,14 +210,21 @@ def _within(network: nn.Module, choice: DeviceChoice, *, autocast: bool = False)
     return compute
 
 
-def _cpu_forms(network: nn.Module, choice: DeviceChoice) -> Compute:
-    with torch.inference_mode():
-        return _within(in_cpu_forms(network), choice)
+def _cpu_forms(products: torch.dtype) -> Callable[[nn.Module, DeviceChoice], Compute]:
+    def make(network: nn.Module, choice: DeviceChoice) -> Compute:
+        with torch.inference_mode():
+            inner = _within(in_cpu_forms(network, products), choice)
+        return lambda x: inner(x.contiguous(memory_format=torch.channels_last)).float()
+
+    return make
 
 
-def _cpu_forms_fit(network: nn.Module, choice: DeviceChoice, work_s: float) -> bool:
-    free = choice.free_bytes
-    return choice.device == "cpu" and (free is None or transformed_bytes(network) < _SHARE_OF_FREE_MEMORY * free)
+def _cpu_forms_fit(products: torch.dtype) -> Callable[[nn.Module, DeviceChoice, float], bool]:
+    def possible(network: nn.Module, choice: DeviceChoice, work_s: float) -> bool:
+        added, free = transformed_bytes(network, products), choice.free_bytes
+        return choice.device == "cpu" and (free is None or added < _SHARE_OF_FREE_MEMORY * free)
+
+    return possible
 
 
 def _copy_fits(network: nn.Module, choice: DeviceChoice, work_s: float) -> bool:
@@ -281,7 +288,12 @@ class OpenVINO:
 
 
 _WAYS = (
-    _Way("torch float32 in CPU forms", _cpu_forms, _cpu_forms_fit),
+    _Way("torch float32 in CPU forms", _cpu_forms(torch.float32), _cpu_forms_fit(torch.float32)),
+    _Way(
+        "torch float32 in CPU forms with bfloat16 products",
+        _cpu_forms(torch.bfloat16),
+        lambda n, choice, s: _cpu_forms_fit(torch.bfloat16)(n, choice, s) and _half_is_fast(n, choice, s),
+    ),
     _Way("torch float32 channels last", _channels_last(torch.float32), _copy_fits),
     _Way("torch bfloat16 channels last", _channels_last(torch.bfloat16), _half_is_fast),
     _Way("torch float16 channels last", _channels_last(torch.float16), lambda n, choice, s: choice.device == "cuda"),
