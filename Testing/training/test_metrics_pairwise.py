@@ -84,6 +84,22 @@ def test_ms_ssim_equals_torchmetrics_on_even_and_odd_sizes(data_range, shape):
     assert similarity.Similarity(real, synthetic).ms_ssim(data_range) == pytest.approx(float(other), abs=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(11, 11), (23, 49), (24, 48), (61, 25)])
+def test_ssim_of_sizes_around_those_of_its_blocks_equals_scikit_image(shape):
+    rng = np.random.default_rng(3)
+    real = rng.integers(0, 256, shape).astype(np.uint8)
+    synthetic = rng.integers(0, 256, shape).astype(np.uint8)
+    expected = skimage.structural_similarity(
+        real.astype(float),
+        synthetic.astype(float),
+        data_range=255,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+    )
+    assert similarity.Similarity(real, synthetic).ssim(255) == pytest.approx(expected, abs=1e-12)
+
+
 def test_ms_ssim_refuses_small_slices():
     with pytest.raises(ValueError, match="176"):
         similarity.Similarity(*noisy_pair((175, 300))).ms_ssim(255.0)

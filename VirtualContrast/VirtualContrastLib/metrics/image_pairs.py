@@ -26,13 +26,18 @@ WHOLE_IMAGE = "whole image"
 
 def mse(real: NDArray[Any], synthetic: NDArray[Any]) -> float:
     """Mean squared error of two arrays of one shape, in squared input units."""
-    difference = synthetic.astype(np.float64) - real
-    return float(np.mean(difference * difference))
+    difference = _difference(real, synthetic)
+    return float(np.vdot(difference, difference)) / difference.size
 
 
 def mae(real: NDArray[Any], synthetic: NDArray[Any]) -> float:
     """Mean absolute error of two arrays of one shape, in input units."""
-    return float(np.mean(np.abs(synthetic.astype(np.float64) - real)))
+    difference = _difference(real, synthetic)
+    return float(np.mean(np.abs(difference, out=difference)))
+
+
+def _difference(real: NDArray[Any], synthetic: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray(np.subtract(synthetic, real, dtype=np.float64))
 
 
 def psnr(squared_error: float, data_range: float) -> float:
