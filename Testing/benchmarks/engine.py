@@ -356,7 +356,7 @@ def page() -> str:
             "  in, JPEG out) over those of the engine, same network, slices of 512 x 512 pixels, in turns in one run.",
             "- *differs*: of 255 steps over the output's range, mean over a slice, random weights.",
             "- *of peak*: operations that direct convolutions would take, over what a matrix product reaches here.",
-            "  Above 100 % is possible: Winograd's convolutions need fewer.",
+            "  Above 100 % is possible: Winograd's convolutions need fewer, and that product is in float32.",
             "- *growth*: processor seconds a pixel, 640 slices over 20, and 1024 x 1024 pixels over 256 x 256.",
             "- *whole job*: processor seconds a stage, and the peak memory of the process with all that it loads.",
             "",
