@@ -10,6 +10,8 @@ sys.path.insert(0, str(Path(__file__).parent / "engine"))
 import tiny_models
 
 SIZE = (32, 28, 6)
+REAL_TIMES_S = (90.0, 220.0, 350.0)
+"""Seconds after injection of the real phases."""
 
 
 def make_image(array, *, direction=None):
@@ -60,3 +62,18 @@ def write_study(folder, *, phases=0):
 def write_model(folder, **changes):
     """A pix2pixHD package with random weights."""
     return tiny_models.tiny_package(folder, **changes).folder
+
+
+class Recorder:
+    """Listens to a run and keeps what it tells; it can cancel the run at a stage."""
+
+    def __init__(self, cancel_at=None, events=None):
+        self.seen, self.cancel_at = [], cancel_at
+
+    def progress(self, stage, done, total):
+        self.seen.append((stage, done, total))
+        if stage is self.cancel_at:
+            self.events.cancel()
+
+    def warning(self, message):
+        self.seen.append(message)

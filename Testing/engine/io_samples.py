@@ -102,3 +102,15 @@ class MrSeries:
                 setattr(dataset, key, value)
         dataset.PixelData = pixels.astype("<i2").tobytes()
         return dataset
+
+
+def gdcm(folder):
+    """The volume as SimpleITK's own series reader gives it, sorted along the slice normal."""
+    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))
+    return sitk.ReadImage(names)
+
+
+def assert_same(image, truth, rtol=0.0):
+    """Equal voxels at equal places."""
+    np.testing.assert_allclose(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(truth), rtol=rtol)
+    np.testing.assert_allclose(lps_affine(image), lps_affine(truth), atol=1e-6)

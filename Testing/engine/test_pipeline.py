@@ -2,81 +2,22 @@
 
 import csv
 import re
-import shutil
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
-import pydicom
 import pytest
 import run_samples
 import SimpleITK as sitk
 import tiny_models
-from test_export_dicom_series import reference_series
-from VirtualContrastLib.events import CancelledError, Events, InputError, Stage
-from VirtualContrastLib.io import volumes
+from VirtualContrastLib.events import Events, InputError
 from VirtualContrastLib.lesions.threshold import segment_by_threshold
 from VirtualContrastLib.models.card import Inputs
 from VirtualContrastLib.models.package import load_package
 from VirtualContrastLib.results.manifest import load_result, verify_result
-from VirtualContrastLib.run import plan, write_outputs
+from VirtualContrastLib.run import plan
 from VirtualContrastLib.run.pipeline import ModelCache, RunSettings, run
-from VirtualContrastLib.study import Phase
 from VirtualContrastLib.synthesis.synthesizer import Synthesis
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return run_samples.write_study(tmp_path_factory.mktemp("study"), phases=3)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return run_samples.write_model(tmp_path_factory.mktemp("model") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def models():
-    return ModelCache()
-
-
-@pytest.fixture(scope="module")
-def chosen(model):
-    return RunSettings(model=str(model), segmentation="threshold", device="cpu")
-
-
-REAL_TIMES_S = (90.0, 220.0, 350.0)
-
-
-@pytest.fixture(scope="module")
-def done(study, chosen, models, tmp_path_factory):
-    """One complete run with real phases, given lesions and uncertainty."""
-    out = tmp_path_factory.mktemp("done") / "out"
-    real = [study / f"phase_{n}.nrrd" for n in (1, 2, 3)]
-    settings = replace(chosen, uncertainty=2, real_times_s=REAL_TIMES_S)
-    return run(study / "pre.nrrd", out, settings, real=real, lesions=study / "mask.nrrd", models=models)
-
-
-@pytest.fixture
-def no_pictures(monkeypatch):
-    """Leave out figures and report where a test is about something else; they take most of the time."""
-    monkeypatch.setattr(write_outputs, "_figures_and_report", lambda task: None)
-
-
-class Recorder:
-    def __init__(self, cancel_at=None, events=None):
-        self.seen, self.cancel_at = [], cancel_at
-
-    def progress(self, stage, done, total):
-        self.seen.append((stage, done, total))
-        if stage is self.cancel_at:
-            self.events.cancel()
-
-    def warning(self, message):
-        self.seen.append(message)
 
 
 def rows(path):
@@ -183,107 +124,11 @@ def test_the_lesions_file_opens_as_a_slicer_segmentation(done):
 
 def test_two_runs_give_byte_identical_volumes_and_tables(done, study, chosen, tmp_path):
     real = [study / f"phase_{n}.nrrd" for n in (1, 2, 3)]
-    settings = replace(chosen, uncertainty=2, real_times_s=REAL_TIMES_S)
+    settings = replace(chosen, uncertainty=2, real_times_s=run_samples.REAL_TIMES_S)
     again = run(study / "pre.nrrd", tmp_path / "out", settings, real=real, lesions=study / "mask.nrrd")
     differing = {name for name, digest in done.manifest.outputs.items() if again.manifest.outputs[name] != digest}
     assert differing <= {"report.html"}  # which tells run id and time
     assert again.manifest.fingerprint == done.manifest.fingerprint
-
-
-def test_resume_keeps_a_whole_result_of_the_same_job(done, study, chosen, models):
-    real = [study / f"phase_{n}.nrrd" for n in (1, 2, 3)]
-    settings = replace(chosen, uncertainty=2, resume=True, real_times_s=REAL_TIMES_S)
-    before = (done.folder / "manifest.json").stat().st_mtime_ns
-    kept = run(study / "pre.nrrd", done.folder, settings, real=real, lesions=study / "mask.nrrd", models=models)
-    assert kept.kept
-    assert (done.folder / "manifest.json").stat().st_mtime_ns == before
-
-
-def test_resume_refuses_another_job_and_a_changed_result(study, chosen, models, tmp_path, no_pictures):
-    out = tmp_path / "out"
-    run(study / "pre.nrrd", out, chosen, models=models)
-    resume = replace(chosen, resume=True)
-    with pytest.raises(InputError, match="another input"):
-        run(study / "phase_1.nrrd", out, resume, models=models)
-    with pytest.raises(InputError, match="another input"):
-        run(study / "pre.nrrd", out, replace(resume, times_s=(60.0, 120.0, 180.0)), models=models)
-    (out / "curves.csv").write_text("edited by hand")
-    with pytest.raises(InputError, match=r"curves\.csv was changed"):
-        run(study / "pre.nrrd", out, resume, models=models)
-    assert (out / "curves.csv").read_text() == "edited by hand"
-    again = run(study / "pre.nrrd", out, replace(resume, overwrite=True), models=models)
-    assert not again.kept
-    assert verify_result(out) == []
-
-
-def test_an_existing_result_is_refused_before_any_work(done, study, chosen):
-    events = Events([recorder := Recorder()])
-    with pytest.raises(InputError, match="exists"):
-        run(study / "pre.nrrd", done.folder, chosen, events=events, models=None)
-    assert recorder.seen == []
-
-
-@pytest.mark.parametrize("stage", [s for s in Stage if s not in (Stage.REGISTER, Stage.COMPARE)])
-def test_cancel_in_any_stage_leaves_nothing(study, chosen, models, tmp_path, stage):
-    recorder = Recorder(cancel_at=stage)
-    recorder.events = Events([recorder])
-    with pytest.raises(CancelledError):
-        run(study / "pre.nrrd", tmp_path / "out", chosen, events=recorder.events, models=models)
-    assert list(tmp_path.iterdir()) == []
-    assert [entry[0] for entry in recorder.seen if isinstance(entry, tuple)][-1] is stage
-
-
-def test_a_full_disk_half_way_leaves_nothing_and_says_so(study, chosen, models, tmp_path, monkeypatch):
-    write, calls = volumes.write, []
-
-    def filling(image, path, **options):
-        calls.append(path)
-        if len(calls) == 4:
-            path.write_bytes(b"cut")
-            raise OSError(28, "No space left on device", str(path))
-        write(image, path, **options)
-
-    monkeypatch.setattr(volumes, "write", filling)
-    with pytest.raises(InputError, match="is full"):
-        run(study / "pre.nrrd", tmp_path / "out", chosen, models=models)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_too_little_disk_or_memory_is_refused_with_numbers_before_the_network_runs(
-    study, chosen, models, tmp_path, monkeypatch
-):
-    monkeypatch.setattr("VirtualContrastLib.run.preflight.free_bytes", lambda folder: 3 * 2**20)
-    with pytest.raises(InputError, match=r"may take \d+ MiB .* 3 MiB free"):
-        run(study / "pre.nrrd", tmp_path / "out", chosen, models=models)
-    monkeypatch.setattr("VirtualContrastLib.run.preflight.free_bytes", lambda folder: 2**40)
-    monkeypatch.setattr("VirtualContrastLib.run.preflight.available_memory", lambda: 2.0**18)
-    with pytest.raises(InputError, match=r"needs about \d+ MiB of memory"):
-        run(study / "pre.nrrd", tmp_path / "out", chosen, models=models)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_run_killed_half_way_leaves_no_folder_that_looks_whole(study, model, tmp_path):
-    script = (
-        "import os, sys\n"
-        "from VirtualContrastLib.run.pipeline import RunSettings, run\n"
-        "from VirtualContrastLib.events import Events, Stage\n"
-        "class Killer:\n"
-        "    def progress(self, stage, done, total):\n"
-        "        if stage is Stage.EXPORT and done == 2: os.kill(os.getpid(), 9)\n"
-        "    def warning(self, message): pass\n"
-        "settings = RunSettings(model=sys.argv[2], segmentation='threshold', device='cpu')\n"
-        "run(sys.argv[1], sys.argv[3], settings, events=Events([Killer()]))\n"
-    )
-    arguments = [str(study / "pre.nrrd"), str(model), str(tmp_path / "out")]
-    killed = subprocess.run([sys.executable, "-c", script, *arguments], check=False, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL
-    assert not (tmp_path / "out").exists()
-    (staging,) = tmp_path.iterdir()
-    assert ".partial-" in staging.name
-    assert not (staging / "manifest.json").exists()
-    assert (staging / "phases" / "phase_1.nrrd").exists()  # it was killed while writing
-    with pytest.raises(InputError):
-        load_result(staging)
 
 
 def test_without_segmentation_there_are_phases_and_maps_but_no_lesions(study, chosen, models, tmp_path, no_pictures):
@@ -331,65 +176,6 @@ def test_a_mask_of_one_value_is_one_lesion_with_all_its_voxels(study, chosen, mo
     sitk.WriteImage(run_samples.make_image(mask), str(tmp_path / "mask.nrrd"))
     result = run(study / "pre.nrrd", tmp_path / "out", chosen, lesions=tmp_path / "mask.nrrd", models=models)
     assert [row["voxels"] for row in rows(result.folder / "lesions.csv")] == ["58"]
-
-
-def test_dicom_holds_a_series_a_phase_and_lesions_in_the_input_geometry(study, chosen, models, tmp_path, no_pictures):
-    settings = replace(chosen, dicom=True)
-    result = run(study / "pre.nrrd", tmp_path / "out", settings, lesions=study / "mask.nrrd", models=models)
-    files = sorted((result.folder / "dicom" / "phase_2").iterdir())
-    headers = [pydicom.dcmread(file) for file in files]
-    assert len(files) == run_samples.SIZE[2]
-    assert {header.get_item(0x0008001C).value for header in headers} <= {b"YES ", "YES", b"YES"}
-    assert [float(v) for v in headers[0].ImagePositionPatient] == [-24.0, -60.5, 11.0]
-    assert pydicom.dcmread(result.folder / "dicom" / "lesions_seg.dcm").Modality == "SEG"
-    assert pydicom.dcmread(result.folder / "dicom" / "lesions_sr.dcm").Modality == "SR"
-    assert "dicom/lesions_seg.dcm" in result.manifest.outputs
-
-
-class Replacer:
-    """Gives other files to a folder of DICOM when the run has read it."""
-
-    def __init__(self, folder, **changes):
-        self.folder, self.changes = folder, changes
-
-    def progress(self, stage, done, total):
-        if stage is Stage.SYNTHESIZE and self.changes:
-            for path in self.folder.rglob("*.dcm"):
-                dataset = pydicom.dcmread(path)
-                for keyword, value in self.changes.items():
-                    setattr(dataset, keyword, value)
-                dataset.save_as(path)
-            self.changes = {}
-
-    def warning(self, message):
-        pass
-
-
-def test_dicom_files_replaced_during_the_run_change_nothing_of_what_is_exported(chosen, models, tmp_path, no_pictures):
-    """The patient on the synthetic images is the one whose pixels were read."""
-    phase = Phase(1, run_samples.make_image(run_samples.make_pre()), 0.0, True)
-    reference_series(tmp_path / "scan", phase.image, PatientName="RIGHT^PATIENT", PatientID="1")
-    replacer = Replacer(tmp_path / "scan", PatientName="OTHER^PATIENT", PatientID="2")
-    settings = replace(chosen, dicom=True)
-    result = run(tmp_path / "scan", tmp_path / "out", settings, events=Events([replacer]), models=models)
-    assert replacer.changes == {}
-    names = {str(pydicom.dcmread(path).PatientName) for path in result.folder.rglob("*.dcm")}
-    assert names == {"RIGHT^PATIENT"}
-    assert "PATIENT" not in (result.folder / "manifest.json").read_text()
-
-
-def test_dicom_sources_that_are_removed_during_the_run_are_no_longer_needed(chosen, models, tmp_path, no_pictures):
-    phase = Phase(1, run_samples.make_image(run_samples.make_pre()), 0.0, True)
-    reference_series(tmp_path / "scan", phase.image, PatientID="1")
-
-    class Remover(Replacer):
-        def progress(self, stage, done, total):
-            if stage is Stage.SYNTHESIZE:
-                shutil.rmtree(self.folder, ignore_errors=True)
-
-    events = Events([Remover(tmp_path / "scan")])
-    result = run(tmp_path / "scan", tmp_path / "out", replace(chosen, dicom=True), events=events, models=models)
-    assert verify_result(result.folder) == []
 
 
 def test_a_three_dimensional_lesion_model_falls_back_to_the_threshold_for_one_slice(tmp_path, monkeypatch):
@@ -542,7 +328,7 @@ def test_of_many_models_only_those_used_last_stay_loaded(tmp_path):
 
 
 def test_progress_goes_through_the_stages_in_order(study, chosen, models, tmp_path, no_pictures):
-    recorder = Recorder()
+    recorder = run_samples.Recorder()
     run(study / "pre.nrrd", tmp_path / "out", chosen, events=Events([recorder]), models=models)
     stages = list(dict.fromkeys(entry[0] for entry in recorder.seen if isinstance(entry, tuple)))
     assert stages == ["read", "model", "synthesize", "segment", "kinetics", "export"]

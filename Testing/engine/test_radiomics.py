@@ -12,7 +12,8 @@ from VirtualContrastLib.events import Events, InputError
 from VirtualContrastLib.kinetics.feature_agreement import concordance, feature_agreement
 from VirtualContrastLib.lesions.radiomics import lesion_radiomics
 from VirtualContrastLib.metrics.tissue import scale_of
-from VirtualContrastLib.run.analysis import Kinetics, compare_features
+from VirtualContrastLib.run.analysis import compare_features
+from VirtualContrastLib.run.parts import Kinetics
 from VirtualContrastLib.run.pipeline import RunSettings, run
 from VirtualContrastLib.study import Phase
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import SimpleITK as sitk
-from VirtualContrastLib.run.analysis import PhaseResult, Series
+from VirtualContrastLib.run.parts import PhaseResult, Series
 from VirtualContrastLib.study import Phase, Source, Study
 
 

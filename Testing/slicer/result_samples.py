@@ -14,7 +14,7 @@ from VirtualContrastLib.events import Events
 from VirtualContrastLib.results.manifest import Manifest, now_utc
 from VirtualContrastLib.results.writer import ResultWriter
 from VirtualContrastLib.run import analysis
-from VirtualContrastLib.run.analysis import Analysis, Comparison, Series
+from VirtualContrastLib.run.parts import Analysis, Comparison, Series
 from VirtualContrastLib.run.settings import RunSettings
 from VirtualContrastLib.run.write_outputs import export, phase_entries
 from VirtualContrastLib.study import Phase, Source, Study
@@ -125,3 +125,19 @@ def add_input(image, name="T1"):
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(nodes.image_to_ras(image)))
     node.CreateDefaultDisplayNodes()
     return node
+
+
+def node_ids():
+    """The ids of all nodes of the scene."""
+    import slicer
+
+    count = slicer.mrmlScene.GetNumberOfNodes()
+    return {slicer.mrmlScene.GetNthNode(number).GetID() for number in range(count)}
+
+
+def voxels(node_id):
+    """The voxels of a volume node [k, j, i]."""
+    import slicer
+    from VirtualContrastLib.slicer_app.scene import nodes
+
+    return slicer.util.arrayFromVolume(nodes.node(node_id))

@@ -19,7 +19,7 @@ from VirtualContrastLib.study import Phase
 from VirtualContrastTrainingLib.metrics.kinetics import CurvePair, dtw, kinetic_report
 from VirtualContrastTrainingLib.metrics.published_kinetics import published_curve
 from VirtualContrastTrainingLib.papers.kinetic_cases import read_curves
-from VirtualContrastTrainingLib.papers.kinetics import _examples_first, drawn_at_random
+from VirtualContrastTrainingLib.papers.kinetics_figures import _examples_first, drawn_at_random
 
 TIMES = (90.0, 220.0, 350.0)
 TYPES = {"I": (1.6, 1.9, 2.3), "II": (2.2, 2.3, 2.2), "III": (2.6, 2.2, 1.9)}

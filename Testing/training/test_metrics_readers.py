@@ -13,7 +13,8 @@ from VirtualContrastLib.events import InputError
 from VirtualContrastLib.reader_study.answers import REFERENCE
 from VirtualContrastLib.reader_study.reads_table import READS
 from VirtualContrastTrainingLib.metrics.kappa import confusion, kappa_interval, weighted_kappa
-from VirtualContrastTrainingLib.metrics.readers import Detection, Read, load_reads, reader_report
+from VirtualContrastTrainingLib.metrics.readers import Detection, reader_report
+from VirtualContrastTrainingLib.metrics.reads import Read, load_reads
 from VirtualContrastTrainingLib.papers.readers import StudyReport, write_readers
 
 BPE = ("a", "b", "c", "d")

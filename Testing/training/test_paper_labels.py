@@ -15,7 +15,8 @@ from VirtualContrastTrainingLib.metrics.bootstrap import Summary
 from VirtualContrastTrainingLib.metrics.evaluation import Evaluation, Settings
 from VirtualContrastTrainingLib.metrics.pairs import find_pairs
 from VirtualContrastTrainingLib.metrics.plain import plain
-from VirtualContrastTrainingLib.metrics.readers import Read, reader_report
+from VirtualContrastTrainingLib.metrics.readers import reader_report
+from VirtualContrastTrainingLib.metrics.reads import Read
 from VirtualContrastTrainingLib.papers.compared_systems import write_systems
 from VirtualContrastTrainingLib.papers.kinetic_cases import curves_of_volumes
 from VirtualContrastTrainingLib.papers.kinetic_report import report_of

@@ -7,7 +7,7 @@ import pytest
 from program import call
 from scipy import stats
 from VirtualContrastLib.events import InputError
-from VirtualContrastTrainingLib.metrics.readers import Read
+from VirtualContrastTrainingLib.metrics.reads import Read
 from VirtualContrastTrainingLib.metrics.same_measure import rank
 from VirtualContrastTrainingLib.metrics.same_readers import against_readers
 from VirtualContrastTrainingLib.papers.selection import write_selection

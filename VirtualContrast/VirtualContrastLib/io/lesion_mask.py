@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from ..events import Events, InputError
 from ..files import sha256_of
 from ..study import Source
-from .dicom.headers import dicom_errors, is_dicom, open_data_set, quiet_pydicom
+from .dicom.files import dicom_errors, is_dicom, open_data_set, quiet_pydicom
 from .formats.nrrd import parse_header
 from .loaded import read_with_itk
 from .read import load

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from ..events import InputError
 from ..study import PHANTOM_KEY, PHANTOM_VALUE
-from .dicom.headers import is_dicom
+from .dicom.files import is_dicom
 from .formats import metaimage
 from .formats.nrrd import parse_header
 from .read import split_spec

@@ -17,7 +17,7 @@ from ..study import Phase, Source, Study
 from . import one_examination
 from .dicom import series as dicom_series
 from .dicom.clocks import INJECTION, PRE_CONTRAST, seconds_between, seconds_from_start
-from .dicom.headers import is_dicom
+from .dicom.files import is_dicom
 from .formats import metaimage, nifti, nrrd, picture
 from .loaded import Loaded
 from .one_examination import Given

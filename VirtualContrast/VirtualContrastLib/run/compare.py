@@ -34,8 +34,9 @@ from ..study import Phase, Source, Study
 from ..synthesis.breast_region import breast_region
 from ..synthesis.registration import Motion, register_phases
 from . import provenance
-from .analysis import LESIONS, OWN_SCALE_WARNING, Comparison, PhaseResult, Series, compare_with_real
+from .analysis import LESIONS, OWN_SCALE_WARNING, compare_with_real
 from .motion import with_motion
+from .parts import Comparison, PhaseResult, Series
 from .settings import check_times
 
 

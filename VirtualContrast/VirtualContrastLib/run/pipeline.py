@@ -19,9 +19,9 @@ from ..results.staging import recover
 from ..results.writer import ResultWriter, check_target
 from ..study import Phase
 from . import analysis, provenance
-from .analysis import Analysis, Comparison, Kinetics, Series
 from .model_cache import ModelCache
 from .motion import without_motion
+from .parts import Analysis, Comparison, Kinetics, PhaseResult, Series
 from .plan import NONE, Plan, check_likeness, make_plan, read_input, synthesis_package
 from .preflight import check_room
 from .settings import RunSettings
@@ -139,7 +139,7 @@ def _series(plan: Plan, synthesis: Synthesis) -> Series:
     if card.dynamic:
         results = analysis.phase_results(made, synthesis.pre, synthesis.uncertainty)
     else:
-        results = tuple(analysis.PhaseResult(phase) for phase in made)
+        results = tuple(PhaseResult(phase) for phase in made)
     return Series(
         study=plan.study,
         pre=synthesis.pre,

@@ -19,7 +19,7 @@ from ..export.slicer_segmentation import with_segments
 from ..kinetics.curves import early_phase
 from ..results.manifest import INCOMPLETE, Manifest, corrected_phases
 from ..results.writer import ResultWriter
-from .analysis import Analysis, Series
+from .parts import Analysis, Series
 from .settings import RunSettings
 
 logger = logging.getLogger(__name__)

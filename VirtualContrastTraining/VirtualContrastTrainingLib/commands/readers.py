@@ -12,7 +12,8 @@ from VirtualContrastLib.reader_study.reads_table import write_reads
 from VirtualContrastLib.reader_study.study_list import KINDS, load_list, make_list, write_list
 
 from ..metrics.plain import plain
-from ..metrics.readers import load_reads, reader_report
+from ..metrics.readers import reader_report
+from ..metrics.reads import load_reads
 from ..metrics.same_readers import against_readers
 from ..papers.readers import StudyReport, detection_rows, write_readers
 from ..papers.reports import shown

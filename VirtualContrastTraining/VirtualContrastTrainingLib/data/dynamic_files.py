@@ -19,7 +19,7 @@ import numpy as np
 import SimpleITK as sitk
 from VirtualContrastLib.events import Events, InputError
 from VirtualContrastLib.io.dicom.clocks import unwrapped
-from VirtualContrastLib.io.dicom.headers import is_dicom
+from VirtualContrastLib.io.dicom.files import is_dicom
 from VirtualContrastLib.io.lesion_mask import read_lesions
 from VirtualContrastLib.io.loaded import Loaded
 from VirtualContrastLib.io.read import load, time_after

@@ -1,115 +1,27 @@
-"""Reader study statistics: accuracy, agreement and paired tests from a table of reads."""
+"""Reader study statistics: accuracy, agreement and paired tests of reads."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from VirtualContrastLib.events import InputError
 from VirtualContrastLib.metrics.bootstrap import Interval
 from VirtualContrastLib.metrics.measure import definitions
 from VirtualContrastLib.reader_study.answers import REFERENCE
 
 from .kappa import KappaEstimate, kappa_interval
 from .measures import READERS
+from .reads import BPE, Read
 
 Group = tuple[str, str]
 """Reader and condition."""
 
 DEFINITIONS = definitions(READERS)
 """What the numbers of a report are."""
-BPE = ("a", "b", "c", "d")
-"""Minimal, mild, moderate, marked."""
-_YES, _NO = ("1", "yes", "true", "y", "present"), ("0", "no", "false", "n", "absent")
-
-
-@dataclass(frozen=True)
-class Read:
-    """One case read by one reader under one condition; what was not asked is None.
-
-    Attributes:
-        reader: Id of the reader.
-        case: Id of the case.
-        condition: For example real or synthetic.
-        truth: Whether there is a lesion.
-        lesion: Whether the reader saw one.
-        bpe: Background parenchymal enhancement, as the reader graded it.
-        score: The reader's rating.
-        hallucination: Whether something in the image looked invented.
-    """
-
-    reader: str
-    case: str
-    condition: str
-    truth: bool | None = None
-    lesion: bool | None = None
-    bpe: str | None = None
-    score: float | None = None
-    hallucination: bool | None = None
-
-    @property
-    def correct(self) -> bool | None:
-        """Whether the lesion yes/no is the truth; None where one of them is unknown."""
-        return None if self.truth is None or self.lesion is None else self.truth == self.lesion
-
-    @property
-    def grade(self) -> int | None:
-        """BPE from 0, minimal, to 3, marked; None for another scale."""
-        return BPE.index(self.bpe) if self.bpe in BPE else None
-
-
 ENDPOINTS = {"BPE": "grade", "detection": "correct", "score": "score"}
 """What paired tests compare, by the field of a read: the grade, whether the lesion yes/no was true, and the number."""
-
-
-def load_reads(path: Path) -> list[Read]:
-    """Read a CSV with columns reader, case, condition and any of the following.
-
-    truth, lesion and hallucination (yes/no; the last: something is shown that the reader holds to be invented), bpe
-    (a..d), score (a number).
-
-    Raises InputError with the row number for what cannot be understood, and for a case that a reader read twice under
-    one condition.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [
-                {(k or "").strip().lower(): (v or "").strip() for k, v in row.items()} for row in csv.DictReader(file)
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error, AttributeError) as error:
-        raise InputError(f"{path} cannot be read as a CSV table ({error}).") from error
-    needed = {"reader", "case", "condition"}
-    if not rows or not needed <= rows[0].keys():
-        raise InputError(f"{path} needs rows with the columns reader, case and condition.")
-    reads = [_read_of(row, number, path) for number, row in enumerate(rows, start=2)]
-    seen = set()
-    for number, read in enumerate(reads, start=2):
-        key = (read.reader, read.case, read.condition)
-        if key in seen:
-            raise InputError(f"{path}, row {number}: this reader has read this case under this condition before.")
-        seen.add(key)
-    return reads
-
-
-def _read_of(row: Mapping[str, str], number: int, path: Path) -> Read:
-    def flag(name: str) -> bool | None:
-        text = row.get(name, "").lower()
-        if text and text not in _YES + _NO:
-            raise InputError(f"{path}, row {number}: {name} must be yes or no, not '{text}'.")
-        return None if not text else text in _YES
-
-    score = row.get("score", "")
-    try:
-        value = float(score) if score else None
-    except ValueError as error:
-        raise InputError(f"{path}, row {number}: score must be a number, not '{score}'.") from error
-    bpe = row.get("bpe", "").lower() or None
-    said = (flag("truth"), flag("lesion"), bpe, value, flag("hallucination"))
-    return Read(row["reader"], row["case"], row["condition"], *said)
 
 
 @dataclass(frozen=True)

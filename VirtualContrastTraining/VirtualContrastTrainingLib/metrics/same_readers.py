@@ -12,7 +12,7 @@ from VirtualContrastLib.events import InputError
 from VirtualContrastLib.metrics.bootstrap import Interval, percentile_interval
 from VirtualContrastLib.reader_study.answers import REFERENCE
 
-from .readers import Read
+from .reads import Read
 
 FEWEST = 3
 """Two models are always ranked alike or the other way round."""

@@ -7,7 +7,6 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import singledispatch
 from pathlib import Path
 
 import numpy as np
@@ -25,24 +24,15 @@ from ..data.mammogram_phantom import write_phantom_pair
 from ..data.mammograms import LOW_ENERGY, RECOMBINED
 from ..data.phantom import PhantomSettings, make_phantom
 from ..data.phantom.writing import write_phantom
-from ..metrics.mamasynth import Score
 from ..paths import resources_dir
-from .compared_systems import SystemsReport
-from .epoch_views import EpochsReport
 from .inputs import Images, Networks
-from .kinetics import CurveFigure
-from .lesion_views import ViewsReport
-from .mama_synth import MamaSynthReport
-from .mammography import LINE, MammographyReport
+from .main_results import is_perfect, main_result
 from .named_table import NamedTable, Row
 from .outputs import OUTPUTS, Kind
 from .phantom_cohort import FIRST_SEED, phase_times, synthesis_model, write_synthesis
-from .readers import ReadsReport
-from .reports import Estimate, Report, interval_figure, shown
-from .segmentation import SegmentationReport, found_lesions
-from .selection_run import SelectionReport
+from .reports import interval_figure
+from .segmentation import found_lesions
 from .table_run import TableRequest, write_output
-from .tables import QualityReport
 
 NAME = "coverage"
 COLUMNS = ("item", "command", "rows and columns of the paper", "units", "on phantoms", "on the cases given")
@@ -55,9 +45,6 @@ SETTINGS = PhantomSettings(
 """Phantoms of few slices, so that every table takes seconds; no measure of how good a model is."""
 _IN_UNITS: tuple[Kind, ...] = ("quality", "phases", "systems", "kinetics", "mama_synth")
 """Tables of which `is_perfect` knows what a perfect synthesis scores."""
-_MODELS_AS_CHECKPOINTS = "the model, and the same with noise in its weights, in the place of checkpoints"
-_COPIES = "copies of the low-energy images in the place of synthetic ones"
-_READS = "reads made up by chance"
 
 
 @dataclass(frozen=True)
@@ -321,107 +308,3 @@ def _reads(path: Path) -> Path:
                 lines.append(f"{reader},{case},{condition},{case % 2},{lesion},{bpe},{score},{invented}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
-
-
-@singledispatch
-def main_result(report: Report) -> str:
-    """The main result of a table or figure in a few words."""
-    raise TypeError(f"{type(report).__name__} has no main result")
-
-
-@main_result.register
-def _(report: QualityReport) -> str:
-    said = []
-    for label, row in report.rows.items():
-        if label.endswith(("synthetic", "(baseline)")):
-            mae, ssim = (shown(row.report.mean("true", metric)) for metric in ("mae", "ssim"))
-            said.append(f"{label}: MAE {mae}, SSIM {ssim}")
-    return "; ".join(said[:2])
-
-
-@main_result.register
-def _(report: ViewsReport) -> str:
-    return f"{len(report.rows)} planes"
-
-
-@main_result.register
-def _(report: SegmentationReport) -> str:
-    return "; ".join(f"{name}: Dice {_mean(one.summaries['dice'])}" for name, one in report.scenarios.items())
-
-
-@main_result.register
-def _(report: SelectionReport) -> str:
-    return f"{_MODELS_AS_CHECKPOINTS}: {report.winner}"
-
-
-@main_result.register
-def _(report: EpochsReport) -> str:
-    return f"{_MODELS_AS_CHECKPOINTS}: {len(report.rows)} shown"
-
-
-@main_result.register
-def _(report: CurveFigure) -> str:
-    return f"error of PE {_mean(report.report.agreement.statistics['enhancement_error'])} points"
-
-
-@main_result.register
-def _(report: SystemsReport) -> str:
-    errors = {label: one.summaries["enhancement_error_ti"] for label, one in report.systems.items()}
-    return "; ".join(f"{label}: enhancement error {_mean(found)}" for label, found in errors.items() if found)
-
-
-@main_result.register
-def _(report: MammographyReport) -> str:
-    line = report.baselines[LINE]
-    return (
-        f"{_COPIES}: SSIM of the change {_mean(report.measures['change_ssim'])}, straight line "
-        f"{_mean(line['change_ssim'])}, its correlation over images {_mean(line['mae_correlation'])}"
-    )
-
-
-@main_result.register
-def _(report: ReadsReport) -> str:
-    return f"{_READS}: {len(report.rows)} rows"
-
-
-@main_result.register
-def _(report: MamaSynthReport) -> str:
-    return f"MSE {_mean(report.challenge.scores['mse'])} in z-scores"
-
-
-def _mean(found: Estimate | Score | None) -> str:
-    return "-" if found is None else shown(float(found.mean))
-
-
-@singledispatch
-def is_perfect(report: Report) -> bool:
-    """Whether the table of a perfect synthesis shows a perfect one."""
-    raise TypeError(f"{type(report).__name__} has no units to check")
-
-
-@is_perfect.register
-def _(report: QualityReport) -> bool:
-    rows = [row.report for label, row in report.rows.items() if label.endswith("synthetic")]
-    means = [(row.mean("true", "mae"), row.mean("true", "ssim")) for row in rows]
-    return bool(means) and all(
-        mae is not None and ssim is not None and mae < 1e-3 and ssim > 1 - 1e-6 for mae, ssim in means
-    )
-
-
-@is_perfect.register
-def _(report: SystemsReport) -> bool:
-    found = report.systems["model"].summaries
-    ssim, error = found["ssim"], found["enhancement_error_ti"]
-    return ssim is not None and error is not None and ssim.mean > 1 - 1e-6 and error.mean < 1e-6
-
-
-@is_perfect.register
-def _(report: CurveFigure) -> bool:
-    error = report.report.agreement.statistics["enhancement_error"]
-    return error is not None and error.mean < 1e-3
-
-
-@is_perfect.register
-def _(report: MamaSynthReport) -> bool:
-    mse = report.challenge.scores["mse"]
-    return mse is not None and mse.mean < 1e-6

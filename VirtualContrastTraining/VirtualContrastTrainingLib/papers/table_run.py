@@ -9,7 +9,8 @@ from pathlib import Path
 
 from VirtualContrastLib.events import InputError
 
-from ..metrics.readers import load_reads, reader_report
+from ..metrics.readers import reader_report
+from ..metrics.reads import load_reads
 from .compared_systems import write_systems
 from .inputs import Images, Networks
 from .kinetic_report import find_curves, report_of

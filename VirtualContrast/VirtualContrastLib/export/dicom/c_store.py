@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ... import installation
 from ...events import Events, InputError, Stage, VirtualContrastError
-from ...io.dicom.headers import dicom_errors, quiet_pydicom
+from ...io.dicom.files import dicom_errors, quiet_pydicom
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association

@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ...events import InputError
-from ...io.dicom.headers import dicom_errors, quiet_pydicom
+from ...io.dicom.files import dicom_errors, quiet_pydicom
 from ...io.dicom.values import drop_unreadable, make_writable
 from ..content import DISCLAIMER, ModelIdentity, RunIdentity
 

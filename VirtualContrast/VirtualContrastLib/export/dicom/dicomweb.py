@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from ... import installation
 from ...events import Events, InputError, Stage, VirtualContrastError
-from ...io.dicom.headers import quiet_pydicom
+from ...io.dicom.files import quiet_pydicom
 
 if TYPE_CHECKING:
     from dicomweb_client.api import DICOMwebClient

@@ -15,7 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ...events import InputError
-from ...io.dicom.headers import quiet_pydicom
+from ...io.dicom.files import quiet_pydicom
 from ...study import Study
 from ..content import DISCLAIMER, RunIdentity
 from .common import (

@@ -15,7 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ...events import InputError
-from ...io.dicom.headers import quiet_pydicom
+from ...io.dicom.files import quiet_pydicom
 from ...kinetics.curves import LesionCurve
 from ...kinetics.parameters import CurveType
 from ...lesions.location import LesionPlace

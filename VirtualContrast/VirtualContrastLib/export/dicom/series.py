@@ -19,7 +19,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ...events import InputError
-from ...io.dicom.headers import quiet_pydicom
+from ...io.dicom.files import quiet_pydicom
 from ...study import Phase, Study
 from ...synthesis.breast_region import covers_both_breasts
 from ..content import DISCLAIMER, RunIdentity, named_phases

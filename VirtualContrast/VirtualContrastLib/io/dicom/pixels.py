@@ -12,7 +12,8 @@ import SimpleITK as sitk
 from ...events import InputError
 from ..volumes import quiet_itk
 from ..zero_level import zero_level
-from .headers import DicomFrame, dicom_errors, open_data_set, quiet_pydicom
+from .files import dicom_errors, open_data_set, quiet_pydicom
+from .headers import DicomFrame
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

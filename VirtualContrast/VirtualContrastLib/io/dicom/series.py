@@ -15,7 +15,8 @@ from ...events import InputError
 from .. import one_sequence
 from ..loaded import Loaded, check_size, choose_time_point
 from ..validation import MODALITIES
-from .headers import DicomFrame, SeriesHeader, header_of, is_dicom, read_headers
+from .files import is_dicom
+from .headers import DicomFrame, SeriesHeader, header_of, read_headers
 from .phases import DicomPhase, directions, placed_as, slice_normal
 from .pixels import decode
 from .plausibility import contrast_warnings, mammogram_warnings, refusals, synthetic_warnings
