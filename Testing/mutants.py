@@ -27,7 +27,7 @@ ROOMS = {
     "kinetics": ("test_kinetics_*.py", "test_radiomics.py"),
     "lesions": ("test_lesions_*.py", "test_radiomics.py", "test_breast_tissue.py"),
     "io/dicom": (
-        *("test_io_dicom.py", "test_io_study_folder.py", "test_io_one_sequence.py"),
+        *("test_io_dicom.py", "test_io_dicom_phases.py", "test_io_study_folder.py", "test_io_one_sequence.py"),
         *("test_hostile_files.py", "test_export_odd_headers.py"),
     ),
     "export/figures": ("test_export_figures*.py",),
