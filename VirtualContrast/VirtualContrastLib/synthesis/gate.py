@@ -55,8 +55,8 @@ FEATURES = (
 )
 
 
-REFUSED_ABOVE = {"crop": 1.8}
-REFUSED_ABOVE_WHOLE = 1.4
+REFUSED_ABOVE = {"crop": 2.5}
+REFUSED_ABOVE_WHOLE = 1.8
 """Scores above which a study is refused. The limits are those of training crops, and other scanners differ a little; a
 crop has few windows, and so its score scatters more than that of a whole study."""
 
