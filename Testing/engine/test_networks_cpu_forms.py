@@ -79,10 +79,14 @@ def test_3d_convolution_of_stacked_planes(kernel, stride, padding, size):
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_normalization_of_samples_is_instance_normalization_and_keeps_the_order_of_memory(count):
+@pytest.mark.parametrize("affine", [False, True])
+def test_normalization_of_samples_is_instance_normalization_and_keeps_the_order_of_memory(count, affine):
+    norm = nn.InstanceNorm2d(4, affine=affine)
+    if affine:
+        norm.weight.data, norm.bias.data = torch.rand(4) + 0.5, torch.rand(4)
     x = (5 + 3 * torch.randn(count, 4, 9, 7)).to(memory_format=torch.channels_last)
-    agree(nn.InstanceNorm2d(4), SampleNorm(1e-5), x)
-    assert SampleNorm(1e-5)(x).is_contiguous(memory_format=torch.channels_last)
+    agree(norm, SampleNorm(norm), x)
+    assert SampleNorm(norm)(x).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_a_generator_in_channels_last_keeps_its_output_and_its_own_layers():
@@ -136,7 +140,9 @@ def test_a_generator_with_bfloat16_products_keeps_its_output_within_the_bounds_o
 
 def test_layers_with_other_options_stay():
     network = nn.Sequential(
-        nn.Conv2d(512, 512, 3, stride=2), nn.Conv2d(512, 512, 3, padding=1), nn.InstanceNorm2d(512, affine=True)
+        nn.Conv2d(512, 512, 3, stride=2),
+        nn.Conv2d(512, 512, 3, padding=1),
+        nn.InstanceNorm2d(512, track_running_stats=True),
     )
     kinds = [type(layer) for layer in in_cpu_forms(network)]
     assert kinds == [ChannelsLastConv, ChannelsLastConv, nn.InstanceNorm2d]

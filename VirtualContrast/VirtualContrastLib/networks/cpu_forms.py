@@ -91,7 +91,7 @@ def in_channels_last(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     Its instance normalizations keep that order of memory; torch's own turns each map around and back.
     """
     result = copy.deepcopy(network).to(dtype)
-    _replace(result, lambda layer: SampleNorm(layer.eps) if _is_plain_norm(layer) else None)
+    _replace(result, lambda layer: SampleNorm(layer) if _is_sample_norm(layer) else None)
     return result.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
@@ -115,8 +115,8 @@ def transformed_bytes(network: nn.Module, products: torch.dtype = torch.float32)
 
 
 def _form_of(layer: nn.Module, products: torch.dtype) -> nn.Module | None:
-    if _is_plain_norm(layer):
-        return SampleNorm(layer.eps)
+    if _is_sample_norm(layer):
+        return SampleNorm(layer)
     if _is_winograd(layer):
         return WinogradConv(layer, products)
     if isinstance(layer, nn.Conv2d) and _has_few_outputs(layer):
@@ -130,8 +130,8 @@ def _form_of(layer: nn.Module, products: torch.dtype) -> nn.Module | None:
     return None
 
 
-def _is_plain_norm(layer: nn.Module) -> TypeGuard[nn.InstanceNorm2d]:
-    return isinstance(layer, nn.InstanceNorm2d) and not layer.affine and not layer.track_running_stats
+def _is_sample_norm(layer: nn.Module) -> TypeGuard[nn.InstanceNorm2d]:
+    return isinstance(layer, nn.InstanceNorm2d) and not layer.track_running_stats
 
 
 def _is_plain(conv: nn.Conv2d) -> bool:
@@ -164,15 +164,18 @@ def _is_narrow(conv: nn.Conv3d) -> bool:
 
 
 class SampleNorm(nn.Module):
-    """Instance normalization without parameters, as batch normalization of one sample after the other."""
+    """Instance normalization as batch normalization of one sample after the other, which keeps the order of memory."""
 
-    def __init__(self, eps: float) -> None:
+    def __init__(self, norm: nn.InstanceNorm2d) -> None:
         super().__init__()
-        self.eps = eps
+        self.eps, self.weight, self.bias = norm.eps, norm.weight, norm.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """Zero mean and unit variance of every plane of [n, c, row, column]."""
-        normed = [functional.batch_norm(one, None, None, training=True, eps=self.eps) for one in x.split(1)]
+        """Zero mean and unit variance of every plane of [n, c, row, column], then weight and bias where it has them."""
+        normed = [
+            functional.batch_norm(one, None, None, self.weight, self.bias, training=True, eps=self.eps)
+            for one in x.split(1)
+        ]
         return normed[0] if len(normed) == 1 else torch.cat(normed)
 
 
