@@ -35,6 +35,8 @@ def main() -> None:
     parser.add_argument("--study", type=Path, default=DATA / "duke-153", help="folder of the volumes")
     parser.add_argument("--model", default=load_catalog().default_id("synthesis"), help="synthesis model")
     args = parser.parse_args()
+    if not (args.study / "pre_half.nrrd").is_file():
+        parser.error(f"{args.study} holds no pre_half.nrrd; CONTRIBUTING.md says how to get the test images")
     pre, post = (sitk.ReadImage(str(args.study / f"{name}_half.nrrd")) for name in ("pre", "pass1"))
     began, worked = time.perf_counter(), time.process_time()
     study = synthesize(args.study / "pre_half.nrrd", settings=RunSettings(model=args.model))

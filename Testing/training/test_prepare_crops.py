@@ -74,8 +74,11 @@ def test_gray_pictures_a_phase_are_read_too(tmp_path):
 def test_tables_that_cannot_be_used_are_refused_in_one_sentence(tmp_path):
     with pytest.raises(InputError, match="needs the column patient"):
         find_crops(write_table(tmp_path / "a", [{"name": "x", "file": "y.png"}]))
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="does not exist"):
         find_crops(tmp_path / "missing.csv")
+    (tmp_path / "latin.csv").write_bytes("patient,file\nGefäß,x.png\n".encode("latin-1"))
+    with pytest.raises(InputError, match="cannot be read"):
+        find_crops(tmp_path / "latin.csv")
 
 
 def test_slices_of_different_size_fail_as_a_case(source, tmp_path):

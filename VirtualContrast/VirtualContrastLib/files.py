@@ -46,6 +46,12 @@ def expanded(path: Path | str) -> Path:
         raise InputError(f"{path} names a user that this machine does not have; write the path out.") from error
 
 
+def check_is_file(path: Path) -> None:
+    """Raise InputError where there is no file at a path."""
+    if not path.is_file():
+        raise InputError(f"{path} does not exist or is not a file; check the path.")
+
+
 def sha256_of(*paths: Path) -> str:
     """SHA-256 over the bytes of all files in the order given, as 64 hexadecimal digits."""
     digest = hashlib.sha256()

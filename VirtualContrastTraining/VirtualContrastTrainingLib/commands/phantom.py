@@ -49,7 +49,7 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
         noise_free=args.noise_free,
         workers=args.workers,
     )
-    text = f"{args.count} phantom studies in {args.output} ({new} new)"
+    text = f"{args.count} phantom {'study' if args.count == 1 else 'studies'} in {args.output} ({new} new)"
     out.result(text, {"folder": str(args.output), "studies": args.count, "new": new})
     return ExitCode.DONE
 

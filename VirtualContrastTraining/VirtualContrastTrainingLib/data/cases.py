@@ -45,8 +45,8 @@ def case_folders(root: Path) -> list[Path]:
     folders = sorted(p.parent for p in root.glob("*/case.json"))
     if not folders:
         raise InputError(
-            f"{root} holds no prepared cases (folders with a case.json); make some with "
-            "'virtual-contrast-training phantom'."
+            f"{root} holds no prepared cases (folders with a case.json); make some with 'virtual-contrast-training "
+            "prepare' from your data, or with 'virtual-contrast-training phantom'."
         )
     return folders
 

@@ -24,6 +24,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.files import check_is_file
 from VirtualContrastLib.io.loaded import read_with_itk
 from VirtualContrastLib.metrics.tissue import scale_of, tissue_of
 
@@ -117,7 +118,8 @@ class CropStack:
 
 
 def find_crops(table: Path) -> list[CropStack]:
-    """One stack a patient of a table; raises InputError where it lacks a column or names no slice."""
+    """One stack a patient of a table; raises InputError where it is missing, lacks a column or names no slice."""
+    check_is_file(table)
     try:
         with table.open(newline="", encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream))

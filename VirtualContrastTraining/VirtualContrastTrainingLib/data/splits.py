@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.files import check_is_file
 
 from ..paths import resources_dir
 
@@ -132,6 +133,7 @@ def _family(split: Split) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    check_is_file(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.files import check_is_file
 from VirtualContrastLib.results.manifest import MANIFEST, load_result
 
 from .images import is_image
@@ -334,6 +335,7 @@ def _pair_of_row(row: dict[str, str], number: int) -> Pair:
 
 def _read_table(path: Path) -> list[dict[str, str]]:
     """Rows of a CSV with lower-case column names; image paths are relative to the table."""
+    check_is_file(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = [

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.files import check_is_file
 
 BPE = ("a", "b", "c", "d")
 """Minimal, mild, moderate, marked."""
@@ -58,6 +59,7 @@ def load_reads(path: Path) -> list[Read]:
     Raises InputError with the row number for what cannot be understood, and for a case that a reader read twice under
     one condition.
     """
+    check_is_file(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = [

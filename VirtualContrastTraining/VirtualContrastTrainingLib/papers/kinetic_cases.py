@@ -87,7 +87,9 @@ def curves_of_results(root: Path) -> Curves:
                 found.without_lesions += 1
                 continue
             if not (folder / "curves_real.csv").is_file():
-                raise InputError(f"{folder} has no curves of real phases; it was made without any.")
+                raise InputError(
+                    f"{folder} has no curves of real phases; make it with --real, and --real-times if unknown."
+                )
             found.add(number, folder.name, read_curves(folder / "curves.csv"), read_curves(folder / "curves_real.csv"))
         except InputError as error:
             found.failed.append((number, str(error)))

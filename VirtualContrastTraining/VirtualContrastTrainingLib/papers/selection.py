@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.files import check_is_file
 
 from ..metrics.evaluation import METRICS
 from ..metrics.same_measure import Ranking
@@ -84,6 +85,7 @@ def write_selection(
 
 def read_table(path: Path) -> Table:
     """Checkpoint -> metric -> value from a CSV whose first column names the checkpoint; empty cells are missing."""
+    check_is_file(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.reader(file))
