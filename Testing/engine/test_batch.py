@@ -123,6 +123,20 @@ def test_the_log_tells_what_happened_and_where_without_a_name_or_path(study, cho
     assert logging.getLogger("VirtualContrastLib").handlers == []
 
 
+@pytest.mark.parametrize("apart", [False, True], ids=["one folder", "several folders"])
+def test_the_summary_names_files_relative_to_the_input_and_tells_no_folder_above(chosen, models, tmp_path, apart):
+    folders = [tmp_path / "hospital" / "DOE_JANE" / name for name in ("a", "b")]  # nothing is there
+    cases = [BatchCase(folder.name, str(folder / "pre.nrrd")) for folder in folders]
+    if apart:
+        cases.append(BatchCase("c", "/nowhere/at all/c.nrrd"))
+    run_batch(cases, tmp_path / "out", chosen, models=models)
+    table = summary(tmp_path / "out")
+    assert ("a/pre.nrrd" in table["a"]["message"]) != apart and "pre.nrrd" in table["a"]["message"]
+    for name in ("summary.csv", "summary.json"):
+        text = (tmp_path / "out" / name).read_text()
+        assert "hospital" not in text and "DOE" not in text and "nowhere" not in text and str(tmp_path) not in text
+
+
 def test_resume_keeps_what_is_whole_and_makes_the_rest(study, chosen, models, tmp_path):
     good = str(study / "pre.nrrd")
     out = tmp_path / "out"

@@ -1,5 +1,7 @@
 """Figures: orientation, label, windows and what is drawn when."""
 
+import itertools
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -62,6 +64,22 @@ def test_the_slice_number_in_a_figure_is_the_slice_of_the_input(direction):
         Phase(0, image, 0.0, False), [], sitk.Cast(image, sitk.sitkUInt8), display.acquisition_view(image)
     )
     assert shown.number(shown.best_slice(1)) == 7
+
+
+@pytest.mark.parametrize("flips", list(itertools.product((1.0, -1.0), repeat=3)))
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_a_view_turns_arrays_as_itk_orients_images(order, flips):
+    turned = np.eye(3)[:, list(order)] * flips
+    tilted = turned @ np.array([[np.cos(0.3), -np.sin(0.3), 0], [np.sin(0.3), np.cos(0.3), 0], [0, 0, 1]])
+    for direction in (turned, tilted):
+        image = sitk.GetImageFromArray(np.arange(3 * 4 * 5, dtype=np.int16).reshape(3, 4, 5))
+        image.SetDirection(direction.ravel().tolist())
+        for axis in "LPS":
+            view = display.oriented_view(image, axis)
+            expected = sitk.GetArrayFromImage(sitk.DICOMOrient(image, view.code))
+            np.testing.assert_array_equal(view.slices(image), expected)
+            stacked = view.stored_axis(image)
+            assert (3, 4, 5)[stacked] == len(expected)
 
 
 def test_pixels_are_shown_with_their_physical_aspect():

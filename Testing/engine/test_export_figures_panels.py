@@ -221,7 +221,7 @@ def test_the_projections_are_as_high_as_the_tallest_needs_at_the_scale_at_which_
         Phase(index, like(rng.random(shape).astype(np.float32) * (index + 1), empty), 90.0 * index, False)
         for index in (0, 1)
     )
-    figure, _ = overview.projections(pre, late, None)
+    figure, _ = overview.projections(pre, late, None, (0.0, 1.0))
     tallest, together = 80, 200 + 200 + 80  # axial and coronal show the width, sagittal the depth
     inches_per_mm = figure.get_figwidth() / together
     title_inches = figure.get_figheight() - tallest * inches_per_mm

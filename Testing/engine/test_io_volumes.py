@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from io_samples import lps_affine, oblique_image, rotation
 from VirtualContrastLib.events import InputError, VirtualContrastError
 from VirtualContrastLib.io import volumes
+from VirtualContrastLib.io.masked import MaskedValues
 from VirtualContrastLib.io.read import load
 
 angles = st.tuples(*[st.floats(-180, 180)] * 3)
@@ -133,3 +134,43 @@ def test_a_comment_does_not_drop_the_metadata_that_an_image_carries(tmp_path):
     assert {read.GetMetaData(key) for key in ("Segment0_Name", "Segment0_ID")} == {"lesion"}
     assert read.GetMetaData("VirtualContrast") == "SYNTHETIC"
     assert not image.HasMetaDataKey("VirtualContrast")
+
+
+def test_lent_voxels_are_the_images_own_and_outlive_it():
+    image = oblique_image()
+    expected = sitk.GetArrayFromImage(image)
+    voxels = volumes.voxels_of(image)
+    assert np.shares_memory(voxels, sitk.GetArrayViewFromImage(image))
+    with pytest.raises(ValueError, match="read-only"):
+        voxels[:] = 0
+    del image
+    others = [sitk.Image(expected.shape[::-1], sitk.sitkFloat64) + n for n in range(8)]  # would take freed memory
+    np.testing.assert_array_equal(voxels, expected)
+    assert len(others) == 8
+
+
+def test_masked_values_are_zero_outside_and_sum_by_label():
+    rng = np.random.default_rng(3)
+    full = rng.normal(size=(3, 4, 5)).astype(np.float32)
+    labels, inside = rng.integers(0, 4, full.shape).astype(np.uint8), rng.random(full.shape) < 0.4
+    values = MaskedValues(inside, full[inside])
+    np.testing.assert_array_equal(values.volume(), np.where(inside, full, 0))
+    sums = values.sums(labels[inside])
+    for label in (1, 2, 3):
+        assert sums[label] == pytest.approx(full[inside & (labels == label)].sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".nii.gz"])
+def test_writing_leaves_the_image_and_its_metadata_as_they_were(tmp_path, suffix):
+    image = oblique_image()
+    image.SetMetaData("VirtualContrast", "mine")
+    image.SetMetaData("other", "kept")
+    voxels = volumes.voxels_of(image)
+    before = voxels.copy()
+    volumes.write(image, tmp_path / f"v{suffix}", comment=volumes.SYNTHETIC_COMMENT)
+    assert {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()} == {
+        "VirtualContrast": "mine",
+        "other": "kept",
+    }
+    assert np.shares_memory(voxels, sitk.GetArrayViewFromImage(image))  # written without a copy
+    np.testing.assert_array_equal(voxels, before)

@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from test_residual_enhancement import CALIBRATION, breast, package
+from VirtualContrastLib.io.masked import MaskedValues
 from VirtualContrastLib.lesions.confidence import LIKELY, UNCERTAIN, Evidence, lesion_confidence
 from VirtualContrastLib.models.calibration import Calibration
 from VirtualContrastLib.networks.residual_enhancement import HEADS
@@ -20,10 +21,11 @@ def image(array):
     return sitk.GetImageFromArray(np.asarray(array, np.float32))
 
 
-def evidence(probability, calibration):
-    low, high = np.full((1, 4, 4), 150.0), np.full((1, 4, 4), 250.0)
-    bands = [(image(low), image(high)), (image(low + 50), image(high + 50))]
-    return Evidence(bands, image(probability), Calibration.model_validate(calibration))
+def evidence(pre, probability, calibration, inside=None):
+    """Bands of 150 to 250 early and 200 to 300 late, known `inside` only: elsewhere nothing changes."""
+    inside = np.ones((1, 4, 4), bool) if inside is None else inside
+    bands = [[MaskedValues(inside, (end - pre)[inside]) for end in ends] for ends in ((150, 250), (200, 300))]
+    return Evidence(bands, MaskedValues(inside, probability[inside]), Calibration.model_validate(calibration))
 
 
 def test_bands_are_percent_of_the_lesions_own_signal_and_grades_follow_the_threshold():
@@ -32,7 +34,9 @@ def test_bands_are_percent_of_the_lesions_own_signal_and_grades_follow_the_thres
     pre = np.full((1, 4, 4), 100.0)
     pre[0, 3] = 50
     probability = np.where(labels == 1, 0.7, 0.5)
-    found = lesion_confidence(sitk.GetImageFromArray(labels), image(pre), [150, 450], evidence(probability, GRADED))
+    found = lesion_confidence(
+        sitk.GetImageFromArray(labels), image(pre), [150, 450], evidence(pre, probability, GRADED)
+    )
     assert [lesion.grade for lesion in found] == [UNCERTAIN, LIKELY]
     assert found[0].low_percent == pytest.approx((50, 100)) and found[0].high_percent == pytest.approx((150, 200))
     assert found[1].low_percent == pytest.approx((200, 300))
@@ -42,11 +46,24 @@ def test_bands_are_percent_of_the_lesions_own_signal_and_grades_follow_the_thres
 
 
 def test_without_a_measured_grade_every_lesion_is_uncertain():
-    labels = sitk.GetImageFromArray(np.ones((1, 4, 4), np.uint8))
-    found = lesion_confidence(
-        labels, image(np.full((1, 4, 4), 100)), [150, 450], evidence(np.ones((1, 4, 4)), CALIBRATION)
-    )
+    labels, pre = sitk.GetImageFromArray(np.ones((1, 4, 4), np.uint8)), np.full((1, 4, 4), 100)
+    found = lesion_confidence(labels, image(pre), [150, 450], evidence(pre, np.ones((1, 4, 4)), CALIBRATION))
     assert [lesion.grade for lesion in found] == [UNCERTAIN]
+
+
+def test_voxels_where_nothing_was_predicted_keep_their_signal_in_the_bands():
+    """Of lesion 1 half lies where the model shows a change, of lesion 2 nothing."""
+    labels, pre = np.ones((1, 4, 4), np.uint8), np.full((1, 4, 4), 100.0)
+    labels[0, 3] = 2
+    labels[0, 2] = 0
+    inside = np.zeros((1, 4, 4), bool)
+    inside[0, 0] = True
+    found = lesion_confidence(
+        sitk.GetImageFromArray(labels), image(pre), [150, 450], evidence(pre, np.ones((1, 4, 4)), CALIBRATION, inside)
+    )
+    assert found[0].low_percent == pytest.approx((25, 50)) and found[0].high_percent == pytest.approx((75, 100))
+    assert found[1].low_percent == (0, 0) and found[1].high_percent == (0, 0)
+    assert [lesion.probability for lesion in found] == [0.5, 0.0]
 
 
 def test_a_run_tells_certainty_in_table_and_report(tmp_path):

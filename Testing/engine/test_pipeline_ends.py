@@ -79,7 +79,7 @@ def test_too_little_disk_or_memory_is_refused_with_numbers_before_the_network_ru
     with pytest.raises(InputError, match=r"may take \d+ MiB .* 3 MiB free"):
         run(study / "pre.nrrd", tmp_path / "out", chosen, models=models)
     monkeypatch.setattr("VirtualContrastLib.run.preflight.free_bytes", lambda folder: 2**40)
-    monkeypatch.setattr("VirtualContrastLib.run.preflight.available_memory", lambda: 2.0**18)
+    monkeypatch.setattr("VirtualContrastLib.run.preflight.free_memory", lambda: 2.0**18)
     with pytest.raises(InputError, match=r"needs about \d+ MiB of memory"):
         run(study / "pre.nrrd", tmp_path / "out", chosen, models=models)
     assert list(tmp_path.iterdir()) == []

@@ -122,9 +122,29 @@ def _full_disk(child: Child, out: Path) -> str:
     return "" if code in (1, 2) else f"exit code {code} in place of 1 or 2"
 
 
+def _no_memory(child: Child, out: Path) -> str:
+    """From now on the address space of the run may not grow: what does not fit into memory that it has let go fails.
+
+    Python says so in a sentence. A stack that may not grow, or a library of C++, ends the process like a kill: then as
+    much has to be left in order as after one. Not from the first thread of the export on: a thread of Python that gets
+    no memory at its start leaves the one that started it waiting for ever.
+    """
+    size = int(Path(f"/proc/{child.pid}/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.prlimit(child.pid, resource.RLIMIT_AS, (size, size))
+    code = child.finish(LIMIT_S)
+    if code == 0:
+        return ""  # it needed no more; what it made is looked at like any result
+    if code in (-signal.SIGSEGV, -signal.SIGABRT):
+        return ""
+    if code != 1:
+        return f"exit code {code} in place of 1"
+    return "" if "memory" in child.lines[-1] else "the last line does not tell of memory"
+
+
 FAULTS: dict[str, tuple[Callable[[Child, Path], str], tuple[str, ...]]] = {
     "SIGKILL": (_killed, STAGES),
     "SIGTERM": (_stopped, STAGES),
+    "no memory": (_no_memory, STAGES[:5]),
     "full disk": (_full_disk, ("synthesize", "export")),
     "OUT appears": (_output_appears, ("read", "synthesize", "export")),
     "reader gone": (_reader_gone, ("synthesize", "export")),

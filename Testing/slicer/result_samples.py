@@ -34,7 +34,7 @@ def write_result(
     """
     study = Study(Phase(0, pre, 0.0, synthetic=False), Source((), "memory", "0" * 64))
     own_units = sitk.Cast(pre, sitk.sitkFloat32) * (10.0 if arbitrary else 1.0)
-    results = analysis.phase_results(_phases(synthetic, synthetic=True), own_units, uncertainty)
+    results = analysis.phase_results(_phases(synthetic, synthetic=True), uncertainty)
     real_phases = tuple(_phases(real, synthetic=False))
     series = Series(study, own_units, results, real=real_phases, arbitrary_units=arbitrary)
     events, settings = Events(), RunSettings(format=format, radiomics=radiomics)

@@ -35,12 +35,12 @@ def _tell_missing(missing: list[str], reporter: Reporter) -> ExitCode:
 
 def _tell_all(reporter: Reporter) -> ExitCode:
     from ..files import free_bytes
+    from ..free_memory import free_memory
     from ..models.catalog import downloaded_models_dir, known_models
-    from ..run.preflight import available_memory
     from ..run.provenance import versions
 
     devices, models, folder = _devices(), known_models(), downloaded_models_dir()
-    memory, disk = available_memory(), free_bytes(folder)
+    memory, disk = free_memory(), free_bytes(folder)
     lines = ["Devices (after a real computation)"]
     lines += [f"  {d['device']:<5} {d['usable']!s:<5} {d['reason']}" for d in devices]
     lines += ["Versions", *(f"  {name} {version}" for name, version in versions().items())]

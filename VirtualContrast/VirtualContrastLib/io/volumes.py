@@ -59,6 +59,22 @@ def to_array(image: sitk.Image) -> np.ndarray:
     return sitk.GetArrayFromImage(image).astype(np.float32, copy=False)
 
 
+class _Voxels:
+    """Lends an image's voxels to numpy, and keeps the image as long as an array looks at them."""
+
+    def __init__(self, image: sitk.Image) -> None:
+        self.image = image
+        self.__array_interface__ = sitk.GetArrayViewFromImage(image).__array_interface__
+
+
+def voxels_of(image: sitk.Image) -> np.ndarray:
+    """The voxels of an image [k, j, i], neither copied nor to be changed.
+
+    They stay valid without the image, which SimpleITK's own views do not, but not where the image is changed.
+    """
+    return np.asarray(_Voxels(image))
+
+
 def like(array: np.ndarray, reference: sitk.Image) -> sitk.Image:
     """A scalar image of `array` [k, j, i] with exactly the size, spacing, origin and direction of
     `reference`.
@@ -124,6 +140,21 @@ def _times(values: Sequence[float]) -> str:
     return " x ".join(f"{value:g}" for value in values)
 
 
+@contextmanager
+def _noted(image: sitk.Image, key: str, text: str | None) -> Iterator[None]:
+    """The image with a note inside the block, None for none: set on itself, as a copy would take its memory again."""
+    before = image.GetMetaData(key) if image.HasMetaDataKey(key) else None
+    if text is not None:
+        image.SetMetaData(key, text)
+    try:
+        yield
+    finally:
+        if before is not None:
+            image.SetMetaData(key, before)
+        elif text is not None:
+            image.EraseMetaData(key)
+
+
 def write(image: sitk.Image, path: Path, *, comment: str | None = None) -> None:
     """Write a volume as NRRD, NIfTI or MetaImage by the suffix; NRRD, MetaImage and .nii.gz are compressed.
 
@@ -131,7 +162,7 @@ def write(image: sitk.Image, path: Path, *, comment: str | None = None) -> None:
     has single precision, so spacing, origin and direction come back rounded to about 1e-7 of their size.
 
     Args:
-        image: The volume.
+        image: The volume; while it is written no other thread may look at it.
         path: The file: .nrrd, .nhdr, .nii, .nii.gz, .mha or .mhd.
         comment: Becomes the NRRD or MetaImage field `VirtualContrast` and the NIfTI field `descrip` (79 characters).
 
@@ -142,16 +173,9 @@ def write(image: sitk.Image, path: Path, *, comment: str | None = None) -> None:
     suffix = suffix_of(path)
     if not suffix:
         raise InputError(f"{path.name} cannot be written: use one of {', '.join(VOLUMES)}.")
-    metadata = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
-    if comment is not None:
-        metadata["ITK_FileNotes" if suffix.startswith(".nii") else SYNTHETIC_KEY] = comment
-    out = sitk.Image(image)
-    # The first SetMetaData on a copy drops what the original had (SimpleITK 2.5), hence all of it is set.
-    for key, value in metadata.items():
-        out.SetMetaData(key, value)
     try:
-        with quiet_itk():
-            sitk.WriteImage(out, str(path), useCompression=suffix != ".nii")
+        with quiet_itk(), _noted(image, "ITK_FileNotes" if suffix.startswith(".nii") else SYNTHETIC_KEY, comment):
+            sitk.WriteImage(image, str(path), useCompression=suffix != ".nii")
     except RuntimeError as error:
         raise VirtualContrastError(
             f"{path.name} could not be written; check that the folder exists, is writable and has space left."

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..events import InputError
-from ..io.volumes import same_geometry
+from ..io.volumes import same_geometry, voxels_of
 from ..study import Phase
 from .parameters import (
     Array,
@@ -118,10 +118,10 @@ def lesion_curves(
     spreads = views(list(uncertainty or ()), labels)
     if uncertainty is not None and len(uncertainty) != len(phases) - 1:
         raise ValueError(f"{len(uncertainty)} uncertainty maps for {len(phases) - 1} post-contrast phases")
-    label_array = sitk.GetArrayFromImage(labels)
+    label_array = voxels_of(labels)
     synthetic = any(phase.synthetic for phase in phases)
     curves = []
-    for label, box in enumerate(ndimage.find_objects(label_array.astype(np.int32)), start=1):
+    for label, box in enumerate(ndimage.find_objects(label_array), start=1):
         if box is not None:
             mask = label_array[box] == label
             signals = np.stack([volume[box].astype(np.float32) for volume in volumes])
@@ -146,7 +146,7 @@ def views(images: Sequence[sitk.Image], reference: sitk.Image) -> list[NDArray[A
         difference = same_geometry(image, reference)
         if difference:
             raise InputError(f"A phase does not lie on the lesions' grid: {difference}")
-    return [sitk.GetArrayViewFromImage(image) for image in images]
+    return [voxels_of(image) for image in images]
 
 
 def _curve(

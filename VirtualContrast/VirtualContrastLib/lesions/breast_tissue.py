@@ -15,7 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from ..io.volumes import like, to_array
+from ..io.volumes import voxels_of
 from ..study import Phase
 from ..synthesis.breast_region import LEFT, RIGHT, BreastRegion
 
@@ -74,12 +74,12 @@ def fibroglandular_tissue(
     region = breasts.mask()
     if labels is not None:
         region &= sitk.GetArrayViewFromImage(labels) == 0
-    values = to_array(pre)
-    if not region.any() or np.ptp(values[region]) == 0:
+    values = voxels_of(pre)
+    inside = values[region].astype(np.float32)
+    if not inside.size or np.ptp(inside) == 0:
         return {}
     otsu = sitk.OtsuThresholdImageFilter()
-    otsu.SetMaskValue(1)
-    otsu.Execute(sitk.Cast(pre, sitk.sitkFloat32), like(region.astype(np.uint8), pre))
+    otsu.Execute(sitk.GetImageFromArray(inside[None]))
     gland = region & (values > otsu.GetThreshold())
     sides = {WHOLE: region}
     if breasts.kind == "two breasts":
@@ -102,10 +102,10 @@ def breast_tissue(
         By breast the phases in the order given.
     """
     voxel_mm3 = float(np.prod(pre.GetSpacing()))
-    before = to_array(pre)
+    before = voxels_of(pre)
     found = []
     for phase in phases:
-        after = sitk.GetArrayViewFromImage(phase.image)
+        after = voxels_of(phase.image)
         for side, (breast, gland) in tissue.items():
             first, then = before[gland].astype(np.float64), after[gland].astype(np.float64)
             baseline = first.mean()

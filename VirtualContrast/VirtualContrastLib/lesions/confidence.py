@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from ..io.masked import MaskedValues
+from ..io.volumes import voxels_of
 
 if TYPE_CHECKING:
     from ..models.calibration import Calibration
@@ -23,13 +26,14 @@ class Evidence:
     """What a calibrated model gives beside its phases.
 
     Attributes:
-        bands: A lower and an upper image of every synthetic phase, whose means over a lesion bound its real mean.
+        bands: A lower and an upper change from the pre-contrast volume to every synthetic phase, whose means over a
+            lesion bound the real mean change.
         probability: How sure the model is that a voxel enhances, 0..1, at the early phase.
         calibration: That of the model's card.
     """
 
-    bands: Sequence[tuple[sitk.Image, sitk.Image]]
-    probability: sitk.Image
+    bands: Sequence[tuple[MaskedValues, MaskedValues]]
+    probability: MaskedValues
     calibration: Calibration
 
 
@@ -85,18 +89,20 @@ def lesion_confidence(
     Returns:
         One grade with its bands and probability per lesion.
     """
-    instances, before = (sitk.GetArrayViewFromImage(image) for image in (labels, pre))
-    bands = [[sitk.GetArrayViewFromImage(end) for end in band] for band in evidence.bands]
-    probability = sitk.GetArrayViewFromImage(evidence.probability)
+    instances, before = map(voxels_of, (labels, pre))
+    inside = instances[evidence.probability.inside]
+    bands = [[change.sums(inside) for change in band] for band in evidence.bands]
+    probability = evidence.probability.sums(inside)
     grade = evidence.calibration.grade
     found = []
-    for label, box in enumerate(ndimage.find_objects(instances.astype(np.int32)), start=1):
+    for label, box in enumerate(ndimage.find_objects(instances), start=1):
         if box is None:
             continue
-        inside = instances[box] == label
-        base = max(_mean(before, box, inside), 1e-6)
-        low, high = (tuple(100 * (_mean(band[end], box, inside) / base - 1) for band in bands) for end in (0, 1))
-        sure = _mean(probability, box, inside)
+        lesion = instances[box] == label
+        count = np.count_nonzero(lesion)
+        base = max(float(before[box][lesion].mean(dtype=np.float64)), 1e-6)
+        low, high = (tuple(100 * _of(band[end], label) / count / base for band in bands) for end in (0, 1))
+        sure = _of(probability, label) / count
         likely = grade is not None and low[0] >= grade.threshold
         found.append(
             LesionConfidence(
@@ -113,6 +119,6 @@ def lesion_confidence(
     return found
 
 
-def _mean(values: NDArray[Any], box: tuple[slice, ...], inside: NDArray[np.bool_]) -> float:
-    """Mean of `values` [k, j, i] over the voxels `inside` of a box."""
-    return float(values[box][inside].mean(dtype=np.float64))
+def _of(sums: NDArray[np.float64], label: int) -> float:
+    """The sum of a label; 0 where none of its voxels has a value."""
+    return float(sums[label]) if label < len(sums) else 0.0

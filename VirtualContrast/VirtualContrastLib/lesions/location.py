@@ -58,7 +58,7 @@ def lesion_places(labels: sitk.Image, region: BreastRegion) -> list[LesionPlace]
     array = sitk.GetArrayViewFromImage(labels)
     present = [int(label) for label in np.unique(array) if label > 0]
     breasts = None if region.kind == "crop" or not region.faces_front else _Breasts(region)
-    boxes = ndimage.find_objects(array.astype(np.int32))
+    boxes = ndimage.find_objects(array)
     places = []
     for label in present:
         box = boxes[label - 1]

@@ -14,7 +14,7 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist
 
 from ..events import InputError
-from ..io.volumes import same_geometry, to_array
+from ..io.volumes import same_geometry, voxels_of
 from ..kinetics.parameters import check_times, early_and_late, enhancement_ratio, percent_enhancement
 from ..study import Phase
 
@@ -86,11 +86,11 @@ def measure_lesions(
     Raises:
         InputError: Times are unknown or do not rise, or geometries differ.
     """
-    array = sitk.GetArrayFromImage(labels)
+    array = voxels_of(labels)
     phases = sorted(phases, key=lambda phase: phase.index)
     enhancement = _Enhancement.of(phases, labels) if len(phases) > 1 else None
     measures = []
-    for label, box in enumerate(ndimage.find_objects(array.astype(np.int32)), start=1):
+    for label, box in enumerate(ndimage.find_objects(array), start=1):
         if box is not None:
             mask = array[box] == label
             values = _size(mask, box, labels)
@@ -159,9 +159,9 @@ def _feret(points: NDArray[np.float64]) -> float:
 class _Enhancement:
     """Signals [k, j, i] before contrast, early and late; `late` is None where no phase follows the early one."""
 
-    baseline: NDArray[np.float32]
-    early: NDArray[np.float32]
-    late: NDArray[np.float32] | None
+    baseline: NDArray[Any]
+    early: NDArray[Any]
+    late: NDArray[Any] | None
 
     @classmethod
     def of(cls, phases: Sequence[Phase], labels: sitk.Image) -> _Enhancement:
@@ -172,8 +172,8 @@ class _Enhancement:
             difference = same_geometry(phase.image, labels)
             if difference:
                 raise InputError(f"A phase does not lie on the lesions' grid: {difference}")
-        last = to_array(phases[late].image) if late is not None else None
-        return cls(to_array(phases[0].image), to_array(phases[early].image), last)
+        baseline, first, *last = (voxels_of(phases[index].image) for index in (0, early, late) if index is not None)
+        return cls(baseline, first, last[0] if last else None)
 
     def measure(self, mask: Mask, box: tuple[slice, ...], voxel_mm3: float) -> dict[str, float | None]:
         """Enhancement fields of LesionMeasures; None where no voxel has a positive baseline."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import SimpleITK as sitk
 
 from ..events import InputError
-from ..io.volumes import like, same_geometry, to_array
+from ..io.volumes import like, same_geometry, voxels_of
 
 
 def subtract(post: sitk.Image, pre: sitk.Image) -> sitk.Image:
@@ -16,4 +17,4 @@ def subtract(post: sitk.Image, pre: sitk.Image) -> sitk.Image:
     difference = same_geometry(post, pre)
     if difference:
         raise InputError(f"The volumes cannot be subtracted because their geometries differ: {difference}")
-    return like(to_array(post) - to_array(pre), pre)
+    return like(np.subtract(voxels_of(post), voxels_of(pre), dtype=np.float32), pre)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..events import Events, InputError
-from ..io.volumes import like, same_geometry, to_array
+from ..io.volumes import like, same_geometry, to_array, voxels_of
 from ..synthesis.breast_region import breast_region
 from .measurement import in_plane_diameter, longest_diameter
 
@@ -50,7 +51,11 @@ class ThresholdSettings:
 
 
 def segment_by_threshold(
-    pre: sitk.Image, post: sitk.Image, settings: ThresholdSettings | None = None, events: Events | None = None
+    pre: sitk.Image,
+    post: sitk.Image,
+    settings: ThresholdSettings | None = None,
+    events: Events | None = None,
+    region: Mask | None = None,
 ) -> sitk.Image:
     """Segment lesions in the breasts by their percent enhancement.
 
@@ -62,6 +67,7 @@ def segment_by_threshold(
         post: An early post-contrast phase on the same grid.
         settings: The thresholds; None for the defaults.
         events: Receives progress, and carries the request to cancel.
+        region: The breasts [k, j, i] on that grid; None finds them.
 
     Returns:
         Instance labels 1..n, largest first, on the grid of `pre`, uint8, or uint16 where there are more than 255; 0
@@ -74,25 +80,22 @@ def segment_by_threshold(
     difference = same_geometry(post, pre)
     if difference:
         raise InputError(f"The post-contrast volume does not lie on the pre-contrast grid: {difference}")
-    region = breast_region(pre, events)
-    baseline = _smooth(to_array(pre), pre.GetSpacing(), settings.smoothing_mm)
-    signal = _smooth(to_array(post), pre.GetSpacing(), settings.smoothing_mm)
+    region = breast_region(pre, events) if region is None else region
+    baseline, signal = (_smooth(image, settings.smoothing_mm) for image in (pre, post))
     enhancing = region & enhancing_mask(baseline, signal, region, settings)
+    del baseline, signal  # where they were smoothed they are copies of the volumes
     # What is too small is dropped first: noise makes hundreds of such parts, and to measure each takes a while.
-    enhancing &= sitk.GetArrayFromImage(
-        instance_labels(
-            enhancing, pre, minimum_volume_mm3=settings.minimum_volume_mm3, connectivity=settings.connectivity
-        )
-    ).astype(bool)
+    large = instance_labels(
+        enhancing, pre, minimum_volume_mm3=settings.minimum_volume_mm3, connectivity=settings.connectivity
+    )
+    enhancing &= voxels_of(large) > 0
     lesions = without_vessels(enhancing, pre.GetSpacing()[::-1], settings.maximum_elongation, settings.connectivity)
     return instance_labels(
         lesions, pre, minimum_volume_mm3=settings.minimum_volume_mm3, connectivity=settings.connectivity
     )
 
 
-def enhancing_mask(
-    baseline: NDArray[np.float32], signal: NDArray[np.float32], region: Mask, settings: ThresholdSettings
-) -> Mask:
+def enhancing_mask(baseline: NDArray[Any], signal: NDArray[Any], region: Mask, settings: ThresholdSettings) -> Mask:
     """Voxels above the background threshold whose percent enhancement reaches `pe_percent`.
 
     Args:
@@ -107,7 +110,7 @@ def enhancing_mask(
     return tissue_mask(baseline, region, settings) & (signal >= (1 + settings.pe_percent / 100) * baseline)
 
 
-def tissue_mask(baseline: NDArray[np.float32], region: Mask, settings: ThresholdSettings | None = None) -> Mask:
+def tissue_mask(baseline: NDArray[Any], region: Mask, settings: ThresholdSettings | None = None) -> Mask:
     """Voxels whose signal before contrast is above the background threshold, also outside `region`.
 
     Below it, in suppressed fat and air, noise alone makes any percentage.
@@ -142,13 +145,15 @@ def instance_labels(
         The labels, uint8, or uint16 where there are more than 255.
     """
     parts, _ = ndimage.label(mask, _structure(connectivity))
-    counts = np.bincount(parts.ravel())
-    counts[0] = 0
+    numbers = parts[mask]
+    counts = np.bincount(numbers, minlength=1)
     order = np.argsort(-counts, kind="stable")
     order = order[counts[order] * float(np.prod(reference.GetSpacing())) >= max(minimum_volume_mm3, 1e-9)]
     new_labels = np.zeros(len(counts), dtype=np.uint8 if len(order) <= 255 else np.uint16)
     new_labels[order] = np.arange(1, len(order) + 1)
-    return like(new_labels[parts], reference)
+    labels = np.zeros(mask.shape, new_labels.dtype)
+    labels[mask] = new_labels[numbers]
+    return like(labels, reference)
 
 
 def without_vessels(
@@ -173,9 +178,12 @@ def without_vessels(
     for number, box in enumerate(ndimage.find_objects(parts), start=1):
         part = parts[box] == number
         if elongation(part, spacing_kji) > maximum_elongation:
-            pieces, count = ndimage.label(_opened(part, spacing_kji), _structure(connectivity))
-            good = [n for n in range(1, count + 1) if elongation(pieces == n, spacing_kji) <= maximum_elongation]
-            part = np.isin(pieces, good)
+            pieces, _ = ndimage.label(_opened(part, spacing_kji), _structure(connectivity))
+            part = np.zeros_like(part)
+            for label, place in enumerate(ndimage.find_objects(pieces), start=1):
+                piece = pieces[place] == label
+                if elongation(piece, spacing_kji) <= maximum_elongation:
+                    part[place] |= piece
         kept[box] |= part
     return kept
 
@@ -223,8 +231,9 @@ def _structure(connectivity: int) -> Mask:
     return ndimage.generate_binary_structure(3, 3 if connectivity == 26 else 1)
 
 
-def _smooth(array: NDArray[np.float32], spacing_ijk: tuple[float, ...], sigma_mm: float) -> NDArray[np.float32]:
-    """In-plane Gaussian smoothing of [k, j, i]; the array itself where `sigma_mm` is 0."""
+def _smooth(image: sitk.Image, sigma_mm: float) -> NDArray[Any]:
+    """The voxels [k, j, i] after in-plane Gaussian smoothing, float32; as they are, not copied, for 0 mm."""
     if sigma_mm <= 0:
-        return array
-    return ndimage.gaussian_filter(array, (0, sigma_mm / spacing_ijk[1], sigma_mm / spacing_ijk[0]))
+        return voxels_of(image)
+    columns_mm, rows_mm, _ = image.GetSpacing()
+    return ndimage.gaussian_filter(to_array(image), (0, sigma_mm / rows_mm, sigma_mm / columns_mm))

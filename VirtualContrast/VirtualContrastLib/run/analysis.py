@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..events import Events
-from ..io.volumes import like, to_array
+from ..io.volumes import like, to_array, voxels_of
 from ..kinetics.agreement import agreement
 from ..kinetics.curves import early_phase, lesion_curves
 from ..kinetics.feature_agreement import (
@@ -27,11 +27,10 @@ from ..kinetics.feature_agreement import (
 )
 from ..kinetics.maps import kinetic_maps
 from ..lesions.breast_tissue import BreastTissue, breast_tissue, fibroglandular_tissue
-from ..lesions.confidence import LesionConfidence, lesion_confidence
+from ..lesions.confidence import Evidence, LesionConfidence, lesion_confidence
 from ..lesions.location import LesionPlace, lesion_places
 from ..lesions.measurement import measure_lesions
 from ..lesions.radiomics import LesionRadiomics, lesion_radiomics
-from ..lesions.subtraction import subtract
 from ..lesions.threshold import ThresholdSettings, segment_by_threshold, tissue_mask
 from ..metrics.image_pairs import PairMetrics, compare_images
 from ..metrics.tissue import scale_of
@@ -50,24 +49,10 @@ OWN_SCALE_WARNING = (
 )
 
 
-def phase_results(
-    synthetic: Sequence[Phase], pre: sitk.Image, uncertainty: Sequence[sitk.Image] | None
-) -> tuple[PhaseResult, ...]:
-    """The synthetic phases with their signed subtractions.
-
-    Args:
-        synthetic: Synthetic phases in order.
-        pre: Pre-contrast volume on their grid.
-        uncertainty: One map of standard deviations per phase, in the phases' units, or none.
-
-    Returns:
-        One object per phase.
-    """
+def phase_results(synthetic: Sequence[Phase], uncertainty: Sequence[sitk.Image] | None) -> tuple[PhaseResult, ...]:
+    """The synthetic phases in order, each with its map of standard deviations in its units, where there are maps."""
     maps: Sequence[sitk.Image | None] = uncertainty or [None] * len(synthetic)
-    return tuple(
-        PhaseResult(phase, subtract(phase.image, pre), deviation)
-        for phase, deviation in zip(synthetic, maps, strict=True)
-    )
+    return tuple(PhaseResult(phase, deviation) for phase, deviation in zip(synthetic, maps, strict=True))
 
 
 def find_lesions(
@@ -84,19 +69,23 @@ def find_lesions(
     Returns:
         Instance labels 1..n on the grid of the pre-contrast volume; 0 elsewhere.
     """
+    breasts = find_breasts(series.study.pre.image, events)
     if net is None:
-        return segment_by_threshold(series.pre, early_phase(series.phases).image, rule, events)
-    near_breast = find_breasts(series.study.pre.image).weight() > 0
+        return segment_by_threshold(series.pre, early_phase(series.phases).image, rule, events, breasts.mask())
+    near_breast = breasts.weight() > 0
     return net.segment({phase.index: phase.image for phase in series.phases}, events, near_breast)
 
 
-def analyze_kinetics(series: Series, labels: sitk.Image | None, events: Events) -> Kinetics:
+def analyze_kinetics(
+    series: Series, labels: sitk.Image | None, events: Events, evidence: Evidence | None = None
+) -> Kinetics:
     """Breast region, measures and curves of the lesions, voxel maps of the breast's tissue and of the lesions.
 
     Args:
         series: All phases of the study.
         labels: Lesion labels on its grid; None where lesions were not looked for.
         events: Receives progress, and carries the request to cancel.
+        evidence: How sure a calibrated model is of the phases; None for other models.
 
     Returns:
         The region, the maps and one object per lesion.
@@ -104,7 +93,7 @@ def analyze_kinetics(series: Series, labels: sitk.Image | None, events: Events) 
     original = series.study.pre.image
     breasts = find_breasts(original, events)
     region = breasts.mask()
-    mapped = region & tissue_mask(to_array(series.pre), region)
+    mapped = region & tissue_mask(voxels_of(series.pre), region)
     lesions: tuple[LesionResult, ...] = ()
     if labels is not None:
         inside = sitk.GetArrayViewFromImage(labels) > 0
@@ -116,7 +105,7 @@ def analyze_kinetics(series: Series, labels: sitk.Image | None, events: Events) 
             places = lesion_places(labels, breasts)
         else:
             places = [LesionPlace(measure.label) for measure in measures]
-        parts = zip(measures, curves, places, _confidence(series, labels), strict=True)
+        parts = zip(measures, curves, places, _confidence(series, labels, evidence), strict=True)
         lesions = tuple(LesionResult(*one) for one in parts)
     maps = kinetic_maps(series.phases, like(mapped.astype(np.uint8), original))
     return Kinetics(region, maps, labels, lesions, tissue=_tissue(series, breasts, labels))
@@ -132,12 +121,12 @@ def _tissue(series: Series, breasts: BreastRegion, labels: sitk.Image | None) ->
     return (*made, *breast_tissue(tissue, pre.image, real))
 
 
-def _confidence(series: Series, labels: sitk.Image) -> Sequence[LesionConfidence | None]:
+def _confidence(series: Series, labels: sitk.Image, evidence: Evidence | None) -> Sequence[LesionConfidence | None]:
     """Of every lesion, None each where the model is not calibrated."""
-    if series.evidence is None:
+    if evidence is None:
         return [None] * int(np.count_nonzero(np.unique(sitk.GetArrayViewFromImage(labels))))
     times_s = [phase.time_s or 0.0 for phase in series.synthetic]
-    return lesion_confidence(labels, series.pre, times_s, series.evidence)
+    return lesion_confidence(labels, series.pre, times_s, evidence)
 
 
 def _curve_uncertainty(series: Series) -> list[sitk.Image] | None:

@@ -10,9 +10,11 @@ import enum
 import functools
 import io
 import logging
+import os
 import platform
+import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -142,6 +144,7 @@ def run_batch(
     events = events or Events()
     _prepare(out, settings)
     outcomes: dict[int, CaseOutcome] = {}
+    shown = _relative(cases, out)
     with logging_to(out, _redactor(cases, out)):
         if scheduler:
             ended = _on_workers(scheduler, cases, out, settings, events)
@@ -154,8 +157,8 @@ def run_batch(
             logger.info("case %d: %s in %.1f s", number, outcome.status.value, outcome.seconds)
             if listener:
                 listener.case_ended(outcome)
-            _write_summary(out, _in_order(outcomes), len(cases))
-    _write_summary(out, _in_order(outcomes), len(cases))
+            _write_summary(out, _in_order(outcomes), len(cases), shown)
+    _write_summary(out, _in_order(outcomes), len(cases), shown)
     return BatchOutcome(_in_order(outcomes))
 
 
@@ -273,7 +276,29 @@ def _run_case(case: BatchCase, folder: Path, settings: RunSettings, events: Even
     return CaseOutcome(case.name, status, seconds, message, where, summary, tuple(own.warnings), unusable)
 
 
-def _write_summary(out: Path, outcomes: Sequence[CaseOutcome], total: int) -> None:
+def _relative(cases: Sequence[BatchCase], out: Path) -> Callable[[str], str]:
+    """What makes paths in a text relative to the output folder and to the one that holds all inputs.
+
+    A summary is passed on, and folders above the study's own often name a user, a hospital or a patient. Where inputs
+    share no folder, of each only its name stays.
+    """
+    places = [expanded(place).absolute() for case in cases for place in (case.input, *case.real, case.lesions) if place]
+    folders = {place.parent for place in places}
+    try:
+        common = Path(os.path.commonpath(folders)) if folders else out
+    except ValueError:  # inputs on several drives
+        common = Path(out.anchor)
+    if common != Path(common.anchor):
+        folders = {common}
+    known = sorted({str(folder) for folder in (*folders, out)}, key=len, reverse=True)
+    pattern = re.compile("|".join(rf"{re.escape(folder)}(?:{re.escape(os.sep)}|(?![\w-]))" for folder in known))
+    return lambda text: pattern.sub(lambda found: "" if found[0].endswith(os.sep) else Path(found[0]).name, text)
+
+
+def _write_summary(out: Path, outcomes: Sequence[CaseOutcome], total: int, shown: Callable[[str], str]) -> None:
+    outcomes = [
+        dataclasses.replace(o, message=shown(o.message), warnings=tuple(map(shown, o.warnings))) for o in outcomes
+    ]
     counts = {status.value: sum(o.status is status for o in outcomes) for status in Status}
     cases = [{key: value for key, value in dataclasses.asdict(o).items() if key != "unusable"} for o in outcomes]
     write_json(out / SUMMARY_JSON, {"total": total, "ended": len(outcomes), "counts": counts, "cases": cases})

@@ -12,11 +12,12 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from ..io.masked import MaskedValues
 from ..kinetics.agreement import Agreement
 from ..kinetics.curves import LesionCurve
 from ..kinetics.feature_agreement import FeatureAgreement
 from ..lesions.breast_tissue import BreastTissue
-from ..lesions.confidence import Evidence, LesionConfidence
+from ..lesions.confidence import LesionConfidence
 from ..lesions.location import LesionPlace
 from ..lesions.measurement import LesionMeasures
 from ..lesions.radiomics import LesionRadiomics
@@ -33,12 +34,10 @@ class PhaseResult:
 
     Attributes:
         phase: The synthetic phase, or the recombined image of a mammogram, which has no time.
-        subtraction: The phase minus the pre-contrast volume, signed; None where there is no contrast to subtract.
         uncertainty: Standard deviation of the synthesis, None where it was not asked for.
     """
 
     phase: Phase
-    subtraction: sitk.Image | None = None
     uncertainty: sitk.Image | None = None
 
 
@@ -54,7 +53,6 @@ class Series:
         inputs: Indices of those real phases that the model read.
         arbitrary_units: Whether the synthetic phases' units differ from the input's.
         dynamic: False for a mammogram, whose one image has no time.
-        evidence: How sure a calibrated model is of what it made, None for others.
     """
 
     study: Study
@@ -64,7 +62,6 @@ class Series:
     inputs: tuple[int, ...] = ()
     arbitrary_units: bool = False
     dynamic: bool = True
-    evidence: Evidence | None = None
 
     @property
     def synthetic(self) -> list[Phase]:
@@ -126,7 +123,7 @@ class Kinetics:
 
     Attributes:
         region: The breasts, lesions included, [k, j, i].
-        maps: Voxel maps of enhancement by name.
+        maps: Voxel maps of enhancement by name, inside the breasts' tissue and the lesions.
         labels: Lesion instances 1..n, None where lesions were not looked for.
         lesions: One result per label, in order.
         radiomics: Of every lesion in every phase; empty where they were not asked for.
@@ -135,7 +132,7 @@ class Kinetics:
     """
 
     region: Region
-    maps: Mapping[str, sitk.Image]
+    maps: Mapping[str, MaskedValues]
     labels: sitk.Image | None = None
     lesions: tuple[LesionResult, ...] = ()
     radiomics: tuple[LesionRadiomics, ...] = ()

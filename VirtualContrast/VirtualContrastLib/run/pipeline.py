@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..events import Events, InputError, Stage
 from ..files import expanded
+from ..free_memory import return_freed
 from ..lesions.confidence import Evidence
 from ..lesions.threshold import ThresholdSettings
 from ..results.manifest import MAMMOGRAM, MANIFEST, SYNTHESIS, Manifest, Result, load_result, now_utc, verify_result
@@ -29,6 +30,7 @@ from .write_outputs import export, phase_entries
 
 if TYPE_CHECKING:
     from ..synthesis.device import DeviceChoice
+    from ..synthesis.study_synthesizer import StudySynthesizer
     from ..synthesis.synthesizer import Synthesis
 
 logger = logging.getLogger(__name__)
@@ -91,21 +93,28 @@ def run(
         with clock(Stage.REGISTER):
             plan = without_motion(plan, events)
     with ResultWriter(out, overwrite=settings.overwrite) as writer:
-        with clock(Stage.SYNTHESIZE):
-            synthesis = synthesizer.synthesize_study(
-                plan.study,
-                events,
-                times_s=[time_s for time_s in plan.times_s if time_s is not None],
-                perturbations=settings.uncertainty,
-                seed=settings.seed,
-            )
-            series = _series(plan, synthesis)
-        found = _analyze(plan, series, models, clock)
-        device = _device_entry(models.device(settings.device, settings.precision), synthesis)
+        found, device = _compute(plan, synthesizer, models, clock)
         manifest = _manifest(plan, found, device, clock, writer.run_id)
         with clock(Stage.EXPORT):
             export(found, writer, manifest, settings, events)
         return writer.finish(dataclasses.replace(manifest, timing_s=clock.seconds, warnings=_warnings(plan, events)))
+
+
+def _compute(
+    plan: Plan, synthesizer: StudySynthesizer, models: ModelCache, clock: _Clock
+) -> tuple[Analysis, dict[str, str]]:
+    """What the run finds, and where and how it was computed. What the export does not need is let go of here."""
+    settings = plan.settings
+    with clock(Stage.SYNTHESIZE):
+        synthesis = synthesizer.synthesize_study(
+            plan.study,
+            clock.events,
+            times_s=[time_s for time_s in plan.times_s if time_s is not None],
+            perturbations=settings.uncertainty,
+            seed=settings.seed,
+        )
+    found = _analyze(plan, _series(plan, synthesis), _evidence(plan, synthesis), models, clock)
+    return found, _device_entry(models.device(settings.device, settings.precision), synthesis)
 
 
 class _Clock:
@@ -126,6 +135,7 @@ class _Clock:
         self.events.progress(stage, 0, 1)
         start = time.perf_counter()
         yield
+        return_freed()
         self._seconds[stage.value] = round(time.perf_counter() - start, 3)
         logger.info("%s: %.2f s", stage.value, self._seconds[stage.value])
         self.events.progress(stage, 1, 1)
@@ -137,7 +147,7 @@ def _series(plan: Plan, synthesis: Synthesis) -> Series:
     numbered = enumerate(zip(synthesis.phases, plan.times_s, strict=True), start=plan.first_phase)
     made = [Phase(index, image, time_s, synthetic=True) for index, (image, time_s) in numbered]
     if card.dynamic:
-        results = analysis.phase_results(made, synthesis.pre, synthesis.uncertainty)
+        results = analysis.phase_results(made, synthesis.uncertainty)
     else:
         results = tuple(PhaseResult(phase) for phase in made)
     return Series(
@@ -148,7 +158,6 @@ def _series(plan: Plan, synthesis: Synthesis) -> Series:
         inputs=plan.read,
         arbitrary_units=synthesis.arbitrary_units,
         dynamic=card.dynamic,
-        evidence=_evidence(plan, synthesis),
     )
 
 
@@ -168,9 +177,9 @@ def _measured_rule(plan: Plan) -> ThresholdSettings | None:
     )
 
 
-def _analyze(plan: Plan, series: Series, models: ModelCache, clock: _Clock) -> Analysis:
+def _analyze(plan: Plan, series: Series, evidence: Evidence | None, models: ModelCache, clock: _Clock) -> Analysis:
     """Segment, kinetics, compare; for an image without time only the last."""
-    kinetics = _analyze_series(plan, series, models, clock) if series.dynamic else None
+    kinetics = _analyze_series(plan, series, evidence, models, clock) if series.dynamic else None
     region = kinetics.region if kinetics else analysis.outline_breast(series)
     comparison = Comparison()
     if series.compared:
@@ -183,7 +192,9 @@ def _analyze(plan: Plan, series: Series, models: ModelCache, clock: _Clock) -> A
     return Analysis(series, region, kinetics, comparison)
 
 
-def _analyze_series(plan: Plan, series: Series, models: ModelCache, clock: _Clock) -> Kinetics:
+def _analyze_series(
+    plan: Plan, series: Series, evidence: Evidence | None, models: ModelCache, clock: _Clock
+) -> Kinetics:
     events = clock.events
     with clock(Stage.SEGMENT):
         if plan.lesions:
@@ -195,7 +206,7 @@ def _analyze_series(plan: Plan, series: Series, models: ModelCache, clock: _Cloc
             net = models.lesion_net(package, plan.settings.device) if package else None
             labels = analysis.find_lesions(series, net, events, _measured_rule(plan))
     with clock(Stage.KINETICS):
-        kinetics = analysis.analyze_kinetics(series, labels, events)
+        kinetics = analysis.analyze_kinetics(series, labels, events, evidence)
         if plan.settings.radiomics and labels is not None:
             return dataclasses.replace(kinetics, radiomics=analysis.measure_radiomics(series, labels, events))
         return kinetics

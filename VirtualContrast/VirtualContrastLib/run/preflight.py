@@ -9,12 +9,13 @@ import SimpleITK as sitk
 
 from ..events import InputError
 from ..files import free_bytes
+from ..free_memory import free_memory
 
 _MIB = 2**20
-# Float32 copies of the input volume alive at the peak. Measured on 1.5 and 4.4 million voxels, 3 phases: a
-# run's resident memory grows by 38 copies, 39 with uncertainty, mostly temporaries of segmentation and maps.
-_WORKING_COPIES = 20
-_COPIES_PER_PHASE = 6
+# Float32 copies of the input volume alive at the peak, with some to spare: of a study of 8 million voxels and 2 phases
+# resident memory grows by 13. `Testing/engine/test_memory.py` holds that.
+_WORKING_COPIES = 8
+_COPIES_PER_PHASE = 3
 _FIGURES_AND_REPORT = 20 * _MIB
 
 
@@ -74,21 +75,12 @@ def check_room(out: Path, image: sitk.Image, phases: int, *, uncertainty: bool, 
             "make room or name another folder with -o."
         )
     memory = needed_memory_bytes(image, phases, uncertainty=uncertainty)
-    available = available_memory()
+    available = free_memory()
     if memory > available:
         raise InputError(
             f"This volume needs about {_mib(memory)} MiB of memory and {_mib(int(available))} MiB are free; "
             "close other programs or crop the volume."
         )
-
-
-def available_memory() -> float:
-    """Free memory in bytes, infinite where it is unknown."""
-    try:
-        import psutil
-    except ImportError:
-        return math.inf
-    return float(psutil.virtual_memory().available)
 
 
 def _mib(count: int) -> int:

@@ -7,19 +7,20 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
-
-import SimpleITK as sitk
+from typing import Any, TypeVar
 
 from ..errors import SEE_LOG, explain
 from ..events import CancelledError, Events, Stage
 from ..export import tables
 from ..export.slicer_segmentation import with_segments
+from ..free_memory import return_freed
+from ..io.masked import MaskedValues
 from ..kinetics.curves import early_phase
 from ..results.manifest import INCOMPLETE, Manifest, corrected_phases
 from ..results.writer import ResultWriter
-from .parts import Analysis, Series
+from .parts import Analysis, PhaseResult, Series
 from .settings import RunSettings
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,8 @@ def export(found: Analysis, writer: ResultWriter, manifest: Manifest, settings: 
     """Write volumes, tables, figures, report and, where asked for, DICOM; of a mammogram what it has of these.
 
     The volumes first, by two threads, and nothing else meanwhile: a volume cannot be written by one thread while
-    another, for the figures, takes a view of its voxels.
+    another, for the figures, takes a view of its voxels. Subtractions and maps become volumes only when they are
+    written, so that few are held at once.
 
     Args:
         found: What the run computed.
@@ -65,13 +67,14 @@ def export(found: Analysis, writer: ResultWriter, manifest: Manifest, settings: 
     volumes = [*_volumes(task), *_lesions(task)] if found.series.dynamic else [_recombined(task)]
     total = len(steps) + len(volumes)
     with ThreadPoolExecutor(_WRITERS) as pool:
-        writing = [pool.submit(writer.image, one.image, one.name, synthetic=one.synthetic) for one in volumes]
+        writing = [pool.submit(write) for write in volumes]
         try:
             for number, written in enumerate(writing):
                 events.progress(Stage.EXPORT, number, total)
                 written.result()
         finally:  # after a failure or a request to cancel, volumes that are still waiting are not begun
             pool.shutdown(cancel_futures=True)
+    return_freed()
     for number, step in enumerate(steps, start=len(volumes)):
         events.progress(Stage.EXPORT, number, total)
         step(task)
@@ -111,43 +114,43 @@ def _recombined_name(settings: RunSettings) -> str:
     return f"recombined{settings.suffix}"
 
 
-class _Volume(NamedTuple):
-    """A volume to write, the name of its file, and whether it rests on synthetic images."""
-
-    image: sitk.Image
-    name: str
-    synthetic: bool = True
+def _recombined(task: _Export) -> Callable[[], object]:
+    return partial(task.writer.image, task.found.series.synthetic[0].image, _recombined_name(task.settings))
 
 
-def _recombined(task: _Export) -> _Volume:
-    return _Volume(task.found.series.synthetic[0].image, _recombined_name(task.settings))
-
-
-def _volumes(task: _Export) -> list[_Volume]:
-    """Phases, subtractions, uncertainties and maps."""
-    suffix, volumes = task.settings.suffix, []
-    for result in task.found.series.results:
-        name = f"{result.phase.name}{suffix}"
-        volumes.append(_Volume(result.phase.image, f"phases/{name}"))
-        if result.subtraction is not None:
-            volumes.append(_Volume(result.subtraction, f"subtraction/{name}"))
-        if result.uncertainty is not None:
-            volumes.append(_Volume(result.uncertainty, f"uncertainty/{name}"))
+def _volumes(task: _Export) -> list[Callable[[], object]]:
+    """What writes the phases with their subtractions and uncertainties, and the maps."""
+    series, write, suffix = task.found.series, task.writer.image, task.settings.suffix
+    jobs: list[Callable[[], object]] = [partial(_phase, task, result) for result in series.results]
     corrected = corrected_phases(task.manifest.inputs)
-    for phase in task.found.series.real:
+    for phase in series.real:
         if phase.index in corrected:
-            volumes.append(_Volume(phase.image, f"registered/{phase.name}{suffix}", synthetic=False))
-    maps = task.found.kinetics.maps.items() if task.found.kinetics else ()
-    return volumes + [_Volume(image, f"maps/{name}{suffix}") for name, image in maps]
+            jobs.append(partial(write, phase.image, f"registered/{phase.name}{suffix}", synthetic=False))
+    maps = task.found.kinetics.maps if task.found.kinetics else {}
+    return jobs + [partial(_map, task, f"maps/{name}{suffix}", values) for name, values in maps.items()]
 
 
-def _lesions(task: _Export) -> list[_Volume]:
-    labels, synthetic = task.found.labels, not task.given
+def _phase(task: _Export, result: PhaseResult) -> None:
+    """Write all of one phase, one volume after the other: no thread may look at a volume that another writes."""
+    image, name = result.phase.image, f"{result.phase.name}{task.settings.suffix}"
+    task.writer.image(image, f"phases/{name}")
+    task.writer.image(image - task.found.series.pre, f"subtraction/{name}")  # signed, float32, of one grid
+    if result.uncertainty is not None:
+        task.writer.image(result.uncertainty, f"uncertainty/{name}")
+
+
+def _map(task: _Export, name: str, values: MaskedValues) -> None:
+    task.writer.image(values.image(task.found.series.pre), name)
+
+
+def _lesions(task: _Export) -> list[Callable[[], object]]:
+    labels, write = task.found.labels, partial(task.writer.image, synthetic=not task.given)
     if labels is None:
         return []
-    segments = _Volume(with_segments(labels), "lesions.seg.nrrd", synthetic)
-    also = [_Volume(labels, f"lesions{task.settings.suffix}", synthetic)] if task.settings.format == "nifti" else []
-    return [segments, *also]
+    jobs: list[Callable[[], object]] = [partial(write, with_segments(labels), "lesions.seg.nrrd")]
+    if task.settings.format == "nifti":
+        jobs.append(partial(write, labels, f"lesions{task.settings.suffix}"))
+    return jobs
 
 
 def _tables(task: _Export) -> None:
@@ -192,6 +195,7 @@ def _figures_and_report(task: _Export) -> None:
         confidence=found.confidence,
     )
     figures = write_figures(task.writer.path("figures"), shown)
+    return_freed()
     content = ReportContent(
         manifest=task.manifest,
         measures=found.measures,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..events import Events
-from ..io.volumes import affine_of
+from ..io.volumes import affine_of, to_array, voxels_of
 from .chest_wall import behind_half_view, behind_protrusion, behind_two_breasts
 
 Mask = NDArray[np.bool_]
@@ -152,12 +152,16 @@ class BreastRegion:
             return np.zeros(size[::-1], np.bool_)
         per_i, per_j, per_k, start = (np.linalg.inv(affine_of(self.grid)) @ self._reference.affine)[0]
         i, j, k = (np.arange(length) for length in size)
-        columns = start + per_k * k[:, None, None] + per_j * j[None, :, None] + per_i * i[None, None, :]
-        return np.asarray(columns < self.first_left_column - 0.5)
+        limits = self.first_left_column - 0.5 - start - per_k * k[:, None] - per_j * j[None, :]
+        return np.asarray(per_i * i < limits[:, :, None])
 
     def mask(self) -> Mask:
         """Breast tissue [k, j, i] without the outer 3 mm (skin), on the grid of the volume."""
-        return self._on_reference(self._inner) >= 0.5
+        return self._mask.copy()
+
+    @cached_property
+    def _mask(self) -> Mask:
+        return np.asarray(voxels_of(self._on_reference(self._inner)) >= 0.5)
 
     def weight(self) -> Float32:
         """How much of a predicted change to show [k, j, i]: 1 in the breasts, skin included, 0 from about 6 mm off.
@@ -171,15 +175,14 @@ class BreastRegion:
         grown = ndimage.maximum_filter(sitk.GetArrayFromImage(self._breast), (1, *reach), mode="nearest")
         soft = sitk.GetImageFromArray(ndimage.uniform_filter(grown.astype(np.float32), (1, *reach), mode="nearest"))
         soft.CopyInformation(self._breast)
-        return self._on_reference(soft)
+        return to_array(self._on_reference(soft))
 
-    def _on_reference(self, image: sitk.Image) -> Float32:
+    def _on_reference(self, image: sitk.Image) -> sitk.Image:
         grid = self._reference
         if image.GetSize() == grid.size and image.GetDirection() == grid.direction:
-            return sitk.GetArrayFromImage(image).astype(np.float32)
+            return image
         place = (grid.size, sitk.Transform(), sitk.sitkLinear, grid.origin, grid.spacing, grid.direction)
-        fine = sitk.Resample(_padded(image), *place, 0.0, sitk.sitkFloat32)
-        return sitk.GetArrayFromImage(fine)
+        return sitk.Resample(_padded(image), *place, 0.0, sitk.sitkFloat32)
 
 
 def covers_both_breasts(image: sitk.Image) -> bool:

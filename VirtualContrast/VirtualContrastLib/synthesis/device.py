@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import enum
+import math
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..events import InputError
+from ..free_memory import free_memory
 
 if TYPE_CHECKING:
     import torch
@@ -95,16 +97,13 @@ def device_problem(device: str) -> str | None:
 
 
 def free_bytes(device: str) -> int | None:
-    """Free memory in bytes, of the GPU or of the machine; None where it is unknown."""
+    """Free memory in bytes, of the GPU or for this process; None where it is unknown."""
     import torch
 
     if device == "cuda":
         return int(torch.cuda.mem_get_info()[0])
-    try:
-        import psutil
-    except ImportError:
-        return None
-    return int(psutil.virtual_memory().available)
+    free = free_memory()
+    return None if math.isinf(free) else int(free)
 
 
 def _difference_from_cpu(device: torch.device) -> float:

@@ -8,6 +8,7 @@ in every detail, and outside the breasts nothing is changed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -17,13 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..events import Events, InputError, Stage, VirtualContrastError
-from ..io.volumes import like, to_array
+from ..io.masked import MaskedValues
+from ..io.volumes import like, to_array, voxels_of
 from ..networks.options import ResidualEnhancementOptions
 from ..networks.residual_enhancement import HEADS, PHASES
 from .breast_region import BreastRegion, find_breasts
 from .calibration import enhancement
 from .intensity import make_recipe
-from .local_scale import local_scale
+from .local_scale import LocalScale, local_scale
 from .network_grid import NetworkGrid, spacing_warning
 from .slice_network import SliceNetwork
 from .synthesizer import Synthesis
@@ -40,51 +42,79 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Work:
-    """The volume [k, j, i], what it is divided by for the network, how much of a change is shown, and the slices to do.
+    """The volume [k, j, i], what it is divided by for the network, where and how much of a change is shown, and the
+    slices to do.
 
-    Slice by slice: nothing of the whole volume is held at the network's pixel size.
+    `inside` [k, j, i] is where a change is shown in those slices, `weight` (n,) how much of it. Slice by slice: nothing
+    of the whole volume is held at the network's pixel size.
     """
 
     stored: Float32
-    scale: Float32
-    shown_in: Float32
+    scale: LocalScale
+    inside: NDArray[np.bool_]
+    weight: Float32
     todo: NDArray[np.intp]
     grid: NetworkGrid
 
     def stack(self, batch: NDArray[np.intp]) -> Float32:
         """Network input of the slices `batch` [n, 1, row, column]."""
-        return self.grid.to_network(self.stored[batch] / self.scale[batch])[:, None]
+        return self.grid.to_network(self.stored[batch] / self.scale.slices(batch))[:, None]
+
+    @cached_property
+    def ends(self) -> NDArray[np.intp]:
+        """How many voxels are inside up to each slice, that slice among them (k,)."""
+        return np.cumsum(self.inside.sum(axis=(1, 2)))
 
 
 @dataclass(frozen=True)
 class _Made:
-    """What is made, in the units of the volume; slices that are not done keep its values.
+    """What is made, in the units of the volume.
 
-    `volumes` [shown, lower, upper; phase; k, j, i], `probability` at the early phase [k, j, i], `spread` [phase; k, j,
-    i], the standard deviation that a normal error of the bands would have, None where nobody asked for it.
+    `shown` [phase; k, j, i]: the phases, which are the volume where nothing is predicted. `spread`, likewise, the
+    standard deviation that a normal error of the bands would have; nothing where nobody asked for it. Of the rest only
+    what lies inside `_Work.inside` is held, as a whole study is mostly air and chest: `bands` [lower, upper; phase; n]
+    as changes of the volume, and `probability` (n,) at the early phase.
     """
 
-    volumes: Float32
+    shown: list[Float32]
+    bands: Float32
     probability: Float32
-    spread: Float32 | None
+    spread: list[Float32]
 
     @classmethod
-    def of(cls, stored: Float32, *, uncertainty: bool) -> _Made:
+    def of(cls, work: _Work, *, uncertainty: bool) -> _Made:
         """Before anything is predicted."""
-        volumes = np.broadcast_to(stored, (3, len(PHASES), *stored.shape)).copy()
-        spread = np.zeros((len(PHASES), *stored.shape), np.float32) if uncertainty else None
-        return cls(volumes, np.zeros_like(stored), spread)
+        count = len(work.weight)
+        return cls(
+            [work.stored.copy() for _ in PHASES],
+            np.zeros((2, len(PHASES), count), np.float32),
+            np.zeros(count, np.float32),
+            [np.zeros_like(work.stored) for _ in PHASES] if uncertainty else [],
+        )
 
-    def put(self, change: Float32, work: _Work, batch: NDArray[np.intp]) -> None:
-        """Enter the changes of slices [shown, lower, upper, probability; phase; slice, row, column].
+    def put(self, heads: Float32, work: _Work, batch: NDArray[np.intp]) -> None:
+        """Enter what is predicted for slices [shown, lower, upper, probability; phase; slice, row, column].
 
         Nothing falls below zero that was not there before.
         """
-        before, scale = work.stored[batch], work.scale[batch]
-        self.volumes[:, :, batch] = np.maximum(before + change[:3] * scale, np.minimum(before, 0))
-        self.probability[batch] = change[3, 0]
-        if self.spread is not None:
-            self.spread[:, batch] = (change[2] - change[1]) * (scale / _NORMAL_90)
+        inside = work.inside[batch]
+        end = int(work.ends[batch[-1]])
+        part = slice(end - np.count_nonzero(inside), end)
+        before = work.stored[batch][inside]
+        scale = np.broadcast_to(work.scale.slices(batch), inside.shape)[inside]
+        change = heads[:, :, inside] * work.weight[part]
+        lowest = np.minimum(before, 0)
+        made = np.maximum(before + change[:3] * scale, lowest)
+        for phase, shown in enumerate(self.shown):
+            some = shown[batch]
+            some[inside] = made[0, phase]
+            shown[batch] = some
+        self.bands[:, :, part] = made[1:] - before
+        self.probability[part] = change[3, 0]
+        for phase, spread in enumerate(self.spread):
+            some = np.zeros(inside.shape, np.float32)
+            some[inside] = (change[2, phase] - change[1, phase]) * (scale / _NORMAL_90)
+            spread[batch] = some
 
 
 class EnhancementSynthesizer:
@@ -155,43 +185,49 @@ class EnhancementSynthesizer:
         columns_mm, rows_mm, _ = pre.GetSpacing()
         if warning := spacing_warning(self._in_plane, (rows_mm, columns_mm)):
             events.warn(warning)
-        stored = to_array(pre)
-        breasts = find_breasts(pre, events)
-        work = self._work(stored, pre, breasts)
+        in_float = like(to_array(pre), pre)
+        stored = voxels_of(in_float)
+        work = self._work(stored, pre, find_breasts(pre, events))
         if work.todo.size == 0:
             events.warn("No slice shows breast tissue; the synthetic phases are copies of the pre-contrast volume.")
-        made = _Made.of(stored, uncertainty=uncertainty)
+        made = _Made.of(work, uncertainty=uncertainty)
         self._predict(work, made, events)
-        shown, lower, upper = ([like(phase, pre) for phase in part] for part in made.volumes)
+        lower, upper = ([MaskedValues(work.inside, change) for change in band] for band in made.bands)
         return Synthesis(
-            phases=shown,
+            phases=_as_images(made.shown, pre),
             times_s=list(self._times_s),
-            uncertainty=None if made.spread is None else [like(phase, pre) for phase in made.spread],
+            uncertainty=_as_images(made.spread, pre) if uncertainty else None,
             arbitrary_units=False,
-            pre=like(stored, pre),
+            pre=in_float,
             bands=list(zip(lower, upper, strict=True)) if self._calibration else None,
-            probability=like(made.probability, pre) if self._calibration else None,
+            probability=MaskedValues(work.inside, made.probability) if self._calibration else None,
             computed=self._network.chosen.description,
         )
 
-    def _scale(self, pre: sitk.Image, stored: Float32, breasts: BreastRegion) -> Float32:
-        """What the volume is divided by, one number or one per voxel [k, j, i].
+    def _scale(self, pre: sitk.Image, stored: Float32, breasts: BreastRegion) -> LocalScale:
+        """What the volume is divided by, one number or one per voxel.
 
         It is that of the breasts alone, as in training: heart, liver and arms have other intensities. Whole studies are
         scaled place by place, each as the crop around it would be.
         """
         inside = breasts.mask()
-        chosen = stored[inside]
-        whole = np.float32(self._recipe.fit(chosen if chosen.any() else stored)["scale"])
         local = None if breasts.kind == "crop" else local_scale(pre, inside)
-        return np.asarray(whole if local is None else local, np.float32)
+        if local is not None:
+            return local
+        chosen = stored[inside]
+        return LocalScale.one(self._recipe.fit(chosen if chosen.any() else stored)["scale"])
 
     def _work(self, stored: Float32, pre: sitk.Image, breasts: BreastRegion) -> _Work:
         columns_mm, rows_mm, _ = pre.GetSpacing()
-        shown_in, scale = breasts.weight(), np.broadcast_to(self._scale(pre, stored, breasts), stored.shape)
         grid = NetworkGrid.of(self._in_plane, (stored.shape[1], stored.shape[2]), (rows_mm, columns_mm))
-        shows_tissue = ((stored / scale).max(axis=(1, 2)) > _LEAST_TISSUE) & shown_in.any(axis=(1, 2))
-        return _Work(stored, scale, shown_in, np.flatnonzero(shows_tissue), grid)
+        scale, weight = self._scale(pre, stored, breasts), breasts.weight()
+        inside = weight > 0
+        shows_tissue = [
+            plane.any() and (values / scale.slices(np.array([k]))).max() > _LEAST_TISSUE
+            for k, (values, plane) in enumerate(zip(stored, inside, strict=True))
+        ]
+        inside[np.logical_not(shows_tissue)] = False
+        return _Work(stored, scale, inside, weight[inside], np.flatnonzero(shows_tissue), grid)
 
     def _predict(self, work: _Work, made: _Made, events: Events) -> None:
         """Fill `made`, some slices at a time; raises VirtualContrastError where a value is not finite."""
@@ -207,12 +243,11 @@ class EnhancementSynthesizer:
             batch = work.todo[start : start + step]
             parts = self._shown(torch.from_numpy(self._network.run(work.stack(batch), events)))
             native = work.grid.to_native(parts.flatten(0, 2).numpy())
-            change = native.reshape(*parts.shape[:3], *native.shape[1:]) * work.shown_in[batch]
-            if not np.isfinite(change).all():
+            if not np.isfinite(native).all():
                 raise VirtualContrastError(
                     f"The model '{self.card.id}' gave numbers that are not finite; its weights are unusable."
                 )
-            made.put(change, work, batch)
+            made.put(native.reshape(*parts.shape[:3], *native.shape[1:]), work, batch)
             events.progress(Stage.SYNTHESIZE, start + len(batch), total)
 
     def _shown(self, heads: Tensor) -> Tensor:
@@ -220,6 +255,11 @@ class EnhancementSynthesizer:
         found = [enhancement(heads, phase, self._calibration) for phase in range(len(PHASES))]
         parts = ("shown", "lower", "upper", "probability")
         return torch.stack([torch.stack([getattr(one, part) for one in found]) for part in parts]).float()
+
+
+def _as_images(volumes: list[Float32], reference: sitk.Image) -> list[sitk.Image]:
+    """The volumes as images; each is let go of before the next is copied, so the list is empty afterwards."""
+    return [like(volumes.pop(0), reference) for _ in range(len(volumes))]
 
 
 _LEAST_TISSUE = 0.2

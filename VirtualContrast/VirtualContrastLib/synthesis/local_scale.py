@@ -8,6 +8,8 @@ of the tissue around it, within the size of a crop.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
@@ -25,7 +27,29 @@ _LEAST_SHARE = 0.1
 """Windows with less breast tissue than this share of them take the scale of the nearest that has more."""
 
 
-def local_scale(pre: sitk.Image, breast: NDArray[np.bool_]) -> NDArray[np.float32] | None:
+@dataclass(frozen=True)
+class LocalScale:
+    """A smooth scale at every voxel, worked out for the slices that are asked for.
+
+    Attributes:
+        planes: The scale in full planes [place, j, i] at the `places`.
+        places: Slices k of those planes, rising; they need not be whole numbers.
+    """
+
+    planes: NDArray[np.float32]
+    places: NDArray[np.float64]
+
+    @classmethod
+    def one(cls, scale: float) -> LocalScale:
+        """The same scale everywhere."""
+        return cls(np.full((1, 1, 1), scale, np.float32), np.zeros(1))
+
+    def slices(self, k: NDArray[np.intp]) -> NDArray[np.float32]:
+        """The scale in the slices `k` [n, j, i], or [n, 1, 1] where it is one; in the units of the volume."""
+        return _between(self.planes, self.places, k, axis=0)
+
+
+def local_scale(pre: sitk.Image, breast: NDArray[np.bool_]) -> LocalScale | None:
     """The 90th percentile of breast tissue in a window around each voxel, smooth, in the units of `pre`.
 
     Args:
@@ -33,7 +57,7 @@ def local_scale(pre: sitk.Image, breast: NDArray[np.bool_]) -> NDArray[np.float3
         breast: True in the breasts [k, j, i].
 
     Returns:
-        The scale [k, j, i], or None where no window holds enough tissue.
+        The scale, or None where no window holds enough tissue.
     """
     stored = sitk.GetArrayViewFromImage(pre)
     spacing_mm = np.array(pre.GetSpacing()[::-1])
@@ -52,7 +76,9 @@ def local_scale(pre: sitk.Image, breast: NDArray[np.bool_]) -> NDArray[np.float3
         return None
     nearest = ndimage.distance_transform_edt(~np.isfinite(found), return_distances=False, return_indices=True)
     smooth = ndimage.gaussian_filter(found[tuple(nearest)], 0.7, mode="nearest")
-    return _spread(smooth, axes, every, stored.shape)
+    for axis in (1, 2):
+        smooth = _between(smooth, axes[axis] * every[axis], np.arange(stored.shape[axis]), axis)
+    return LocalScale(smooth, axes[0] * every[0])
 
 
 def _centers(count: int, step: float) -> NDArray[np.float64]:
@@ -69,15 +95,12 @@ def _percentile(values: NDArray[np.float32], inside: NDArray[np.bool_]) -> float
         return float("nan")
 
 
-def _spread(
-    coarse: NDArray[np.float32], axes: list[NDArray[np.float64]], every: NDArray[np.int_], shape: tuple[int, ...]
+def _between(
+    known: NDArray[np.float32], places: NDArray[np.float64], wanted: NDArray[np.intp], axis: int
 ) -> NDArray[np.float32]:
-    """`coarse`, known at `axes` of the thinned grid, at every voxel of the full grid by linear interpolation."""
-    for axis, (places, step, count) in enumerate(zip(axes, every, shape, strict=True)):
-        full = np.arange(count) / step
-        at = np.clip(np.interp(full, places, np.arange(len(places))), 0, len(places) - 1)
-        low = np.minimum(at.astype(int), max(0, len(places) - 2))
-        share = (at - low).astype(np.float32).reshape([-1 if n == axis else 1 for n in range(3)])
-        high = np.minimum(low + 1, len(places) - 1)
-        coarse = coarse.take(low, axis) * (1 - share) + coarse.take(high, axis) * share
-    return np.asarray(coarse, np.float32)
+    """`known` at the `places` along an axis, at the `wanted` ones by linear interpolation; constant beyond the ends."""
+    at = np.interp(wanted, places, np.arange(len(places)))
+    low = np.minimum(at.astype(int), max(0, len(places) - 2))
+    high = np.minimum(low + 1, len(places) - 1)
+    share = (at - low).astype(np.float32).reshape([-1 if n == axis else 1 for n in range(known.ndim)])
+    return np.asarray(known.take(low, axis) * (1 - share) + known.take(high, axis) * share, np.float32)

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ..events import Events, InputError, Stage, VirtualContrastError
+from ..io.masked import MaskedValues
 from ..io.volumes import like, to_array
 from ..networks.options import SliceOptions
 from .geometry import AxialView
@@ -40,8 +41,8 @@ class Synthesis:
             calibrated error, unless the model predicts its own. None where it was not asked for.
         arbitrary_units: Whether the units are arbitrary and not those of the input.
         pre: The pre-contrast volume in the units of the phases, for subtraction and curves.
-        bands: A lower and an upper image of each phase, whose means over a lesion bound its real mean signal in as
-            many patients as the model's calibration says; None where unknown.
+        bands: A lower and an upper change from `pre` to each phase, whose means over a lesion bound that of the real
+            phase in as many patients as the model's calibration says; None where unknown.
         probability: How sure the model is that a voxel enhances early, 0 to 1; None where unknown.
         computed: A sentence on which way of computing the network was chosen, "" for the only one.
     """
@@ -51,8 +52,8 @@ class Synthesis:
     uncertainty: list[sitk.Image] | None
     arbitrary_units: bool
     pre: sitk.Image
-    bands: list[tuple[sitk.Image, sitk.Image]] | None = None
-    probability: sitk.Image | None = None
+    bands: list[tuple[MaskedValues, MaskedValues]] | None = None
+    probability: MaskedValues | None = None
     computed: str = ""
 
 
@@ -110,6 +111,7 @@ class SliceWise:
             raise VirtualContrastError(
                 f"The model '{self.card.id}' gave numbers that are not finite; its weights are unusable."
             )
+        del work  # before as much is needed for the images
         return Synthesis(
             phases=[like(view.to_stored(phase), pre) for phase in phases],
             times_s=list(times_s),

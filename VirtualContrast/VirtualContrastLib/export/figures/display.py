@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
+from ...io.volumes import voxels_of
 from ..content import LABEL
 
 # Slice axis of the acquisition -> orientation of (columns, rows, slices) and the plane's name.
@@ -43,16 +45,40 @@ class View:
         return self.spacing[0] / self.spacing[1]
 
     def slices(self, image: sitk.Image) -> np.ndarray:
-        """The image as [slice, row, column] in this view's orientation."""
-        return sitk.GetArrayFromImage(sitk.DICOMOrient(image, self.code) if self.code else image)
+        """The image as [slice, row, column] in this view's orientation; its voxels are neither copied nor changed."""
+        return self.turned(voxels_of(image), image.GetDirection())
+
+    def turned(self, stored: np.ndarray, direction: Sequence[float]) -> np.ndarray:
+        """An array [k, j, i] as [slice, row, column] in this view's orientation, not copied.
+
+        Args:
+            stored: The array as an image of that direction stores it.
+            direction: Direction cosines of the image.
+
+        Returns:
+            A view of the array.
+        """
+        axes, backwards = _turn(tuple(direction), self.code) if self.code else ((0, 1, 2), ())
+        return np.flip(stored.transpose(axes), backwards)
 
     def stored_axis(self, image: sitk.Image) -> int:
         """The axis of the stored array [k, j, i] along which this view's slices are stacked."""
-        if not self.code:
-            return 0
-        tiny = sitk.Image((1, 2, 3), sitk.sitkUInt8)
-        tiny.SetDirection(image.GetDirection())
-        return 3 - sitk.DICOMOrient(tiny, self.code).GetSize()[2]
+        return _turn(image.GetDirection(), self.code)[0][0] if self.code else 0
+
+
+@lru_cache(maxsize=32)
+def _turn(direction: tuple[float, ...], code: str) -> tuple[tuple[int, int, int], tuple[int, ...]]:
+    """Axes of the stored array [k, j, i] that become slices, rows and columns, and which of these then run backwards.
+
+    As ITK orients an image of that direction to `code`, seen on an image of three voxel sides.
+    """
+    tiny = sitk.Image((1, 2, 3), sitk.sitkUInt8)
+    tiny.SetDirection(direction)
+    oriented = sitk.DICOMOrient(tiny, code)
+    taken = [size - 1 for size in oriented.GetSize()]  # image axis i, j or k of columns, rows, slices
+    before, after = (np.reshape(image.GetDirection(), (3, 3)) for image in (tiny, oriented))
+    backwards = tuple(2 - n for n, axis in enumerate(taken) if before[:, axis] @ after[:, n] < 0)
+    return (2 - taken[2], 2 - taken[1], 2 - taken[0]), backwards
 
 
 def acquisition_view(image: sitk.Image, *, has_geometry: bool = True) -> View:

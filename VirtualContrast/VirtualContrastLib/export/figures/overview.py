@@ -10,11 +10,11 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ...io.volumes import voxels_of
 from ...study import Phase
 from ..content import lesion_color
 from .display import (
     WIDTH_INCHES,
-    common_window,
     number,
     oriented_view,
     outline,
@@ -33,7 +33,9 @@ def overview(slices: Slices) -> tuple[Any, str]:
     Columns: pre-contrast, phases, first subtraction, and for a lesion the whole slice with its outline.
     """
     labels = slices.numbers
-    window = subtraction_window(slices.first_made[1] - slices.pre, slices.labels > 0, slices.window)
+    change = np.subtract(slices.first_made[1], slices.pre, dtype=np.float32)
+    window = subtraction_window(change, slices.labels > 0, slices.window)
+    del change
     if not labels:
         figure, axes = grid(1, 2 + len(slices.phases), slices.ratio(None))
         _row(axes[0], slices, None, window)
@@ -61,7 +63,7 @@ def _row(axes: Sequence[Any], slices: Slices, label: int | None, window: tuple[f
         show(axis, volume[k][box], view, slices.window, synthetic=phase.synthetic, title=title)
     phase, volume = slices.first_made
     axis = axes[1 + len(slices.phases)]
-    difference = (volume[k] - slices.pre[k])[box]
+    difference = np.subtract(volume[k][box], slices.pre[k][box], dtype=np.float32)
     show(axis, difference, view, window, synthetic=phase.synthetic, title=f"Phase {phase.index} minus pre")
     if label is not None:
         outline(axis, (slices.labels[k] == label)[box], color_of(label))
@@ -98,7 +100,7 @@ class _Projection:
         # Projected as it is stored and then turned: to turn whole volumes takes far longer.
         self._reference, self._along = reference, self.view.stored_axis(reference)
         self.pixels = self._turned(change.max(axis=self._along))
-        boxes = ndimage.find_objects(labels.astype(np.int32))
+        boxes = ndimage.find_objects(labels)
         self.masks = {label: self._shadow(labels, label, boxes[label - 1]) for label in first_labels(labels)}
 
     def _shadow(self, labels: np.ndarray, label: int, box: tuple[slice, ...]) -> np.ndarray:
@@ -107,10 +109,7 @@ class _Projection:
         return self._turned(flat) > 0
 
     def _turned(self, flat: np.ndarray) -> np.ndarray:
-        image = sitk.GetImageFromArray(np.expand_dims(flat, self._along))
-        image.SetSpacing(self._reference.GetSpacing())
-        image.SetDirection(self._reference.GetDirection())
-        return self.view.slices(image)[0]
+        return self.view.turned(np.expand_dims(flat, self._along), self._reference.GetDirection())[0]
 
     @property
     def size_mm(self) -> tuple[float, float]:
@@ -120,7 +119,11 @@ class _Projection:
 
 
 def projections(
-    pre: Phase, phase: Phase, labels: sitk.Image | None, region: NDArray[np.bool_] | None = None
+    pre: Phase,
+    phase: Phase,
+    labels: sitk.Image | None,
+    window: tuple[float, float],
+    region: NDArray[np.bool_] | None = None,
 ) -> tuple[Any, str] | None:
     """Axial, coronal and sagittal maximum intensity projections of a phase minus pre-contrast.
 
@@ -128,6 +131,7 @@ def projections(
         pre: Pre-contrast phase.
         phase: The phase, on the same grid.
         labels: Lesion labels to number.
+        window: Gray window of the phases.
         region: Only these voxels [k, j, i] are projected: the heart would hide a breast behind it.
 
     Returns:
@@ -137,13 +141,13 @@ def projections(
     depth = min(size * spacing for size, spacing in zip(image.GetSize(), image.GetSpacing(), strict=True))
     if depth < MINIMUM_MIP_DEPTH_MM:
         return None
-    change = sitk.GetArrayFromImage(phase.image).astype(np.float32) - sitk.GetArrayViewFromImage(image)
+    change = np.subtract(voxels_of(phase.image), voxels_of(image), dtype=np.float32)
     if region is not None:
-        change = np.where(region, change, 0)
-    found = sitk.GetArrayViewFromImage(labels) if labels is not None else np.zeros(change.shape, np.uint8)
+        change *= region
+    found = voxels_of(labels) if labels is not None else np.zeros(change.shape, np.uint8)
     shown = [_Projection(change, found, image, axis) for axis in "SPL"]
+    del change
     figure, axes = _side_by_side([projection.size_mm for projection in shown])
-    window = common_window(sitk.GetArrayViewFromImage(image))
     window = subtraction_window(shown[0].pixels, np.zeros(shown[0].pixels.shape, bool), window)
     for axis, projection in zip(axes, shown, strict=True):
         title = f"{projection.view.plane.capitalize()} MIP, phase {phase.index} minus pre"

@@ -78,7 +78,7 @@ def write_figures(folder: Path, given: FigureInput) -> list[FigureFile]:
     slices = Slices(given.pre, [*given.input_phases, *given.phases], given.labels, view)
     makers: dict[str, Callable[[], tuple[Any, str] | None]] = {
         "overview": lambda: overview(slices),
-        "mip": lambda: _projections(given),
+        "mip": lambda: _projections(given, slices),
         "curves": lambda: _curves(given),
         "comparison": lambda: _comparison(given, slices),
         "uncertainty": lambda: _uncertainty(given, slices),
@@ -94,8 +94,10 @@ def write_figures(folder: Path, given: FigureInput) -> list[FigureFile]:
     return written
 
 
-def _projections(given: FigureInput) -> tuple[Any, str] | None:
-    return projections(given.pre, given.phases[0], given.labels, given.region) if given.has_geometry else None
+def _projections(given: FigureInput, slices: Slices) -> tuple[Any, str] | None:
+    if not given.has_geometry:
+        return None
+    return projections(given.pre, given.phases[0], given.labels, slices.window, given.region)
 
 
 def _curves(given: FigureInput) -> tuple[Any, str] | None:
@@ -149,21 +151,22 @@ def _draw_curve(axes: Any, curve: LesionCurve, inputs: int) -> None:
 
 def _comparison(given: FigureInput, slices: Slices) -> tuple[Any, str] | None:
     """A row per phase that is both synthetic and real: synthetic, real, difference."""
-    real = {phase.index: slices.view.slices(phase.image).astype(np.float32) for phase in given.real}
+    real = {phase.index: slices.view.slices(phase.image) for phase in given.real}
     comparable = real.keys() & {phase.index for phase in given.phases}
     pairs = [(phase, volume, real[phase.index]) for phase, volume in slices.phases if phase.index in comparable]
     if not pairs:
         return None
     k = _shown_slice(slices)
     figure, axes = grid(len(pairs), 3, slices.ratio(None))
-    reach = max(float(np.percentile(np.abs(made[k] - acquired[k]), 99.5)) for _, made, acquired in pairs) or 1.0
-    for row, (phase, made, acquired) in zip(axes, pairs, strict=True):
+    differences = [np.subtract(made[k], acquired[k], dtype=np.float32) for _, made, acquired in pairs]
+    reach = max(float(np.percentile(np.abs(difference), 99.5)) for difference in differences) or 1.0
+    for row, (phase, made, acquired), difference in zip(axes, pairs, differences, strict=True):
         title = f"{phase_title(phase)}, synthetic"
         show(row[0], made[k], slices.view, slices.window, synthetic=True, title=title)
         title = f"Phase {phase.index}, real"
         show(row[1], acquired[k], slices.view, slices.window, synthetic=False, title=title)
         title, limits = "Synthetic minus real", (-reach, reach)
-        drawn = show(row[2], (made - acquired)[k], slices.view, limits, synthetic=True, title=title, cmap="PuOr_r")
+        drawn = show(row[2], difference, slices.view, limits, synthetic=True, title=title, cmap="PuOr_r")
         figure.colorbar(drawn, ax=row[2], shrink=0.8, label="input units")
         for axis in row:
             _outlines(axis, slices, k)
@@ -177,7 +180,7 @@ def _uncertainty(given: FigureInput, slices: Slices) -> tuple[Any, str] | None:
     """A panel per phase with the standard deviation of the synthesis in input units."""
     if not given.uncertainty:
         return None
-    maps = [slices.view.slices(image).astype(np.float32) for image in given.uncertainty]
+    maps = [slices.view.slices(image) for image in given.uncertainty]
     k = _shown_slice(slices)
     high = max(float(np.percentile(volume, 99.8)) for volume in maps) or 1.0
     figure, axes = grid(1, len(maps), slices.ratio(None))

@@ -15,12 +15,12 @@ MOST_LESIONS = 6
 
 
 class Slices:
-    """Pre-contrast, phases and lesions of a study as [slice, row, column] arrays in one view."""
+    """Pre-contrast, phases and lesions of a study as [slice, row, column] arrays in one view, not copied."""
 
     def __init__(self, pre: Phase, phases: Sequence[Phase], labels: sitk.Image | None, view: View) -> None:
         self.view = view
-        self.pre = view.slices(pre.image).astype(np.float32)
-        self.phases = [(phase, view.slices(phase.image).astype(np.float32)) for phase in phases]
+        self.pre = view.slices(pre.image)
+        self.phases = [(phase, view.slices(phase.image)) for phase in phases]
         shape = self.pre.shape
         self.labels = view.slices(labels) if labels is not None else np.zeros(shape, np.uint8)
         self.window = common_window(self.pre)
@@ -37,7 +37,7 @@ class Slices:
         if label is None:
             return len(self.pre) // 2
         if label not in self._best:
-            self._best[label] = int((self.labels == label).sum(axis=(1, 2)).argmax())
+            self._best[label] = int(np.count_nonzero(self.labels == label, axis=(1, 2)).argmax())
         return self._best[label]
 
     def number(self, k: int) -> int:
@@ -68,7 +68,7 @@ class Slices:
 
 def first_labels(labels: np.ndarray) -> list[int]:
     """The first labels present (the largest lesions), as many as a figure holds."""
-    return [int(value) for value in np.flatnonzero(np.bincount(labels.ravel())) if value > 0][:MOST_LESIONS]
+    return [int(value) for value in np.flatnonzero(np.bincount(labels[labels > 0]))][:MOST_LESIONS]
 
 
 def grid(rows: int, columns: int, panel_ratio: float, last: float = 1.0) -> tuple[Any, np.ndarray]:

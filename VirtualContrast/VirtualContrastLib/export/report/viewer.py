@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ...kinetics.curves import LesionCurve
@@ -67,16 +66,17 @@ def viewer_data(given: FigureInput) -> dict[str, Any]:
     """
     view = acquisition_view(given.pre.image, has_geometry=given.has_geometry)
     shown = [given.pre, *given.input_phases, *given.phases, *given.real]
-    volumes = [view.slices(phase.image).astype(np.float32) for phase in shown]
-    labels = view.slices(given.labels) if given.labels is not None else np.zeros(volumes[0].shape, np.uint8)
+    whole = [view.slices(phase.image) for phase in shown]
+    labels = view.slices(given.labels) if given.labels is not None else np.zeros(whole[0].shape, np.uint8)
     box = _box(given, view, labels)
-    low, high = _range([volume[box] for volume in volumes])
-    window = common_window(volumes[0][box])
-    change = subtraction_window(volumes[1][box] - volumes[0][box], labels[box] > 0, window)
-    pictures, step, kind = _within_budget([volume[box] for volume in volumes], low, high)
+    volumes = [volume[box] for volume in whole]
+    low, high = _range(volumes)
+    window = common_window(volumes[0])
+    change = subtraction_window(np.subtract(volumes[1], volumes[0], dtype=np.float32), labels[box] > 0, window)
+    pictures, step, kind = _within_budget(volumes, low, high)
     small_labels = labels[box][:: step[0], :: step[1], :: step[2]]
     rows, columns = small_labels.shape[1:]
-    count = volumes[0].shape[0]
+    count = whole[0].shape[0]
     numbers = [k + 1 for k in range(count)][box[0]][:: step[0]]
     if view.reversed_slices:
         numbers = [count + 1 - number for number in numbers]
@@ -113,27 +113,25 @@ def _box(given: FigureInput, view: View, labels: NDArray[Any]) -> Box:
     """Slices, rows and columns that hold the region and all lesions, with a margin in plane."""
     if given.region is None:
         return slice(None), slice(None), slice(None)
-    region = sitk.GetImageFromArray(given.region.astype(np.uint8))
-    region.CopyInformation(given.pre.image)
-    inside = np.nonzero((view.slices(region) > 0) | (labels > 0))
-    if not len(inside[0]):
+    inside = view.turned(given.region, given.pre.image.GetDirection()) | (labels > 0)
+    if not inside.any():
         return slice(None), slice(None), slice(None)
-    margins = (0, _MARGIN, _MARGIN)
-    return tuple(  # type: ignore[return-value]
-        slice(max(int(index.min()) - margin, 0), int(index.max()) + margin + 1)
-        for index, margin in zip(inside, margins, strict=True)
-    )
+    box = []
+    for axis, margin in enumerate((0, _MARGIN, _MARGIN)):
+        index = np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis})))
+        box.append(slice(max(int(index[0]) - margin, 0), int(index[-1]) + margin + 1))
+    return box[0], box[1], box[2]
 
 
-def _range(volumes: Sequence[NDArray[np.float32]]) -> tuple[float, float]:
+def _range(volumes: Sequence[NDArray[Any]]) -> tuple[float, float]:
     """The gray range that 8 bits have to hold: all but the extreme 0.02 % of all phases together."""
-    low = min(float(np.percentile(volume, 0.02)) for volume in volumes)
-    high = max(float(np.percentile(volume, 99.98)) for volume in volumes)
+    ends = [np.percentile(volume, (0.02, 99.98)) for volume in volumes]
+    low, high = min(float(end[0]) for end in ends), max(float(end[1]) for end in ends)
     return low, max(high, low + 1e-6)
 
 
 def _within_budget(
-    volumes: Sequence[NDArray[np.float32]], low: float, high: float
+    volumes: Sequence[NDArray[Any]], low: float, high: float
 ) -> tuple[list[str], tuple[int, int, int], str]:
     """Pictures as data URLs, the step by which slices, rows and columns were reduced, and their format.
 
@@ -152,7 +150,7 @@ def _within_budget(
         step += 1
 
 
-def _reduced(volume: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+def _reduced(volume: NDArray[Any], step: int) -> NDArray[Any]:
     """In-plane means of `step` x `step` pixels; edges that do not fill a block are padded by repetition."""
     if step == 1:
         return volume
@@ -162,8 +160,10 @@ def _reduced(volume: NDArray[np.float32], step: int) -> NDArray[np.float32]:
     return blocks.mean(axis=(2, 4), dtype=np.float32)
 
 
-def _to_bytes(volume: NDArray[np.float32], low: float, high: float) -> Gray:
-    return np.rint(np.clip((volume - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+def _to_bytes(volume: NDArray[Any], low: float, high: float) -> Gray:
+    gray = np.subtract(volume, low, dtype=np.float32)
+    gray *= 255 / (high - low)
+    return np.rint(np.clip(gray, 0, 255, out=gray), out=gray).astype(np.uint8)
 
 
 def _mosaic_columns(slices: int) -> int:
