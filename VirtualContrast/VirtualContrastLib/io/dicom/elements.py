@@ -54,7 +54,20 @@ def first_item(dataset: Any, sequence: str | int) -> Any:
 
 
 def nested_value(group: Any, shared: Any, sequence: str | int, keyword: str | int) -> Any:
-    """A value of a functional group of this frame, else of the shared ones, else None."""
+    """A value of a functional group of this frame, else of the shared ones, else None.
+
+    Args:
+        group: The functional groups of the frame, None where it has none.
+        shared: Those of all frames, None where there are none.
+        sequence: Keyword or tag of the group.
+        keyword: Keyword of the element in it, or its tag, which gives the element itself.
+
+    Returns:
+        The value.
+
+    Raises:
+        UnusableValueError: It is damaged.
+    """
     for place in (group, shared):
         item = first_item(place, sequence)
         if item is not None and (value := element_value(item, keyword)) is not None:
