@@ -99,7 +99,9 @@ def test_the_threshold_works_by_the_settings_that_the_card_states(tmp_path):
     post = pre.copy()
     post[2:10, 15:23, 15:23] = 140
     images = [sitk.GetImageFromArray(array) for array in (pre, post)]
-    series = SimpleNamespace(pre=images[0], phases=[Phase(0, images[0], 0.0, False), Phase(1, images[1], 150.0, True)])
+    phases = [Phase(0, images[0], 0.0, False), Phase(1, images[1], 150.0, True)]
+    study = SimpleNamespace(pre=SimpleNamespace(image=images[0]))
+    series = SimpleNamespace(study=study, pre=images[0], phases=phases)
     found = [sitk.GetArrayFromImage(analysis.find_lesions(series, None, Events(), by)).max() for by in (None, rule)]
     assert found == [0, 1]
 

@@ -182,6 +182,7 @@ def test_the_phantom_is_registered_once_and_loads(host, module):
     assert SampleData.SampleDataLogic.categoryTitle(sample_data.CATEGORY) == "Virtual Contrast"
     names = [source.sampleName for source in slicer.modules.sampleDataSources["VirtualContrast"]]
     assert names == [sample_data.NAME]
+    nodes.keep_marks()  # as at Slicer's start
     source = SampleData.SampleDataLogic().sourceForSampleName(sample_data.NAME)
     assert Path(source.thumbnailFileName).is_file()
     node = SampleData.downloadSample(sample_data.NAME)

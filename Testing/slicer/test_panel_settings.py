@@ -19,6 +19,7 @@ NOT_OFFERED = {
     "precision": "the device chooses what was measured to be as good",
     "deidentify": "the panel's DICOM objects go to the patient of the input, in the same database",
     "keep_dates": "it belongs to de-identification",
+    "acquired": "the panel gives a network one acquired phase to go on from",
     "series": "a volume of the scene is read already",
 }
 OFFERED = {

@@ -68,7 +68,7 @@ def test_a_failure_is_one_sentence_with_the_log_at_hand(host, panel, out, code, 
 
 def test_a_child_killed_from_outside_is_told_and_its_children_end(host, panel, out):
     inside = DEAF.replace("import os, time; os.setsid(); time", "import time; time")
-    begin(host, panel, inside, until=lambda: (out / "child").exists())
+    begin(host, panel, inside, until=lambda: (out / "child").exists() and (out / "child").read_text())
     os.kill(panel.training.process.pid, 9)
     host.wait_until(lambda: not panel.training.busy, 5)
     assert "crashed or was killed" in panel.ui.statusLabel.text

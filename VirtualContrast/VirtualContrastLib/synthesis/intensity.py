@@ -219,7 +219,7 @@ def foreground_threshold(volume: NDArray[Any]) -> float:
     top = float(np.percentile(volume, _OTSU_CLIP_PERCENTILE))
     if top <= float(volume.min()):  # less than 0.1 % of the voxels differ from the minimum
         top = float(volume.max())
-    return float(threshold_otsu(np.minimum(volume, top).astype(np.float32), nbins=_OTSU_BINS))
+    return float(threshold_otsu(np.minimum(volume, top).astype(np.float32).ravel(), nbins=_OTSU_BINS))
 
 
 def _check_range(volume: NDArray[Any]) -> None:

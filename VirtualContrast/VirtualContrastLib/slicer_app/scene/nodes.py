@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import qt
 import SimpleITK as sitk
 import slicer
 import vtk
@@ -71,9 +70,19 @@ def keep_marks() -> None:
 
 @vtk.calldata_type(vtk.VTK_OBJECT)
 def _note_marks(_scene: Any, _event: str, added: Any) -> None:
-    if added.IsA(SCALAR_VOLUME):
-        name = added.GetID()  # Slicer tells the volume its file right after it came into the scene
-        qt.QTimer.singleShot(0, lambda: (is_synthetic(node(name)), is_phantom(node(name))))
+    """Note the marks as soon as the volume knows its file: Sample Data makes it forget the file right after loading."""
+    if not added.IsA(SCALAR_VOLUME):
+        return
+
+    def note(volume: Any, _event: str) -> None:
+        storage = volume.GetStorageNode()
+        if storage is not None and storage.GetFileName():
+            volume.RemoveObserver(tag)
+            is_synthetic(volume)
+            is_phantom(volume)
+
+    tag = added.AddObserver(vtk.vtkCommand.ModifiedEvent, note)
+    note(added, "")
 
 
 def _marked(volume: Any, attribute: str, mark: Callable[[Path], bool]) -> bool:
