@@ -246,6 +246,9 @@ def test_phases_that_a_model_read_need_no_synthetic_partner_but_missing_ones_do(
     (tmp_path / "runs" / "case_2" / "phases" / "phase_3.nrrd").unlink()
     with pytest.raises(InputError, match=r"1 of 4 names have no partner, the first is case_2/phase_3\.nrrd"):
         find_pairs(tmp_path / "truth", tmp_path / "runs")
+    (tmp_path / "runs" / "case_1" / "phases" / "phase_3.nrrd").unlink()  # now no case has it: none was to be made
+    pairs = find_pairs(tmp_path / "truth", tmp_path / "runs")
+    assert [pair.real.name for pair in pairs] == ["phase_2.nrrd"] * 2
 
 
 def test_linked_case_folders_are_followed_and_a_link_to_the_parent_ends(tmp_path):

@@ -62,9 +62,8 @@ def main() -> int:
         for table, method in asked:
             others = () if table == "osuala2025-table2" else (GAIN, *(name for name in args.recipes if name != method))
             systems = {name: made[name] for name in others}
-            cases = real if any(made[method].glob("*/phases/phase_2.nrrd")) else _with_phase_1_alone(real)
             folder = args.work / "paper-tables" / real.name / method
-            if not (folder / f"{table}.csv").is_file() and not _evaluate(table, cases, made[method], systems, folder):
+            if not (folder / f"{table}.csv").is_file() and not _evaluate(table, real, made[method], systems, folder):
                 return 1
             rows += _rows(folder / f"{table}.csv", {"table": table, "cohort": cohort, "method": method})
     taken = "All patients." if args.every == 1 else f"One patient of {args.every}, by name."
@@ -80,18 +79,6 @@ def _subset(cohort: Path, folder: Path, every: int) -> Path:
         if not link.exists():
             link.symlink_to(case.resolve())
     return folder
-
-
-def _with_phase_1_alone(real: Path) -> Path:
-    """The cases without their later phases, for which a model of the first phase has no partner."""
-    first = real.with_name(f"{real.name}-first")
-    for case in case_folders(real):
-        (first / case.name).mkdir(parents=True, exist_ok=True)
-        for name in ("pre.nrrd", "phase_1.nrrd", "lesions.nrrd", "case.json"):
-            link = first / case.name / name
-            if not link.exists():
-                link.symlink_to((case / name).resolve())
-    return first
 
 
 def _synthesize(method: str, real: Path, made: Path, work: Path) -> None:

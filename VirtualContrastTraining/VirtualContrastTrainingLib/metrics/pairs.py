@@ -183,7 +183,7 @@ def _pairs_from_folders(real: Path, synthetic: Path, patient_pattern: str | None
     if not synthetics:
         raise InputError(f"{synthetic} holds no image files.")
     strict = _by_key(reals, real, _strict_key), _by_key(synthetics, synthetic, _strict_key)
-    strict = _without_what_the_model_read(*strict), strict[1]
+    strict = _without_what_the_model_does_not_make(*strict), strict[1]
     if strict[0].keys() != strict[1].keys() and strict[0].keys() & strict[1].keys():
         raise _lonely(*strict, real, synthetic)  # names do fit, some are missing
     left, right = strict
@@ -194,21 +194,28 @@ def _pairs_from_folders(real: Path, synthetic: Path, patient_pattern: str | None
     return [_pair(left[name], right[name], real, patient_pattern) for name in sorted(left)]
 
 
-def _without_what_the_model_read(real: dict[str, Path], synthetic: dict[str, Path]) -> dict[str, Path]:
-    """Real files but the phases of prepared cases before the first synthetic one: a model such as the iterU-Net reads
-    acquired phases and makes only later ones.
+def _without_what_the_model_does_not_make(real: dict[str, Path], synthetic: dict[str, Path]) -> dict[str, Path]:
+    """Real files but the phases of prepared cases that no model was to make.
+
+    Those are the phases before the first synthetic one of a case, which a model such as the iterU-Net reads, and those
+    after the last one of all cases: a model of the first phase has nothing beside later ones. A phase that a case
+    lacks and another one has stays, and is missed.
     """
     first: dict[str, int] = {}
+    last = 0
     for key in synthetic:
         case, number = _phase_of_key(key)
         if number is not None:
             first[case] = min(number, first.get(case, number))
+            last = max(last, number)
 
-    def was_read(key: str, path: Path) -> bool:
+    def is_made(key: str, path: Path) -> bool:
         case, number = _phase_of_key(key)
-        return number is not None and number < first.get(case, 0) and (path.parent / "case.json").is_file()
+        if number is None or case not in first or not (path.parent / "case.json").is_file():
+            return True
+        return first[case] <= number <= last
 
-    return {key: path for key, path in real.items() if not was_read(key, path)}
+    return {key: path for key, path in real.items() if is_made(key, path)}
 
 
 def _phase_of_key(key: str) -> tuple[str, int | None]:
