@@ -38,7 +38,16 @@ def test_a_first_user_needs_three_clicks(host, panel, out):
     assert loaded is not None, panel.ui.statusLabel.text
     values = [value for value, _ in shown[:-1]]
     assert values == sorted(values)
-    assert {"Loading the model", "Checking the volume"} <= {text.split(" · ")[0] for _, text in shown}
+    stages = {text.split(" · ")[0].split(",")[0] for _, text in shown}
+    named = {
+        "Checking the volume",
+        "Loading the model",
+        "Synthesizing the phases",
+        "Measuring curves",
+        "Writing the result",
+    }
+    assert "Loading the model" in stages
+    assert len(stages & named) >= 3, stages  # of so small a volume a stage may be over between two looks
     assert panel.ui.statusLabel.text.startswith("Done in")
     assert "Synthetic, research only." in panel.ui.statusLabel.text
     assert "Note: The file format does not record the modality" in panel.ui.statusLabel.text
