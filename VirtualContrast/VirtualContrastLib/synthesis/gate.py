@@ -119,10 +119,9 @@ def judge(pre: sitk.Image, gate: GateStatistics, region: BreastRegion | None = N
         f"it looks like {kind.name}": _excess(float(off.mean(axis=0) @ kind.weights), kind.middle, kind.limit)
         for kind in gate.kinds
     }
-    likeliest = max(kinds, key=lambda reason: kinds[reason], default="")
-    reason = (
-        likeliest if kinds and kinds[likeliest] > 1 else f"most in {most}"
-    )  # what it is says more than how it differs
+    reason = max(kinds, key=lambda name: kinds[name], default="")
+    if kinds.get(reason, 0) <= 1:  # where it looks like a known kind, that says more than in what it differs
+        reason = f"most in {most}"
     return Verdict(float(np.linalg.norm([distance, *kinds.values()])), reason, refused_above)
 
 
