@@ -14,22 +14,6 @@ from VirtualContrastLib.results.manifest import verify_result
 from VirtualContrastLib.run import write_outputs
 from VirtualContrastLib.run.batch import Status, run_batch
 from VirtualContrastLib.run.batch_cases import BatchCase, read_cases
-from VirtualContrastLib.run.pipeline import ModelCache, RunSettings
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return run_samples.write_model(tmp_path_factory.mktemp("model") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def models():
-    return ModelCache()
-
-
-@pytest.fixture(scope="module")
-def chosen(model):
-    return RunSettings(model=str(model), segmentation="threshold", device="cpu")
 
 
 @pytest.fixture

@@ -55,11 +55,9 @@ def test_psnr_equals_scikit_image(data_range):
     assert image_pairs.psnr(image_pairs.mse(real, synthetic), data_range) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_ssim_of_real_slices_equals_scikit_image_inside_and_torchmetrics_with_the_border(shared_data, case):
-    real, synthetic = duke(shared_data, case)
-    alike = similarity.Similarity(real, synthetic)
-    expected = skimage.structural_similarity(
+def scikit_ssim(real, synthetic):
+    """SSIM of 8-bit images by scikit-image, with the window and the covariance of the published metric."""
+    return skimage.structural_similarity(
         real.astype(float),
         synthetic.astype(float),
         data_range=255,
@@ -67,6 +65,13 @@ def test_ssim_of_real_slices_equals_scikit_image_inside_and_torchmetrics_with_th
         sigma=1.5,
         use_sample_covariance=False,
     )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_ssim_of_real_slices_equals_scikit_image_inside_and_torchmetrics_with_the_border(shared_data, case):
+    real, synthetic = duke(shared_data, case)
+    alike = similarity.Similarity(real, synthetic)
+    expected = scikit_ssim(real, synthetic)
     assert alike.ssim(255.0) == pytest.approx(expected, abs=1e-9)
     other = torchmetrics_image.structural_similarity_index_measure(
         as_tensor(synthetic, torch.float32), as_tensor(real, torch.float32)
@@ -89,14 +94,7 @@ def test_ssim_of_sizes_around_those_of_its_blocks_equals_scikit_image(shape):
     rng = np.random.default_rng(3)
     real = rng.integers(0, 256, shape).astype(np.uint8)
     synthetic = rng.integers(0, 256, shape).astype(np.uint8)
-    expected = skimage.structural_similarity(
-        real.astype(float),
-        synthetic.astype(float),
-        data_range=255,
-        gaussian_weights=True,
-        sigma=1.5,
-        use_sample_covariance=False,
-    )
+    expected = scikit_ssim(real, synthetic)
     assert similarity.Similarity(real, synthetic).ssim(255) == pytest.approx(expected, abs=1e-12)
 
 
