@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from VirtualContrastLib.free_memory import keep_freed
 from VirtualContrastTrainingLib.metrics.evaluation import Evaluation
 from VirtualContrastTrainingLib.metrics.pairs import Pair
 
@@ -40,6 +41,7 @@ def measure(side: int, slices: int) -> dict[str, float]:
     """Evaluate `slices` pairs; pairs/s by clock and by processor time, peak resident memory of this process in MiB."""
     with tempfile.TemporaryDirectory() as folder:
         pairs = write_pairs(Path(folder), side)
+        keep_freed()  # as the command `evaluate` does
         evaluation = Evaluation()
         evaluation.add(pairs[0])
         start, busy = time.perf_counter(), time.process_time()

@@ -94,3 +94,19 @@ def test_freed_memory_goes_back_to_the_system():
     )
     told = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     assert told > 30_000_000  # of the 50 MB that are free
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only GNU's C library keeps what is freed")
+@pytest.mark.parametrize("keeps", [True, False])
+def test_memory_of_arrays_is_kept_where_asked_for(keeps):
+    code = (
+        "import numpy, psutil\n"
+        "from VirtualContrastLib.free_memory import keep_freed\n"
+        f"{'keep_freed()' if keeps else ''}\n"
+        "arrays = [numpy.ones(1_000_000) for _ in range(10)]\n"
+        "before = psutil.Process().memory_info().rss\n"
+        "del arrays\n"
+        "print(before - psutil.Process().memory_info().rss)"
+    )
+    told = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    assert (told < 8_000_000) == keeps  # of 80 MB

@@ -89,13 +89,28 @@ def test_ms_ssim_equals_torchmetrics_on_even_and_odd_sizes(data_range, shape):
     assert similarity.Similarity(real, synthetic).ms_ssim(data_range) == pytest.approx(float(other), abs=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(11, 11), (23, 49), (24, 48), (61, 25)])
+@pytest.mark.parametrize("shape", [(11, 11), (12, 16), (63, 19), (64, 24), (65, 25), (72, 40), (139, 17)])
 def test_ssim_of_sizes_around_those_of_its_blocks_equals_scikit_image(shape):
     rng = np.random.default_rng(3)
     real = rng.integers(0, 256, shape).astype(np.uint8)
     synthetic = rng.integers(0, 256, shape).astype(np.uint8)
     expected = scikit_ssim(real, synthetic)
     assert similarity.Similarity(real, synthetic).ssim(255) == pytest.approx(expected, abs=1e-12)
+
+
+def test_data_ranges_told_before_change_nothing():
+    real, synthetic = noisy_pair((180, 200))
+    together, apart = (similarity.Similarity(real, synthetic, known) for known in ((255.0, None, 100.0), ()))
+    for data_range in (100.0, together.own_range(), 255.0, 77.0):
+        np.testing.assert_array_equal(together.ssim_map(data_range), apart.ssim_map(data_range))
+    for data_range in (None, 255.0, 77.0):
+        assert together.ms_ssim(data_range) == apart.ms_ssim(data_range)
+
+
+def test_two_slices_of_air_are_alike_and_raise_no_warning():
+    air = np.zeros((200, 200), np.uint8)
+    with np.errstate(all="raise"):
+        assert similarity.Similarity(air, air, (255.0, None)).ms_ssim(255.0) == 1.0
 
 
 def test_ms_ssim_refuses_small_slices():
@@ -154,7 +169,7 @@ def test_case_378_normalized_gives_the_numbers_measured_with_the_papers_own_stac
     assert as_published.wrapped_mse(synthetic, real) == pytest.approx(32.1, abs=0.05)
     assert as_published.wrapped_mae(synthetic, real) == pytest.approx(46.6, abs=0.05)
     assert as_published.wrapped_mae(real, synthetic) == pytest.approx(82.5, abs=0.05)
-    assert as_published.wrapped_psnr(synthetic, real) == pytest.approx(33.06, abs=0.005)
+    assert as_published.wrapped_psnr(as_published.wrapped_mse(synthetic, real), real) == pytest.approx(33.06, abs=0.005)
     alike = similarity.Similarity(real, synthetic)
     assert alike.ssim(alike.own_range(), with_border=True) == pytest.approx(0.737, abs=0.0005)
     assert image_pairs.mse(real, synthetic) == pytest.approx(233.8, abs=0.05)

@@ -1,4 +1,6 @@
-"""How much memory this process may still take, of the machine, its container and its own limit; and giving it back."""
+"""How much memory this process may still take, of the machine, its container and its own limit; and giving it back, or
+keeping it.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,12 @@ from pathlib import Path
 _V1, _V2 = "memory.limit_in_bytes", "memory.max"
 _USED = {_V1: "memory.usage_in_bytes", _V2: "memory.current"}
 _CACHE = {_V1: "total_inactive_file", _V2: "inactive_file"}
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
+_LARGEST_KEPT, _MOST_KEPT = 32 << 20, 256 << 20
+"""Bytes: larger blocks go back to the system whenever they are freed, the library takes no larger limit; and all that
+is kept together.
+"""
 
 
 def free_memory() -> float:
@@ -31,6 +39,19 @@ def return_freed() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # AttributeError: another C library
             ctypes.CDLL(None).malloc_trim(0)
+
+
+def keep_freed() -> None:
+    """Keep memory that was freed for the next array (GNU's C library), for a stream of images of one size.
+
+    Else it gives the end of its heap back after every image, and the system hands it out again page by page, emptied:
+    a third of the time of an evaluation.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # AttributeError: another C library
+            library = ctypes.CDLL(None)
+            library.mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
+            library.mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT)
 
 
 def group_room(root: Path = Path("/")) -> float:

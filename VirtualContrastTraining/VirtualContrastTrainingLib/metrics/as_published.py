@@ -69,11 +69,10 @@ def wrapped_mae(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.mean(_uint8(first) - _uint8(second)))
 
 
-def wrapped_psnr(first: np.ndarray, second: np.ndarray) -> float:
+def wrapped_psnr(squared: float, second: np.ndarray) -> float:
     """dB from the wrapped MSE; the range is that of `second` with 0 included. Infinite when the wrapped
     MSE is 0.
     """
-    squared = wrapped_mse(first, second)
     if squared == 0:
         return math.inf
     peak = float(second.max())  # uint8: max(second, 0) - min(second, 0)

@@ -188,7 +188,7 @@ def _check_match(pair: Pair, real: Stack, synthetic: Stack) -> None:
             f"{pair.synthetic} lies elsewhere in space than {pair.real}; resample it onto the real one first."
         )
     for path, pixels in ((pair.real, real.pixels), (pair.synthetic, synthetic.pixels)):
-        if not np.isfinite(pixels).all():
+        if pixels.dtype != np.uint8 and not np.isfinite(pixels).all():
             raise InputError(f"{path} holds values that are not numbers (NaN or infinity); repair it or leave it out.")
 
 

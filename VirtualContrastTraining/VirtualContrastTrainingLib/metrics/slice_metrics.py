@@ -89,10 +89,11 @@ class SliceMetrics:
         if protocol.normalize or protocol.size is not None:
             real, synthetic, similarity = protocol.prepare(real), protocol.prepare(synthetic), None
         first, second = (real, synthetic) if protocol.real_first else (synthetic, real)
+        squared = as_published.wrapped_mse(first, second)
         values = {
-            (group, "mse"): as_published.wrapped_mse(first, second),
+            (group, "mse"): squared,
             (group, "mae"): as_published.wrapped_mae(first, second),
-            (group, "psnr"): as_published.wrapped_psnr(first, second),
+            (group, "psnr"): as_published.wrapped_psnr(squared, second),
         }
         alike = SlicePair(real, synthetic, 0.0, lambda: self._lpips(*map(as_published.binarized, (first, second))))
         similarity = similarity or alike.similarity

@@ -33,7 +33,9 @@ class SlicePair:
     @cached_property
     def similarity(self) -> Similarity | None:
         """Local moments for SSIM, None where the slice is too small for its window."""
-        return None if min(self.real.shape) < SMALLEST_SIDE else Similarity(self.real, self.synthetic)
+        if min(self.real.shape) < SMALLEST_SIDE:
+            return None
+        return Similarity(self.real, self.synthetic, (self.data_range, None))  # true and published
 
     @cached_property
     def _squared_error(self) -> float:

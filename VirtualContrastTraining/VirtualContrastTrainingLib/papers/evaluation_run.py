@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.files import atomic_file
+from VirtualContrastLib.free_memory import keep_freed
 from VirtualContrastLib.run.cluster import LostError, spread
 
 from ..console import progress
@@ -79,6 +80,7 @@ def evaluate(request: EvaluationRequest) -> EvaluationResult:
     groups = patient_groups(pairs, request.by, request.patients) if request.by else {}
     lpips, missing = request.networks.lpips()
     networks = request.networks.features()
+    keep_freed()
     with _rows(request.output) as rows:
         evaluation = Evaluation(request.settings, lpips, missing, rows)
         if request.scheduler is None:
@@ -187,6 +189,7 @@ def _resident_lpips(alexnet: Path | None, device: str) -> tuple[Lpips | None, st
 
 def _measure_on_worker(alexnet: Path | None, device: str, settings: Settings, pair: Pair) -> MeasuredPair | InputError:
     lpips, missing = _resident_lpips(alexnet, device)
+    keep_freed()
     try:
         return measure(pair, settings, lpips, missing)
     except InputError as error:
