@@ -1,14 +1,17 @@
 """A dynamic examination as the one input: a sequence, or the volumes of a DICOM study, with times to correct."""
 
+import json
+
 import numpy as np
 import pydicom
 import pytest
 import slicer
-from module_samples import add_pre, add_real, apply
+from module_samples import add_pre, add_real, apply, misbehave, run_samples
 from test_dicom import scanner, volumes  # noqa: F401  fixtures
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.slicer_app.run import dynamic_study
 from VirtualContrastLib.slicer_app.run.parameters import chosen_real_phases, run_settings
+from VirtualContrastLib.slicer_app.scene import nodes
 
 
 def add_series(times_s, unit="s"):
@@ -69,6 +72,31 @@ def test_corrected_times_are_those_of_the_run_until_the_phases_change(host, pane
     assert chosen_real_phases(panel.parameters).times_s is None  # one is still unknown
     table.item(1, 1).setText("170")
     assert chosen_real_phases(panel.parameters).times_s == (70.0, 170.0)
+
+
+def test_a_model_goes_on_from_as_many_phases_of_a_sequence_as_it_is_told_to_read(host, panel, out, tmp_path):
+    """The control is there for such a model alone; the run is the engine's, and phase 3 is compared with the real one."""
+    misbehave(panel, None)
+    ui, parameters = panel.ui, panel.parameters
+    ui.realButton.collapsed = False
+    ui.studySelector.setCurrentNode(add_series([0.0, 90.0, 220.0, 350.0]))
+    assert ui.acquiredSpinBox.isHidden()
+    parameters.model = str(run_samples.tiny_models.tiny_iter_unet(tmp_path / "later").folder)
+    assert not ui.acquiredSpinBox.isHidden() and ui.acquiredSpinBox.value == 1
+    ui.acquiredSpinBox.value = 4
+    assert "needs the real phase 4" in ui.applyButton.toolTip
+    ui.acquiredSpinBox.value = 2
+    apply(host, panel)
+    loaded = panel.results.loaded
+    assert loaded is not None, ui.statusLabel.text
+    assert [phase.time_s for phase in loaded.input_phases] == [90.0, 220.0]
+    assert [(phase.index, phase.time_s) for phase in loaded.phases] == [(3, 350.0)]
+    (folder,) = out.iterdir()
+    settings = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["settings"]
+    assert settings["acquired"] == 2
+    sequence = slicer.mrmlScene.GetNodeByID(loaded.sequence)
+    items = [sequence.GetNthDataNode(n) for n in range(sequence.GetNumberOfDataNodes())]
+    assert [nodes.is_synthetic(item) for item in items] == [False, False, False, True]
 
 
 def test_a_sequence_without_times_shows_them_empty(panel):

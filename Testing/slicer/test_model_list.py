@@ -127,6 +127,18 @@ def test_a_model_that_reads_phase_1_waits_until_that_is_chosen(chosen, tmp_path)
     assert parameters.why_not(chosen) == "This model gives no uncertainty; choose 0 passes."
 
 
+def test_a_model_that_is_to_read_two_phases_waits_for_the_second(chosen, tmp_path):
+    chosen.model = str(tiny_models.tiny_iter_unet(tmp_path / "later").folder)
+    chosen.realVolumes = [add_real(1)]
+    chosen.acquired = 2
+    assert parameters.why_not(chosen) == "This model needs the real phase 2; choose it under real phases."
+    chosen.realVolumes = [add_real(1), add_real(2)]
+    assert parameters.why_not(chosen) == ""
+    chosen.model = str(tiny_models.tiny_time_conditioned(tmp_path / "anytime").folder)
+    chosen.realVolumes = []
+    assert parameters.why_not(chosen) == ""  # a model that reads none is not asked to
+
+
 def test_a_mammography_model_takes_one_image_and_no_series(chosen, tmp_path):
     chosen.model = str(tiny_models.tiny_mammogram_model(tmp_path / "mammogram").folder)
     assert "has 6 slices; select a mammogram" in parameters.why_not(chosen)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.networks.architectures import Abilities
 from VirtualContrastLib.run.settings import RunSettings, options
 from VirtualContrastLib.slicer_app.run import parameters as panel
 from VirtualContrastLib.synthesis.device import Device
@@ -19,7 +20,6 @@ NOT_OFFERED = {
     "precision": "the device chooses what was measured to be as good",
     "deidentify": "the panel's DICOM objects go to the patient of the input, in the same database",
     "keep_dates": "it belongs to de-identification",
-    "acquired": "the panel gives a network one acquired phase to go on from",
     "series": "a volume of the scene is read already",
 }
 OFFERED = {
@@ -38,6 +38,7 @@ OFFERED = {
 def parameters(**changes):
     """Stands for the parameter node: everything at its default but `changes`."""
     defaults = {"model": "", "lesions": panel.Lesions.AUTO, "device": panel.Device.AUTO, "uncertaintyPasses": 0}
+    defaults |= {"acquired": 1}
     volumes = {"inputVolume": None, "realVolumes": [], "realSequence": None}
     return SimpleNamespace(
         **defaults
@@ -48,7 +49,7 @@ def parameters(**changes):
 
 
 def test_every_setting_is_offered_or_it_is_said_why_not():
-    offered = {*OFFERED, "times_s"}
+    offered = {*OFFERED, "times_s", "acquired"}
     assert {field.name for field in fields(RunSettings)} == offered | set(NOT_OFFERED)
     assert not offered & set(NOT_OFFERED)
     assert panel.run_settings(parameters()) == RunSettings()
@@ -64,8 +65,8 @@ def test_a_parameter_becomes_its_setting_and_no_other(setting):
 
 
 def test_times_are_asked_of_a_model_that_makes_any_and_of_no_other(monkeypatch):
-    free = SimpleNamespace(abilities=SimpleNamespace(free_times=True))
-    fixed = SimpleNamespace(abilities=SimpleNamespace(free_times=False))
+    free = SimpleNamespace(abilities=Abilities(free_times=True))
+    fixed = SimpleNamespace(abilities=Abilities(free_times=False))
     chosen = parameters(times="1:30, 220")
     monkeypatch.setattr(panel.model_list, "find_model", lambda *_a, **_k: free)
     assert panel.run_settings(chosen).times_s == (90.0, 220.0)
@@ -77,8 +78,15 @@ def test_times_are_asked_of_a_model_that_makes_any_and_of_no_other(monkeypatch):
     assert panel.run_settings(chosen).times_s is None
 
 
+def test_several_acquired_phases_are_asked_of_a_model_that_reads_them_and_of_no_other(monkeypatch):
+    for many, read in ((True, 3), (False, 1)):
+        model = SimpleNamespace(abilities=Abilities(many_acquired=many))
+        monkeypatch.setattr(panel.model_list, "find_model", lambda *_a, found=model, **_k: found)
+        assert panel.run_settings(parameters(acquired=3)).acquired == read
+
+
 def test_times_asked_for_and_times_of_the_real_phases_go_beside_each_other(monkeypatch):
-    free = SimpleNamespace(abilities=SimpleNamespace(free_times=True))
+    free = SimpleNamespace(abilities=Abilities(free_times=True))
     monkeypatch.setattr(panel.model_list, "find_model", lambda *_a, **_k: free)
     settings = panel.model_list.with_real_times(RunSettings(times_s=(60.0, 120.0)), (90.0, 220.0))
     assert (settings.times_s, settings.real_times_s) == ((60.0, 120.0), (90.0, 220.0))

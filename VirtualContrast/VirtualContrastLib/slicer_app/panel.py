@@ -21,7 +21,15 @@ from .observers import Observers
 from .reader.widget import ReadingPanel
 from .run import dicom_source, install
 from .run.model_choice import ModelChoice
-from .run.parameters import chosen_real_phases, makes_any_time, output_folder, preselect, run_settings, why_not
+from .run.parameters import (
+    chosen_real_phases,
+    makes_any_time,
+    output_folder,
+    preselect,
+    reads_several,
+    run_settings,
+    why_not,
+)
 from .run.study_choice import StudyChoice
 from .run.synthesis_run import Callbacks
 from .scene import nodes
@@ -189,6 +197,7 @@ class Panel:
         self._study.show()
         self._models.show(self.parameters.model, phantom=nodes.is_phantom(self.parameters.inputVolume))
         self.ui.timesLabel.visible = self.ui.timesEdit.visible = makes_any_time(self.parameters)
+        self.ui.acquiredLabel.visible = self.ui.acquiredSpinBox.visible = reads_several(self.parameters)
         volume = self.parameters.inputVolume
         self.ui.dicomLabel.visible = self.parameters.dicom and volume is not None
         self.ui.dicomLabel.text = dicom_source.explanation(volume) if volume is not None else ""

@@ -49,6 +49,10 @@ class Device(Enum):
         return {"auto": _("Automatic"), "cpu": "CPU", "cuda": "CUDA (NVIDIA)", "mps": "MPS (Apple)"}[self.value]
 
 
+MOST_ACQUIRED = 20
+"""Real phases that a model can be told to read; longer series are not acquired of breasts."""
+
+
 @parameterNodeWrapper
 class VirtualContrastParameters:
     """Parameters of the module.
@@ -62,6 +66,7 @@ class VirtualContrastParameters:
         lesions: What finds lesions.
         uncertaintyPasses: Perturbed syntheses behind the uncertainty maps, 0 for none.
         times: Seconds after injection to make, "" for the model's own; only models of free times are asked.
+        acquired: How many real phases, from the first on, a model that can go on from several reads.
         device: Where to compute.
         register: Whether to correct the motion of the real phases.
         radiomics: Whether to measure the radiomics of the lesions too.
@@ -79,6 +84,7 @@ class VirtualContrastParameters:
     lesions: Lesions = Lesions.AUTO
     uncertaintyPasses: Annotated[int, WithinRange(0, MOST_PASSES), Default(0)]
     times: str = ""
+    acquired: Annotated[int, WithinRange(1, MOST_ACQUIRED), Default(1)]
     device: Device = Device.AUTO
     register: bool = False
     radiomics: bool = False
@@ -118,6 +124,7 @@ def run_settings(parameters: VirtualContrastParameters) -> RunSettings:
         register=parameters.register,
         force=parameters.force,
         times_s=chosen_times(parameters),
+        acquired=parameters.acquired if reads_several(parameters) else 1,
     )
     phantom = nodes.is_phantom(parameters.inputVolume)
     return model_list.with_real_times(settings, chosen_real_phases(parameters).times_s, phantom=phantom)
@@ -137,6 +144,12 @@ def makes_any_time(parameters: VirtualContrastParameters) -> bool:
     """The chosen model makes its phases for any seconds after injection."""
     model = model_list.find_model(parameters.model, phantom=nodes.is_phantom(parameters.inputVolume))
     return model is not None and model.abilities.free_times
+
+
+def reads_several(parameters: VirtualContrastParameters) -> bool:
+    """The chosen model goes on from one or more acquired phases, as many as it is given."""
+    model = model_list.find_model(parameters.model, phantom=nodes.is_phantom(parameters.inputVolume))
+    return model is not None and model.abilities.many_acquired
 
 
 def chosen_times(parameters: VirtualContrastParameters) -> tuple[float, ...] | None:
@@ -200,7 +213,8 @@ def _why_no_input(node: vtkMRMLScalarVolumeNode) -> str:
 def _why_not_model(parameters: VirtualContrastParameters, model: model_list.ModelEntry) -> str:
     """Why this model cannot do what was asked for."""
     count = len(chosen_real_phases(parameters).nodes)
-    if model.acquired and count < max(model.acquired):
+    several = parameters.acquired if model.abilities.many_acquired else 0
+    if count < max((*model.acquired, several)):
         return _("This model needs the real phase {number}; choose it under real phases.").format(number=count + 1)
     if parameters.radiomics and not has_radiomics():
         return _("Radiomics need the extension SlicerRadiomics; install it in the Extensions Manager, or untick them.")
