@@ -159,6 +159,24 @@ def test_agreement_is_within_a_reader_between_conditions_and_within_a_condition_
     assert same.kappa.kappa == pytest.approx(1)
 
 
+@pytest.mark.parametrize("reader", ["R1", "zoe"])
+def test_a_reference_of_the_real_images_stands_beside_both_conditions_and_is_no_reader(reader):
+    """`reader` before and after "reference" in the alphabet."""
+    given = {(reader, "real"): "abcd", (reader, "synthetic"): "bbba", (REFERENCE, "real"): "abcd"}
+    reads = [
+        Read(who, str(case), condition, truth=True, lesion=who == REFERENCE or case > 0, bpe=grade)
+        for (who, condition), grades in given.items()
+        for case, grade in enumerate(grades)
+    ]
+    report = reader_report(reads, weights="quadratic", repeats=20)
+    means = {(m.condition, m.measure): (m.mean, m.readers) for m in report.means}
+    expected = cohen_kappa_score(list("bbba"), list("abcd"), labels=BPE, weights="quadratic")
+    assert means[f"real - {REFERENCE}", "kappa"] == (pytest.approx(1), 1)
+    assert means[f"synthetic - {REFERENCE}", "kappa"] == (pytest.approx(expected), 1)
+    assert means[f"synthetic - {REFERENCE}", "dichotomized"] == (pytest.approx(0.5), 1)
+    assert means["real", "accuracy"] == (pytest.approx(0.75), 1)  # that of the reference would be 1
+
+
 def test_the_command_prints_json_and_writes_tables(tmp_path, capsys):
     table, out = study(tmp_path / "reads.csv"), tmp_path / "out"
     assert call("readers", table, "-o", out, "--json", "--bootstrap", "50") == 0

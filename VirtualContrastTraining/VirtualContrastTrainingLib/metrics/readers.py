@@ -186,7 +186,8 @@ class ReaderReport:
         hallucinations: of each reader and condition.
         bpe_labels: grades of BPE in order.
         weights: of kappa.
-        agreement: on BPE, of the conditions within each reader and of the readers within each condition.
+        agreement: on BPE, of the conditions within each reader and of the readers within each condition; a reference of
+            one condition alone stands beside every condition.
         means: over readers.
         tests: of two conditions by case within a reader, of each of ENDPOINTS.
         definitions: definition by measure.
@@ -218,7 +219,7 @@ def reader_report(
     """
     readers, conditions = _sorted(r.reader for r in reads), _sorted(r.condition for r in reads)
     groups = [(r, c) for r in readers for c in conditions]
-    pairs = [(a, b) for n, a in enumerate(groups) for b in groups[n + 1 :] if a[0] == b[0] or a[1] == b[1]]
+    pairs = _comparisons(groups, reads)
     labels = _scale({r.bpe for r in reads if r.bpe is not None})
     detection = [found for group in groups if (found := Detection.of(*group, reads)).accuracy.total]
     agreement = _agreement(reads, pairs, labels, {"weights": weights, "repeats": repeats, "seed": seed})
@@ -232,6 +233,17 @@ def reader_report(
         tests=_tests(reads, [(a, b) for a, b in pairs if a[0] == b[0]]),
         definitions=DEFINITIONS,
     )
+
+
+def _comparisons(groups: Sequence[Group], reads: Sequence[Read]) -> list[tuple[Group, Group]]:
+    """The conditions within each reader, and the readers within each condition.
+
+    A reference of one condition alone, such as grades of the real images, stands beside every condition.
+    """
+    of_reference = {read.condition for read in reads if read.reader == REFERENCE}
+    for_all = len(of_reference) == 1
+    pairs = [(a, b) for n, a in enumerate(groups) for b in groups[n + 1 :]]
+    return [(a, b) for a, b in pairs if a[0] == b[0] or a[1] == b[1] or (for_all and REFERENCE in (a[0], b[0]))]
 
 
 def _hallucinations(reads: Sequence[Read], groups: Sequence[Group]) -> list[Hallucinations]:
@@ -261,9 +273,9 @@ def _agreement(
 
 
 def _means_of_detection(rows: Sequence[Detection]) -> list[Mean]:
-    """Accuracy, sensitivity and specificity over readers, by condition."""
+    """Accuracy, sensitivity and specificity over readers, by condition; the reference is no reader."""
     found: dict[tuple[str, str], list[float]] = {}
-    for row in rows:
+    for row in (one for one in rows if one.reader != REFERENCE):
         for name in ("accuracy", "sensitivity", "specificity"):
             if (value := getattr(row, name).value) is not None:
                 found.setdefault((row.condition, name), []).append(value)
@@ -278,7 +290,7 @@ def _means_of_agreement(agreement: Sequence[Agreement]) -> list[Mean]:
         if reader == other != REFERENCE:
             what = f"{first} - {second}"
         elif REFERENCE in (reader, other):
-            what = f"{first} - {REFERENCE}"
+            what = f"{second if reader == REFERENCE else first} - {REFERENCE}"
         else:
             continue
         for name, value in (("kappa", entry.kappa.kappa), ("dichotomized", entry.dichotomized.value)):
