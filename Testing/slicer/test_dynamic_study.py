@@ -75,7 +75,7 @@ def test_corrected_times_are_those_of_the_run_until_the_phases_change(host, pane
 
 
 def test_a_model_goes_on_from_as_many_phases_of_a_sequence_as_it_is_told_to_read(host, panel, out, tmp_path):
-    """The control is there for such a model alone; the run is the engine's, and phase 3 is compared with the real one."""
+    """The control is there for such a model alone; the run is the engine's, and phase 3 is made and compared."""
     misbehave(panel, None)
     ui, parameters = panel.ui, panel.parameters
     ui.realButton.collapsed = False
