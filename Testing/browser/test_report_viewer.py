@@ -167,7 +167,7 @@ def test_the_report_prints_as_one_page(page, content, tmp_path):
         measures=measure_lesions(content.labels, series),
         curves=content.curves,
         figures=[FigureFile(tmp_path / "a.png", "first"), FigureFile(tmp_path / "a.png", "second")],
-        viewer=content,
+        viewer=viewer_html(content),
     )
     write_report(tmp_path / "whole.html", given)
     page.get((tmp_path / "whole.html").as_uri())

@@ -10,6 +10,7 @@ from export_samples import breast_study
 from VirtualContrastLib.export.content import DISCLAIMER, RunIdentity
 from VirtualContrastLib.export.figures.run_figures import FigureFile, FigureInput
 from VirtualContrastLib.export.report.report import ReportContent, write_report
+from VirtualContrastLib.export.report.viewer import viewer_html
 from VirtualContrastLib.kinetics.agreement import agreement
 from VirtualContrastLib.kinetics.curves import lesion_curves
 from VirtualContrastLib.lesions.location import LesionPlace
@@ -183,7 +184,7 @@ def test_no_patient_reaches_the_report_even_if_the_volume_carries_tags(tmp_path,
     tagged = dataclasses.replace(pre, image=pre.image[:, :, :])
     tagged.image.SetMetaData("0010|0010", "Doe^Jane")
     tagged.image.SetMetaData("0010|0020", "4711-PID")
-    viewer = FigureInput(tagged, phases, labels)
+    viewer = viewer_html(FigureInput(tagged, phases, labels))
     written(full_content(study, tmp_path, viewer=viewer), tmp_path)
     raw = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Doe^Jane" not in raw

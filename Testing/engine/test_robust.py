@@ -1,5 +1,6 @@
 """What lies around a run: channels that fail, signals that nobody hears, names that are no text, damaged cards."""
 
+import _thread
 import io
 import os
 import signal
@@ -73,6 +74,24 @@ def test_work_that_does_not_ask_is_interrupted_after_a_moment(number):
     assert cleaned == [True]
     assert time.monotonic() - start < 10  # 1.7 s on an idle machine
     assert out.getvalue() == "Error: Cancelled.\n"
+
+
+def test_a_request_to_stop_is_heard_where_no_thread_can_be_started(monkeypatch):
+    def refuse(*_given):
+        raise RuntimeError("can't start new thread")
+
+    def listens(reporter, events):
+        os.kill(os.getpid(), signal.SIGTERM)
+        events.check_cancelled()
+        raise AssertionError("not heard")
+
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
+    assert guarded(listens, reporter=Reporter(io.StringIO(), io.StringIO())) == 3
+
+
+def test_a_thread_that_the_system_refuses_is_told_with_the_limits():
+    sentence, code = explain(RuntimeError("can't start new thread"))
+    assert "ulimit -u" in sentence and code == 1
 
 
 def test_work_that_asks_is_left_to_end_by_itself():

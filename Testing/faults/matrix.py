@@ -126,8 +126,7 @@ def _no_memory(child: Child, out: Path) -> str:
     """From now on the address space of the run may not grow: what does not fit into memory that it has let go fails.
 
     Python says so in a sentence. A stack that may not grow, or a library of C++, ends the process like a kill: then as
-    much has to be left in order as after one. Not from the first thread of the export on: a thread of Python that gets
-    no memory at its start leaves the one that started it waiting for ever.
+    much has to be left in order as after one.
     """
     size = int(Path(f"/proc/{child.pid}/statm").read_text().split()[0]) * resource.getpagesize()
     resource.prlimit(child.pid, resource.RLIMIT_AS, (size, size))
@@ -144,7 +143,7 @@ def _no_memory(child: Child, out: Path) -> str:
 FAULTS: dict[str, tuple[Callable[[Child, Path], str], tuple[str, ...]]] = {
     "SIGKILL": (_killed, STAGES),
     "SIGTERM": (_stopped, STAGES),
-    "no memory": (_no_memory, STAGES[:5]),
+    "no memory": (_no_memory, STAGES),
     "full disk": (_full_disk, ("synthesize", "export")),
     "OUT appears": (_output_appears, ("read", "synthesize", "export")),
     "reader gone": (_reader_gone, ("synthesize", "export")),

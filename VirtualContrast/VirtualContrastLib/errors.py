@@ -33,6 +33,9 @@ def explain(error: BaseException, *, advice: str = SEE_DEBUG) -> tuple[str, Exit
         return "Cancelled.", ExitCode.CANCELLED
     if isinstance(error, MemoryError) or any(word in str(error) for word in _NO_MEMORY):
         return "The memory of this machine ran out; close other programs or crop the volume.", ExitCode.FAILED
+    if "can't start new thread" in str(error):
+        text = "The system starts no further thread for this program, whose memory or number of processes is limited"
+        return f"{text}; raise the limit (ulimit -v, ulimit -u) or close other programs.", ExitCode.FAILED
     if isinstance(error, ImportError):
         text = f"The Python package {error.name or 'that is needed'} is missing or damaged ({_one_line(error)})"
         return f"{text}; install what is missing with: {installation.advice()}", ExitCode.FAILED

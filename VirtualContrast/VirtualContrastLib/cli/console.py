@@ -301,15 +301,24 @@ def cancelling_on_signals(events: Events) -> Iterator[None]:
     def ask(number: int, frame: FrameType | None) -> None:
         events.cancel()
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if not impatience.is_alive() and not impatience.finished.is_set():
-            impatience.start()
+        if not asked:
+            asked.append(number)
+            with contextlib.suppress(RuntimeError):  # no thread left; a Timer would be waited for without memory
+                _thread.start_new_thread(_interrupt_unless, (ended,))
 
-    impatience = threading.Timer(PATIENCE_S, _thread.interrupt_main)
-    impatience.daemon = True
+    asked: list[int] = []
+    ended = _thread.allocate_lock()
+    ended.acquire()
     old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        impatience.cancel()
+        ended.release()
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+def _interrupt_unless(ended: _thread.LockType) -> None:
+    """Interrupt the main thread unless `ended` can be had within PATIENCE_S."""
+    if not ended.acquire(timeout=PATIENCE_S):
+        _thread.interrupt_main()

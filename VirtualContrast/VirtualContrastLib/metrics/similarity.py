@@ -179,7 +179,7 @@ _BAND = _band()
 
 def _moments(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, tuple[Float64, Float64, Float64, Float64]]]:
     """Rows, and in them, from the local means a, b and variances of two images [j, i]: 2 a b, a^2 + b^2, twice the
-    covariance, and the sum of the variances. The arrays are used again for the next rows.
+    covariance, and the sum of the variances.
     """
     rows = len(a)
     for start in range(0, rows, _STRIPE):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,14 +19,12 @@ from ..io.masked import MaskedValues
 from ..kinetics.curves import early_phase
 from ..results.manifest import INCOMPLETE, Manifest, corrected_phases
 from ..results.writer import ResultWriter
+from ..side_work import share
 from .parts import Analysis, PhaseResult, Series
 from .settings import RunSettings
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-
-_WRITERS = 2
-"""Threads that write volumes; compression takes most of the time, and more copies of volumes are held by more."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +46,10 @@ class _Export:
 def export(found: Analysis, writer: ResultWriter, manifest: Manifest, settings: RunSettings, events: Events) -> None:
     """Write volumes, tables, figures, report and, where asked for, DICOM; of a mammogram what it has of these.
 
-    The volumes first, by two threads, and nothing else meanwhile: a volume cannot be written by one thread while
-    another, for the figures, takes a view of its voxels. Subtractions and maps become volumes only when they are
-    written, so that few are held at once.
+    By two threads, as compression takes most of the time; more of them would hold more copies of volumes. First the
+    phases and nothing else: a volume cannot be written by one thread while another takes a view of its voxels. Then
+    figures and report beside the maps. Subtractions and maps become volumes only when they are written, so that few are
+    held at once.
 
     Args:
         found: What the run computed.
@@ -61,23 +59,22 @@ def export(found: Analysis, writer: ResultWriter, manifest: Manifest, settings: 
         events: Receives progress and warnings, and carries the request to cancel.
     """
     task = _Export(found, writer, manifest, settings, events)
-    steps = [_tables, _figures_and_report] if found.series.dynamic else [_tables, _mammogram]
+    rounds: list[list[Callable[[], object]]] = [[partial(_tables, task)]]
+    if found.series.dynamic:
+        rounds += [[*_volumes(task), *_lesions(task)], [partial(_figures_and_report, task), *_maps(task)]]
+    else:
+        rounds += [[_recombined(task)], [partial(_mammogram, task)]]
     if settings.dicom:
-        steps.append(_dicom)
-    volumes = [*_volumes(task), *_lesions(task)] if found.series.dynamic else [_recombined(task)]
-    total = len(steps) + len(volumes)
-    with ThreadPoolExecutor(_WRITERS) as pool:
-        writing = [pool.submit(write) for write in volumes]
-        try:
-            for number, written in enumerate(writing):
-                events.progress(Stage.EXPORT, number, total)
-                written.result()
-        finally:  # after a failure or a request to cancel, volumes that are still waiting are not begun
-            pool.shutdown(cancel_futures=True)
-    return_freed()
-    for number, step in enumerate(steps, start=len(volumes)):
-        events.progress(Stage.EXPORT, number, total)
-        step(task)
+        rounds.append([partial(_dicom, task)])
+    done, total = 0, sum(map(len, rounds))
+    for jobs in rounds:
+        share(jobs, partial(_tell, events, done, total))
+        done += len(jobs)
+        return_freed()
+
+
+def _tell(events: Events, before: int, total: int, begun: int) -> None:
+    events.progress(Stage.EXPORT, before + begun, total)
 
 
 def _without_losing_the_rest(what: str, write: Callable[[], T], place: Path, events: Events) -> T | None:
@@ -119,15 +116,19 @@ def _recombined(task: _Export) -> Callable[[], object]:
 
 
 def _volumes(task: _Export) -> list[Callable[[], object]]:
-    """What writes the phases with their subtractions and uncertainties, and the maps."""
+    """What writes the phases with their subtractions and uncertainties."""
     series, write, suffix = task.found.series, task.writer.image, task.settings.suffix
     jobs: list[Callable[[], object]] = [partial(_phase, task, result) for result in series.results]
     corrected = corrected_phases(task.manifest.inputs)
     for phase in series.real:
         if phase.index in corrected:
             jobs.append(partial(write, phase.image, f"registered/{phase.name}{suffix}", synthetic=False))
+    return jobs
+
+
+def _maps(task: _Export) -> list[Callable[[], object]]:
     maps = task.found.kinetics.maps if task.found.kinetics else {}
-    return jobs + [partial(_map, task, f"maps/{name}{suffix}", values) for name, values in maps.items()]
+    return [partial(_map, task, f"maps/{name}{task.settings.suffix}", values) for name, values in maps.items()]
 
 
 def _phase(task: _Export, result: PhaseResult) -> None:
@@ -179,6 +180,7 @@ def _tables(task: _Export) -> None:
 def _figures_and_report(task: _Export) -> None:
     from ..export.figures.run_figures import FigureInput, write_figures
     from ..export.report.report import ReportContent, write_report
+    from ..export.report.viewer import viewer_html
 
     found, series = task.found, task.found.series
     shown = FigureInput(
@@ -194,15 +196,18 @@ def _figures_and_report(task: _Export) -> None:
         input_phases=series.input_phases,
         confidence=found.confidence,
     )
-    figures = write_figures(task.writer.path("figures"), shown)
-    return_freed()
+    pages: list[Callable[[], Any]] = [
+        partial(write_figures, task.writer.path("figures"), shown),
+        partial(viewer_html, shown),
+    ]
+    figures, viewer = share(pages)
     content = ReportContent(
         manifest=task.manifest,
         measures=found.measures,
         places=found.places,
         curves=found.curves,
         figures=figures,
-        viewer=shown,
+        viewer=viewer,
         agreement=found.comparison.agreement,
         metrics=found.comparison.metrics,
         segmented=found.labels is not None,

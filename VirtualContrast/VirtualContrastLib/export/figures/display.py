@@ -99,7 +99,10 @@ def acquisition_view(image: sitk.Image, *, has_geometry: bool = True) -> View:
 def oriented_view(image: sitk.Image, axis: str) -> View:
     """The view whose slices are stacked along patient axis `axis` ("L", "P" or "S")."""
     code, plane = PLANES[axis]
-    spacing = sitk.DICOMOrient(image[:1, :1, :1], code).GetSpacing()
+    tiny = sitk.Image((1, 1, 1), sitk.sitkUInt8)  # a piece of the image itself must not be cut while it is written
+    tiny.SetDirection(image.GetDirection())
+    tiny.SetSpacing(image.GetSpacing())
+    spacing = sitk.DICOMOrient(tiny, code).GetSpacing()
     return View(code, plane, (spacing[1], spacing[0]))
 
 
@@ -163,7 +166,8 @@ def show(
     axes.set_axis_off()
     axes.autoscale(False)  # outlines must not change the picture's frame
     if title:
-        axes.set_title(title, fontsize=8, pad=3)
+        # At a stated height, matplotlib does not lay out the ticks, which are not shown, to find one above them.
+        axes.set_title(title, fontsize=8, pad=3, y=1.0)
     if view.code:
         _patient_letters(axes, view)
         _scale_bar(axes, pixels.shape, view)

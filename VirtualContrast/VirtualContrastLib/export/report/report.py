@@ -24,12 +24,11 @@ from ...results.manifest import MAMMOGRAM, MOTION, Manifest, input_phase_times
 from ...synthesis.breast_region import UNKNOWN
 from ...synthesis.registration import Motion
 from ..content import DISCLAIMER, NO_LESIONS, TYPE_NAMES, ModelIdentity, RunIdentity, named_phases
-from ..figures.run_figures import FigureFile, FigureInput
+from ..figures.run_figures import FigureFile
 from ..tables import agreement_rows, peak_uncertainty_percent
 from . import html as style
 from . import text as words
 from .features import agreement_table, radiomics_table, tissue_table
-from .viewer import viewer_html
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class ReportContent:
         metrics: Of the images; empty without real phases.
         segmented: False where no lesions were looked for.
         confidence: How sure a calibrated model is of each lesion.
-        viewer: What the viewer shows; a page without it has figures alone.
+        viewer: The viewer as HTML; a page without it has figures alone.
         radiomics: Of every lesion in every phase.
         features: Agreement of single features.
         tissue: Of every breast in every phase.
@@ -62,7 +61,7 @@ class ReportContent:
     metrics: Sequence[PairMetrics] = ()
     segmented: bool = True
     confidence: Sequence[LesionConfidence] = ()
-    viewer: FigureInput | None = None
+    viewer: str = ""
     radiomics: Sequence[LesionRadiomics] = ()
     features: Sequence[FeatureAgreement] = ()
     tissue: Sequence[BreastTissue] = ()
@@ -109,7 +108,7 @@ def _alerts(content: ReportContent) -> str:
 
 
 def _viewer(content: ReportContent) -> str:
-    return style.section("Images", viewer_html(content.viewer)) if content.viewer is not None else ""
+    return style.section("Images", content.viewer) if content.viewer else ""
 
 
 def _used(run: RunIdentity) -> list[ModelIdentity]:
