@@ -2,21 +2,23 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from VirtualContrastLib.networks import cpu_forms
 from VirtualContrastLib.networks.cpu_forms import (
+    Bfloat16,
     ChannelsLastConv,
     FewOutputsConv,
     SampleNorm,
     StackedConv3d,
-    WinogradConv,
     in_channels_last,
     in_cpu_forms,
     transformed_bytes,
 )
 from VirtualContrastLib.networks.pix2pixhd import build_generator
+from VirtualContrastLib.networks.winograd import WinogradConv, matrices
 from VirtualContrastLib.synthesis.backends import HIGH_BOUND_255, MEAN_BOUND_255
 
 
@@ -34,13 +36,44 @@ def agree(layer, form, x, tolerance=2e-5):
     assert float((found - expected).abs().max()) < tolerance
 
 
+@pytest.mark.parametrize("tile", [2, 3, 4])
+def test_winograd_matrices_give_the_correlation(tile):
+    to_tile, to_weight, to_pixels = matrices(tile)
+    rng = np.random.default_rng(0)
+    d, g = rng.normal(size=tile + 2), rng.normal(size=3)
+    assert to_pixels @ ((to_weight @ g) * (to_tile @ d)) == pytest.approx(np.correlate(d, g, "valid"), abs=1e-12)
+
+
 @pytest.mark.parametrize("size", [(6, 6), (7, 9), (10, 3), (18, 18)])
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("products, tolerance", [(torch.float32, 2e-5), (torch.bfloat16, 0.05)])
-def test_winograd_convolution_of_any_size_is_the_convolution(size, bias, products, tolerance):
+@pytest.mark.parametrize("tile", [2, 3, 4])
+@pytest.mark.parametrize("products, tolerance", [(torch.float32, 2e-5), (torch.bfloat16, 0.1)])
+def test_winograd_convolution_of_any_size_is_the_convolution(size, bias, tile, products, tolerance):
     torch.manual_seed(0)
     conv = nn.Conv2d(8, 5, 3, bias=bias)
-    agree(conv, WinogradConv(conv, products), torch.randn(2, 8, *size), tolerance)
+    agree(conv, WinogradConv(conv, products, tile), torch.randn(2, 8, *size), tolerance)
+
+
+def test_winograd_convolution_keeps_the_type_of_maps():
+    conv = nn.Conv2d(8, 5, 3)
+    x = torch.randn(2, 8, 7, 9)
+    half = WinogradConv(conv, torch.bfloat16, 4)
+    with torch.inference_mode():
+        assert half(x).dtype == torch.float32
+        assert half(x.bfloat16()).dtype == torch.bfloat16
+    assert conv.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("tile, percent", [(2, 0.45), (3, 0.75), (4, 1.4)])
+def test_what_the_points_of_winograd_convolutions_round_in_bfloat16(tile, percent):
+    """Of the standard deviation of the result; with the points 0, 1, -1, 2, -2 a tile of 4 gives 2.9 %."""
+    torch.manual_seed(0)
+    conv = nn.Conv2d(256, 16, 3, bias=False)
+    x = torch.randn(4, 256, 26, 26).relu()
+    with torch.inference_mode():
+        expected = copy.deepcopy(conv).double()(x.double())
+        difference = WinogradConv(conv, torch.bfloat16, tile)(x) - expected
+    assert 0.2 < 100 * float(difference.std() / expected.std()) < percent
 
 
 def test_winograd_convolution_of_small_whole_numbers_is_exact_in_bfloat16():
@@ -48,7 +81,7 @@ def test_winograd_convolution_of_small_whole_numbers_is_exact_in_bfloat16():
     torch.manual_seed(0)
     conv = nn.Conv2d(2, 3, 3)
     conv.weight.data = 4.0 * torch.randint(-1, 2, conv.weight.shape)
-    agree(conv, WinogradConv(conv, torch.bfloat16), torch.randint(-1, 2, (1, 2, 12, 13)).float(), 1e-6)
+    agree(conv, WinogradConv(conv, torch.bfloat16, 2), torch.randint(-1, 2, (1, 2, 12, 13)).float(), 1e-6)
 
 
 @pytest.mark.parametrize("size", [(7, 7), (9, 12)])
@@ -119,7 +152,7 @@ def test_a_generator_with_bfloat16_products_keeps_its_output_within_the_bounds_o
     """The first layers and sums stay in float32: it differs, but less than in bfloat16 throughout."""
     monkeypatch.setattr(cpu_forms, "_WINOGRAD_CHANNELS", 8)
     network = small_generator(blocks=4)
-    mixed = in_cpu_forms(network, torch.bfloat16)
+    mixed = in_cpu_forms(network, Bfloat16.LATER_PRODUCTS)
     types = [layer.weight.dtype for layer in mixed.modules() if isinstance(layer, WinogradConv)]
     assert types == 2 * [torch.float32] + 6 * [torch.bfloat16]
     x = (torch.rand(1, 3, 64, 64) * 2 - 1).contiguous(memory_format=torch.channels_last)
@@ -135,7 +168,27 @@ def test_a_generator_with_bfloat16_products_keeps_its_output_within_the_bounds_o
     assert 0 < difference.mean() < MEAN_BOUND_255
     assert difference.flatten().quantile(0.999) < HIGH_BOUND_255
     assert difference.mean() < 0.7 * throughout.mean()
-    assert transformed_bytes(network, torch.bfloat16) < transformed_bytes(network)
+    sizes = [transformed_bytes(network, kind) for kind in (Bfloat16.LATER_PRODUCTS, Bfloat16.ALL, Bfloat16.NOTHING)]
+    assert sizes == sorted(sizes) and len(set(sizes)) == 3
+
+
+def test_a_generator_in_bfloat16_has_maps_and_weights_of_that_type_alone(monkeypatch):
+    monkeypatch.setattr(cpu_forms, "_WINOGRAD_CHANNELS", 8)
+    network = nn.Sequential(nn.BatchNorm2d(3), small_generator()).eval()
+    fast = in_cpu_forms(network, Bfloat16.ALL)
+    forms = [layer for layer in fast.modules() if isinstance(layer, WinogradConv | FewOutputsConv)]
+    assert len(forms) == 5
+    assert {layer.weight.dtype for layer in forms} == {torch.bfloat16}
+    assert {tensor.dtype for tensor in fast.parameters()} == {torch.bfloat16}
+    assert {tensor.dtype for tensor in network.parameters()} == {torch.float32}
+    maps = []
+    for block in (fast[0], *fast[1].model[:-3]):  # the last convolution adds in float32
+        block.register_forward_hook(lambda _, __, output: maps.append(output.dtype))
+    x = (torch.rand(1, 3, 64, 64) * 2 - 1).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        difference = (fast(x.bfloat16()).float() - network(x)).abs().mean()
+    assert len(maps) > 10 and set(maps) == {torch.bfloat16}
+    assert 0 < float(difference) < 0.05
 
 
 def test_layers_with_other_options_stay():

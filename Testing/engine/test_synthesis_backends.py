@@ -134,16 +134,26 @@ def test_bfloat16_is_computed_where_it_is_asked_for():
     assert found.dtype == torch.bfloat16
 
 
-def test_cpu_forms_need_memory_for_their_weights():
+def test_cpu_forms_need_memory_for_their_weights_and_without_it_the_order_of_memory_alone_is_tried(monkeypatch):
+    """A convolution of 9 MB in float32: 38 MB as Winograd's, half of it in bfloat16, of which 30 % may be taken."""
+    monkeypatch.setattr(backends, "_half_is_fast", lambda *_: True)
     network = nn.Conv2d(512, 512, 3)
-    fits = backends._cpu_forms_fit(torch.float32)
-    assert fits(network, AUTO, 1)
-    assert not fits(network, DeviceChoice("cpu", "auto", "test", free_bytes=2**24), 1)
+
+    def tried(mib):
+        choice = DeviceChoice("cpu", "auto", "test", free_bytes=mib * 2**20)
+        return {way.name.removeprefix("torch ") for way in backends._WAYS if way.possible(network, choice, 1)}
+
+    forms = {"float32 in CPU forms", "float32 in CPU forms with bfloat16 products", "bfloat16 in CPU forms"}
+    assert tried(1000) == forms
+    assert tried(100) == {"bfloat16 in CPU forms", "float32 channels last"}
+    assert tried(40) == {"float32 channels last", "bfloat16 channels last"}
+    assert tried(20) == {"bfloat16 channels last"}
 
 
-def test_bfloat16_products_are_tried_where_bfloat16_is_fast_and_recorded_by_their_name(monkeypatch):
+@pytest.mark.parametrize("kind", ["float32 in CPU forms with bfloat16 products", "bfloat16 in CPU forms"])
+def test_bfloat16_is_tried_where_it_is_fast_and_recorded_by_its_name(monkeypatch, kind):
     """A real trial of the real way on a network wide enough for its form, with times given."""
-    name = "torch float32 in CPU forms with bfloat16 products"
+    name = f"torch {kind}"
     monkeypatch.setattr(backends, "_WAYS", tuple(way for way in backends._WAYS if way.name == name))
     seconds = iter([1.0, 0.25])
     monkeypatch.setattr(backends, "_measured", lambda compute, sample, runs=2: (next(seconds), compute(sample)))

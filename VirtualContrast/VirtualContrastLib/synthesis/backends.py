@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.paths import cache_dir
-from ..networks.cpu_forms import in_channels_last, in_cpu_forms, transformed_bytes
+from ..networks.cpu_forms import Bfloat16, in_channels_last, in_cpu_forms, transformed_bytes
 from .device import DeviceChoice
 
 Compute = Callable[[Tensor], Tensor]
@@ -210,26 +210,34 @@ def _within(network: nn.Module, choice: DeviceChoice, *, autocast: bool = False)
     return compute
 
 
-def _cpu_forms(products: torch.dtype) -> Callable[[nn.Module, DeviceChoice], Compute]:
+def _cpu_forms(bfloat16: Bfloat16) -> Callable[[nn.Module, DeviceChoice], Compute]:
+    maps = torch.bfloat16 if bfloat16 == Bfloat16.ALL else torch.float32
+
     def make(network: nn.Module, choice: DeviceChoice) -> Compute:
         with torch.inference_mode():
-            inner = _within(in_cpu_forms(network, products), choice)
-        return lambda x: inner(x.contiguous(memory_format=torch.channels_last)).float()
+            inner = _within(in_cpu_forms(network, bfloat16), choice)
+        return lambda x: inner(x.to(dtype=maps, memory_format=torch.channels_last)).float()
 
     return make
 
 
-def _cpu_forms_fit(products: torch.dtype) -> Callable[[nn.Module, DeviceChoice, float], bool]:
+def _cpu_forms_fit(network: nn.Module, choice: DeviceChoice, bfloat16: Bfloat16) -> bool:
+    added, free = transformed_bytes(network, bfloat16), choice.free_bytes
+    return choice.device == "cpu" and (free is None or added < _SHARE_OF_FREE_MEMORY * free)
+
+
+def _cpu_forms_in_half(bfloat16: Bfloat16) -> Callable[[nn.Module, DeviceChoice, float], bool]:
     def possible(network: nn.Module, choice: DeviceChoice, work_s: float) -> bool:
-        added, free = transformed_bytes(network, products), choice.free_bytes
-        return choice.device == "cpu" and (free is None or added < _SHARE_OF_FREE_MEMORY * free)
+        return _cpu_forms_fit(network, choice, bfloat16) and _half_is_fast(network, choice, work_s)
 
     return possible
 
 
-def _copy_fits(network: nn.Module, choice: DeviceChoice, work_s: float) -> bool:
+def _only_a_copy_fits(network: nn.Module, choice: DeviceChoice, work_s: float) -> bool:
+    """Where there is memory for the CPU forms of a type, they are never slower than its order of memory alone."""
     free, copied = choice.free_bytes, sum(weight.numel() * weight.element_size() for weight in network.parameters())
-    return choice.device == "cpu" and (free is None or copied < _SHARE_OF_FREE_MEMORY * free)
+    fits = choice.device == "cpu" and (free is None or copied < _SHARE_OF_FREE_MEMORY * free)
+    return fits and not _cpu_forms_fit(network, choice, Bfloat16.NOTHING)
 
 
 def _channels_last(dtype: torch.dtype) -> Callable[[nn.Module, DeviceChoice], Compute]:
@@ -288,14 +296,23 @@ class OpenVINO:
 
 
 _WAYS = (
-    _Way("torch float32 in CPU forms", _cpu_forms(torch.float32), _cpu_forms_fit(torch.float32)),
+    _Way(
+        "torch float32 in CPU forms",
+        _cpu_forms(Bfloat16.NOTHING),
+        lambda n, choice, s: _cpu_forms_fit(n, choice, Bfloat16.NOTHING),
+    ),
     _Way(
         "torch float32 in CPU forms with bfloat16 products",
-        _cpu_forms(torch.bfloat16),
-        lambda n, choice, s: _cpu_forms_fit(torch.bfloat16)(n, choice, s) and _half_is_fast(n, choice, s),
+        _cpu_forms(Bfloat16.LATER_PRODUCTS),
+        _cpu_forms_in_half(Bfloat16.LATER_PRODUCTS),
     ),
-    _Way("torch float32 channels last", _channels_last(torch.float32), _copy_fits),
-    _Way("torch bfloat16 channels last", _channels_last(torch.bfloat16), _half_is_fast),
+    _Way("torch bfloat16 in CPU forms", _cpu_forms(Bfloat16.ALL), _cpu_forms_in_half(Bfloat16.ALL)),
+    _Way("torch float32 channels last", _channels_last(torch.float32), _only_a_copy_fits),
+    _Way(
+        "torch bfloat16 channels last",
+        _channels_last(torch.bfloat16),
+        lambda n, choice, s: not _cpu_forms_fit(n, choice, Bfloat16.ALL) and _half_is_fast(n, choice, s),
+    ),
     _Way("torch float16 channels last", _channels_last(torch.float16), lambda n, choice, s: choice.device == "cuda"),
     _Way("OpenVINO float32", _openvino("f32"), _openvino_pays),
     _Way(
