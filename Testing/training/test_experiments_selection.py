@@ -142,7 +142,8 @@ def test_copying_the_pre_contrast_volume_is_the_last_row_of_the_papers_table_and
     run_folder, cases, tmp_path, capsys
 ):
     name = "osuala2025-table1"
-    labels = json.loads((resources_dir() / "Papers" / "paper_labels.json").read_text(encoding="utf-8"))[name]
+    known = json.loads((resources_dir() / "Papers" / "paper_labels.json").read_text(encoding="utf-8"))
+    labels = known[name]
     result, _ = run(capsys, select, run_folder, "--validation", cases, "-o", tmp_path / "out")
     copied = []
     for case in sorted(cases.iterdir()):
@@ -158,6 +159,11 @@ def test_copying_the_pre_contrast_volume_is_the_last_row_of_the_papers_table_and
     write_selection(table, ranking, tmp_path, "phantoms", name, scorer.copying())
     rows = list(csv.DictReader((tmp_path / f"{name}.csv").open(newline="")))
     assert [row["checkpoint"] for row in rows[-1:]] == labels["rows"] and set(labels["columns"]) <= set(rows[0])
+    every = rank(chosen_metrics(table, ["ssim", "mse", "mae", "fid_imagenet", "fid_radimagenet"]))
+    figure = "osuala2025-figure4"
+    write_selection(table, every, tmp_path, "phantoms", figure, scorer.copying())
+    drawn = list(csv.DictReader((tmp_path / f"{figure}.csv").open(newline="")))
+    assert set(known[figure]["columns"]) <= set(drawn[0]) and all(drawn[0][c] for c in known[figure]["columns"])
     assert rows[-1]["SAMe"] == "" and rows[0]["SAMe"] and all(rows[-1][c] for c in labels["columns"][1:])
     seen = Means.slices
     scorer.copying()

@@ -4,47 +4,29 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import SimpleITK as sitk
-from VirtualContrastLib.events import Events, InputError
-from VirtualContrastLib.models.catalog import load_catalog
-from VirtualContrastLib.models.package import ModelPackage, save_package
-from VirtualContrastLib.study import Study
-from VirtualContrastLib.synthesis.device import choose_device
-from VirtualContrastLib.synthesis.study_synthesizer import study_synthesizer
-from VirtualContrastLib.synthesis.synthesizer import Synthesis
+from VirtualContrastLib.events import InputError
 
-from ..data.cases import case_folders
-from ..data.mammogram_phantom import write_phantom_pair
-from ..data.mammograms import LOW_ENERGY, RECOMBINED
-from ..data.phantom import PhantomSettings, make_phantom
-from ..data.phantom.writing import write_phantom
 from ..paths import resources_dir
+from .coverage_sets import CaseSet, case_set, mammograms, models, phantom_set, reads
 from .inputs import Images, Networks
-from .main_results import is_perfect, main_result
+from .main_results import is_perfect, made_result, main_result
 from .named_table import NamedTable, Row
 from .outputs import OUTPUTS, Kind
-from .phantom_cohort import FIRST_SEED, phase_times, synthesis_model, write_synthesis
 from .reports import interval_figure
+from .scenario_table import papers_rows, scenario_label
 from .segmentation import found_lesions
 from .table_run import TableRequest, write_output
 
 NAME = "coverage"
 COLUMNS = ("item", "command", "rows and columns of the paper", "units", "on phantoms", "on the cases given")
-SETTINGS = PhantomSettings(
-    size_kji=(16, 120, 192),
-    spacing_kji_mm=(7.5, 1.6, 1.6),
-    lesion_count_weights=(0, 0.5, 0.5),
-    lesion_radius_mm=(8, 12),
-)
-"""Phantoms of few slices, so that every table takes seconds; no measure of how good a model is."""
 _IN_UNITS: tuple[Kind, ...] = ("quality", "phases", "systems", "kinetics", "mama_synth")
 """Tables of which `is_perfect` knows what a perfect synthesis scores."""
+_BESIDE_BASELINES: tuple[Kind, ...] = ("quality", "phases", "kinetics", "mama_synth")
+"""Tables of one model's images, which are made of the baselines too; tables of systems have them as rows."""
 
 
 @dataclass(frozen=True)
@@ -64,27 +46,6 @@ class Coverage:
     def as_json(self) -> dict[str, object]:
         """The rows, and how many sentences there are."""
         return {"data": self.data, "rows": self.rows, "failures": len(self.failures)}
-
-
-@dataclass
-class _Set:
-    """What tables are made from.
-
-    Attributes:
-        real: folder of the real cases.
-        synthetic: what a model made of them.
-        perfect: their real phases in the place of synthetic ones.
-        data: what this is, in words.
-        place: folder for the tables.
-        phantoms: whether all tables can be made.
-    """
-
-    real: Path
-    synthetic: Path
-    perfect: Path
-    data: str
-    place: Path
-    phantoms: bool
 
 
 def cover(folder: Path, *, names: Sequence[str], phantoms: int, cases: Path | None, networks: Networks) -> Coverage:
@@ -108,9 +69,9 @@ def cover(folder: Path, *, names: Sequence[str], phantoms: int, cases: Path | No
     unknown = [name for name in names if name not in OUTPUTS]
     if unknown:
         raise InputError(f"There is no table or figure called {unknown[0]}; 'evaluate --table list' names them.")
-    sets = [_phantom_set(folder / "phantoms", phantoms)]
+    sets = [phantom_set(folder / "phantoms", phantoms)]
     if cases is not None:
-        sets.append(_case_set(folder / "cases", cases))
+        sets.append(case_set(folder / "cases", cases))
     rows: list[Row] = []
     failures: list[str] = []
     for name in names:
@@ -126,7 +87,12 @@ def cover(folder: Path, *, names: Sequence[str], phantoms: int, cases: Path | No
             }
         )
     data = "; ".join(one.data for one in sets)
-    notes = [f"Data: {data}.", "Units: whether a perfect synthesis on 0..255 scores perfectly in the table."]
+    notes = [
+        f"Data: {data}.",
+        "Units: whether a perfect synthesis on 0..255 scores perfectly in the table.",
+        "Networks of the segmentation tables are trained by the command segment, not here: lesions are found by "
+        "threshold, and the rows are those that it writes.",
+    ]
     coverage = Coverage(data, rows, failures)
     NamedTable(
         NAME,
@@ -141,7 +107,7 @@ def cover(folder: Path, *, names: Sequence[str], phantoms: int, cases: Path | No
     return coverage
 
 
-def _made(name: str, one: _Set, networks: Networks, failures: list[str]) -> str:
+def _made(name: str, one: CaseSet, networks: Networks, failures: list[str]) -> str:
     """Make one table on one set and say its main result; a table that cannot be made is a failure."""
     request = _request(name, one, networks)
     if request is None:
@@ -152,31 +118,43 @@ def _made(name: str, one: _Set, networks: Networks, failures: list[str]) -> str:
         failures.append(f"{name}: {error}")
         return f"not made: {error}"
     failures += [f"{name}: {sentence}" for sentence in left_out]
-    return main_result(report)
+    return "; ".join([main_result(report), *_of_baselines(request, one)])
 
 
-def _request(name: str, one: _Set, networks: Networks) -> TableRequest | None:
+def _of_baselines(request: TableRequest, one: CaseSet) -> list[str]:
+    """What the same table says of the baselines in the place of the model."""
+    said = []
+    for name, folder in one.baselines.items() if OUTPUTS[request.table].kind in _BESIDE_BASELINES else ():
+        place = one.place / "of baselines" / name / request.table
+        images = replace(request.images, synthetic=folder)
+        report, _ = write_output(replace(request, images=images, output=place))
+        said.append(f"{name}: {made_result(report)}")
+    return said
+
+
+def _request(name: str, one: CaseSet, networks: Networks) -> TableRequest | None:
     """What to ask for; None where the set has nothing for it."""
     kind, output = OUTPUTS[name].kind, one.place / name
     images = Images(one.real, one.synthetic)
     if kind in ("quality", "phases", "views", "mama_synth", "kinetics"):
         return TableRequest(name, output, images, networks, repeats=100)
     if kind == "systems":
-        return TableRequest(name, output, Images(one.real), networks, systems={"model": one.synthetic}, repeats=100)
+        systems = {**one.baselines, "model": one.synthetic}
+        return TableRequest(name, output, Images(one.real), networks, systems=systems, repeats=100)
     if not one.phantoms:
         return None
     if kind == "segmentation":
         scenarios = found_lesions(one.real, one.synthetic, one.place / "lesions")
         return TableRequest(name, output, Images(one.real), scenarios=scenarios, repeats=100)
     if kind in ("selection", "epochs"):
-        return TableRequest(name, output, Images(one.real), networks, source=_models(one.place / "models"))
+        return TableRequest(name, output, Images(one.real), networks, source=models(one.place / "models"))
     if kind == "mammograms":
-        truth, copies = _mammograms(one.place / "mammograms")
+        truth, copies = mammograms(one.place / "mammograms")
         return TableRequest(name, output, Images(truth, copies), networks, repeats=100)
-    return TableRequest(name, output, source=_reads(one.place / "reads.csv"), repeats=100)
+    return TableRequest(name, output, source=reads(one.place / "reads.csv"), repeats=100)
 
 
-def _units(name: str, one: _Set, failures: list[str]) -> str:
+def _units(name: str, one: CaseSet, failures: list[str]) -> str:
     """Whether a perfect synthesis in foreign units scores perfectly."""
     kind = OUTPUTS[name].kind
     if kind not in _IN_UNITS:
@@ -194,26 +172,38 @@ def _units(name: str, one: _Set, failures: list[str]) -> str:
 
 
 def _labels(name: str, place: Path) -> str:
-    """How many of the paper's rows and columns the table has, or the panels of the figure."""
+    """How many of the paper's rows and columns the table has, or the panels of the figure, and which it lacks."""
     labels = json.loads((resources_dir() / "Papers" / "paper_labels.json").read_text(encoding="utf-8")).get(name)
     path = place / f"{name}.csv"
     if labels is None:
         return "a figure or list of its own" if path.is_file() else "-"
     if not path.is_file():
         return "not made"
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    have, columns = [next(iter(row.values()), "") for row in rows], list(rows[0]) if rows else []
-    figure = place / f"{name}.json"
+    have, columns = _scenarios() if OUTPUTS[name].kind == "segmentation" else _written(path, place / f"{name}.json")
+    parts = []
+    for what, wanted, there in (("rows", labels["rows"], have), ("columns", labels["columns"], columns)):
+        lacking = [label for label in wanted if not any(_alike(label, one) for one in there)]
+        if wanted:
+            without = f" (without {'; '.join(lacking)})" if lacking else ""
+            parts.append(f"{len(wanted) - len(lacking)} of {len(wanted)} {what}{without}")
+    return ", ".join(parts)
+
+
+def _written(path: Path, figure: Path) -> tuple[Sequence[str], Sequence[str]]:
+    """Labels of the rows and columns of a table, or of what a figure shows."""
     content = json.loads(figure.read_text(encoding="utf-8")) if figure.is_file() else {}
     panels = content.get("panels") if isinstance(content, dict) else None  # a table alone is a list
     if panels is not None:  # what a figure shows stands in its panels, not in its table of numbers
-        have, columns = panels["rows"], panels["columns"]
-    parts = []
-    for what, wanted, there in (("rows", labels["rows"], have), ("columns", labels["columns"], columns)):
-        if wanted:
-            parts.append(f"{sum(any(_alike(w, t) for t in there) for w in wanted)} of {len(wanted)} {what}")
-    return ", ".join(parts)
+        return panels["rows"], panels["columns"]
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [next(iter(row.values()), "") for row in rows], list(rows[0]) if rows else []
+
+
+def _scenarios() -> tuple[Sequence[str], Sequence[str]]:
+    """Labels of the rows and columns that `segment table` writes, whatever was trained."""
+    rows = papers_rows({}, {})
+    return [scenario_label(row) for row in rows], list(rows[0])
 
 
 def _alike(wanted: str, there: str) -> bool:
@@ -224,87 +214,3 @@ def _command(name: str) -> str:
     if OUTPUTS[name].kind == "segmentation":
         return f"segment run; evaluate --table {name}"
     return f"evaluate --table {name}"
-
-
-def _phantom_set(folder: Path, count: int) -> _Set:
-    """Phantoms, and what the catalog's model of phantoms makes of them."""
-    package = synthesis_model(None)
-    settings = replace(SETTINGS, phase_times_s=phase_times(package.card))
-    real = folder / "truth"
-    for seed in range(FIRST_SEED, FIRST_SEED + count):
-        write_phantom(make_phantom(seed, settings), real / f"case_{seed}")
-    data = f"{count} phantoms of {SETTINGS.size_kji[0]} slices, synthesis by {package.card.id}"
-    return _synthesized(folder, real, package, data, phantoms=True)
-
-
-def _case_set(folder: Path, cases: Path) -> _Set:
-    """Prepared cases of patients, and what the catalog's default model makes of them."""
-    name = load_catalog().default_id("synthesis")
-    package = synthesis_model(name)
-    data = f"{len(case_folders(cases))} cases given, synthesis by {package.card.id}"
-    return _synthesized(folder, cases, package, data, phantoms=False)
-
-
-def _synthesized(folder: Path, real: Path, package: ModelPackage, data: str, *, phantoms: bool) -> _Set:
-    synthetic, perfect = folder / "runs", folder / "perfect-synthesis"
-    synthesizer = study_synthesizer(package, choose_device("auto"))
-    for case in case_folders(real):
-        write_synthesis(synthesizer, package.card, case, synthetic / case.name)
-        write_synthesis(_Perfect(), package.card, case, perfect / case.name)
-    return _Set(real, synthetic, perfect, data, folder, phantoms)
-
-
-class _Perfect:
-    """The real phases on 0..255, each by its own minimum and maximum: what an as-published model is trained to make."""
-
-    def synthesize_study(
-        self, study: Study, events: Events, *, times_s: Sequence[float] | None, perturbations: int, seed: int
-    ) -> Synthesis:
-        """The phases of `study`; nothing is synthesized."""
-        phases = [_eight_bit_range(phase.image) for phase in study.real]
-        times = [phase.time_s or 0.0 for phase in study.real]
-        return Synthesis(phases, times, None, arbitrary_units=True, pre=_eight_bit_range(study.pre.image))
-
-
-def _eight_bit_range(image: sitk.Image) -> sitk.Image:
-    """By SimpleITK and not by the function that is checked."""
-    return sitk.RescaleIntensity(sitk.Cast(image, sitk.sitkFloat32), 0.0, 255.0)
-
-
-def _models(folder: Path) -> Path:
-    """The catalog's model of phantoms, and the same with noise in its weights, as the checkpoints of a run."""
-    if not folder.is_dir():
-        package = synthesis_model(None)
-        shutil.copytree(package.folder, folder / "model")
-        rng = np.random.default_rng(0)
-        state = {
-            name: tensor + 0.05 * float(tensor.float().std()) * tensor.new_tensor(rng.normal(size=tuple(tensor.shape)))
-            if tensor.is_floating_point() and tensor.numel() > 1
-            else tensor
-            for name, tensor in package.load_state().items()
-        }
-        save_package(folder / "noisy", package.card, state, model_card_md="# With noise\n")
-    return folder
-
-
-def _mammograms(folder: Path) -> tuple[Path, Path]:
-    """Simulated pairs, and copies of their low-energy images."""
-    truth, copies = folder / "truth", folder / "copies"
-    for seed in range(FIRST_SEED, FIRST_SEED + 4):
-        case = write_phantom_pair(seed, truth / f"P{seed}_L_CC")
-        (copies / case.name).mkdir(parents=True, exist_ok=True)
-        shutil.copy(case / LOW_ENERGY, copies / case.name / RECOMBINED)
-    return truth, copies
-
-
-def _reads(path: Path) -> Path:
-    """Two readers, two conditions, answers by chance."""
-    rng = np.random.default_rng(0)
-    lines = ["reader,case,condition,truth,lesion,bpe,score,hallucination"]
-    for reader in ("R1", "R2"):
-        for case in range(16):
-            for condition in ("real", "synthetic"):
-                lesion, bpe, score, invented = rng.integers(0, 2), "abcd"[rng.integers(0, 4)], rng.integers(1, 6), "no"
-                lines.append(f"{reader},{case},{condition},{case % 2},{lesion},{bpe},{score},{invented}")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path

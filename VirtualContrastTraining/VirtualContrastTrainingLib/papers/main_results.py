@@ -15,7 +15,7 @@ from .readers import ReadsReport
 from .reports import Estimate, Report, shown
 from .segmentation import SegmentationReport
 from .selection_run import SelectionReport
-from .tables import QualityReport
+from .tables import MeasuredRow, QualityReport
 
 _MODELS_AS_CHECKPOINTS = "the model, and the same with noise in its weights, in the place of checkpoints"
 _COPIES = "copies of the low-energy images in the place of synthetic ones"
@@ -30,12 +30,9 @@ def main_result(report: Report) -> str:
 
 @main_result.register
 def _(report: QualityReport) -> str:
-    said = []
-    for label, row in report.rows.items():
-        if label.endswith(("synthetic", "(baseline)")):
-            mae, ssim = (shown(row.report.mean("true", metric)) for metric in ("mae", "ssim"))
-            said.append(f"{label}: MAE {mae}, SSIM {ssim}")
-    return "; ".join(said[:2])
+    said = [f"{label}: {_quality(row)}" for label, row in report.rows.items() if label.endswith("(baseline)")]
+    made = next(label for label in report.rows if label.endswith("synthetic"))
+    return "; ".join([*said[:1], f"{made}: {made_result(report)}"])
 
 
 @main_result.register
@@ -90,6 +87,18 @@ def _(report: MamaSynthReport) -> str:
 
 def _mean(found: Estimate | Score | None) -> str:
     return "-" if found is None else shown(float(found.mean))
+
+
+def made_result(report: Report) -> str:
+    """The main result of the synthetic images alone."""
+    if isinstance(report, QualityReport):
+        return next(_quality(row) for label, row in report.rows.items() if label.endswith("synthetic"))
+    return main_result(report)
+
+
+def _quality(row: MeasuredRow) -> str:
+    mae, ssim = (shown(row.report.mean("true", metric)) for metric in ("mae", "ssim"))
+    return f"MAE {mae}, SSIM {ssim}"
 
 
 @singledispatch

@@ -212,6 +212,11 @@ def papers_rows(results: Results, dice: DiceByCase, *, repeats: int = 1000, seed
     return rows
 
 
+def scenario_label(row: Row) -> str:
+    """A row of `papers_rows` as the file of labels names it."""
+    return f"scenario {row['scenario']}: trained on {row['trained on']}, tested on {row['tested on']}"
+
+
 def _gain(own: Mapping[str, float], reference: Mapping[str, float], repeats: int, seed: int) -> dict[str, float | None]:
     """Mean difference over the cases that both have, with its interval."""
     differences = {case: own[case] - reference[case] for case in own.keys() & reference.keys()}
