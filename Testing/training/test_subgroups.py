@@ -119,13 +119,16 @@ def pairs_of(folder, names):
 
 
 def test_prepared_cases_bring_their_own_columns(tmp_path):
-    for name, subtype in (("case1", "Luminal"), ("case2", "HER2"), ("case3", "")):
+    for name, subtype, cohort in (("case1", "Luminal", "C"), ("case2", "HER2", "D"), ("case3", "", "C")):
         (tmp_path / name).mkdir()
-        clinical = {"subtype": subtype, "cohort": name}
-        (tmp_path / name / "case.json").write_text(json.dumps({"clinical": clinical}))
+        description = {"cohort": cohort, "clinical": {"subtype": subtype}}  # as `prepare crops` writes it
+        (tmp_path / name / "case.json").write_text(json.dumps(description))
         sitk.WriteImage(sitk.Image(4, 4, 4, sitk.sitkUInt8), str(tmp_path / name / "phase_1.nrrd"))
     found = patient_groups(pairs_of(tmp_path, ["case1", "case2", "case3"]), ["Subtype"], None)
     assert found == {"subtype": {"case1": "Luminal", "case2": "HER2"}}
+    assert patient_groups(pairs_of(tmp_path, ["case1", "case2", "case3"]), ["cohort"], None) == {
+        "cohort": {"case1": "C", "case2": "D", "case3": "C"}
+    }
 
 
 def test_a_table_of_slices_counts_where_its_rows_agree(tmp_path):

@@ -22,8 +22,8 @@ def patient_groups(pairs: Sequence[Pair], columns: Sequence[str], table: Path | 
     """Group by patient for each column, of the patients that have one.
 
     Args:
-        pairs: their patients are those of the table; without a table, `clinical` in the case.json beside the real
-            images tells.
+        pairs: their patients are those of the table; without a table, `cohort` and `clinical` in the case.json beside
+            the real images tell.
         columns: names as the table or case.json has them; case does not matter, and a part that fits one is enough.
         table: CSV or workbook with a row, or rows that agree, for each patient.
 
@@ -96,8 +96,9 @@ def _of_cases(pairs: Iterable[Pair]) -> dict[str, dict[str, str]]:
         if pair.patient in found or not path.is_file():
             continue
         try:
-            clinical = json.loads(path.read_text(encoding="utf-8")).get("clinical") or {}
-            found[pair.patient] = {str(name): str(value) for name, value in clinical.items()}
+            description = json.loads(path.read_text(encoding="utf-8"))
+            kept = {"cohort": description.get("cohort") or "", **(description.get("clinical") or {})}
+            found[pair.patient] = {str(name): str(value) for name, value in kept.items() if value != ""}
         except (OSError, ValueError, AttributeError) as error:
             raise InputError(f"{path} is no case.json of a prepared case; prepare the data again.") from error
     if not found:
