@@ -90,6 +90,9 @@ def cover(folder: Path, *, names: Sequence[str], phantoms: int, cases: Path | No
     notes = [
         f"Data: {data}.",
         "Units: whether a perfect synthesis on 0..255 scores perfectly in the table.",
+        "Columns are empty where weights were not given (FID, LPIPS) or images are too small (MS-SSIM), and that of FRD, "
+        "for which evaluate has --radiomics.",
+        "Rows named by --system are missing where no such system was given, columns of phases that no case has.",
         "Networks of the segmentation tables are trained by the command segment, not here: lesions are found by "
         "threshold, and the rows are those that it writes.",
     ]
@@ -171,39 +174,52 @@ def _units(name: str, one: CaseSet, failures: list[str]) -> str:
     return "perfect" if is_perfect(report) else "WRONG"
 
 
+@dataclass(frozen=True)
+class _Written:
+    """Labels of a table that was written, or of what a figure shows; `empty` are the columns without any value."""
+
+    rows: Sequence[str]
+    columns: Sequence[str]
+    empty: Sequence[str] = ()
+
+
 def _labels(name: str, place: Path) -> str:
-    """How many of the paper's rows and columns the table has, or the panels of the figure, and which it lacks."""
+    """How many of the paper's rows and columns the table has, which it lacks, and which have no value."""
     labels = json.loads((resources_dir() / "Papers" / "paper_labels.json").read_text(encoding="utf-8")).get(name)
     path = place / f"{name}.csv"
     if labels is None:
         return "a figure or list of its own" if path.is_file() else "-"
     if not path.is_file():
         return "not made"
-    have, columns = _scenarios() if OUTPUTS[name].kind == "segmentation" else _written(path, place / f"{name}.json")
-    parts = []
-    for what, wanted, there in (("rows", labels["rows"], have), ("columns", labels["columns"], columns)):
-        lacking = [label for label in wanted if not any(_alike(label, one) for one in there)]
-        if wanted:
-            without = f" (without {'; '.join(lacking)})" if lacking else ""
-            parts.append(f"{len(wanted) - len(lacking)} of {len(wanted)} {what}{without}")
-    return ", ".join(parts)
+    written = _scenarios() if OUTPUTS[name].kind == "segmentation" else _written(path, place / f"{name}.json")
+    rows = _counted("rows", labels["rows"], written.rows, ())
+    return ", ".join(filter(None, (rows, _counted("columns", labels["columns"], written.columns, written.empty))))
 
 
-def _written(path: Path, figure: Path) -> tuple[Sequence[str], Sequence[str]]:
-    """Labels of the rows and columns of a table, or of what a figure shows."""
+def _counted(what: str, wanted: Sequence[str], there: Sequence[str], empty: Sequence[str]) -> str:
+    """How many of the paper's labels are there; "" where the paper has none of this kind."""
+    lacking = [label for label in wanted if not any(_alike(label, one) for one in there)]
+    remarks = [("missing:", lacking), ("empty here:", [label for label in wanted if label in empty])]
+    said = [f" ({words} {'; '.join(names)})" for words, names in remarks if names]
+    return f"{len(wanted) - len(lacking)} of {len(wanted)} {what}{''.join(said)}" if wanted else ""
+
+
+def _written(path: Path, figure: Path) -> _Written:
     content = json.loads(figure.read_text(encoding="utf-8")) if figure.is_file() else {}
     panels = content.get("panels") if isinstance(content, dict) else None  # a table alone is a list
     if panels is not None:  # what a figure shows stands in its panels, not in its table of numbers
-        return panels["rows"], panels["columns"]
+        return _Written(panels["rows"], panels["columns"])
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    return [next(iter(row.values()), "") for row in rows], list(rows[0]) if rows else []
+    columns = list(rows[0]) if rows else []
+    empty = [column for column in columns if not any(row[column] for row in rows)]
+    return _Written([next(iter(row.values()), "") for row in rows], columns, empty)
 
 
-def _scenarios() -> tuple[Sequence[str], Sequence[str]]:
-    """Labels of the rows and columns that `segment table` writes, whatever was trained."""
+def _scenarios() -> _Written:
+    """Rows and columns that `segment table` writes, whatever was trained."""
     rows = papers_rows({}, {})
-    return [scenario_label(row) for row in rows], list(rows[0])
+    return _Written([scenario_label(row) for row in rows], list(rows[0]))
 
 
 def _alike(wanted: str, there: str) -> bool:
