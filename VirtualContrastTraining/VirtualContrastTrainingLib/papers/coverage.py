@@ -90,8 +90,8 @@ def cover(folder: Path, *, names: Sequence[str], phantoms: int, cases: Path | No
     notes = [
         f"Data: {data}.",
         "Units: whether a perfect synthesis on 0..255 scores perfectly in the table.",
-        "Columns are empty where weights were not given (FID, LPIPS) or images are too small (MS-SSIM), and that of FRD, "
-        "for which evaluate has --radiomics.",
+        "Columns are empty where weights were not given (FID, LPIPS) or images are too small (MS-SSIM), that of FRD "
+        "without --radiomics, which evaluate has.",
         "Rows named by --system are missing where no such system was given, columns of phases that no case has.",
         "Networks of the segmentation tables are trained by the command segment, not here: lesions are found by "
         "threshold, and the rows are those that it writes.",
