@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from VirtualContrastLib.torch_threads import set_up_torch
+from VirtualContrastLib.threads import set_up_threads
 
 EMBEDDED, LESIONS = "phantom-joint-p1-p3", "phantom-lesion-nnunet"
 PUBLISHED = {"input_nc": 3, "output_nc": 3, "ngf": 64, "n_downsample_global": 4, "n_blocks_global": 9}
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--study", type=Path, help="pre-contrast volume for the whole job under --full")
     parser.add_argument("--dry", action="store_true", help="write nothing")
     args = parser.parse_args()
-    set_up_torch()
+    set_up_threads()
     import torch
 
     rounds, slices = (5, 4) if args.full else (args.rounds, 1)
@@ -167,7 +167,7 @@ def growth(full: bool) -> dict[str, Any]:
 
 def grown(slices: int, size: int, rounds: int) -> dict[str, Any]:
     """One size of `growth`, after a first pass that builds the network and settles its way of computing."""
-    set_up_torch()
+    set_up_threads()
     from VirtualContrastLib.events import Events
     from VirtualContrastLib.synthesis.device import choose_device
     from VirtualContrastLib.synthesis.synthesizer import Synthesizer
@@ -187,7 +187,7 @@ def grown(slices: int, size: int, rounds: int) -> dict[str, Any]:
 
 def whole_job(study: Path | None) -> dict[str, Any]:
     """Processor seconds a stage of a run, its peak memory; in a process of its own."""
-    set_up_torch()
+    set_up_threads()
     from VirtualContrastLib.events import Events
     from VirtualContrastLib.run.pipeline import RunSettings, run
     from VirtualContrastTrainingLib.data.phantom import make_phantom

@@ -4,6 +4,8 @@ import csv
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -260,16 +262,28 @@ def test_info_tells_devices_versions_models_and_room(capsys):
     assert "Devices (after a real computation)" in capsys.readouterr().out
 
 
+def test_the_filters_of_itk_share_a_pool_of_threads():
+    code = (
+        "from VirtualContrastLib.cli.main import main\n"
+        "assert main(['models', 'list', '--quiet']) == 0\n"
+        "import SimpleITK\n"
+        "print(SimpleITK.ProcessObject.GetGlobalDefaultThreader())"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "ITK_GLOBAL_DEFAULT_THREADER"}
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert told.stdout.split()[-1] == "Pool"
+
+
 def test_waiting_threads_sleep_unless_the_user_wants_otherwise(monkeypatch):
-    from VirtualContrastLib.torch_threads import set_up_torch
+    from VirtualContrastLib.threads import set_up_threads
 
     monkeypatch.setenv("GOMP_SPINCOUNT", "77")
-    set_up_torch()
+    set_up_threads()
     assert os.environ["GOMP_SPINCOUNT"] == "77"
     monkeypatch.delenv("GOMP_SPINCOUNT")
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    set_up_torch()
+    set_up_threads()
     assert "GOMP_SPINCOUNT" not in os.environ
     monkeypatch.delenv("OMP_WAIT_POLICY")
-    set_up_torch()
+    set_up_threads()
     assert os.environ["GOMP_SPINCOUNT"] == "1000"

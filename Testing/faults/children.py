@@ -21,6 +21,9 @@ def load_engine() -> None:
     import torch
 
     torch.set_num_threads(1)
+    import SimpleITK
+
+    SimpleITK.ProcessObject.SetGlobalDefaultThreader("Pool")  # as the commands do before they import it
     import VirtualContrastTrainingLib.cli  # noqa: F401
 
 

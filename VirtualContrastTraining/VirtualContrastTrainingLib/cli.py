@@ -12,7 +12,7 @@ from VirtualContrastLib import installation
 from VirtualContrastLib.cli.console import run_program
 from VirtualContrastLib.cli.options import EXIT_CODES, Parser
 from VirtualContrastLib.errors import explain
-from VirtualContrastLib.torch_threads import set_up_torch
+from VirtualContrastLib.threads import set_up_threads
 
 from . import __version__
 
@@ -49,7 +49,7 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; whatever stops it becomes one sentence."""
-    set_up_torch()
+    set_up_threads()
     given = list(sys.argv[1:] if argv is None else argv)
     if given[:1] == ["--debug"]:  # its older place, before the command
         given = [*given[1:], "--debug"]

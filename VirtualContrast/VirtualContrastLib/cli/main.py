@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from ..torch_threads import set_up_torch
+from ..threads import set_up_threads
 from ..version import __version__
 from . import batch, compare, info, models, send, synthesize
 from .console import run_program
@@ -21,7 +21,7 @@ DESCRIPTION = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command with the arguments `argv` (default: those of the process) and return its exit code."""
-    set_up_torch()
+    set_up_threads()
     return run_program(build_parser(), sys.argv[1:] if argv is None else argv)
 
 

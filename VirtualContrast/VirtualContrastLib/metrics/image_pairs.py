@@ -9,7 +9,7 @@ of the SSIM map inside the region.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,26 +18,31 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from ..io.volumes import voxels_of
 from .measure import Measure
 from .similarity import SMALLEST_SIDE, Similarity
 
 WHOLE_IMAGE = "whole image"
+_AT_ONCE = 2**20
+"""Voxels whose differences are worked on together."""
 
 
 def mse(real: NDArray[Any], synthetic: NDArray[Any]) -> float:
     """Mean squared error of two arrays of one shape, in squared input units."""
-    difference = _difference(real, synthetic)
-    return float(np.vdot(difference, difference)) / difference.size
+    return sum(float(np.vdot(part, part)) for part in _differences(real, synthetic)) / real.size
 
 
 def mae(real: NDArray[Any], synthetic: NDArray[Any]) -> float:
     """Mean absolute error of two arrays of one shape, in input units."""
-    difference = _difference(real, synthetic)
-    return float(np.mean(np.abs(difference, out=difference)))
+    return sum(float(np.sum(np.abs(part, out=part))) for part in _differences(real, synthetic)) / real.size
 
 
-def _difference(real: NDArray[Any], synthetic: NDArray[Any]) -> NDArray[np.float64]:
-    return np.asarray(np.subtract(synthetic, real, dtype=np.float64))
+def _differences(real: NDArray[Any], synthetic: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
+    """Differences in parts along the first axis: those of a study in float64 would be two copies of it."""
+    rows = max(1, _AT_ONCE * len(real) // max(real.size, 1))
+    for start in range(0, len(real), rows):
+        part = slice(start, start + rows)
+        yield np.asarray(np.subtract(synthetic[part], real[part], dtype=np.float64))
 
 
 def psnr(squared_error: float, data_range: float) -> float:
@@ -50,10 +55,8 @@ def psnr(squared_error: float, data_range: float) -> float:
 class ComparedRegion:
     """Voxels of a real and of another image in one region; each property is the value of one measure."""
 
-    def __init__(
-        self, real: NDArray[np.float64], values: NDArray[np.float64], data_range: float, similarity: float
-    ) -> None:
-        """Take the voxels (n,) of both images; `similarity` is their SSIM, which needs whole slices."""
+    def __init__(self, real: NDArray[Any], values: NDArray[Any], data_range: float, similarity: float) -> None:
+        """Take the voxels of both images as their files hold them, to be subtracted in float64, and their SSIM."""
         self.real, self.values = real, values
         self.data_range, self.ssim = data_range, similarity
 
@@ -117,7 +120,7 @@ def compare_images(
     phase: int,
     compared: str = "synthetic",
 ) -> list[PairMetrics]:
-    """Metrics of an image against the real one, over the whole image and over regions. Values are taken as float64.
+    """Metrics of an image against the real one, over the whole image and over regions. The arithmetic is in float64.
 
     Args:
         image: The image to assess.
@@ -132,21 +135,19 @@ def compare_images(
     Raises:
         ValueError: Sizes differ, a value is not finite, or the real image is constant (no data range).
     """
-    values = sitk.GetArrayFromImage(image).astype(np.float64)
-    real_values = sitk.GetArrayFromImage(real).astype(np.float64)
+    values, real_values = voxels_of(image), voxels_of(real)
     if values.shape != real_values.shape:
         raise ValueError(f"Images to compare differ in size: {image.GetSize()} and {real.GetSize()}.")
     if not (np.isfinite(values).all() and np.isfinite(real_values).all()):
         raise ValueError("Images to compare hold values that are NaN or infinite.")
-    data_range = float(real_values.max() - real_values.min())
+    data_range = float(real_values.max()) - float(real_values.min())
     if data_range == 0:
         raise ValueError("The real image is constant, so PSNR and SSIM have no data range.")
-    ssim_whole, ssim_map = _ssim(values, real_values, data_range)
-    whole = ComparedRegion(real_values, values, data_range, ssim_whole)
-    parts = {WHOLE_IMAGE: whole}
+    regions = {name: mask for name, mask in regions.items() if mask.any()}
+    alike = _ssim(values, real_values, data_range, regions)
+    parts = {WHOLE_IMAGE: ComparedRegion(real_values, values, data_range, alike[WHOLE_IMAGE])}
     for name, mask in regions.items():
-        if mask.any():
-            parts[name] = ComparedRegion(real_values[mask], values[mask], data_range, float(ssim_map[mask].mean()))
+        parts[name] = ComparedRegion(real_values[mask], values[mask], data_range, alike[name])
     return [
         PairMetrics(phase, compared, name, part.real.size, data_range, {m.name: m.of(part) for m in MEASURES})
         for name, part in parts.items()
@@ -154,15 +155,16 @@ def compare_images(
 
 
 def _ssim(
-    values: NDArray[np.float64], real_values: NDArray[np.float64], data_range: float
-) -> tuple[float, NDArray[np.float64]]:
-    """Mean SSIM over slices, and the SSIM map [k, j, i]; NaN where a slice is too small."""
-    maps = np.full(real_values.shape, np.nan)
+    values: NDArray[Any], real_values: NDArray[Any], data_range: float, regions: Mapping[str, NDArray[np.bool_]]
+) -> dict[str, float]:
+    """Mean SSIM over slices, and over the voxels of each region; NaN where a slice is too small."""
     if min(real_values.shape[1:]) < SMALLEST_SIDE:
-        return math.nan, maps
-    total = 0.0
-    for k in range(real_values.shape[0]):
+        return dict.fromkeys((WHOLE_IMAGE, *regions), math.nan)
+    sums = dict.fromkeys((WHOLE_IMAGE, *regions), 0.0)
+    for k in range(len(real_values)):
         similarity = Similarity(real_values[k], values[k])
-        maps[k] = similarity.ssim_map(data_range)
-        total += similarity.ssim(data_range)
-    return total / real_values.shape[0], maps
+        sums[WHOLE_IMAGE] += similarity.ssim(data_range)
+        for name, mask in regions.items():
+            sums[name] += float(similarity.ssim_map(data_range)[mask[k]].sum())
+    counts = {WHOLE_IMAGE: len(real_values)} | {name: np.count_nonzero(mask) for name, mask in regions.items()}
+    return {name: total / counts[name] for name, total in sums.items()}

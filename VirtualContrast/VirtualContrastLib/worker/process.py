@@ -29,7 +29,7 @@ from ..events import CancelledError, Events, ExitCode, InputError, Stage
 from ..results.staging import remove_partial
 from ..run.model_cache import ModelCache
 from ..run.settings import RunSettings
-from ..torch_threads import set_up_torch
+from ..threads import set_up_threads
 from . import protocol
 
 GRACE_S = 1.0
@@ -203,7 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--idle", type=float, default=600.0, help="seconds without work after which it ends")
     arguments = parser.parse_args(argv)
     faulthandler.enable()
-    set_up_torch()
+    set_up_threads()
     _log_to_stderr()
     worker = CommandLoop(_private_stdout(), arguments.idle)
     worker.send(protocol.Ready(os.getpid(), _lead_a_group()))
