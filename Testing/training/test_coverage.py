@@ -91,6 +91,13 @@ def test_a_folder_that_holds_anything_is_left_as_it_is(tmp_path, capsys):
     assert kept.read_text() == "mine" and [path.name for path in tmp_path.iterdir()] == ["phantoms"]
 
 
+def test_a_folder_without_cases_is_told_before_anything_is_written(tmp_path):
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match="holds no prepared cases"):
+        call("coverage", "-o", tmp_path / "out", "--cases", tmp_path / "none", "--only", "mama-synth")
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_unknown_name_is_refused(tmp_path, capsys):
     with pytest.raises(InputError, match="osuala2025-table9"):
         run(capsys, tmp_path, "osuala2025-table9")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from VirtualContrastLib.events import InputError
 
+from ..data.cases import case_folders
 from ..paths import resources_dir
 from .coverage_sets import CaseSet, case_set, mammograms, models, phantom_set, reads
 from .inputs import Images, Networks
@@ -69,6 +70,8 @@ def cover(folder: Path, *, names: Sequence[str], phantoms: int, cases: Path | No
     unknown = [name for name in names if name not in OUTPUTS]
     if unknown:
         raise InputError(f"There is no table or figure called {unknown[0]}; 'evaluate --table list' names them.")
+    if cases is not None:
+        case_folders(cases)  # a folder without any is told before anything is written
     sets = [phantom_set(folder / "phantoms", phantoms)]
     if cases is not None:
         sets.append(case_set(folder / "cases", cases))
