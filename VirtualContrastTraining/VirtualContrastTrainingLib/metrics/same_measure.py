@@ -75,7 +75,10 @@ def rank(table: Mapping[str, Mapping[str, float]], *, lower: Sequence[str] = (),
         InputError: There are fewer than two checkpoints, a value is missing or not finite, or all metrics tie.
     """
     if len(table) < 2:
-        raise InputError("SAMe compares checkpoints; at least two are needed.")
+        raise InputError(
+            "SAMe compares checkpoints; at least two are needed. A run keeps them with "
+            "--set checkpoints.keep_every_epochs=N."
+        )
     metrics = list(next(iter(table.values())))
     for name, row in table.items():
         missing = [metric for metric in metrics if not _finite(row.get(metric))]

@@ -73,7 +73,7 @@ def _chung_figure3(pairs: Sequence[CurvePair], report: KineticReport) -> Figure:
         axis.plot(pair.synthetic.times_s, pair.synthetic.pe_percent, "x--", color=_SYNTHETIC, label="synthetic")
         rank = "-" if row.spearman is None else f"{row.spearman:.2f}"
         title = f"case {pair.case}, lesion {pair.real.label}, {row.type_real}"
-        axis.set_title(f"{title}\nrank {rank}, DTW {row.dtw:.0f}")
+        axis.set_title(f"{title}\nrank {rank}, DTW {row.dtw:.0f} points of PE")
     _label_grid(figure, axes, "time after injection (s)", "PE (%)", len(pairs))
     return figure
 
