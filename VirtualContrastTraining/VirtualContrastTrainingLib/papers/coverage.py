@@ -120,11 +120,12 @@ def _made(name: str, one: CaseSet, networks: Networks, failures: list[str]) -> s
         return "-"
     try:
         report, left_out = write_output(request)
+        said = [main_result(report), *_of_baselines(request, one)]
     except InputError as error:
         failures.append(f"{name}: {error}")
         return f"not made: {error}"
     failures += [f"{name}: {sentence}" for sentence in left_out]
-    return "; ".join([main_result(report), *_of_baselines(request, one)])
+    return "; ".join(said)
 
 
 def _of_baselines(request: TableRequest, one: CaseSet) -> list[str]:
