@@ -2,7 +2,8 @@
 
 1. Synthesis on the CPU, for the network of the published size and the embedded one: the engine against the published
    way (`published_way.py`, a process of its own), same network, same slices, in turns. The published way loses
-   precision on the way (8 bit, JPEG); the engine does not.
+   precision on the way (8 bit, JPEG); the engine does not. The published size is measured with weights of a short
+   training and with random ones (`published_size.py`), since weights decide what may be rounded.
 2. Growth: seconds a slice from 20 to 640 slices and from 256 x 256 to 1024 x 1024 pixels, and the peak memory.
 3. The whole job on a phantom study, stage by stage, and its peak memory. `--full`: also on the
    study named by `--study`.
@@ -19,7 +20,6 @@ import json
 import multiprocessing
 import os
 import platform
-import re
 import statistics
 import subprocess
 import sys
@@ -31,14 +31,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from results_page import write
 from VirtualContrastLib.threads import set_up_threads
 
 EMBEDDED, LESIONS = "phantom-joint-p1-p3", "phantom-lesion-nnunet"
-PUBLISHED = {"input_nc": 3, "output_nc": 3, "ngf": 64, "n_downsample_global": 4, "n_blocks_global": 9}
-SIZE = 512
-PUBLISHED_OPERATIONS = 435.1e9
-"""Multiplications and additions of direct convolutions for one slice of 512 x 512 pixels."""
-RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass
@@ -58,15 +54,17 @@ def main() -> None:
     args = parser.parse_args()
     set_up_threads()
     import torch
+    from published_size import OPERATIONS, SIZE
 
     rounds, slices = (5, 4) if args.full else (args.rounds, 1)
     with tempfile.TemporaryDirectory(prefix="virtual-contrast-benchmark-") as folder:
-        place = Path(folder)
-        package = published_size_package(place / "package")
-        published = synthesis(package, slices, rounds, place / "published", full=args.full)
-        embedded = synthesis(embedded_package(), 4 * slices, rounds, place / "embedded", full=args.full)
+        trained, untrained = published(slices, rounds, Path(folder), full=args.full)
+        embedded = embedded_package()
+        volume = breast_like_volume(4 * slices, SIZE, trained_pixel_mm(embedded))
+        small = synthesis(embedded, volume, rounds, Path(folder) / "embedded", full=args.full)
     peak = peak_operations()
-    published["share_of_peak"] = PUBLISHED_OPERATIONS * published["slices_per_second"] / peak
+    for one in (trained, untrained):
+        one["share_of_peak"] = OPERATIONS * one["slices_per_second"] / peak
     growing = growth(args.full)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         job = pool.apply(whole_job, [args.study if args.full else None])
@@ -77,8 +75,9 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "load": os.getloadavg()[0],
         "peak_float32_operations_per_s": peak,
-        "synthesis_cpu": published,
-        "synthesis_cpu_embedded": embedded,
+        "synthesis_cpu": trained,
+        "synthesis_cpu_random_weights": untrained,
+        "synthesis_cpu_embedded": small,
         "growth": growing,
         "whole_job": job,
     }
@@ -87,9 +86,37 @@ def main() -> None:
         write(found)
 
 
-def synthesis(package: Any, slices: int, rounds: int, folder: Path, *, full: bool) -> dict[str, Any]:
-    """The engine against the published way on `slices` slices of 512 x 512 pixels, and what the trial chose.
+def published(slices: int, rounds: int, folder: Path, *, full: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The published size: on a held-out phantom with trained weights, and with random ones on a breast-like picture."""
+    import published_size
+    from VirtualContrastLib.models.package import load_package
 
+    phantom = [published_size.middle_slices(image, slices) for image in published_size.held_out_phantom().images]
+    with multiprocessing.get_context("spawn").Pool(1) as pool:  # of its own: the training takes much memory
+        training_s = pool.apply(trained, [folder / "trained"])
+    package = load_package(folder / "trained")
+    known = synthesis(package, phantom[0], rounds, folder / "trained_work", full=full, phases=phantom[1:])
+    known |= {"weights": f"{published_size.STEPS} steps on phantoms", "training_processor_s": training_s}
+    package = published_size.random_package(folder / "random")
+    volume = breast_like_volume(slices, published_size.SIZE, trained_pixel_mm(package))
+    untrained = synthesis(package, volume, rounds, folder / "random_work", full=full)
+    return known, untrained | {"weights": "random"}
+
+
+def trained(folder: Path) -> float:
+    """Write the trained package; processor seconds that it took."""
+    set_up_threads()
+    import published_size
+
+    return timed(lambda: published_size.trained_package(folder)).processor_s
+
+
+def synthesis(
+    package: Any, volume: Any, rounds: int, folder: Path, *, full: bool, phases: list[Any] | None = None
+) -> dict[str, Any]:
+    """The engine against the published way on the slices of `volume`, 512 x 512 pixels, and what the trial chose.
+
+    With `phases`, the true ones: how far the network is from them, too.
     Without `full` OpenVINO is not among what is tried: its compilation takes longer than all else.
     """
     from VirtualContrastLib.events import Events
@@ -98,8 +125,7 @@ def synthesis(package: Any, slices: int, rounds: int, folder: Path, *, full: boo
     from VirtualContrastLib.synthesis.synthesizer import Synthesizer
 
     folder.mkdir()
-    volume = breast_like_volume(slices, SIZE, trained_pixel_mm(package))
-    write_pictures(volume, folder)
+    slices = write_pictures(volume, folder)
     if not full:
         backends._OPENVINO_SECONDS = float("inf")
     backends.cache_dir = lambda: folder / "cache"  # a trial, whatever an earlier run kept
@@ -113,7 +139,7 @@ def synthesis(package: Any, slices: int, rounds: int, folder: Path, *, full: boo
         trial.__dict__.update(asdict(timed(lambda: settle(sample, 160, weights_sha256))))
 
     network.settle = settle_once
-    synthesizer.synthesize(volume, Events())
+    made = synthesizer.synthesize(volume, Events()).phases
     chosen = network.chosen
     command = [sys.executable, str(Path(__file__).with_name("published_way.py")), str(package.folder), str(folder)]
     ours, theirs = [], []
@@ -143,6 +169,22 @@ def synthesis(package: Any, slices: int, rounds: int, folder: Path, *, full: boo
         "trial_processor_s": trial.processor_s,
         "slices": slices,
         "rounds": rounds,
+    } | ({"held_out": held_out(volume, phases, made)} if phases else {})
+
+
+def held_out(pre: Any, phases: list[Any], made: list[Any]) -> dict[str, float]:
+    """Mean absolute error of the phases made, and of copies of `pre`, each scaled to 0..255 by itself; what varies."""
+    import SimpleITK as sitk
+
+    arrays = [sitk.GetArrayFromImage(image).astype(np.float32) for image in (pre, *phases)]
+    copy, *true = (255 * (array - array.min()) / np.ptp(array) for array in arrays)
+    output = np.stack([sitk.GetArrayFromImage(image) for image in made])
+    return {
+        "mean_abs_error_255": float(np.abs(output - true).mean()),
+        "mean_abs_error_of_copies_255": float(np.abs(copy - np.stack(true)).mean()),
+        "correlation": float(np.corrcoef(output.ravel(), np.ravel(true))[0, 1]),
+        "standard_deviation_255": float(output.std()),
+        "true_standard_deviation_255": float(np.std(true)),
     }
 
 
@@ -268,8 +310,8 @@ def breast_like_volume(slices: int, size: int, pixel_mm: float) -> Any:
     return image
 
 
-def write_pictures(volume: Any, folder: Path) -> None:
-    """Each slice as an 8-bit PNG."""
+def write_pictures(volume: Any, folder: Path) -> int:
+    """Each slice as an 8-bit PNG; returns how many."""
     import SimpleITK as sitk
     from PIL import Image
 
@@ -277,6 +319,7 @@ def write_pictures(volume: Any, folder: Path) -> None:
     scaled = np.clip(255 * array / array.max(), 0, 255).astype(np.uint8)
     for k, pixels in enumerate(scaled):
         Image.fromarray(pixels).save(folder / f"slice_{k}.png")
+    return len(scaled)
 
 
 def peak_memory_mib() -> float:
@@ -291,81 +334,12 @@ def embedded_package() -> Any:
     return resolve_model(EMBEDDED, "synthesis")
 
 
-def published_size_package(folder: Path) -> Any:
-    """A package of the published generator's size with random weights, which differ more between ways than trained."""
-    import torch
-    from VirtualContrastLib.models.package import ModelCard, save_package
-    from VirtualContrastLib.networks.pix2pixhd import build_generator, init_weights
-
-    torch.manual_seed(0)
-    generator = build_generator(PUBLISHED)
-    init_weights(generator)
-    card = ModelCard.model_validate(
-        {
-            "id": "published-size",
-            "version": "0",
-            "title": "random weights of the published size",
-            "architecture": {"name": "pix2pixhd", "config": PUBLISHED},
-            "inputs": {"phases": [0], "channel_offsets": [0, 0, 0]},
-            "outputs": {"channel_phases": [3, 2, 1], "times_s": [90, 220, 350]},
-            "intensity": {"recipe": "minmax_8bit"},
-            "in_plane": {"pad_multiple": 16},
-            "trained_on_phantoms": False,
-            "license": "none",
-        }
-    )
-    return save_package(folder, card, generator.state_dict(), model_card_md="random")
-
-
 def machine() -> str:
     """The processor and the number of cores."""
     name = platform.processor() or platform.machine()
     with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
         name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
     return f"{name}, {os.cpu_count()} cores"
-
-
-def write(found: dict[str, Any]) -> None:
-    """The result as JSON, and the page of all results anew."""
-    RESULTS.mkdir(exist_ok=True)
-    name = re.sub(r"[^a-z0-9]+", "-", found["machine"].lower()).strip("-")
-    (RESULTS / f"{found['date']}-{name}.json").write_text(json.dumps(found, indent=2) + "\n")
-    (RESULTS / "README.md").write_text(page(), encoding="utf-8")
-
-
-def page() -> str:
-    """A table of all results that lie there."""
-    rows = []
-    for path in sorted(RESULTS.glob("*.json"), reverse=True):
-        one = json.loads(path.read_text())
-        big, small, job = one["synthesis_cpu"], one["synthesis_cpu_embedded"], one["whole_job"]
-        stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in job["processor_s"].items() if seconds >= 0.05)
-        rows.append(
-            f"| {one['date']} | {one['machine']} | {big['ratio']:.2f} ({big['way']}) | "
-            f"{big['mean_abs_difference_255']:.2g} | {100 * big['share_of_peak']:.0f} % | "
-            f"{small['ratio']:.2f} ({small['way']}) | {one['growth']['slices_ratio']:.2f}, "
-            f"{one['growth']['pixels_ratio']:.2f} | {job['study']}: {stages}; {job['peak_mib']} MiB |"
-        )
-    return "\n".join(
-        [
-            "# Speed of the engine",
-            "",
-            "Written by `make benchmark`; one row a machine and day, the JSON files beside this page hold the rest.",
-            "",
-            "- *published size*, *embedded*: processor seconds of the published way (one slice at a time, float32, PNG",
-            "  in, JPEG out) over those of the engine, same network, slices of 512 x 512 pixels, in turns in one run.",
-            "- *differs*: of 255 steps over the output's range, mean over a slice, random weights.",
-            "- *of peak*: operations that direct convolutions would take, over what a matrix product reaches here.",
-            "  Above 100 % is possible: Winograd's convolutions need fewer, and that product is in float32.",
-            "- *growth*: processor seconds a pixel, 640 slices over 20, and 1024 x 1024 pixels over 256 x 256.",
-            "- *whole job*: processor seconds a stage, and the peak memory of the process with all that it loads.",
-            "",
-            "| date | machine | published size | differs | of peak | embedded | growth | whole job |",
-            "|---|---|---|---|---|---|---|---|",
-            *rows,
-            "",
-        ]
-    )
 
 
 if __name__ == "__main__":
