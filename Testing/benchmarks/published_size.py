@@ -29,7 +29,6 @@ STEPS = 60
 _CONFIG = {"input_nc": 3, "output_nc": 3, "ngf": 64, "n_downsample_global": 4, "n_blocks_global": 9}
 _PHANTOM = PhantomSettings(size_kji=(12, SIZE, SIZE), spacing_kji_mm=(10.0, 0.6, 0.6))
 _CASES, _HELD_OUT = 2, 900003
-_ROWS = 320  # below them there is only what lies behind the chest wall
 _PIECE = 192  # pixels a side of what a step sees: at the network's narrowest 12 x 12
 _RATE = 2e-4
 
@@ -71,7 +70,7 @@ def _train(generator: nn.Module, card: ModelCard, folder: Path) -> None:
     rng = np.random.default_rng(0)
     for step in range(STEPS):
         optimizer.param_groups[0]["lr"] = _RATE * min(1.0, (step + 1) / 5, 2 * (STEPS - step) / STEPS)
-        row, column = rng.integers(_ROWS - _PIECE + 1), rng.integers(SIZE - _PIECE + 1)
+        row, column = rng.integers(SIZE - _PIECE + 1, size=2)
         item = slices[step]
         source, target = (
             item[name][None, :, row : row + _PIECE, column : column + _PIECE] for name in ("source", "target")
