@@ -155,6 +155,10 @@ def test_masked_values_are_zero_outside_and_sum_by_label():
     labels, inside = rng.integers(0, 4, full.shape).astype(np.uint8), rng.random(full.shape) < 0.4
     values = MaskedValues(inside, full[inside])
     np.testing.assert_array_equal(values.volume(), np.where(inside, full, 0))
+    reference = oblique_image(np.zeros(full.shape, np.int16))
+    made = values.image(reference)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(made), values.volume())
+    assert made.GetPixelID() == sitk.sitkFloat32 and not volumes.same_geometry(made, reference)
     sums = values.sums(labels[inside])
     for label in (1, 2, 3):
         assert sums[label] == pytest.approx(full[inside & (labels == label)].sum(), rel=1e-5)

@@ -9,7 +9,9 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from .volumes import like
+from .volumes import blank
+
+_PIXELS = {np.float32: sitk.sitkFloat32, np.uint8: sitk.sitkUInt8}
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,9 @@ class MaskedValues:
 
     def image(self, reference: sitk.Image) -> sitk.Image:
         """All voxels as an image on the grid of `reference`."""
-        return like(self.volume(), reference)
+        image, voxels = blank(reference, _PIXELS[self.values.dtype.type])
+        voxels[self.inside] = self.values
+        return image
 
     def sums(self, labels: NDArray[np.integer]) -> NDArray[np.float64]:
         """Sum of the values over the voxels of each label, by label from 0; that of 0 is not worked out.

@@ -62,9 +62,10 @@ def to_array(image: sitk.Image) -> np.ndarray:
 class _Voxels:
     """Lends an image's voxels to numpy, and keeps the image as long as an array looks at them."""
 
-    def __init__(self, image: sitk.Image) -> None:
+    def __init__(self, image: sitk.Image, *, writable: bool = False) -> None:
         self.image = image
-        self.__array_interface__ = sitk.GetArrayViewFromImage(image).__array_interface__
+        view = sitk.GetArrayViewFromImage(image)
+        self.__array_interface__ = view.__array_interface__ | {"data": (view.ctypes.data, not writable)}
 
 
 def voxels_of(image: sitk.Image) -> np.ndarray:
@@ -91,6 +92,22 @@ def like(array: np.ndarray, reference: sitk.Image) -> sitk.Image:
     image.SetOrigin(reference.GetOrigin())
     image.SetDirection(reference.GetDirection())
     return image
+
+
+def blank(reference: sitk.Image, pixels: int) -> tuple[sitk.Image, np.ndarray]:
+    """An image of zeros on the grid of `reference`, and its voxels [k, j, i] to be filled in before it is used.
+
+    Filling them spares the copy that `like` takes of an array.
+
+    Args:
+        reference: Its size, spacing, origin and direction are taken.
+        pixels: SimpleITK's type of the voxels.
+    """
+    image = sitk.Image(reference.GetSize(), pixels)
+    image.SetSpacing(reference.GetSpacing())
+    image.SetOrigin(reference.GetOrigin())
+    image.SetDirection(reference.GetDirection())
+    return image, np.asarray(_Voxels(image, writable=True))
 
 
 def affine_of(image: sitk.Image) -> np.ndarray:

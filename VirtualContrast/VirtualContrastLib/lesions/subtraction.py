@@ -6,7 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..events import InputError
-from ..io.volumes import like, same_geometry, voxels_of
+from ..io.volumes import blank, same_geometry, voxels_of
 
 
 def subtract(post: sitk.Image, pre: sitk.Image) -> sitk.Image:
@@ -17,4 +17,6 @@ def subtract(post: sitk.Image, pre: sitk.Image) -> sitk.Image:
     difference = same_geometry(post, pre)
     if difference:
         raise InputError(f"The volumes cannot be subtracted because their geometries differ: {difference}")
-    return like(np.subtract(voxels_of(post), voxels_of(pre), dtype=np.float32), pre)
+    image, voxels = blank(pre, sitk.sitkFloat32)
+    np.subtract(voxels_of(post), voxels_of(pre), out=voxels, dtype=np.float32)
+    return image

@@ -17,6 +17,7 @@ from ..export.slicer_segmentation import with_segments
 from ..free_memory import return_freed
 from ..io.masked import MaskedValues
 from ..kinetics.curves import early_phase
+from ..lesions.subtraction import subtract
 from ..results.manifest import INCOMPLETE, Manifest, corrected_phases
 from ..results.writer import ResultWriter
 from ..side_work import share
@@ -135,7 +136,7 @@ def _phase(task: _Export, result: PhaseResult) -> None:
     """Write all of one phase, one volume after the other: no thread may look at a volume that another writes."""
     image, name = result.phase.image, f"{result.phase.name}{task.settings.suffix}"
     task.writer.image(image, f"phases/{name}")
-    task.writer.image(image - task.found.series.pre, f"subtraction/{name}")  # signed, float32, of one grid
+    task.writer.image(subtract(image, task.found.series.pre), f"subtraction/{name}")
     if result.uncertainty is not None:
         task.writer.image(result.uncertainty, f"uncertainty/{name}")
 
