@@ -35,12 +35,13 @@ _RATE = 2e-4
 
 def random_package(folder: Path) -> Any:
     """A package with the weights that a training starts with."""
-    return _package(folder, _card("random weights of the published size"), _generator())
+    return _package(folder, _card("random weights of the published size", trained_on_phantoms=False), _generator())
 
 
 def trained_package(folder: Path) -> Any:
     """The same with weights after `STEPS` steps; takes one to two minutes of two cores and 5 GB of memory."""
-    generator, card = _generator(), _card(f"weights of the published size after {STEPS} steps on phantoms")
+    card = _card(f"weights of the published size after {STEPS} steps on phantoms", trained_on_phantoms=True)
+    generator = _generator()
     _train(generator, card, folder.parent / "phantoms")
     return _package(folder, card, generator)
 
@@ -101,7 +102,7 @@ def _package(folder: Path, card: ModelCard, generator: nn.Module) -> Any:
     return save_package(folder, card, generator.state_dict(), model_card_md=card.title)
 
 
-def _card(title: str) -> ModelCard:
+def _card(title: str, *, trained_on_phantoms: bool) -> ModelCard:
     return ModelCard.model_validate(
         {
             "id": "published-size",
@@ -112,7 +113,7 @@ def _card(title: str) -> ModelCard:
             "outputs": {"channel_phases": [3, 2, 1], "times_s": [90, 220, 350]},
             "intensity": {"recipe": "minmax_8bit"},
             "in_plane": {"pad_multiple": 16},
-            "trained_on_phantoms": False,
+            "trained_on_phantoms": trained_on_phantoms,
             "license": "none",
         }
     )
