@@ -47,7 +47,7 @@ class Clock:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=2, help="turns of both ways (default 2)")
+    parser.add_argument("--rounds", type=int, default=6, help="turns of both ways (default 6)")
     parser.add_argument("--full", action="store_true", help="more slices, more rounds and the study of --study")
     parser.add_argument("--study", type=Path, help="pre-contrast volume for the whole job under --full")
     parser.add_argument("--dry", action="store_true", help="write nothing")
