@@ -47,10 +47,10 @@ class _Export:
 def export(found: Analysis, writer: ResultWriter, manifest: Manifest, settings: RunSettings, events: Events) -> None:
     """Write volumes, tables, figures, report and, where asked for, DICOM; of a mammogram what it has of these.
 
-    By two threads, as compression takes most of the time; more of them would hold more copies of volumes. First the
-    phases and nothing else: a volume cannot be written by one thread while another takes a view of its voxels. Then
-    figures and report beside the maps. Subtractions and maps become volumes only when they are written, so that few are
-    held at once.
+    Volumes by two threads, as compression takes most of the time; more of them would hold more copies. First the phases
+    and nothing else: a volume cannot be written by one thread while another takes a view of its voxels. Then figures
+    and the report's viewer, a thread each, beside one that writes the maps. Subtractions and maps become volumes only
+    when they are written, so that few are held at once.
 
     Args:
         found: What the run computed.
