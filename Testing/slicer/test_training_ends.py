@@ -68,7 +68,7 @@ def test_a_failure_is_one_sentence_with_the_log_at_hand(host, panel, out, code, 
 
 def test_a_child_killed_from_outside_is_told_and_its_children_end(host, panel, out):
     inside = DEAF.replace("import os, time; os.setsid(); time", "import time; time")
-    begin(host, panel, inside, until=lambda: (out / "child").exists() and (out / "child").read_text())
+    begin(host, panel, inside, until=lambda: panel.view.run.progress)
     os.kill(panel.training.process.pid, 9)
     host.wait_until(lambda: not panel.training.busy, 5)
     assert "crashed or was killed" in panel.ui.statusLabel.text
@@ -143,7 +143,7 @@ def test_an_interrupted_run_says_where_it_ended(host, panel, out, tmp_path):
 
 @pytest.mark.parametrize("code", [ENDLESS, DEAF])
 def test_closing_the_application_ends_the_run_and_a_willing_one_with_its_checkpoint(host, panel, out, code):
-    begin(host, panel, code, until=lambda: (out / "checkpoints").exists() and panel.view.run.progress)
+    begin(host, panel, code, until=lambda: panel.view.run.progress)
     pid = panel.training.process.pid
     panel.training.process.shutdown, shutdown = lambda _patience: shutdown(0.5), panel.training.process.shutdown
     start = time.monotonic()

@@ -190,7 +190,7 @@ def test_a_run_is_stopped_and_resumed(host, panel, out):
 
 
 def test_a_deaf_run_is_ended_by_the_second_stop_with_everything_it_started(host, panel, out):
-    begin(host, panel, DEAF, until=lambda: (out / "child").exists() and panel.view.run.progress)
+    begin(host, panel, DEAF, until=lambda: panel.view.run.progress)
     child, grandchild = panel.training.process.pid, int((out / "child").read_text())
     panel.ui.stopButton.click()
     host.process_events(0.3)

@@ -66,12 +66,12 @@ for step in range(100_000):
 DEAF = """
 os.setsid()
 child = subprocess.Popen([sys.executable, "-c", "import os, time; os.setsid(); time.sleep(600)"])
-tell(1, 100, 1, 1000)
 (out / "child").write_text(str(child.pid))
 checkpoint()
+tell(1, 100, 1, 1000)
 time.sleep(600)
 """
-"""A run that hears of no stop, with a child that has left its process group."""
+"""A run that hears of no stop, with a child that has left its process group; all is written before it tells a step."""
 
 CRASHING = """
 tell(1, 100, 1, 1000)
