@@ -44,6 +44,13 @@ def test_a_list_is_read_as_it_was_written_and_paths_are_relative_to_it(tmp_path)
     assert write_list(tmp_path / "other.csv", found.cases).cases == found.cases
 
 
+def test_a_list_may_be_saved_by_a_spreadsheet_and_name_grades_in_words_or_numbers(tmp_path):
+    text = "BPE;Image;Case;Condition\r\nMarked;Brüste/a.png;P1;real\r\n1;b.png;P2;synthetic\r\n"
+    (tmp_path / "list.csv").write_bytes(text.encode("cp1252"))
+    assert [(one.case, one.bpe) for one in load_list(tmp_path / "list.csv").cases] == [("P1", "d"), ("P2", "a")]
+    assert load_list(tmp_path / "list.csv").cases[0].image == str(tmp_path / "Brüste" / "a.png")
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -52,6 +59,7 @@ def test_a_list_is_read_as_it_was_written_and_paths_are_relative_to_it(tmp_path)
         ("P1,a.png,fake,,", "row 2: condition must be real or synthetic, not 'fake'"),
         ("P1,a.png,real,perhaps,", "row 2: truth must be yes or no"),
         ("P1,a.png,real,,e", "row 2: bpe must be a, b, c or d"),
+        ("P1,a.png,real,,0", "row 2: bpe must be .* 1 to 4, or empty, not '0'"),
         ("P1,a.png,real,,\nP1,b.png,real,,", "row 3: case P1 has two real images"),
         ("", "lists no image"),
         ("P1,a.png,real,,,,beside", "row 2: scale must be own, or beside where there is an image beside"),
@@ -68,8 +76,8 @@ def test_a_table_without_the_columns_or_not_of_text_is_told(tmp_path):
     (tmp_path / "list.csv").write_text("id,file\n1,a.png\n")
     with pytest.raises(InputError, match="needs the columns case, image and condition"):
         load_list(tmp_path / "list.csv")
-    (tmp_path / "list.csv").write_bytes(b"\x89PNG\r\n\x1a\n\xff\xfe")
-    with pytest.raises(InputError, match="give a CSV file in UTF-8"):
+    (tmp_path / "list.csv").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\xff\xfe")
+    with pytest.raises(InputError, match="is not a table of text; save it as CSV"):
         load_list(tmp_path / "list.csv")
 
 

@@ -18,6 +18,7 @@ from VirtualContrastTrainingLib.metrics.reads import Read, load_reads
 from VirtualContrastTrainingLib.papers.readers import StudyReport, write_readers
 
 BPE = ("a", "b", "c", "d")
+BPE_FLOATS = ("1.0", "2.0", "3.0", "4.0")
 
 
 def reads_with(hits, positive, rejections, negative):
@@ -85,6 +86,56 @@ def study(path):
                     score = round(4 + shift + rng.normal(0, 0.5), 3)
                     writer.writerow([reader, case, condition, truth, said, BPE[level], score])
     return path
+
+
+GRADES = {"words": ("Minimal", "mild", "Moderate", "MARKED"), "numbers": ("1", "2", "3", "4"), "floats": BPE_FLOATS}
+
+
+@pytest.mark.parametrize("form", GRADES)
+def test_grades_in_words_or_numbers_give_the_kappa_of_scikit_learn_and_the_test_of_scipy(tmp_path, form):
+    rng = np.random.default_rng(8)
+    first = rng.integers(0, 4, 40)
+    second = np.clip(first + rng.integers(-1, 3, 40), 0, 3)
+    rows = [
+        f"{case},R1,{condition},{GRADES[form][grade]}"
+        for condition, grades in (("real", first), ("synthetic", second))
+        for case, grade in enumerate(grades)
+    ]
+    (tmp_path / "reads.csv").write_text("\n".join(["case,reader,condition,bpe", *rows]))
+    found = reader_report(load_reads(tmp_path / "reads.csv"), weights="quadratic", repeats=20)
+    (agreement,), (test,) = found.agreement, found.tests
+    assert agreement.kappa.kappa == pytest.approx(cohen_kappa_score(first, second, weights="quadratic"))
+    assert agreement.dichotomized.count == np.count_nonzero((first > 1) == (second > 1))
+    assert (test.endpoint, test.p) == ("BPE", pytest.approx(stats.wilcoxon(second - first).pvalue))
+
+
+@pytest.mark.parametrize("grade", ["severe", "0", "5", "type 2"])
+def test_a_grade_of_no_known_order_is_refused_with_its_row(tmp_path, grade):
+    (tmp_path / "reads.csv").write_text(f"case,reader,condition,bpe\n1,R1,real,b\n\n2,R1,real,{grade}\n")
+    with pytest.raises(InputError, match=rf"reads.csv, row 4: bpe must be .*, not '{grade}'"):
+        load_reads(tmp_path / "reads.csv")
+
+
+@pytest.mark.parametrize(
+    ("separator", "encoding", "newline"),
+    [(";", "utf-8-sig", "\r\n"), (";", "cp1252", "\r\n"), ("\t", "utf-16", "\n"), (",", "utf-8", "\r")],
+)
+def test_a_table_of_reads_may_come_from_any_spreadsheet(tmp_path, separator, encoding, newline):
+    reads = [dataclasses.replace(one, reader=f"Zoë {one.reader}") for one in load_reads(study(tmp_path / "plain.csv"))]
+    columns = ("score", "bpe", "lesion", "condition", "case", "truth", "reader")
+    said = {True: "yes", False: "no"}
+    lines = [separator.join(name.title() for name in columns)]
+    for one in reads:
+        cells = (str(one.score), one.bpe, said[one.lesion], one.condition, one.case, said[one.truth], one.reader)
+        lines.append(separator.join(cells).replace(".", ",") if separator == ";" else separator.join(cells))
+    (tmp_path / "reads.csv").write_bytes(newline.join(lines).encode(encoding))
+    assert load_reads(tmp_path / "reads.csv") == reads
+
+
+def test_a_row_longer_than_the_header_is_refused(tmp_path):
+    (tmp_path / "reads.csv").write_text("case,reader,condition,score\n1,R1,real,3,5\n")
+    with pytest.raises(InputError, match="line 2 has more cells than the header"):
+        load_reads(tmp_path / "reads.csv")
 
 
 def test_report_tests_paired_scores_with_wilcoxon_and_adjusts_by_benjamini_hochberg(tmp_path):

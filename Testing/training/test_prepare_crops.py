@@ -76,9 +76,11 @@ def test_tables_that_cannot_be_used_are_refused_in_one_sentence(tmp_path):
         find_crops(write_table(tmp_path / "a", [{"name": "x", "file": "y.png"}]))
     with pytest.raises(InputError, match="does not exist"):
         find_crops(tmp_path / "missing.csv")
-    (tmp_path / "latin.csv").write_bytes("patient,file\nGefäß,x.png\n".encode("latin-1"))
-    with pytest.raises(InputError, match="cannot be read"):
-        find_crops(tmp_path / "latin.csv")
+    (tmp_path / "picture.csv").write_bytes(b"patient,file\n\0\0\0\xff")
+    with pytest.raises(InputError, match="is not a table of text"):
+        find_crops(tmp_path / "picture.csv")
+    (tmp_path / "latin.csv").write_bytes("Patient;File\nGefäß;x.png\n".encode("cp1252"))
+    assert [stack.case for stack in find_crops(tmp_path / "latin.csv")] == ["Gefäß"]
 
 
 def test_slices_of_different_size_fail_as_a_case(source, tmp_path):

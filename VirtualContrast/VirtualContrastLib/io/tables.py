@@ -6,6 +6,7 @@ import codecs
 import csv
 import re
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from ..events import InputError
@@ -35,12 +36,45 @@ def read_rows(path: Path) -> list[tuple[int, list[str]]]:
     return found
 
 
+def read_records(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Line number and cells by column of every row below the header that holds something; see `by_column`.
+
+    Raises InputError where the file cannot be read or a row is longer than the header.
+    """
+    (_, header), *rows = read_rows(path) or [(1, [])]
+    return [(line, by_column(header, cells, f"{path} line {line}")) for line, cells in rows]
+
+
+def by_column(header: Sequence[str], cells: Sequence[str], where: str) -> dict[str, str]:
+    """Cells by the name of their column in lower case; those that a short row lacks are "".
+
+    Args:
+        header: Names of the columns.
+        cells: The row.
+        where: File and row, for the message.
+
+    Returns:
+        The cells.
+
+    Raises:
+        InputError: The row is longer than the header: a comma in a number or a text has moved its cells.
+    """
+    if any(cells[len(header) :]):
+        raise InputError(f"{where} has more cells than the header; put text that holds a separator in quotes.")
+    return dict(zip_longest((name.lower() for name in header), cells[: len(header)], fillvalue=""))
+
+
+def number_of(cell: str) -> float:
+    """The number in a cell, with decimal point or comma; ValueError for other text."""
+    return float(cell.strip().replace(",", "."))
+
+
 def seconds_of(cell: str) -> float:
     """Seconds of a cell: a number, with decimal point or comma, or `mm:ss` or `h:mm:ss`; ValueError for other text."""
     match = _CLOCK.fullmatch(cell.strip())
     if match:
         return int(match[1] or 0) * 3600.0 + int(match[2]) * 60.0 + float(match[3])
-    return float(cell.strip().replace(",", "."))
+    return number_of(cell)
 
 
 def _text(data: bytes, path: Path) -> str:

@@ -2,10 +2,11 @@
 
 A CSV with one row for each image: `case` (a code of the study, never a patient's name or id), `image` (a file or folder
 that `virtual-contrast` reads, or `node:NAME` for a volume of the Slicer scene), `condition` (real or synthetic) and any
-of `truth` (lesion: yes or no), `bpe` (the reference, a to d) and `beside` (the low-energy or pre-contrast image to show
-beside it). `scale` is own (default: each image on its own gray scale) or beside (both on that of the image beside, so
-that enhancement is seen, for images in its units); one value for the whole list, since a mixture would distinguish real
-from synthetic. Paths are relative to the list. The list is the key of the blinding: readers must not open it.
+of `truth` (lesion: yes or no), `bpe` (the reference, see `bpe_grade`) and `beside` (the low-energy or pre-contrast
+image to show beside it). `scale` is own (default: each image on its own gray scale) or beside (both on that of the
+image beside, so that enhancement is seen, for images in its units); one value for the whole list, since a mixture would
+distinguish real from synthetic. Paths are relative to the list. The list is the key of the blinding: readers must not
+open it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from ..events import InputError
 from ..files import expanded, write_text
 from ..io.read import read_volume
+from ..io.tables import read_records
 from ..io.volumes import same_geometry
 from ..results.manifest import load_result
 
@@ -32,8 +34,33 @@ KINDS = ("phases", "subtraction", RECOMBINED)
 NODE = "node:"
 OWN, BESIDE = "own", "beside"
 COLUMNS = ("case", "image", "condition", "truth", "bpe", "beside", "scale")
+_BPE_WORDS = ("minimal", "mild", "moderate", "marked")
 _FLAGS = {"yes": True, "no": False, "1": True, "0": False, "": None}
 _CODE = re.compile(r"[A-Za-z0-9._-]{1,40}")
+
+
+def bpe_grade(text: str, where: str) -> str | None:
+    """The grade of background enhancement, of BPE, that a cell names.
+
+    Args:
+        text: a, b, c or d, the words minimal, mild, moderate and marked for them, or the numbers 1 to 4; "" for none.
+        where: file and row, for the message.
+
+    Returns:
+        The letter; None for an empty cell.
+
+    Raises:
+        InputError: it is no grade; an order that nobody gave would make a kappa of nothing.
+    """
+    said = text.strip().lower()
+    for grades in (BPE, _BPE_WORDS, ("1", "2", "3", "4"), ("1.0", "2.0", "3.0", "4.0")):
+        if said in grades:
+            return BPE[grades.index(said)]
+    if said:
+        raise InputError(
+            f"{where}: bpe must be a, b, c or d, minimal, mild, moderate or marked, 1 to 4, or empty, not '{text}'."
+        )
+    return None
 
 
 @dataclass(frozen=True)
@@ -80,18 +107,14 @@ class ReadingList:
 def load_list(path: str | Path) -> ReadingList:
     """Read a reading list; raises InputError with the row number for what cannot be understood."""
     path = expanded(path).absolute()
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as a reading list; give a CSV file in UTF-8.") from error
-    table = csv.DictReader(io.StringIO(text, newline=""))
-    if table.fieldnames is None or not {"case", "image", "condition"} <= set(table.fieldnames):
-        raise InputError(f"{path.name} is not a reading list: it needs the columns case, image and condition.")
-    cases = tuple(_case_of(row, number, path) for number, row in enumerate(table, start=2))
-    if not cases:
+    rows = read_records(path)
+    if not rows:
         raise InputError(f"{path.name} lists no image; add a row for each.")
+    if not {"case", "image", "condition"} <= rows[0][1].keys():
+        raise InputError(f"{path.name} is not a reading list: it needs the columns case, image and condition.")
+    cases = tuple(_case_of(row, number, path) for number, row in rows)
     seen = set()
-    for number, one in enumerate(cases, start=2):
+    for (number, _), one in zip(rows, cases, strict=True):
         if (one.case, one.condition) in seen:
             raise InputError(f"{path.name}, row {number}: case {one.case} has two {one.condition} images; keep one.")
         seen.add((one.case, one.condition))
@@ -100,25 +123,24 @@ def load_list(path: str | Path) -> ReadingList:
     return ReadingList(path, cases)
 
 
-def _case_of(row: Mapping[str | None, str | None], number: int, path: Path) -> ReadingCase:
-    values = {name: (row.get(name) or "").strip() for name in COLUMNS}
+def _case_of(row: Mapping[str, str], number: int, path: Path) -> ReadingCase:
+    values = {name: row.get(name, "") for name in COLUMNS}
     where = f"{path.name}, row {number}"
     if not _CODE.fullmatch(values["case"]):
         raise InputError(f"{where}: case must be a code of letters, digits, '.', '_' and '-', up to 40.")
     if not values["image"]:
         raise InputError(f"{where}: there is no image.")
-    condition, bpe, truth = (values[name].lower() for name in ("condition", "bpe", "truth"))
+    condition, truth = (values[name].lower() for name in ("condition", "truth"))
     if condition not in (REAL, SYNTHETIC):
         raise InputError(f"{where}: condition must be real or synthetic, not '{values['condition']}'.")
     if truth not in _FLAGS:
         raise InputError(f"{where}: truth must be yes or no (a lesion is there) or empty, not '{values['truth']}'.")
-    if bpe and bpe not in BPE:
-        raise InputError(f"{where}: bpe must be a, b, c or d or empty, not '{values['bpe']}'.")
+    bpe = bpe_grade(values["bpe"], where)
     scale = values["scale"].lower() or OWN
     if scale not in (OWN, BESIDE) or (scale == BESIDE and not values["beside"]):
         raise InputError(f"{where}: scale must be own, or beside where there is an image beside.")
     image, beside = (_resolved(values[name], path.parent) for name in ("image", "beside"))
-    return ReadingCase(values["case"], image, condition, _FLAGS[truth], bpe or None, beside, scale)
+    return ReadingCase(values["case"], image, condition, _FLAGS[truth], bpe, beside, scale)
 
 
 def _resolved(place: str, folder: Path) -> str:

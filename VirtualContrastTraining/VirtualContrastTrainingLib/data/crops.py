@@ -12,7 +12,6 @@ Slices of a patient become one stack, spaced apart by their indices where those 
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,11 +23,11 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.files import check_is_file
 from VirtualContrastLib.io.loaded import read_with_itk
 from VirtualContrastLib.metrics.tissue import scale_of, tissue_of
 
 from .cases import case_folders, load_case
+from .duke_tables import table_records
 from .prepared import PreparedCase, read_description
 
 PHASE_COLUMNS = ("pre", "early", "late")
@@ -119,16 +118,7 @@ class CropStack:
 
 def find_crops(table: Path) -> list[CropStack]:
     """One stack a patient of a table; raises InputError where it is missing, lacks a column or names no slice."""
-    check_is_file(table)
-    try:
-        with table.open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            f"{table} cannot be read ({type(error).__name__}); give the CSV table of the slices."
-        ) from error
-    if not rows:
-        raise InputError(f"The table {table} lists no slice.")
+    rows = [row for _, row in table_records(table)]
     if "patient" not in rows[0] or not ("file" in rows[0] or set(PHASE_COLUMNS) <= set(rows[0])):
         raise InputError(f"The table {table.name} needs the column patient, and file or {', '.join(PHASE_COLUMNS)}.")
     of_patient: dict[str, list[Mapping[str, str]]] = defaultdict(list)

@@ -13,7 +13,8 @@ from typing import IO
 from xml.etree import ElementTree
 
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.io.tables import read_rows
+from VirtualContrastLib.files import check_is_file
+from VirtualContrastLib.io.tables import by_column, read_records, read_rows
 
 CASE_PATTERN = re.compile(r"Breast_MRI_\d{3}")
 _BOX_COLUMNS = ("start row", "end row", "start column", "end column", "start slice", "end slice")
@@ -67,6 +68,24 @@ def table_rows(path: Path) -> Iterator[list[str]]:
         raise InputError(f"The table {path.name} cannot be read as .xlsx or .csv ({type(error).__name__}).") from error
     except (zipfile.BadZipFile, ElementTree.ParseError) as error:
         raise InputError(f"The table {path.name} is not a valid .xlsx workbook.") from error
+
+
+def table_records(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Row number and cells by column, in lower case, of a table whose first row is its header: CSV as spreadsheets save
+    it in any language, or a workbook (.xlsx).
+
+    Raises InputError where it cannot be read or has no row below its header.
+    """
+    if path.suffix.lower() == ".xlsx":
+        header, *rows = [[cell.strip() for cell in row] for row in table_rows(path)] or [[]]
+        numbered = [(number, row) for number, row in enumerate(rows, start=2) if any(row)]
+        found = [(number, by_column(header, row, f"{path} row {number}")) for number, row in numbered]
+    else:
+        check_is_file(path)
+        found = read_records(path)
+    if not found:
+        raise InputError(f"{path} has no rows below a header.")
+    return found
 
 
 def records(path: Path, key: str) -> Iterator[dict[str, str]]:

@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.io.tables import number_of
 from VirtualContrastLib.lesions.radiomics import quiet_radiomics
+
+from ..data.duke_tables import table_records
 
 if TYPE_CHECKING:
     from radiomics.featureextractor import RadiomicsFeatureExtractor
@@ -149,9 +152,8 @@ def auroc_of_scores(path: Path, rows: Sequence[Row]) -> float | None:
     Raises InputError where the table cannot be read or does not score exactly these rows.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            found = {(int(row["case"]), int(row["label"])): float(row["score"]) for row in csv.DictReader(file)}
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError) as error:
+        found = {(int(row["case"]), int(row["label"])): number_of(row["score"]) for _, row in table_records(path)}
+    except (KeyError, ValueError) as error:
         raise InputError(f"{path} is no table of scores with columns case, label and score ({error}).") from error
     wanted = [(row.case, row.label) for row in rows]
     if set(found) != set(wanted) or not all(map(math.isfinite, found.values())):

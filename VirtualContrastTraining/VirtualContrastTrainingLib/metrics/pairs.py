@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -11,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.files import check_is_file
 from VirtualContrastLib.results.manifest import MANIFEST, load_result
 
+from ..data.duke_tables import table_records
 from .images import is_image
 
 _SUFFIXES = re.compile(r"(\.seg)?(\.nii\.gz|\.[A-Za-z0-9]+)$")
@@ -341,18 +340,8 @@ def _pair_of_row(row: dict[str, str], number: int) -> Pair:
 
 
 def _read_table(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV with lower-case column names; image paths are relative to the table."""
-    check_is_file(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [
-                {(name or "").strip().lower(): (value or "").strip() for name, value in row.items()}
-                for row in csv.DictReader(file)
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error, AttributeError) as error:
-        raise InputError(f"{path} cannot be read as a CSV table ({error}).") from error
-    if not rows:
-        raise InputError(f"{path} has no rows.")
+    """Rows of a table with lower-case column names; image paths are relative to the table."""
+    rows = [row for _, row in table_records(path)]
     for row in rows:
         for name in (*(c for c in _COLUMNS if c != "patient"), "path", "image", "file"):
             if row.get(name):

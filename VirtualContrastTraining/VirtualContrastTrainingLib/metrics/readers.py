@@ -10,10 +10,11 @@ import numpy as np
 from VirtualContrastLib.metrics.bootstrap import Interval
 from VirtualContrastLib.metrics.measure import definitions
 from VirtualContrastLib.reader_study.answers import REFERENCE
+from VirtualContrastLib.reader_study.study_list import BPE
 
 from .kappa import KappaEstimate, kappa_interval
 from .measures import READERS
-from .reads import BPE, Read
+from .reads import Read
 
 Group = tuple[str, str]
 """Reader and condition."""
@@ -220,7 +221,7 @@ def reader_report(
     readers, conditions = _sorted(r.reader for r in reads), _sorted(r.condition for r in reads)
     groups = [(r, c) for r in readers for c in conditions]
     pairs = _comparisons(groups, reads)
-    labels = _scale({r.bpe for r in reads if r.bpe is not None})
+    labels = list(BPE) if any(r.bpe is not None for r in reads) else []
     detection = [found for group in groups if (found := Detection.of(*group, reads)).accuracy.total]
     agreement = _agreement(reads, pairs, labels, {"weights": weights, "repeats": repeats, "seed": seed})
     return ReaderReport(
@@ -329,11 +330,6 @@ def _paired(reads: Sequence[Read], a: Group, b: Group, what: str) -> list[tuple[
         for group in (a, b)
     )
     return [(first[case], second[case]) for case in first if case in second]
-
-
-def _scale(found: set[str]) -> list[str]:
-    """The grades in order; BPE is graded a to d, and a grade that no one gave still keeps its neighbors apart."""
-    return list(BPE) if found and found <= set(BPE) else sorted(found)
 
 
 def _sorted(values: Any) -> list[str]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.files import check_is_file
+from VirtualContrastLib.io.tables import number_of
+from VirtualContrastLib.reader_study.study_list import BPE, bpe_grade
 
-BPE = ("a", "b", "c", "d")
-"""Minimal, mild, moderate, marked."""
-_YES, _NO = ("1", "yes", "true", "y", "present"), ("0", "no", "false", "n", "absent")
+from ..data.duke_tables import table_records
+
+_YES, _NO = ("1", "1.0", "yes", "true", "y", "present"), ("0", "0.0", "no", "false", "n", "absent")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Read:
         condition: For example real or synthetic.
         truth: Whether there is a lesion.
         lesion: Whether the reader saw one.
-        bpe: Background parenchymal enhancement, as the reader graded it.
+        bpe: Background parenchymal enhancement, a (minimal) to d (marked), as the reader graded it.
         score: The reader's rating.
         hallucination: Whether something in the image looked invented.
     """
@@ -46,33 +46,25 @@ class Read:
 
     @property
     def grade(self) -> int | None:
-        """BPE from 0, minimal, to 3, marked; None for another scale."""
-        return BPE.index(self.bpe) if self.bpe in BPE else None
+        """BPE from 0, minimal, to 3, marked; None where it was not graded."""
+        return None if self.bpe is None else BPE.index(self.bpe)
 
 
 def load_reads(path: Path) -> list[Read]:
-    """Read a CSV with columns reader, case, condition and any of the following.
+    """Read a table (CSV or .xlsx) with columns reader, case, condition and any of the following, in any order.
 
     truth, lesion and hallucination (yes/no; the last: something is shown that the reader holds to be invented), bpe
-    (a..d), score (a number).
+    (a..d, minimal..marked or 1..4), score (a number).
 
     Raises InputError with the row number for what cannot be understood, and for a case that a reader read twice under
     one condition.
     """
-    check_is_file(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [
-                {(k or "").strip().lower(): (v or "").strip() for k, v in row.items()} for row in csv.DictReader(file)
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error, AttributeError) as error:
-        raise InputError(f"{path} cannot be read as a CSV table ({error}).") from error
-    needed = {"reader", "case", "condition"}
-    if not rows or not needed <= rows[0].keys():
+    rows = table_records(path)
+    if not {"reader", "case", "condition"} <= rows[0][1].keys():
         raise InputError(f"{path} needs rows with the columns reader, case and condition.")
-    reads = [_read_of(row, number, path) for number, row in enumerate(rows, start=2)]
+    reads = [_read_of(row, number, path) for number, row in rows]
     seen = set()
-    for number, read in enumerate(reads, start=2):
+    for (number, _), read in zip(rows, reads, strict=True):
         key = (read.reader, read.case, read.condition)
         if key in seen:
             raise InputError(f"{path}, row {number}: this reader has read this case under this condition before.")
@@ -89,9 +81,9 @@ def _read_of(row: Mapping[str, str], number: int, path: Path) -> Read:
 
     score = row.get("score", "")
     try:
-        value = float(score) if score else None
+        value = number_of(score) if score else None
     except ValueError as error:
         raise InputError(f"{path}, row {number}: score must be a number, not '{score}'.") from error
-    bpe = row.get("bpe", "").lower() or None
+    bpe = bpe_grade(row.get("bpe", ""), f"{path}, row {number}")
     said = (flag("truth"), flag("lesion"), bpe, value, flag("hallucination"))
     return Read(row["reader"], row["case"], row["condition"], *said)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import html
 import json
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.files import check_is_file
+from VirtualContrastLib.io.tables import number_of, read_rows
 
 from ..metrics.evaluation import METRICS
 from ..metrics.same_measure import Ranking
@@ -84,24 +84,20 @@ def write_selection(
 
 
 def read_table(path: Path) -> Table:
-    """Checkpoint -> metric -> value from a CSV whose first column names the checkpoint; empty cells are missing."""
+    """Checkpoint -> metric -> value from a table whose first column names the checkpoint; empty cells are missing."""
     check_is_file(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as a CSV table ({error}).") from error
-    if len(rows) < 2:
+    (_, header), *rows = read_rows(path) or [(1, [])]
+    if not rows:
         raise InputError(f"{path} needs a header and one row per checkpoint.")
     table: Table = {}
-    for number, row in enumerate(rows[1:], start=2):
-        if not row or not row[0]:
+    for number, row in rows:
+        if not row[0]:
             continue
         if row[0] in table:
             raise InputError(f"{path}, row {number}: checkpoint {row[0]} appears twice.")
         try:
-            cells = zip(rows[0][1:], row[1:], strict=False)
-            table[row[0]] = {name.strip(): float(cell) for name, cell in cells if cell.strip()}
+            cells = zip(header[1:], row[1:], strict=False)
+            table[row[0]] = {name: number_of(cell) for name, cell in cells if cell}
         except ValueError as error:
             raise InputError(f"{path}, row {number}: a metric is not a number ({error}).") from error
     return table
