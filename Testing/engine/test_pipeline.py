@@ -211,6 +211,14 @@ def test_instance_labels_of_the_user_keep_their_order(study, chosen, models, tmp
     assert voxels == [18, 40]
 
 
+def test_a_run_warns_of_a_model_that_came_no_nearer_than_a_copy(study, chosen, tmp_path, no_pictures):
+    lost = {"image": "phase 1", "region": "whole image", "copied": "the pre-contrast image"}
+    lost |= {"error": 14.5, "copy_error": 11.4, "cases": 8, "closer": 1}
+    model = run_samples.write_model(tmp_path / "lost", against_copying=[lost])
+    result = run(study / "pre.nrrd", tmp_path / "out", replace(chosen, model=str(model)))
+    assert any("no nearer" in warning and "14.5 against 11.4 %" in warning for warning in result.manifest.warnings)
+
+
 def test_an_arbitrary_unit_model_subtracts_in_its_own_units(study, chosen, tmp_path, no_pictures):
     model = run_samples.write_model(tmp_path / "8bit", id="eight", intensity={"recipe": "minmax_8bit"})
     settings = replace(chosen, model=str(model))

@@ -66,6 +66,16 @@ def test_the_models_of_the_software_tell_license_training_data_and_quality(monke
     assert "220 patients" in shipped.trained_on
     assert len(shipped.quality) == len(card["metrics"]) > 3
     assert str(card["metrics"][0]["value"]) in shipped.details
+    measured = {
+        "image": "phase 1",
+        "region": "whole image",
+        "copied": "phase 1",
+        "error": 34.567,
+        "copy_error": 5.7,
+        "cases": 3,
+    }
+    line = model_records._against_copying(measured)
+    assert line == "  phase 2, whole image: error 34.6 % of the range, a copy of phase 1 5.7 % (held-out cases: 3)"
     assert (
         shipped.size_bytes > (REPOSITORY / "Resources" / "Models" / shipped.id / "weights.safetensors").stat().st_size
     )

@@ -200,7 +200,9 @@ def test_an_interrupted_run_resumes_to_the_same_weights(pairs, tmp_path):
 @pytest.mark.parametrize("name", [RECIPE, *PUBLISHED])
 def test_every_recipe_passes_its_smoke_run(name, tmp_path):
     package = train(load_recipe(name), tmp_path / "run", smoke=True)
-    assert "smoke test" in json.loads((package / "model.json").read_text())["title"]
+    card = json.loads((package / "model.json").read_text())
+    assert "smoke test" in card["title"]
+    assert [one["copied"] for one in card["against_copying"]] == ["the low-energy image"]
 
 
 def test_the_published_recipes_hold_the_published_numbers():

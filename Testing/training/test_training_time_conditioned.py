@@ -342,4 +342,5 @@ def test_a_smoke_run_trains_and_exports(tmp_path):
     assert main(["train", "duke-time-conditioned", "-o", str(tmp_path / "run"), "--smoke"]) == 0
     card = load_package(tmp_path / "run" / "model").card
     assert "smoke test" in card.title
+    assert {one.copied for one in card.against_copying} == {"the pre-contrast image"}
     assert card.trained_on_phantoms

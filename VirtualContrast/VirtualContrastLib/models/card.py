@@ -8,6 +8,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 
 from ..networks.architectures import Abilities, architecture
 from ..networks.options import Options, SliceOptions
+from .against_copying import AgainstCopying
 from .calibration import Calibration
 
 MODEL_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
@@ -283,6 +284,7 @@ class ModelCard(_Strict):
         in_plane: Pixels that it sees.
         training: How it was trained, for the reader.
         metrics: What was measured of it.
+        against_copying: How near it comes to held-out images, beside a copy of what it reads.
         calibration: How its enhancement is shown and graded, for models that predict enhancement.
         lesion_finder: What finds lesions on its phases.
         gate: What its training images look like.
@@ -305,6 +307,7 @@ class ModelCard(_Strict):
     in_plane: InPlane | None = None
     training: dict[str, Any] = Field(default_factory=dict)
     metrics: list[Metric] = Field(default_factory=list)
+    against_copying: list[AgainstCopying] = Field(default_factory=list)
     calibration: Calibration | None = None
     lesion_finder: LesionFinder | None = None
     gate: GateStatistics | None = None

@@ -17,6 +17,7 @@ from ..io.lesion_mask import read_lesions
 from ..io.marks import is_phantom
 from ..io.read import read_study
 from ..lesions.radiomics import check_radiomics
+from ..models.against_copying import warning_of
 from ..models.catalog import installed_models, load_catalog, resolve_model
 from ..results.manifest import fingerprint
 from ..study import Phase, Source, Study
@@ -217,6 +218,8 @@ def make_plan(given: RunInput, settings: RunSettings, synthesis: ModelPackage, e
     """
     card = synthesis.card
     _check_possible(given, settings, card)
+    if warning := warning_of(card.id, card.against_copying):
+        events.warn(warning)
     read = phase_times.phases_read(card, settings)
     study = phase_times.with_input_times(given.study, card, read, events)
     study = dataclasses.replace(study, acquired=settings.acquired)

@@ -32,8 +32,11 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
         raise InputError(f"The checkpoint {args.checkpoint} does not exist.")
     if args.output.is_file() or (args.output.is_dir() and any(args.output.iterdir())):
         raise InputError(f"{args.output} is a file or not empty; choose another folder.")
+    from ..training.copying import record_against_copying  # torch, which takes seconds
+
     recipe = load_recipe(args.recipe or str(_recipe_of(args.checkpoint)))
     package = export_checkpoint(packaging_of(recipe), recipe, args.checkpoint, args.output)
+    record_against_copying(package, recipe.held_out_cases())
     out.result(f"Exported {recipe.id}: {package}", {"recipe": recipe.id, "model": str(package)})
     return ExitCode.DONE
 

@@ -44,15 +44,23 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
     if needs_launch(args.devices, args.num_nodes):
         launch_ranks(_arguments(args), args.devices)
         return ExitCode.DONE
+    from VirtualContrastLib.models.package import load_package
+
     from ..training.options import RunOptions
 
     options = RunOptions(args.resume, args.devices, args.num_nodes, args.precision, args.max_minutes)
     started = time.monotonic()
     package = train(recipe, args.output, options, smoke=args.smoke)
     passed = (time.monotonic() - started) / 60
+    found = load_package(package).card.against_copying if package.is_dir() else []  # one process of several exports
     out.result(
-        f"Trained {recipe.id} in {passed:.1f} min: {package}",
-        {"recipe": recipe.id, "minutes": passed, "model": str(package)},
+        "\n".join([f"Trained {recipe.id} in {passed:.1f} min: {package}", *(one.sentence() for one in found)]),
+        {
+            "recipe": recipe.id,
+            "minutes": passed,
+            "model": str(package),
+            "against_copying": [one.model_dump() for one in found],
+        },
     )
     return ExitCode.DONE
 

@@ -81,7 +81,8 @@ def package_of(candidate: Candidate, run: Path, folder: Path, recipe: DescribedR
         state = _same_network(tensors, package.load_state())
         if state is not None:
             text = f"# {package.card.title}\n\nWeights of the checkpoint {candidate.name} of the run.\n"
-            return save_package(folder, package.card, state, model_card_md=text)
+            unmeasured = package.card.model_copy(update={"metrics": [], "against_copying": []})
+            return save_package(folder, unmeasured, state, model_card_md=text)
     written = _recipe_near(candidate.path, run)
     if written is not None:
         return _exported(written, candidate.path, folder)

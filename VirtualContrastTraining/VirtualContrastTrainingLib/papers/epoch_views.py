@@ -16,10 +16,10 @@ from VirtualContrastLib.models.package import ModelPackage
 from VirtualContrastLib.synthesis.device import choose_device
 from VirtualContrastLib.synthesis.study_synthesizer import study_synthesizer
 
+from ..data.case_study import study_of
 from ..data.cases import case_folders
 from ..metrics.images import read_mask
 from .named_table import NamedTable, Row
-from .phantom_cohort import study_of
 from .reports import new_figure
 
 SHOWN = 6

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from VirtualContrastLib.models.package import Metric, ModelCard, load_package, write_card
 
+from ..training.copying import as_text
+
 _PHANTOM_WARNING = (
     "**Trained on simulated phantoms only.** It has never seen a patient. It shows that the program works; what it "
     "draws on a patient's images has no meaning."
@@ -34,6 +36,8 @@ def model_card_text(card: ModelCard) -> str:
         parts.append("## Training\n" + "\n".join(f"* {key}: `{value}`" for key, value in card.training.items()))
     if card.metrics:
         parts.append("## Measured quality\n" + _table(card.metrics))
+    if card.against_copying:
+        parts.append(as_text(card.against_copying))
     parts.append(f"## Terms\nLicence: {card.license}. {card.citation}\n\nWeights SHA-256: `{card.weights_sha256}`")
     return "\n\n".join(parts) + "\n"
 

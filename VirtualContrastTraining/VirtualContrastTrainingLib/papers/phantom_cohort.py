@@ -11,17 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import SimpleITK as sitk
-from VirtualContrastLib.events import Events, InputError
+from VirtualContrastLib.events import InputError
 from VirtualContrastLib.models.catalog import load_catalog, resolve_model
 from VirtualContrastLib.models.package import ModelCard, ModelPackage
 from VirtualContrastLib.results.manifest import MAMMOGRAM, SYNTHESIS, Manifest, fingerprint, now_utc
 from VirtualContrastLib.results.writer import ResultWriter
-from VirtualContrastLib.study import Phase, Source, Study
 from VirtualContrastLib.synthesis.device import choose_device
 from VirtualContrastLib.synthesis.study_synthesizer import StudySynthesizer, study_synthesizer
 from VirtualContrastLib.synthesis.synthesizer import Synthesis
 
+from ..data.case_study import study_of, synthesize_case
 from ..data.mammograms import RECOMBINED
 from ..data.phantom import PhantomSettings, make_phantom
 from ..data.phantom.writing import write_phantom
@@ -168,26 +167,6 @@ def phase_times(card: ModelCard) -> tuple[float, ...]:
     return (*read, *made)
 
 
-def study_of(case: Path) -> Study:
-    """A prepared case as the study that a model gets: the first image, and the later ones as acquired phases.
-
-    Raises InputError where the case cannot be read.
-    """
-    try:
-        description = json.loads((case / "case.json").read_text(encoding="utf-8"))
-        images = [sitk.ReadImage(str(case / name)) for name in description["images"]]
-        given_s = [float(time) for time in description.get("times_s", [])]
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise InputError(f"The prepared case {case} cannot be read: {str(error).splitlines()[0]}") from error
-    if not images or len(given_s) not in (0, len(images)):
-        raise InputError(f"The case.json of {case} names {len(images)} images and {len(given_s)} times.")
-    times: Sequence[float | None] = given_s or [None] * len(images)
-    pre, *real = (
-        Phase(n, image, time, synthetic=False) for n, (image, time) in enumerate(zip(images, times, strict=True))
-    )
-    return Study(pre, Source((case / description["images"][0],), "nrrd", ""), tuple(real))
-
-
 def write_synthesis(synthesizer: StudySynthesizer, card: ModelCard, case: Path, folder: Path) -> Synthesis:
     """Synthesize a prepared case into a result folder: `phases/phase_N.nrrd`, or `recombined.nrrd` of a mammogram.
 
@@ -205,11 +184,7 @@ def write_synthesis(synthesizer: StudySynthesizer, card: ModelCard, case: Path, 
     Raises:
         InputError: The case cannot be used.
     """
-    study = study_of(case)
-    times = None
-    if card.abilities.free_times:
-        times = [phase.time_s for phase in study.real if phase.index >= card.first_phase and phase.time_s is not None]
-    synthesis = synthesizer.synthesize_study(study, Events(), times_s=times or None, perturbations=0, seed=0)
+    synthesis = synthesize_case(synthesizer, card, study_of(case))
     mammogram = card.abilities.modality == "MG"
     at: Sequence[float | None] = synthesis.times_s or [None] * len(synthesis.phases)
     phases = []

@@ -14,10 +14,12 @@ from VirtualContrastLib.models.package import Metric, ModelPackage
 from VirtualContrastLib.synthesis.device import choose_device
 
 from ..console import progress
+from ..data.cases import case_folders
 from ..metrics.feature_networks import distance_names
 from ..metrics.lpips import load_lpips
 from ..metrics.same_measure import Ranking, rank
 from ..systems.recipes import load_recipe
+from ..training.copying import record_against_copying
 from .checkpoint_scores import FID_LIMIT, Scorer, default_metrics, definition
 from .checkpoints import export_winner, find_candidates, package_of, without_duplicates
 from .epoch_views import EpochsReport, write_epochs
@@ -154,18 +156,21 @@ def _select_run(request: SelectionRequest) -> Selected:
             scorer = _scorer(request, cases)
             table = _measure(packages, scorer, failures)
             baseline = scorer.copying() if table else {}
-        common = chosen_metrics(table, None)
-        names = list(next(iter(common.values()), {}))
-        chosen = chosen_metrics(common, request.metrics or default_metrics(names, lesion_terms=request.lesion_terms))
-        ranking = rank(chosen, lower=request.lower, higher=request.higher)
-        failures += scorer.failures
-        model = None
-        if request.output is not None:
-            write_selection(common, ranking, request.output, data, request.name, baseline)
-            winner = ranking.winners[0]
-            metrics = [_metric(name, value, data) for name, value in common[winner].items()]
-            metrics.append(_metric("same", ranking.same[winner], data))
-            model = str(export_winner(packages[winner], winner, metrics, request.output / "model"))
+            common = chosen_metrics(table, None)
+            names = list(next(iter(common.values()), {}))
+            wanted = request.metrics or default_metrics(names, lesion_terms=request.lesion_terms)
+            chosen = chosen_metrics(common, wanted)
+            ranking = rank(chosen, lower=request.lower, higher=request.higher)
+            failures += scorer.failures
+            model = None
+            if request.output is not None:
+                write_selection(common, ranking, request.output, data, request.name, baseline)
+                winner = ranking.winners[0]
+                metrics = [_metric(name, value, data) for name, value in common[winner].items()]
+                metrics.append(_metric("same", ranking.same[winner], data))
+                folder = export_winner(packages[winner], winner, metrics, request.output / "model")
+                record_against_copying(folder, case_folders(cases))
+                model = str(folder)
     counted = list(next(iter(chosen.values())))
     of_run = OfRun(counted, baseline, same_weights, model, len(failures), _notes(names, scorer))
     return SelectionReport(ranking, common, data, of_run, request.name), failures

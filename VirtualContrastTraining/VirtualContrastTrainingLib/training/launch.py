@@ -17,6 +17,11 @@ def is_launched() -> bool:
     return "WORLD_SIZE" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1
 
 
+def is_first() -> bool:
+    """Whether this process is the only one, or the first of several."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
+
+
 def needs_launch(devices: int, num_nodes: int) -> bool:
     """Whether this process has to start the others; raises InputError where only a cluster's launcher can."""
     if devices * num_nodes == 1 or is_launched():

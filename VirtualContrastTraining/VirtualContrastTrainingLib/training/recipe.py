@@ -121,6 +121,11 @@ class DescribedRecipe(Strict):
     citation: str
     intended_use: str
 
+    def held_out_cases(self) -> list[Path]:
+        """Folders of the prepared cases that are not trained on, in name order; [] where they are not here."""
+        validation = getattr(getattr(self, "data", None), "validation", None)
+        return sorted(path.parent for path in Path(validation).glob("*/case.json")) if validation else []
+
 
 def write_recipe(recipe: DescribedRecipe, path: Path) -> None:
     """Write a recipe as a YAML file that `load_recipe` reads back to the same."""

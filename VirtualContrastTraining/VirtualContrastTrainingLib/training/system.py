@@ -66,7 +66,8 @@ class System:
         Raises:
             InputError: the card of the model would be refused, or `output` does not suit; see `train_and_export`.
         """
-        from .base import train_and_export
+        from .copying import record_against_copying
+        from .launch import is_first
         from .packaging import make_card, record_pixels
 
         packaging = self.package_of()
@@ -77,12 +78,22 @@ class System:
                 make_card(packaging, recipe)  # a card that cannot be right is refused before the training, not after
             _check_writable(output)
             record_pixels(recipe, output)
-            if self.train is not None:
-                package: Path = part(self.train)(recipe, output, options)
-                return package
-            if self.prepare is None or packaging is None:
-                raise TypeError(f"The system {self.id} has neither its own loop nor prepare and packaging.")
-            return train_and_export(recipe, output, options, part(self.prepare), packaging)
+            package = self._train(recipe, output, options)
+            if is_first() and packaging is not None:
+                record_against_copying(package, recipe.held_out_cases())
+            return package
+
+    def _train(self, recipe: DescribedRecipe, output: Path, options: RunOptions) -> Path:
+        """Train by the system's own loop or by that of all systems."""
+        from .base import train_and_export
+
+        if self.train is not None:
+            package: Path = part(self.train)(recipe, output, options)
+            return package
+        packaging = self.package_of()
+        if self.prepare is None or packaging is None:
+            raise TypeError(f"The system {self.id} has neither its own loop nor prepare and packaging.")
+        return train_and_export(recipe, output, options, part(self.prepare), packaging)
 
 
 def _check_writable(folder: Path) -> None:

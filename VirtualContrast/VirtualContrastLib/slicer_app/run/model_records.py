@@ -113,6 +113,7 @@ def _of_folder(name: str, folder: Path, entry: dict[str, Any]) -> ModelRecord:
     """A package on this machine; what its card lacks comes from the catalog's `entry`."""
     card = read_json(folder / CARD_NAME)
     known = [one for one in card.get("metrics") or () if isinstance(one, dict)]
+    compared = [one for one in card.get("against_copying") or () if isinstance(one, dict)]
     trained = str(entry.get("description", ""))
     if not trained:
         phantoms = card.get("trained_on_phantoms", True)
@@ -125,7 +126,15 @@ def _of_folder(name: str, folder: Path, entry: dict[str, Any]) -> ModelRecord:
         license=str(card.get("license", card.get("licence", entry.get("license", "")))),
         size_bytes=sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
         trained_on=trained,
-        quality=tuple(
-            f"  {one.get('name')} {one.get('value')}: {one.get('definition')} ({one.get('data')})" for one in known
+        quality=(
+            *(f"  {one.get('name')} {one.get('value')}: {one.get('definition')} ({one.get('data')})" for one in known),
+            *map(_against_copying, compared),
         ),
     )
+
+
+def _against_copying(one: dict[str, Any]) -> str:
+    """A line of the card about held-out cases."""
+    return "  " + _(
+        "{image}, {region}: error {error} % of the range, a copy of {copied} {copy_error} % (held-out cases: {cases})"
+    ).format(**{key: f"{value:.3g}" if isinstance(value, float) else value for key, value in one.items()})

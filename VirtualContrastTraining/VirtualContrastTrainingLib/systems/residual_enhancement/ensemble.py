@@ -67,7 +67,7 @@ def join_members(
         sites.append((others, unseen_heads(networks, others, multiple)))
     calibration, finder = calibrate(patients, heads, _said(patients, data["cohorts"], sites), sites)
     card = ModelCard.model_validate(
-        first.model_dump(exclude={"architecture", "weights_sha256"})
+        first.model_dump(exclude={"architecture", "weights_sha256", "against_copying"})
         | {
             "id": model_id,
             "title": title,

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from VirtualContrastLib.models.package import InPlane, Inputs, IntensitySpec, Outputs
 from VirtualContrastLib.networks.residual_enhancement import build_residual_enhancement
 
+from ...data.crops import fold_of
+from ...data.prepared import read_description
 from ...training.recipe import Checkpoints, DescribedRecipe
 
 
@@ -128,6 +130,15 @@ class ResidualEnhancementRecipe(DescribedRecipe):
         if len(self.outputs.channel_phases) != 2:
             raise ValueError("outputs.channel_phases must be [1, 2]: early and late")
         return self
+
+    def held_out_cases(self) -> list[Path]:
+        """Folders of the patients of `data.fold`, in name order; [] where all are trained on."""
+        data = self.data
+        if data.fold is None:
+            return []
+        folders = sorted(path.parent for path in Path(data.prepared).glob("*/case.json"))
+        mine = [folder for folder in folders if fold_of(folder.name, data.folds) == data.fold]
+        return [folder for folder in mine if (read_description(folder) or {}).get("cohort") in data.cohorts]
 
 
 def smoke_recipe(recipe: ResidualEnhancementRecipe, folder: Path) -> ResidualEnhancementRecipe:
