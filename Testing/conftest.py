@@ -1,8 +1,10 @@
 """Fixtures shared by all tests."""
 
 import os
+import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -18,6 +20,27 @@ class Folder(type(Path())):
         if not found.exists():
             pytest.skip(f"real test images are not at {found}; CONTRIBUTING.md says how to get them")
         return Folder(found)
+
+
+def pytest_configure(config):
+    """Hypothesis tries the same examples in every run, however slowly."""
+    if config.pluginmanager.has_plugin("hypothesispytest"):  # Testing/slicer/run.py does without it
+        from hypothesis import settings
+
+        settings.load_profile("ci")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Every test, with its fixtures, draws the same random numbers in every run, whatever ran before it.
+
+    Torch seeds itself anew in each process.
+    """
+    import torch  # here, since collecting tests takes no torch
+
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session", autouse=True)
