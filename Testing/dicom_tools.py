@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 UNPACKED = _CACHE / "virtual-contrast" / "dicom-tools"
 ADVICE = "to have it: bash Testing/host/install_dicom_tools.sh"
-START_S = 20
+START_S = 300
 
 
 def tool(name):
@@ -40,7 +41,7 @@ def environment():
 def run_tool(name, *arguments):
     """Run a program to its end; gives the CompletedProcess with text."""
     return subprocess.run(
-        [tool(name), *map(str, arguments)], env=environment(), capture_output=True, text=True, timeout=60, check=False
+        [tool(name), *map(str, arguments)], env=environment(), capture_output=True, text=True, timeout=600, check=False
     )
 
 
@@ -48,7 +49,7 @@ def run_dcmqi(name, *arguments):
     """Run a converter of dcmqi (a wheel of PyPI); the test skips where it is not installed."""
     dcmqi = pytest.importorskip("dcmqi", reason="dcmqi (extra dev) is not installed")
     program = Path(dcmqi.__file__).parent / "bin" / name
-    return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, timeout=600, check=False)
 
 
 def errors_of_dciodvfy(path):
@@ -59,9 +60,12 @@ def errors_of_dciodvfy(path):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port below those that systems hand out by themselves: nobody gets it before the server that it is for."""
+    for port in random.SystemRandom().sample(range(20_000, 30_000), 100):
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    return pytest.fail("of 100 ports none is free")
 
 
 def certificate(folder):
@@ -136,7 +140,7 @@ class Orthanc:
 
     def _answers(self):
         with suppress(urllib.error.URLError, OSError):
-            return urllib.request.urlopen(f"{self.rest}/system", timeout=1).status == 200
+            return urllib.request.urlopen(f"{self.rest}/system", timeout=30).status == 200
         return False
 
     def clear(self):

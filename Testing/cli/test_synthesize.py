@@ -224,7 +224,7 @@ def test_ctrl_c_ends_with_3_and_leaves_nothing(arguments, tmp_path):
         if json.loads(line).get("stage") == "model":
             break
     process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=60)
+    rest, _ = process.communicate(timeout=600)
     assert process.returncode == 3
     last = events_of(rest)[-1]
     assert (last["event"], last["exit_code"]) == ("error", 3)

@@ -77,7 +77,7 @@ def server(tmp_path, monkeypatch):
     served.content = (tmp_path / "remote.zip").read_bytes()
     served.log = []
     served.waits = []
-    served.policy = Policy(schemes=frozenset({"http"}), timeout_s=5, sleep=served.waits.append)
+    served.policy = Policy(schemes=frozenset({"http"}), timeout_s=60, sleep=served.waits.append)
     served.cache = tmp_path / "cache"
     thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

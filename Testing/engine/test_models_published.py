@@ -71,7 +71,7 @@ def server(tmp_path, monkeypatch):
     served.log, served.breaks = [], []
     served.cache = tmp_path / "cache"
     offer(served, published_zip())
-    served.policy = Policy(schemes=frozenset({"http"}), timeout_s=5, sleep=lambda seconds: None)
+    served.policy = Policy(schemes=frozenset({"http"}), timeout_s=60, sleep=lambda seconds: None)
     threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     yield served
     served.shutdown()

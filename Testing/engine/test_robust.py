@@ -72,7 +72,7 @@ def test_work_that_does_not_ask_is_interrupted_after_a_moment(number):
     start = time.monotonic()
     assert guarded(deaf, reporter=Reporter(io.StringIO(), out)) == 3
     assert cleaned == [True]
-    assert time.monotonic() - start < 10  # 1.7 s on an idle machine
+    assert time.monotonic() - start < 60  # 1.7 s on an idle machine
     assert out.getvalue() == "Error: Cancelled.\n"
 
 

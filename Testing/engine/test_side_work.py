@@ -15,13 +15,13 @@ def test_results_are_in_the_order_of_the_jobs():
 
 
 def test_two_jobs_run_at_once():
-    both = threading.Barrier(2, timeout=20)
+    both = threading.Barrier(2, timeout=300)
     share([both.wait, both.wait])  # each ends only when the other has begun
 
 
 def test_the_first_job_is_done_by_the_thread_that_asks():
     """It is the one that a signal can interrupt."""
-    both = threading.Barrier(2, timeout=20)
+    both = threading.Barrier(2, timeout=300)
 
     def identity():
         both.wait()
@@ -33,7 +33,7 @@ def test_the_first_job_is_done_by_the_thread_that_asks():
 
 @pytest.mark.parametrize("failing", [0, 1])
 def test_an_error_on_either_side_comes_back_and_waiting_jobs_are_left_out(failing):
-    both, begun = threading.Barrier(2, timeout=20), []
+    both, begun = threading.Barrier(2, timeout=300), []
 
     def fail():
         both.wait()
@@ -54,7 +54,7 @@ def test_an_error_on_either_side_comes_back_and_waiting_jobs_are_left_out(failin
 
 
 def test_a_request_to_stop_waits_for_the_job_beside():
-    both, ended = threading.Barrier(2, timeout=20), []
+    both, ended = threading.Barrier(2, timeout=300), []
 
     def here():
         both.wait()

@@ -38,7 +38,7 @@ def test_a_notebook_runs(name, packages, tmp_path, monkeypatch):
     parts = [str(REPOSITORY / part) for part in ("VirtualContrast", "VirtualContrastTraining")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(parts))
     notebook = nbformat.read(REPOSITORY / "examples" / f"{name}.ipynb", as_version=4)
-    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    nbclient.NotebookClient(notebook, timeout=1800, resources={"metadata": {"path": str(tmp_path)}}).execute()
     shown = [output.output_type for cell in notebook.cells for output in cell.get("outputs", [])]
     assert shown and "error" not in shown
     if name == "synthesize":

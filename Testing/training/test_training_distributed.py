@@ -63,7 +63,7 @@ def end(process):
     """End a run that is still going. By SIGTERM, since the launcher then ends its workers, too."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=60)
+        process.wait(timeout=600)
 
 
 def metrics_of(folder):
@@ -86,7 +86,7 @@ def both_runs(folder, cases, **run):
     }
     try:
         for process in runs.values():
-            output, _ = process.communicate(timeout=240)
+            output, _ = process.communicate(timeout=1200)
             assert process.returncode == 0, output
     finally:
         for process in runs.values():
@@ -139,13 +139,13 @@ def test_a_killed_process_ends_the_run_with_one_sentence_and_the_run_resumes(cas
     process = started(cases, tmp_path, *long)
     last = tmp_path / "checkpoints" / "last.ckpt"
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 1200
         while not (last.is_file() and torch.load(last, weights_only=True)["position"]["epoch"] >= 2):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.2)
         (launcher,) = children_of(process.pid)
         os.kill(children_of(launcher)[-1], signal.SIGKILL)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=1200)
     finally:
         end(process)
     assert process.returncode == 1, output
@@ -154,7 +154,7 @@ def test_a_killed_process_ends_the_run_with_one_sentence_and_the_run_resumes(cas
     assert "--resume" in sentence
     epoch = torch.load(last, weights_only=True)["position"]["epoch"]
     again = started(cases, tmp_path, "--devices", "2", "--resume", "--set", f"schedule.constant_epochs={epoch + 1}")
-    output, _ = again.communicate(timeout=120)
+    output, _ = again.communicate(timeout=1200)
     assert again.returncode == 0, output
     assert torch.load(last, weights_only=True)["position"] == {"epoch": epoch + 1, "batch": 0}
 

@@ -162,7 +162,7 @@ def test_two_processes_stop_after_the_same_step_and_go_on(changes, tmp_path):
         assert run.poll() is None
         time.sleep(0.1)
     (tmp_path / STOP).touch()
-    _, errors = run.communicate(timeout=60)
+    _, errors = run.communicate(timeout=600)
     assert run.returncode != 0
     assert errors.count("Error: Stopped; the checkpoint") == 2
     assert not (tmp_path / STOP).exists()
