@@ -105,8 +105,8 @@ def run(source, out, settings, real, events, models):
 PATIENT = """
 def run(source, out, settings, real, events, models):
     from VirtualContrastLib.events import Stage
-    for step in range(2000):
-        events.progress(Stage.SYNTHESIZE, step, 2000)
+    for step in range(100_000):
+        events.progress(Stage.SYNTHESIZE, step, 100_000)
         time.sleep(0.01)
 """
 """A run that stops when it is asked to."""
@@ -133,11 +133,11 @@ def misbehave(panel, code):
     panel.logic.synthesis.worker._command = worker_command(code) if code else None
 
 
-def apply(host, panel, timeout_s=120):
+def apply(host, panel):
     """Press Apply and wait until the result is shown, or the run has failed."""
     panel.ui.applyButton.click()
-    host.wait_until(lambda: not panel.logic.synthesis.busy, timeout_s)
-    host.wait_until(lambda: not panel.results.showing, 10)
+    host.wait_until(lambda: not panel.logic.synthesis.busy)
+    host.wait_until(lambda: not panel.results.showing)
 
 
 def scene_ids():

@@ -56,7 +56,7 @@ def start(host, panel, reading_list, reader="R1", session=1, *, back=False):
 
 
 def wait_for_image(host, panel):
-    host.wait_until(lambda: panel.reading.session is None or panel.reading.session.is_shown, 10)
+    host.wait_until(lambda: panel.reading.session is None or panel.reading.session.is_shown)
 
 
 def press(panel, keys):

@@ -117,7 +117,7 @@ def test_the_phases_of_a_dicom_study_are_found_by_their_headers(host, panel, vol
     add_pre("no DICOM")
     panel.parameters.inputVolume = second  # whichever of them is selected
     panel.ui.studyButton.click()
-    host.wait_until(lambda: not panel._study.busy, 30)
+    host.wait_until(lambda: not panel._study.busy)
     assert panel.parameters.inputVolume is pre
     assert list(panel.parameters.realVolumes) == [first, second]
     assert times_shown(panel) == ["95", "185"]
@@ -134,7 +134,7 @@ def test_a_volume_of_another_sequence_is_left_out_and_the_panel_says_so(host, pa
     loaded = [slicer.dicomDatabase.load_series(folder, folder.name) for folder in scanner]
     panel.parameters.inputVolume = loaded[1]
     panel.ui.studyButton.click()
-    host.wait_until(lambda: not panel._study.busy, 30)
+    host.wait_until(lambda: not panel._study.busy)
     assert panel.parameters.inputVolume is loaded[1]
     assert "flip angle is 25 degrees" in panel.ui.statusLabel.text
     assert "acquired before them" in panel.ui.statusLabel.text
@@ -146,6 +146,6 @@ def test_without_other_phases_the_button_says_so(host, panel, volumes):  # noqa:
         slicer.mrmlScene.RemoveNode(volume)
     panel.parameters.inputVolume = volumes[0]
     panel.ui.studyButton.click()
-    host.wait_until(lambda: not panel._study.busy, 30)
+    host.wait_until(lambda: not panel._study.busy)
     assert "No other volume" in panel.ui.statusLabel.text
     assert np.size(panel.parameters.realVolumes) == 0

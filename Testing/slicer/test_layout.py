@@ -98,11 +98,11 @@ def test_flicker_swaps_synthetic_and_real_and_ends_with_synthetic(shown, host, m
     layout._flicker._timer = None
     assert layout.flicker(shown, True)
     seen = set()
-    host.wait_until(lambda: seen.add(backgrounds()[1]) or len(seen) == 2, timeout_s=5)
+    host.wait_until(lambda: seen.add(backgrounds()[1]) or len(seen) == 2)
     assert seen == {shown.phases[1].volume, shown.phases[1].real}
     layout.set_phase(shown, 0)  # it goes on with the new pair
     seen.clear()
-    host.wait_until(lambda: seen.add(backgrounds()[1]) or shown.phases[0].real in seen, timeout_s=5)
+    host.wait_until(lambda: seen.add(backgrounds()[1]) or shown.phases[0].real in seen)
     assert not layout.flicker(shown, False)
     assert backgrounds()[1] == shown.phases[0].volume
 

@@ -178,7 +178,7 @@ def test_an_error_that_nobody_foresaw_ends_the_run_and_is_shown_in_the_console(
     monkeypatch.setattr(synthesis_run, "write_nrrd", broken)
     synthesis, told = make_synthesis(HANGING), []
     synthesis.start(add_pre(), RunSettings(), Callbacks(failed=told.append), output_folder=tmp_path)
-    host.wait_until(lambda: told, 3)
+    host.wait_until(lambda: told)
     assert told == ["An unexpected error ended the run; see the Python console."]
     assert any("nobody foresaw this" in str(error) for error in qt.slotErrors)
     assert handed_over() == []
@@ -195,12 +195,12 @@ def test_the_event_loop_stays_free_while_a_large_volume_goes_in_and_cancel_while
     )
     with host.watch_event_loop() as longest_s:
         synthesis.start(volume, RunSettings(), callbacks, output_folder=tmp_path)
-        host.wait_until(lambda: synthesis.worker.busy, 30)
+        host.wait_until(lambda: synthesis.worker.busy)
         print(f"\n{volume.GetImageData().GetNumberOfPoints() * 4 >> 20} MiB, blocked {1000 * longest_s():.0f} ms")
-        assert longest_s() < 0.1
+        assert longest_s() < host.patience(0.1)
     assert len(fractions) > 20
     synthesis.cancel()
-    host.wait_until(lambda: ends, 3)
+    host.wait_until(lambda: ends)
     synthesis.start(volume, RunSettings(), callbacks, output_folder=tmp_path)
     host.process_events(0.01)
     assert handed_over()
@@ -224,7 +224,7 @@ def test_two_slicers_in_the_same_second_with_one_output_folder_never_mix_two_pat
         for value in values
     ]
     for value, process in zip(values, both, strict=True):
-        told, errors = process.communicate(timeout=300)
+        told, errors = process.communicate(timeout=900)
         assert told.splitlines() == [f"{value + 1} {value + 2} {value + 3}"] * rounds, errors
     made = list((tmp_path / "out").iterdir())
     assert len(made) == 2 * rounds

@@ -105,18 +105,18 @@ def test_a_model_is_imported_from_a_file_and_removed(host, window, panel, tmp_pa
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *_: True)
     window.import_button.click()
     assert not window.import_button.enabled
-    host.wait_until(lambda: not window.busy, 60)
+    host.wait_until(lambda: not window.busy)
     assert window.status.text == "Done."
     assert panel.ui.modelComboBox.count == 2
     select(window, "mine")
     assert window.remove_button.enabled
     window.import_button.click()
-    host.wait_until(lambda: not window.busy, 60)
+    host.wait_until(lambda: not window.busy)
     assert "mine" in window.status.text  # there is one of that name
     assert window.status.text != "Done."
     select(window, "mine")
     window.remove_button.click()
-    host.wait_until(lambda: not window.busy, 60)
+    host.wait_until(lambda: not window.busy)
     assert not (tmp_path / "cache" / "Models" / "mine").exists()
     assert panel.ui.modelComboBox.count == 1
 

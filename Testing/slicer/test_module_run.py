@@ -1,7 +1,5 @@
 """A run from the module's panel: Apply to result, never frozen, cancel, failure."""
 
-import time
-
 import numpy as np
 import pytest
 import slicer
@@ -25,29 +23,31 @@ def test_a_first_user_needs_three_clicks(host, panel, out):
     volume = add_pre()
     panel.ui.inputSelector.setCurrentNode(volume)
     assert panel.ui.applyButton.enabled, panel.ui.applyButton.toolTip
-    shown = []
+    shown, on_progress = [], panel._on_progress
+
+    def noted(fraction, text):  # a stage of so small a volume may be over between two looks
+        on_progress(fraction, text)
+        shown.append((panel.ui.progressBar.value, panel.ui.statusLabel.text))
+
+    panel._on_progress = noted
     host.process_events()
     panel.ui.applyButton.click()
     assert panel.ui.cancelButton.enabled
     assert not panel.ui.applyButton.enabled
     assert panel.ui.applyButton.toolTip == "A run is under way."
-    while panel.logic.synthesis.busy:
-        host.process_events(0.01)
-        shown.append((panel.ui.progressBar.value, panel.ui.statusLabel.text))
+    host.wait_until(lambda: not panel.logic.synthesis.busy)
     loaded = panel.results.loaded
     assert loaded is not None, panel.ui.statusLabel.text
-    values = [value for value, _ in shown[:-1]]
+    values = [value for value, _ in shown]
     assert values == sorted(values)
     stages = {text.split(" · ")[0].split(",")[0] for _, text in shown}
-    named = {
+    assert stages >= {
         "Checking the volume",
         "Loading the model",
         "Synthesizing the phases",
         "Measuring curves",
         "Writing the result",
     }
-    assert "Loading the model" in stages
-    assert len(stages & named) >= 3, stages  # of so small a volume a stage may be over between two looks
     assert panel.ui.statusLabel.text.startswith("Done in")
     assert "Synthetic, research only." in panel.ui.statusLabel.text
     assert "Note: The file format does not record the modality" in panel.ui.statusLabel.text
@@ -78,17 +78,17 @@ def test_the_event_loop_stays_free_from_apply_to_the_shown_result(host, panel, o
         panel.ui.removeButton.click()
     with host.watch_event_loop() as longest_s:
         panel.ui.applyButton.click()
-        host.wait_until(lambda: synthesis._job.loading, 120)
+        host.wait_until(lambda: synthesis._job.loading)
         computing_s = longest_s()
     with host.watch_event_loop() as longest_s:
-        host.wait_until(lambda: not synthesis.busy, 120)
-        host.wait_until(lambda: not panel.results.showing, 10)
+        host.wait_until(lambda: not synthesis.busy)
+        host.wait_until(lambda: not panel.results.showing)
         host.process_events(0.2)  # what the views still have to draw
         loading_s = longest_s()
     print(f"\nblocked at most {1000 * computing_s:.0f} ms computing, {1000 * loading_s:.0f} ms loading and showing")
     assert panel.results.loaded is not None, panel.ui.statusLabel.text
     assert len(panel.results.loaded.lesions) > 0
-    assert max(computing_s, loading_s) < 0.1
+    assert max(computing_s, loading_s) < host.patience(0.1)
 
 
 def half_loaded(host, panel):
@@ -96,8 +96,9 @@ def half_loaded(host, panel):
     panel.ui.inputSelector.setCurrentNode(add_pre())
     host.process_events()
     before = scene_ids()
+    panel.logic.synthesis._timer.setInterval(20)  # at most one step between two looks
     panel.ui.applyButton.click()
-    host.wait_until(lambda: any(node.startswith("vtkMRMLSegmentationNode") for node in scene_ids()), 60)
+    host.wait_until(lambda: any(node.startswith("vtkMRMLSegmentationNode") for node in scene_ids()))
     assert panel.logic.synthesis.busy
     assert panel.ui.statusLabel.text == "Loading the result"
     return before
@@ -105,10 +106,9 @@ def half_loaded(host, panel):
 
 def test_cancel_while_the_result_is_loaded_takes_everything_back(host, panel, out):
     before = half_loaded(host, panel)
-    start = time.monotonic()
-    panel.ui.cancelButton.click()
+    with host.promised(2.0):
+        panel.ui.cancelButton.click()
     assert not panel.logic.synthesis.busy
-    assert time.monotonic() - start < host.patience(2.0)
     assert scene_ids() == before
     assert list(out.iterdir()) == []
     assert panel.ui.statusLabel.text == "Cancelled; nothing was made."
@@ -130,7 +130,7 @@ def test_closing_the_scene_while_the_result_is_loaded_leaves_an_empty_scene(host
 def test_deleting_the_input_while_the_result_is_loaded_is_told(host, panel, out):
     half_loaded(host, panel)
     slicer.mrmlScene.RemoveNode(panel.ui.inputSelector.currentNode())
-    host.wait_until(lambda: not panel.logic.synthesis.busy, 10)
+    host.wait_until(lambda: not panel.logic.synthesis.busy)
     assert "could not be loaded (the scene was changed" in panel.ui.statusLabel.text
     assert slicer.util.getNodesByClass("vtkMRMLVolumeNode") == []
     assert len(list(out.iterdir())) == 1  # the result folder that the sentence names
@@ -142,13 +142,12 @@ def test_cancel_ends_the_run_within_two_seconds_and_leaves_nothing(host, panel, 
     panel.ui.inputSelector.setCurrentNode(add_pre())
     before = scene_ids()
     panel.ui.applyButton.click()
-    host.wait_until(lambda: panel.logic.synthesis.worker._child, 60)
-    host.wait_until(lambda: "slice" in panel.ui.statusLabel.text or any(out.glob("*.partial-*")), 60)
-    start = time.monotonic()
-    panel.ui.cancelButton.click()
-    assert panel.ui.statusLabel.text == "Stopping ..."
-    host.wait_until(lambda: not panel.logic.synthesis.busy, 3)
-    assert time.monotonic() - start < host.patience(2.0)
+    host.wait_until(lambda: panel.logic.synthesis.worker._child)
+    host.wait_until(lambda: "slice" in panel.ui.statusLabel.text or any(out.glob("*.partial-*")))
+    with host.promised(2.0):
+        panel.ui.cancelButton.click()
+        assert panel.ui.statusLabel.text == "Stopping ..."
+        host.wait_until(lambda: not panel.logic.synthesis.busy)
     assert panel.ui.statusLabel.text == "Cancelled; nothing was made."
     assert panel.ui.progressBar.value == 0
     assert list(out.iterdir()) == []

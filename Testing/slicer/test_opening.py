@@ -44,7 +44,7 @@ def open_folder(folder, *inputs):
 
 
 def opened(host, panel):
-    host.wait_until(lambda: not panel.opener.busy and not panel.results.showing, 60)
+    host.wait_until(lambda: not panel.opener.busy and not panel.results.showing)
     return panel.results.loaded
 
 
@@ -93,7 +93,7 @@ def test_without_the_real_phases_an_edited_lesion_alone_loses_its_real_curve(hos
     mask = run_samples.make_mask() == 1
     mask[0] |= mask[1]
     slicer.util.updateSegmentBinaryLabelmapFromArray(mask.astype(np.uint8), segmentation, "Lesion_1", pre)
-    host.wait_until(lambda: "follow the edited" in panel.ui.statusLabel.text, 30)
+    host.wait_until(lambda: "follow the edited" in panel.ui.statusLabel.text)
     assert real_curves() == [row for row in before if row[0] == 2]
     assert "real phases are not in the scene" in panel.ui.statusLabel.text
 
@@ -216,7 +216,7 @@ def test_every_map_can_be_laid_over_the_phase(host, panel, folder):
     plain = view.pixels().astype(int)
     for number, key in enumerate(("ser", "wash_in", "wash_out", "time_to_peak"), start=2):
         panel.ui.overlayComboBox.currentIndex = number
-        host.wait_until(lambda: not panel.results.overlays.busy, 20)
+        host.wait_until(lambda: not panel.results.overlays.busy)
         assert composite.GetForegroundVolumeID() == loaded.maps[key], key
         values = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "maps" / f"{key}.nrrd")))
         np.testing.assert_array_equal(slicer.util.arrayFromVolume(nodes.node(loaded.maps[key])), values)
@@ -269,7 +269,6 @@ def test_closing_the_scene_while_a_result_is_opened_leaves_nothing(host, panel, 
     panel.opener.open(folder)
     host.process_events(0.05)
     slicer.mrmlScene.Clear(0)
-    host.process_events(0.1)
-    assert not panel.opener.busy
+    host.wait_until(lambda: not panel.opener.busy)
     assert slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") == []
     assert panel.results.loaded is None

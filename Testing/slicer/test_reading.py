@@ -102,7 +102,9 @@ def test_images_are_read_ahead_while_slicers_event_loop_keeps_pythons_lock(host,
 
     monkeypatch.setattr(widget, "load_case", slow)
     start(host, panel, volumes)
-    for _ in range(20):  # of half a second in C++, which is 0.1 s for a thread that nobody waits for
+    for _ in range(
+        round(host.patience(20))
+    ):  # of half a second in C++, which is 0.1 s for a thread that nobody waits for
         if len(read) == 2:
             break
         host.process_events(0.5)

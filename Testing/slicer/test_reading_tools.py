@@ -79,7 +79,7 @@ def test_the_chart_follows_the_crosshair_and_comes_back(host, panel, shown):
     assert view.GetPlotChartNodeID() == before  # it was not asked for
     panel.ui.liveCheckBox.checked = True
     crosshair.SetCursorPositionRAS(ras_of((13, 9, 4)))
-    host.wait_until(lambda: view.GetPlotChartNodeID() != before, 5)
+    host.wait_until(lambda: view.GetPlotChartNodeID() != before)
     chart = nodes.node(view.GetPlotChartNodeID())
     assert "SYNTHETIC" in chart.GetTitle()
     assert chart.GetNumberOfPlotSeriesNodes() == 2
@@ -97,7 +97,7 @@ def test_a_new_region_is_a_ball_with_its_own_curve(host, panel, shown):
     crosshair.SetCrosshairRAS(ras_of((12, 9, 4)))
     crosshair.SetCrosshairMode(crosshair.ShowBasic)
     panel.ui.regionButton.click()
-    host.wait_until(lambda: "follow" in panel.ui.statusLabel.text, 20)
+    host.wait_until(lambda: "follow" in panel.ui.statusLabel.text)
     assert [row.name for row in shown.lesions][-1] == "Region 3"
     row = shown.lesion(3)
     spacing = np.array(result_samples.small_study()["pre"].GetSpacing())
@@ -113,7 +113,7 @@ def test_a_new_region_is_a_ball_with_its_own_curve(host, panel, shown):
     assert "no voxel" in panel.ui.statusLabel.text
     crosshair.SetCrosshairMode(crosshair.NoCrosshair)
     panel.ui.regionButton.click()
-    host.wait_until(lambda: len(shown.lesions) == 4, 20)
+    host.wait_until(lambda: len(shown.lesions) == 4)
 
 
 def test_edit_lesion_opens_the_segment_editor_on_the_selected_one(panel, shown, monkeypatch):

@@ -49,7 +49,7 @@ def test_the_items_share_their_voxels_with_the_volumes(host):
 
 
 def test_making_and_playing_the_sequence_of_a_full_size_study_blocks_nothing(host):
-    """320 x 320 x 160 float32 voxels; the time of the thread itself, so that a busy machine does not count."""
+    """320 x 320 x 160 float32 voxels; the time of the thread itself."""
     volumes = add_volumes((160, 320, 320))
     steps, longest_s, found = add_sequence(volumes, TIMES_S, "series"), 0.0, None
     while found is None:
@@ -64,7 +64,7 @@ def test_making_and_playing_the_sequence_of_a_full_size_study_blocks_nothing(hos
         select(found[1], item)
         longest_s = max(longest_s, time.thread_time() - start_s)
     print(f"\nblocked at most {1000 * longest_s:.0f} ms")
-    assert longest_s < 0.1
+    assert longest_s < host.patience(0.1)
 
 
 @pytest.mark.parametrize("count", [1, 2])

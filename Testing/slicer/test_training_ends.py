@@ -1,7 +1,6 @@
 """The training panel when a run goes wrong, and when it is left, closed, reloaded or opened again."""
 
 import os
-import time
 
 import pytest
 import slicer
@@ -18,6 +17,7 @@ from training_samples import (
     choose_trial,
     gone,
     open_module,
+    waiting,
 )
 
 
@@ -70,15 +70,15 @@ def test_a_child_killed_from_outside_is_told_and_its_children_end(host, panel, o
     inside = DEAF.replace("import os, time; os.setsid(); time", "import time; time")
     begin(host, panel, inside, until=lambda: panel.view.run.progress)
     os.kill(panel.training.process.pid, 9)
-    host.wait_until(lambda: not panel.training.busy, 5)
+    host.wait_until(lambda: not panel.training.busy)
     assert "crashed or was killed" in panel.ui.statusLabel.text
-    host.wait_until(lambda: gone(int((out / "child").read_text())), 2)
+    host.wait_until(lambda: gone(int((out / "child").read_text())))
 
 
 def test_a_python_that_cannot_be_started_is_told(host, panel, out, tmp_path):
     panel.training.process.command = [str(tmp_path / "no-such-python")]
     panel.ui.startButton.click()
-    host.wait_until(lambda: not panel.training.busy, 5)
+    host.wait_until(lambda: not panel.training.busy)
     assert "could not be started" in panel.ui.statusLabel.text
 
 
@@ -94,18 +94,20 @@ def test_an_output_below_a_file_is_told(panel, tmp_path, out):
 
 
 def test_a_run_goes_on_while_another_module_is_shown(host, panel, out, model):
-    begin(host, panel, GROWING.format(model=str(model)), until=lambda: panel.training.busy)
+    begin(host, panel, waiting(GROWING.format(model=str(model)), "left"), until=lambda: panel.training.busy)
     slicer.util.selectModule("Volumes")
-    host.wait_until(lambda: not panel.training.busy, 20)
+    (out / "left").touch()
+    host.wait_until(lambda: not panel.training.busy)
     assert len(charts()) == 2
     host.select_module("VirtualContrastTraining")
     assert panel.ui.statusLabel.text.startswith("Done")
 
 
 def test_closing_the_scene_during_a_run_keeps_the_run_and_its_charts_come_again(host, panel, out, model):
-    begin(host, panel, GROWING.format(model=str(model)).replace("0.02", "0.2"), until=charts)
+    begin(host, panel, waiting(GROWING.format(model=str(model)), "closed"), until=charts)
     slicer.mrmlScene.Clear(0)
-    host.wait_until(lambda: not panel.training.busy, 20)
+    (out / "closed").touch()
+    host.wait_until(lambda: not panel.training.busy)
     assert len(charts()) == 2
     assert charts()[0].GetNthPlotSeriesNode(0).GetTableNode().GetTable().GetNumberOfRows() == 5
     slicer.mrmlScene.Clear(0)
@@ -135,7 +137,7 @@ def test_a_run_on_disk_is_opened_again(host, module, panel, out, model, tmp_path
 def test_an_interrupted_run_says_where_it_ended(host, panel, out, tmp_path):
     begin(host, panel, ENDLESS, until=lambda: panel.view.run.progress)
     panel.ui.stopButton.click()
-    host.wait_until(lambda: not panel.training.busy, 5)
+    host.wait_until(lambda: not panel.training.busy)
     panel.ui.outputPath.currentPath = str(tmp_path / "other")
     panel.ui.outputPath.currentPath = str(out)
     assert panel.ui.statusLabel.text == "The run run in this folder ended in epoch 1 of 100 and can be continued."
@@ -145,12 +147,12 @@ def test_an_interrupted_run_says_where_it_ended(host, panel, out, tmp_path):
 def test_closing_the_application_ends_the_run_and_a_willing_one_with_its_checkpoint(host, panel, out, code):
     begin(host, panel, code, until=lambda: panel.view.run.progress)
     pid = panel.training.process.pid
-    panel.training.process.shutdown, shutdown = lambda _patience: shutdown(0.5), panel.training.process.shutdown
-    start = time.monotonic()
-    host.unload_module("VirtualContrastTraining")
-    assert time.monotonic() - start < host.patience(2.0)
+    patience_s = 0.5 if code is DEAF else 60.0  # the willing one hears it, however slow this machine is
+    panel.training.process.shutdown, shutdown = lambda _usual: shutdown(patience_s), panel.training.process.shutdown
+    with host.promised(2.0):
+        host.unload_module("VirtualContrastTraining")
     assert gone(pid)
     if code is ENDLESS:
         assert not (out / "stop").exists()  # it was heard
     else:
-        host.wait_until(lambda: gone(int((out / "child").read_text())), 2)
+        host.wait_until(lambda: gone(int((out / "child").read_text())))

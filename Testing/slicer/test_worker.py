@@ -4,7 +4,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
@@ -108,7 +107,7 @@ def wait_for_partial(host, out):
     def written():
         return "".join(file.read_text() for file in out.parent.glob(f"{out.name}.partial-*/child"))
 
-    host.wait_until(written, 60)
+    host.wait_until(written)
     return int(written())
 
 
@@ -160,32 +159,27 @@ def test_times_are_told_as_people_do():
 # ---- runs ---------------------------------------------------------------------------------------------------------
 
 
-def test_two_runs_make_two_results_and_the_second_is_warm(host, make_worker, study, tmp_path, record_property):
+def test_two_runs_make_two_results_in_one_process(host, make_worker, study, tmp_path):
     model = str(run_samples.write_model(tmp_path / "model"))
-    worker, seconds = make_worker(), []
-    pids = set()
+    worker, pids = make_worker(), set()
     for number in (1, 2):
-        listener, start = Listener(), time.monotonic()
+        listener = Listener()
         worker.run(request_for(study, tmp_path / f"out{number}", model=model, segmentation="threshold"), listener)
         with pytest.raises(RuntimeError, match="busy"):
             worker.run(request_for(study, tmp_path / "other"), listener)
-        host.wait_until(lambda listener=listener: listener.ends, 120)
-        seconds.append(time.monotonic() - start)
+        host.wait_until(lambda listener=listener: listener.ends)
         pids.add(worker._child[0])
         assert [kind for kind, _ in listener.ends] == ["done"], listener.ends
         assert len(load_result(tmp_path / f"out{number}").manifest.phases) == 3
         assert {stage for stage, *_ in listener.steps} >= {"read", "model", "synthesize", "kinetics", "export"}
         assert listener.warnings
-    record_property("cold_and_warm_s", seconds)
-    print(f"\ncold {seconds[0]:.1f} s, warm {seconds[1]:.1f} s")
     assert len(pids) == 1
-    assert seconds[1] < seconds[0]
 
 
 def test_an_unusable_input_is_one_sentence_and_the_worker_stays(host, make_worker, study, tmp_path):
     worker, listener = make_worker(), Listener()
     worker.run(RunRequest(tmp_path / "none.nrrd", tmp_path / "out", RunSettings()), listener)
-    host.wait_until(lambda: listener.ends, 60)
+    host.wait_until(lambda: listener.ends)
     assert listener.ends[0][0] == "failed"
     assert "none.nrrd" in listener.ends[0][1]
     assert worker.alive
@@ -196,7 +190,7 @@ def test_the_device_is_told_with_its_reason(host, make_worker):
     worker, answers = make_worker(), []
     worker.ask_device("cpu", answers.append)
     worker.ask_device("mps", answers.append)
-    host.wait_until(lambda: len(answers) == 2, 60)
+    host.wait_until(lambda: len(answers) == 2)
     assert (answers[0].device, answers[0].usable) == ("cpu", True)
     assert "threads" in answers[0].reason
     assert not answers[1].usable
@@ -207,15 +201,14 @@ def test_the_device_is_told_with_its_reason(host, make_worker):
 
 
 def test_a_polite_cancel_stops_the_run_and_keeps_the_worker(host, make_worker, study, tmp_path):
-    worker, listener = make_worker(PATIENT), Listener()
+    worker, listener = make_worker("w.GRACE_S = 600\n" + PATIENT), Listener()
+    worker._kill_timer.setInterval(600_000)  # nobody insists, so that only a run that listens ends
     worker.run(request_for(study, tmp_path / "out"), listener)
-    host.wait_until(lambda: len(listener.steps) > 3, 60)
-    start = time.monotonic()
-    worker.cancel()
-    worker.cancel()
-    host.wait_until(lambda: listener.ends, 3)
-    print(f"\npolite cancel {time.monotonic() - start:.2f} s")
-    assert time.monotonic() - start < host.patience(1.0)
+    host.wait_until(lambda: len(listener.steps) > 3)
+    with host.promised(1.0):
+        worker.cancel()
+        worker.cancel()
+        host.wait_until(lambda: listener.ends)
     assert listener.ends == [("cancelled", None)]
     assert worker.alive
 
@@ -225,15 +218,12 @@ def test_a_deaf_run_is_killed_with_its_children_within_two_seconds(host, make_wo
     worker.run(request_for(study, out), listener)
     grandchild, child = wait_for_partial(host, out), worker._child[0]
     with host.watch_event_loop() as longest_s:
-        start = time.monotonic()
-        worker.cancel()
-        host.wait_until(lambda: listener.ends, 5)
-        took = time.monotonic() - start
-        print(f"\ndeaf cancel {took:.2f} s, event loop blocked {1000 * longest_s():.0f} ms")
-        assert longest_s() < 0.1
-    assert took < host.patience(2.0)
+        with host.promised(2.0):
+            worker.cancel()
+            host.wait_until(lambda: listener.ends)
+        assert longest_s() < host.patience(0.1)
     assert listener.ends == [("cancelled", None)]
-    host.wait_until(lambda: gone(child) and gone(grandchild), 2)  # a killed process takes a moment to end
+    host.wait_until(lambda: gone(child) and gone(grandchild))  # a killed process takes a moment to end
     assert not list(tmp_path.glob("out*"))
     assert not worker.alive
 
@@ -244,12 +234,11 @@ def test_a_stopped_process_is_killed_by_the_panel_side(host, make_worker, study,
     worker, listener, out = make_worker(stopped), Listener(), tmp_path / "out"
     worker.run(request_for(study, out), listener)
     grandchild = wait_for_partial(host, out)
-    start = time.monotonic()
-    worker.cancel()
-    host.wait_until(lambda: listener.ends, 5)
-    assert time.monotonic() - start < host.patience(2.0)
+    with host.promised(2.0):
+        worker.cancel()
+        host.wait_until(lambda: listener.ends)
     assert listener.ends == [("cancelled", None)]
-    host.wait_until(lambda: gone(grandchild), 1)
+    host.wait_until(lambda: gone(grandchild))
     assert not list(tmp_path.glob("out*"))
 
 
@@ -260,7 +249,7 @@ def test_a_worker_that_dies_is_reported_once_and_the_next_run_starts_anew(
     worker, listener = make_worker(code), Listener()
     for _attempt in range(2):
         worker.run(request_for(study, tmp_path / "out"), listener)
-        host.wait_until(lambda: not worker.busy, 60)
+        host.wait_until(lambda: not worker.busy)
     assert [kind for kind, _ in listener.ends] == ["failed", "failed"]
     assert how in listener.ends[0][1]
     assert not list(tmp_path.glob("out*"))
@@ -274,17 +263,17 @@ def test_a_worker_killed_from_outside_is_reported(host, make_worker, study, tmp_
     worker.run(request_for(study, tmp_path / "out"), listener)
     grandchild = wait_for_partial(host, tmp_path / "out")
     os.kill(worker._child[0], 9)
-    host.wait_until(lambda: listener.ends, 5)
+    host.wait_until(lambda: listener.ends)
     assert listener.ends[0][0] == "failed"
     assert "killed" in listener.ends[0][1]
     assert not list(tmp_path.glob("out*"))
-    host.wait_until(lambda: gone(grandchild), 1)
+    host.wait_until(lambda: gone(grandchild))
 
 
 def test_a_program_that_cannot_be_started_is_reported(host, tmp_path, study):
     worker, listener = EngineProcess([str(tmp_path / "no-such-python")]), Listener()
     worker.run(request_for(study, tmp_path / "out"), listener)
-    host.wait_until(lambda: listener.ends, 5)
+    host.wait_until(lambda: listener.ends)
     assert [kind for kind, _ in listener.ends] == ["failed"]
     assert not worker.alive
 
@@ -292,19 +281,19 @@ def test_a_program_that_cannot_be_started_is_reported(host, tmp_path, study):
 def test_an_idle_worker_ends_by_itself_and_the_next_request_starts_another(host, make_worker):
     worker, answers = make_worker(idle_s=0.3), []
     worker.ask_device("cpu", answers.append)
-    host.wait_until(lambda: answers, 60)
-    host.wait_until(lambda: not worker.alive, 10)
+    host.wait_until(lambda: answers)
+    host.wait_until(lambda: not worker.alive)
     worker.ask_device("cpu", answers.append)
-    host.wait_until(lambda: len(answers) == 2, 60)
+    host.wait_until(lambda: len(answers) == 2)
 
 
 def test_freeing_memory_ends_an_idle_worker_at_once(host, make_worker):
     worker, answers = make_worker(), []
     worker.ask_device("cpu", answers.append)
-    host.wait_until(lambda: answers, 60)
+    host.wait_until(lambda: answers)
     pid = worker._child[0]
     worker.free()
-    host.wait_until(lambda: not worker.alive, 2)
+    host.wait_until(lambda: not worker.alive)
     assert gone(pid)
 
 
@@ -313,7 +302,7 @@ def test_a_worker_whose_parent_is_gone_ends_with_its_children(host, make_worker,
     worker.run(request_for(study, out), listener)
     grandchild, child = wait_for_partial(host, out), worker._child[0]
     worker._process.closeWriteChannel()
-    host.wait_until(lambda: gone(child) and gone(grandchild), 4)
+    host.wait_until(lambda: gone(child) and gone(grandchild))
 
 
 def test_shutting_down_ends_a_run_without_a_word(host, make_worker, study, tmp_path):

@@ -31,6 +31,9 @@ def log(epoch, loss, error):
 def checkpoint():
     (out / "checkpoints").mkdir(parents=True, exist_ok=True)
     (out / "checkpoints" / "last.ckpt").touch()
+def wait_for(name):
+    while not (out / name).exists():
+        time.sleep(0.01)
 def stop_if_asked():
     if (out / "stop").exists():
         (out / "stop").unlink()
@@ -53,6 +56,12 @@ for epoch in range(1, 6):
 shutil.copytree({model!r}, out / "model")
 """
 """A run of five epochs that ends with the package `model`."""
+
+
+def waiting(code, name):
+    """GROWING that goes on after an epoch when the file `name` is in its folder; `{epoch}` stands for the epoch."""
+    return code.replace("time.sleep(0.02)", f"wait_for(f{name!r})")
+
 
 ENDLESS = """
 checkpoint()
@@ -157,7 +166,7 @@ def begin(host, panel, code, *, until=None):
     """Start a run that does `code`; wait for `until`, default its end."""
     panel.training.process.command = pretend(code)
     panel.ui.startButton.click()
-    host.wait_until(until or (lambda: not panel.training.busy), 20)
+    host.wait_until(until or (lambda: not panel.training.busy))
 
 
 def charts():

@@ -20,6 +20,8 @@ __all__ = ["Host", "boot", "prepare", "requirements"]
 
 FOLDER = Path(__file__).resolve().parents[1]
 _host: "Host | None" = None
+_WORK, _WORK_S = 3_000_000, 0.08
+"""A sum of so many numbers, and what it took on the machine on which the limits were set (Xeon with AVX-512, 2023)."""
 
 
 def prepare() -> None:
@@ -117,6 +119,18 @@ def _waited_ns() -> dict[str, int]:
     return waited
 
 
+def _processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _slowness() -> float:
+    """How many times longer a fixed piece of work takes now than where the limits were set."""
+    start = time.monotonic()
+    sum(range(_WORK))
+    return (time.monotonic() - start) / _WORK_S
+
+
 class Host:
     """What a test does with the application; the module under test never sees it."""
 
@@ -169,16 +183,32 @@ class Host:
 
     @staticmethod
     def patience(seconds: float) -> float:
-        """What `seconds` of a free machine may take on this one: longer where programs wait for its processors."""
-        waiting = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-        return seconds * max(1.0, 2.0 * waiting / (os.cpu_count() or 1))
+        """What `seconds` of a free machine may take here at this moment; for promises to users alone.
 
-    def wait_until(self, condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
-        """Let the event loop run until ``condition()`` holds; TimeoutError after ``patience(timeout_s)``."""
-        end = time.monotonic() + self.patience(timeout_s)
+        Longer where programs wait for its processors, and where a piece of work takes longer than it should: the load
+        that the system tells lags by a minute, knows no quota of a container, and nothing of a slow processor.
+        """
+        waiting = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+        return seconds * max(1.0, 2.0 * waiting / _processors(), _slowness())
+
+    @contextmanager
+    def promised(self, seconds: float) -> Iterator[None]:
+        """What is done inside takes a user at most `seconds`; AssertionError where it took longer than `patience`."""
+        before, start = self.patience(seconds), time.monotonic()
+        yield
+        took = time.monotonic() - start
+        most = max(before, self.patience(seconds))
+        assert took < most, f"it took {took:.2f} s, promised are {seconds} s, {most:.2f} s under this load"
+
+    def wait_until(self, condition: Callable[[], Any], hang_s: float = 300.0) -> None:
+        """Let the event loop run until ``condition()`` holds.
+
+        `hang_s` only ends what hangs, with a TimeoutError: how long something takes is no matter of this function.
+        """
+        end = time.monotonic() + hang_s
         while not condition():
             if time.monotonic() > end:
-                raise TimeoutError(f"the condition did not come true within {timeout_s} s")
+                raise TimeoutError(f"the condition did not come true within {hang_s} s")
             self.process_events(0.005)
 
     @contextmanager
