@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from tiny_models import CARD, tiny_card, tiny_package, tiny_state
 from VirtualContrastLib.cli.main import main
 from VirtualContrastLib.events import InputError
+from VirtualContrastLib.models.import_model import ImportRequest, import_model
 from VirtualContrastLib.models.package import ModelCard, load_package, save_package
 
 
@@ -279,6 +280,29 @@ def test_a_zip_is_unpacked_once_into_the_cache_by_its_hash(tmp_path, cache, pref
     loaded.load_state()
     before = loaded.weights_path.stat().st_ino
     assert load_package(archive).weights_path.stat().st_ino == before
+
+
+@pytest.mark.parametrize("name", ["model.json", "weights.safetensors"])
+@pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
+def test_what_was_unpacked_and_damaged_since_is_unpacked_again(tmp_path, cache, name, damage):
+    archive = zipped(tiny_package(tmp_path / "tiny").folder, tmp_path / "tiny.zip", "")
+    damaged = load_package(archive).folder / name
+    content = damaged.read_bytes()
+    if damage == "gone":
+        damaged.unlink()
+    else:
+        damaged.write_bytes(content[:-1] if damage == "cut" else content[:-1] + bytes([content[-1] ^ 1]))
+    load_package(archive).load_state()
+    assert damaged.read_bytes() == content
+
+
+def test_a_cache_that_is_no_folder_is_one_sentence(tmp_path, cache):
+    package = tiny_package(tmp_path / "tiny")
+    cache.touch()
+    with pytest.raises(InputError, match=r"cache .* cannot be written .* VIRTUALCONTRAST_CACHE"):
+        load_package(zipped(package.folder, tmp_path / "tiny.zip", ""))
+    with pytest.raises(InputError, match=r"cache .* cannot be written"):
+        import_model(ImportRequest(package.folder))
 
 
 def test_what_was_unpacked_and_not_used_for_a_month_is_removed_with_the_next_zip(tmp_path, cache):

@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 
 from ..events import Events, InputError, Stage, VirtualContrastError
 from ..files import free_bytes, replace_folder, sha256_of
-from .catalog import CatalogEntry, downloaded_models_dir
-from .package import ModelPackage, cache_dir, load_package
+from .catalog import CatalogEntry
+from .package import ModelPackage, load_package
+from .paths import MODELS, cache_dir, cache_folder
 
 CHUNK_BYTES = 2**18
 MAX_PACKAGE_BYTES = 16 * 2**30
@@ -92,7 +93,7 @@ def download(entry: CatalogEntry, events: Events, *, policy: Policy | None = Non
         raise InputError(
             f"The model '{entry.id}' has no SHA-256 in the catalog, so it is not downloaded. {entry.manual_import}"
         )
-    archive = cache_dir() / "downloads" / f"{entry.id}-{sha256[:12]}.zip"
+    archive = cache_folder("downloads") / f"{entry.id}-{sha256[:12]}.zip"
     if not (archive.is_file() and sha256_of(archive) == sha256):
         wanted = Wanted(entry.id, tuple(entry.urls), entry.size_bytes, lambda path: _sha256_problem(path, sha256))
         fetch_from_mirrors(wanted, archive, events, policy)
@@ -108,8 +109,7 @@ def _install(entry: CatalogEntry, archive: Path) -> ModelPackage:
     package.verify()
     if package.card.id != entry.id or package.card.kind != entry.kind:
         raise InputError(f"The download of '{entry.id}' holds the model '{package.card.id}'; it is not installed.")
-    folder = downloaded_models_dir() / entry.id
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder = cache_folder(MODELS) / entry.id
     replace_folder(package.folder, folder)
     return ModelPackage(package.card, folder)
 

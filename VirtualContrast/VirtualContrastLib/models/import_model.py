@@ -16,7 +16,7 @@ from ..files import atomic_folder
 from .import_checkpoint import import_nnunet, import_pix2pixhd
 from .import_onnx import import_onnx
 from .package import InPlane, ModelPackage, first_problem, forget_unpacked, load_package
-from .paths import CARD_NAME, DEFAULT, downloaded_models_dir, installed_models
+from .paths import CARD_NAME, DEFAULT, MODELS, cache_folder, installed_models
 from .zips import opened_zip
 
 
@@ -150,4 +150,4 @@ def _new_folder(name: str) -> Path:
         raise InputError(f"'{DEFAULT}' stands for the catalog's default model; give the model another id.")
     if name in installed_models():
         raise InputError(f"There is a model '{name}' already; remove it first or give another name with --id.")
-    return downloaded_models_dir() / name
+    return cache_folder(MODELS) / name

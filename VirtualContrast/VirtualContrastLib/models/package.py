@@ -9,6 +9,8 @@ import re
 import shutil
 import stat
 import time
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,7 +24,7 @@ from ..networks.architectures import architecture
 from . import strict_json
 from .card import ArchitectureSpec, InPlane, Inputs, IntensitySpec, Metric, ModelCard, Outputs
 from .nnunet_plans import check_plans
-from .paths import CARD_NAME, DATASET_NAME, PLANS_NAME, WEIGHTS_NAME, cache_dir
+from .paths import CARD_NAME, DATASET_NAME, PLANS_NAME, WEIGHTS_NAME, cache_dir, cache_folder
 from .zips import check_unpacked_size, opened_zip
 
 if TYPE_CHECKING:
@@ -278,9 +280,9 @@ def first_problem(error: ValidationError) -> str:
 
 
 def _unpacked(archive: Path) -> Path:
-    """Folder of the unpacked zip, unpacking it where that was not done before."""
-    folder = cache_dir() / "packages" / sha256_of(archive)
-    if folder.is_dir():
+    """Folder of the unpacked zip, unpacking it where that was not done before or was changed since."""
+    folder = cache_folder("packages") / sha256_of(archive)
+    if _holds_all(folder, archive):
         os.utime(folder)
     else:
         with atomic_folder(folder) as staging:
@@ -319,6 +321,25 @@ def _extract(archive: Path, folder: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             with source.open(entry) as stream, target.open("wb") as out:
                 shutil.copyfileobj(stream, out, 2**20)
+
+
+def _holds_all(folder: Path, archive: Path) -> bool:
+    """Every file of the zip lies below `folder` as it is in the zip, by size and checksum."""
+    if not folder.is_dir():
+        return False
+    with opened_zip(archive) as source:
+        entries = [entry for entry in source.infolist() if not entry.is_dir()]
+    return all(_is_entry(_inside(folder, entry.filename), entry) for entry in entries)
+
+
+def _is_entry(path: Path, entry: zipfile.ZipInfo) -> bool:
+    if not path.is_file() or path.stat().st_size != entry.file_size:
+        return False
+    checksum = 0
+    with path.open("rb") as stream:
+        while chunk := stream.read(2**20):
+            checksum = zlib.crc32(chunk, checksum)
+    return checksum == entry.CRC
 
 
 def _inside(folder: Path, name: str) -> Path:

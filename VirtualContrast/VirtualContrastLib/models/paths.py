@@ -5,6 +5,7 @@ The panel lists models before any package is installed, so nothing here knows wh
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from ..events import InputError
 
 DEFAULT = "default"
 """Stands for the catalog's default model for patients wherever a model is named; no model can have it as its id."""
+MODELS = "Models"
+"""Folder of the cache with downloaded and imported packages, one per model id."""
 CARD_NAME = "model.json"
 WEIGHTS_NAME = "weights.safetensors"
 PLANS_NAME, DATASET_NAME = "plans.json", "dataset.json"  # of an nnU-Net
@@ -42,9 +45,24 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "VirtualContrast"
 
 
+def cache_folder(name: str) -> Path:
+    """Folder `name` of the user's cache to write into, made where it is missing; InputError where it cannot be."""
+    folder = cache_dir() / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise InputError(
+            f"The cache {cache_dir()} cannot be written ({error.strerror}); set VIRTUALCONTRAST_CACHE to a folder that "
+            "can."
+        ) from error
+    return folder
+
+
 def downloaded_models_dir() -> Path:
     """Folder of downloaded and imported packages, one per model id."""
-    return cache_dir() / "Models"
+    return cache_dir() / MODELS
 
 
 def catalog_path() -> Path:

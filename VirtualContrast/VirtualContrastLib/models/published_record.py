@@ -17,10 +17,11 @@ from typing import Any
 from ..events import Events, InputError, VirtualContrastError
 from ..files import sha256_of, write_json
 from .card import InPlane
-from .catalog import CatalogEntry, PublishedRecord, downloaded_models_dir
+from .catalog import CatalogEntry, PublishedRecord
 from .download import TRANSIENT, Policy, Wanted, fetch_from_mirrors, open_url
 from .import_checkpoint import import_pix2pixhd
-from .package import ModelPackage, cache_dir
+from .package import ModelPackage
+from .paths import MODELS, cache_dir, cache_folder
 
 MAX_RECORD_BYTES = 4 * 2**20
 
@@ -68,7 +69,7 @@ def download_published(entry: CatalogEntry, events: Events, *, policy: Policy | 
             f"{file.md5[:12]}..., pinned {pinned['md5'][:12]}...). If that is right, delete {_pins_path()} and fetch "
             "it again."
         )
-    archive = cache_dir() / "downloads" / f"{entry.id}-{file.md5[:12]}.zip"
+    archive = cache_folder("downloads") / f"{entry.id}-{file.md5[:12]}.zip"
     wanted = Wanted(entry.id, (file.url,), file.size, lambda path: _md5_problem(path, file.md5))
     if not archive.is_file() or wanted.problem(archive) is not None:
         fetch_from_mirrors(wanted, archive, events, policy)
@@ -124,7 +125,7 @@ def _md5_problem(path: Path, md5: str) -> str | None:
 def _convert(entry: CatalogEntry, record: PublishedRecord, archive: Path, events: Events) -> ModelPackage:
     return import_pix2pixhd(
         archive,
-        downloaded_models_dir() / entry.id,
+        cache_folder(MODELS) / entry.id,
         model_id=entry.id,
         title=entry.title,
         layout=record.layout,
