@@ -1,10 +1,12 @@
 """The result folder is whole or not there, and what is in it can be proved."""
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -243,6 +245,26 @@ def test_what_a_killed_run_left_is_cleared_by_the_next_one(tmp_path):
     assert len(leftovers(tmp_path)) == 1  # the staging folder of the dead process
     write_result(tmp_path / "out")
     assert leftovers(tmp_path) == ["out"]
+
+
+def test_what_a_run_writes_while_it_is_cleared_away_is_cleared_by_the_next_who_looks(tmp_path, monkeypatch):
+    """A worker that is told to end at once removes its folder while its other thread still writes."""
+    writer = ResultWriter(tmp_path / "out").__enter__()
+    writer.path("phases/phase_1.nrrd").write_bytes(b"x")
+    remove, late = shutil.rmtree, iter([writer.staging / "curves.csv"])
+
+    def writing(path, **options):
+        for entry in list(path.iterdir()):
+            remove(entry) if entry.is_dir() else entry.unlink()
+        for file in late:  # after the first look into the folder
+            file.touch()
+        with contextlib.suppress(OSError):
+            path.rmdir()
+
+    monkeypatch.setattr(staging.shutil, "rmtree", writing)
+    staging.remove_partial(tmp_path / "out", os.getpid())
+    staging.remove_partial(tmp_path / "out", os.getpid())
+    assert leftovers(tmp_path) == []
 
 
 def test_a_second_run_into_one_folder_is_refused_at_once_and_the_first_goes_on(tmp_path):

@@ -136,10 +136,25 @@ def recover(out: Path) -> None:
 
 
 def remove_partial(out: Path, pid: int) -> None:
-    """Remove the staging folder of `out` that process `pid` was writing, which has ended or is about to."""
+    """Remove the staging folder of `out` that process `pid` was writing, which has ended or is about to.
+
+    The owner's note goes last: a file that comes in meanwhile stays with it, for whoever clears up after the process.
+    """
     for partial in _beside(out, "partial"):
         if _note(partial).get("pid") == pid:
-            shutil.rmtree(partial, ignore_errors=True)
+            for path in partial.iterdir():
+                if path.name != OWNER:
+                    _remove(path)
+            if [path.name for path in partial.iterdir()] == [OWNER]:
+                shutil.rmtree(partial, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _refuse_second_run(out: Path, own: Path) -> None:
