@@ -66,6 +66,20 @@ def test_a_failure_is_one_sentence_with_the_log_at_hand(host, panel, out, code, 
     assert panel.ui.startButton.enabled
 
 
+def test_an_error_that_nobody_foresaw_is_told_in_the_panel(host, panel, out):
+    code = """
+import VirtualContrastTrainingLib.cli as cli
+from VirtualContrastTrainingLib.slicer_app import child
+def broken(argv):
+    raise KeyError("nobody foresaw this")
+cli.main = broken
+sys.exit(child.main(sys.argv[1:]))
+"""
+    begin(host, panel, code)
+    assert panel.ui.statusLabel.text.startswith("Unexpected KeyError")
+    assert "Traceback" in panel.training.process.log_text()
+
+
 def test_a_child_killed_from_outside_is_told_and_its_children_end(host, panel, out):
     inside = DEAF.replace("import os, time; os.setsid(); time", "import time; time")
     begin(host, panel, inside, until=lambda: panel.view.run.progress)

@@ -27,7 +27,7 @@ GRACE_S = 20.0
 def main(argv: Sequence[str]) -> int:
     """Run the command line `argv` of `virtual-contrast-training`; returns its exit code.
 
-    The last line on standard error is `error: SENTENCE` where it fails.
+    The last line on standard error is `Error: SENTENCE` where it fails.
     """
     faulthandler.enable()
     if os.name == "posix":
@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001  the boundary of the process
         traceback.print_exc()
         message, code = explain(error, advice=SEE_LOG)
-        print(f"error: {message}", file=sys.stderr)
+        print(f"Error: {message}", file=sys.stderr)
         return int(code)
 
 
