@@ -4,6 +4,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -287,6 +288,22 @@ def test_an_idle_worker_ends_by_itself_and_the_next_request_starts_another(host,
     host.wait_until(lambda: len(answers) == 2)
 
 
+def test_what_is_asked_just_when_the_worker_ends_of_idleness_is_asked_again(host, make_worker, study, tmp_path):
+    once = tmp_path / "once"
+    code = PATIENT + (
+        f"once = Path({str(once)!r})\n"
+        "if not once.exists():\n"
+        "    once.touch()\n"
+        "    w.CommandLoop.work = lambda self: 'idle'\n"
+    )
+    worker, listener, answers = make_worker(code), Listener(), []
+    worker.ask_device("cpu", answers.append)
+    worker.run(request_for(study, tmp_path / "out"), listener)
+    host.wait_until(lambda: answers and listener.steps)
+    assert once.exists()
+    assert listener.ends == []
+
+
 def test_freeing_memory_ends_an_idle_worker_at_once(host, make_worker):
     worker, answers = make_worker(), []
     worker.ask_device("cpu", answers.append)
@@ -303,6 +320,19 @@ def test_a_worker_whose_parent_is_gone_ends_with_its_children(host, make_worker,
     grandchild, child = wait_for_partial(host, out), worker._child[0]
     worker._process.closeWriteChannel()
     host.wait_until(lambda: gone(child) and gone(grandchild))
+
+
+def test_shutting_down_clears_up_after_a_worker_whose_first_words_nobody_has_read(make_worker, study, tmp_path):
+    worker, out = make_worker(HANGING), tmp_path / "out"
+    worker.run(request_for(study, out), Listener())
+    assert worker._process.waitForBytesWritten(300_000)
+    while not (child := "".join(file.read_text() for file in tmp_path.glob("out.partial-*/child"))):
+        time.sleep(0.01)  # while the event loop stands still
+    assert not worker._child
+    worker.shutdown()
+    assert not list(tmp_path.glob("out*"))
+    while not gone(int(child)):
+        time.sleep(0.01)
 
 
 def test_shutting_down_ends_a_run_without_a_word(host, make_worker, study, tmp_path):

@@ -62,6 +62,8 @@ class EngineProcess:
         self._command = list(command) if command else None
         self._process: Any = None
         self._child: tuple[int, bool] | None = None  # its pid, and whether it leads a process group
+        self._last_child: tuple[int, bool] | None = None  # also of one that has ended
+        self._idled = False  # it said that it ends because nobody asked it for anything
         self._run: tuple[int, RunRequest, RunListener] | None = None
         self._cancelling = False
         self._number = 0
@@ -122,16 +124,18 @@ class EngineProcess:
 
     def shutdown(self) -> None:
         """End the process and its run now; the listener is not notified."""
-        request, pid = self._run[1] if self._run else None, self._pid
+        request = self._run[1] if self._run else None
         self._run = None
         self._device_callbacks.clear()
-        if self._process is not None:
-            process = self._process
-            self._kill()
-            process.waitForFinished(1000)
-            self._forget(process)
-        if request is not None and pid is not None:
-            remove_partial(request.out, pid)
+        if self._process is None:
+            return
+        process = self._process
+        self._kill()
+        process.waitForFinished(1000)
+        self._forget(process)
+        if request is not None and self._last_child is not None:
+            kill_tree(*self._last_child)  # it may have told its pid in its last words only
+            remove_partial(request.out, self._last_child[0])
 
     def wait(self) -> None:
         """Block until the run has ended (for scripts; the event loop does not run meanwhile)."""
@@ -147,7 +151,7 @@ class EngineProcess:
             self._process.write(qt.QByteArray(encode(message)))
 
     def _start(self) -> None:
-        self._process, self._child = qt.QProcess(), None
+        self._process, self._child, self._last_child, self._idled = qt.QProcess(), None, None, False
         self._splitter, self._errors = LineSplitter(), LineSplitter()
         self._process.setProcessEnvironment(environment())
         self._process.connect("readyReadStandardOutput()", self._on_output)
@@ -176,7 +180,9 @@ class EngineProcess:
 
     def _heard(self, message: protocol.Message) -> None:
         if isinstance(message, protocol.Ready):
-            self._child = (message.pid, message.group)
+            self._child = self._last_child = (message.pid, message.group)
+        elif isinstance(message, protocol.Bye):
+            self._idled = message.reason == "idle"
         elif isinstance(message, protocol.DeviceAnswer):
             self._heard_device(message)
         elif self._run is not None and getattr(message, "number", None) == self._run[0]:
@@ -225,15 +231,26 @@ class EngineProcess:
         crashed, pid = status == qt.QProcess.CrashExit, self._pid
         if self._run is not None and self._child is not None and self._child[1]:
             kill_tree(*self._child)  # what it had started outlives it otherwise
+        unheard = list(self._device_callbacks) if self._idled else []
         self._forget(process)
         self._note(_("The worker process ended ({how}).").format(how=_how(code, crashed)))
-        if self._run is not None:
+        if self._idled and not self._cancelling and (self._run is not None or unheard):
+            self._ask_again(unheard)
+        elif self._run is not None:
             _number, request, listener = self._run
             if pid is not None:
                 remove_partial(request.out, pid)
             sentence = _("The computation ended unexpectedly ({how}), nothing was made; see the log for more.")
             self._end(lambda: listener.failed(sentence.format(how=_how(code, crashed))))
         self.state_changed()
+
+    def _ask_again(self, unheard: list[tuple[str, Callable[[protocol.DeviceAnswer], None]]]) -> None:
+        """Start a process for what was asked of one that was about to end, as nobody had asked it for anything."""
+        for wanted, callback in unheard:
+            self.ask_device(wanted, callback)
+        if self._run is not None:
+            number, request, _listener = self._run
+            self._send(request.message(number, self.idle_s))
 
     def _on_error(self, error: Any) -> None:
         if error != qt.QProcess.FailedToStart or self._process is None:
