@@ -1,14 +1,20 @@
 """Downloads from a local server that breaks off, lies and redirects; nothing partial is taken for whole."""
 
 import contextlib
+import dataclasses
 import hashlib
 import http.server
+import io
+import os
+import signal
+import socket
 import threading
 import zipfile
 
 import pytest
 from tiny_models import tiny_package
-from VirtualContrastLib.events import CancelledError, Events, InputError, Stage, VirtualContrastError
+from VirtualContrastLib.cli.console import Reporter, guarded
+from VirtualContrastLib.events import CancelledError, Events, ExitCode, InputError, Stage, VirtualContrastError
 from VirtualContrastLib.models.catalog import CatalogEntry, resolve_model
 from VirtualContrastLib.models.download import Policy, download
 
@@ -221,6 +227,19 @@ def test_cancel_keeps_the_part_for_next_time_and_installs_nothing(server):
         download(entry(server, "model.zip"), events, policy=server.policy)
     assert [name[-5:] for name in leftovers(server)] == [".part"]
     assert not (server.cache / "Models").exists()
+
+
+def test_a_stop_is_heard_while_a_server_says_nothing(server):
+    def action(reporter, events):
+        threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT]).start()
+        download(entry(server, urls=[f"http://127.0.0.1:{port}/model.zip"]), events, policy=patient)
+        return ExitCode.DONE
+
+    patient = dataclasses.replace(server.policy, timeout_s=3600)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        assert guarded(action, reporter=Reporter(io.StringIO(), io.StringIO())) == ExitCode.CANCELLED
+    assert not (server.cache / "Models" / "remote").exists()
 
 
 def test_a_package_of_another_id_is_not_installed(server):

@@ -319,6 +319,14 @@ def cancelling_on_signals(events: Events) -> Iterator[None]:
 
 
 def _interrupt_unless(ended: _thread.LockType) -> None:
-    """Interrupt the main thread unless `ended` can be had within PATIENCE_S."""
-    if not ended.acquire(timeout=PATIENCE_S):
+    """Interrupt the main thread unless `ended` can be had within PATIENCE_S.
+
+    By a real signal where the system has them: only that ends its waiting for a server or a process.
+    """
+    if ended.acquire(timeout=PATIENCE_S):
+        return
+    main = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        signal.pthread_kill(main, signal.SIGINT)
+    else:
         _thread.interrupt_main()
