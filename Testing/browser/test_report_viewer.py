@@ -39,7 +39,7 @@ def page(browser, content, tmp_path):
     path = tmp_path / "report.html"
     path.write_text(html.page("Viewer", "Research only", [viewer_html(content)]), encoding="utf-8")
     browser.get(path.as_uri())
-    WebDriverWait(browser, 20).until(lambda b: b.find_element(By.CSS_SELECTOR, ".viewer[data-ready]"))
+    WebDriverWait(browser, 300).until(lambda b: b.find_element(By.CSS_SELECTOR, ".viewer[data-ready]"))
     yield browser
     errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert errors == []

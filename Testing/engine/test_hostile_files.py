@@ -15,7 +15,7 @@ from VirtualContrastLib.models.package import load_package
 from VirtualContrastLib.models.safe_torch_load import load_tensors
 from VirtualContrastLib.networks.options import NNUNetOptions, Pix2PixHDOptions, ResidualEnhancementOptions
 
-QUICK_S = 5.0  # of processor time, making the file included
+QUICK_S = 20.0  # of processor time, making the file included; without bounds they took minutes, or never ended
 
 
 @pytest.fixture(autouse=True)
