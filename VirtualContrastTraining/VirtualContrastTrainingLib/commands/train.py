@@ -39,7 +39,7 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
     if args.recipe is None or args.output is None:
         raise InputError("Give a recipe and an output folder: virtual-contrast-training train RECIPE -o DIR.")
     recipe = load_recipe(args.recipe, args.set)
-    from ..training.launch import launch_ranks, needs_launch
+    from ..training.launch import is_first, launch_ranks, needs_launch
 
     if needs_launch(args.devices, args.num_nodes):
         launch_ranks(_arguments(args), args.devices)
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace, out: Output) -> ExitCode:
     started = time.monotonic()
     package = train(recipe, args.output, options, smoke=args.smoke)
     passed = (time.monotonic() - started) / 60
-    found = load_package(package).card.against_copying if package.is_dir() else []  # one process of several exports
+    found = load_package(package).card.against_copying if is_first() else []  # which writes the package
     out.result(
         "\n".join([f"Trained {recipe.id} in {passed:.1f} min: {package}", *(one.sentence() for one in found)]),
         {
