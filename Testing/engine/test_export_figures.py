@@ -199,3 +199,14 @@ def test_each_panel_of_the_overview_shows_the_phase_that_its_title_names():
         assert drawn[phase.index] == pytest.approx(np.clip((level - low) / (high - low), 0, 1), abs=0.06), title
     assert FACTORS[1][0] > FACTORS[1][2], "the sample's first lesion has to wash out"
     assert drawn[1] > drawn[2] > drawn[3] > drawn[0]
+
+
+def test_gray_windows_of_a_large_volume_are_those_of_all_its_voxels():
+    rng = np.random.default_rng(0)
+    place = np.mgrid[0:60, 0:300, 0:260].astype(np.float32)
+    large = 300 + 200 * np.sin(place[2] / 40) * np.cos(place[1] / 30) + rng.normal(0, 20, place[0].shape)
+    assert display.sample(large).size < large.size / 4
+    low, high = np.percentile(large, (1.0, 99.5))
+    assert display.common_window(large) == pytest.approx((low, low + 2 * (high - low)), abs=0.002 * (high - low))
+    small = large[:2, :100, :100]
+    assert display.sample(small).shape == small.shape

@@ -10,14 +10,14 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..events import InputError
-from ..export.figures.display import common_window
+from ..export.figures.display import common_window, sample
 from ..io.read import read_volume, split_spec
+from ..io.volumes import voxels_of
 from .study_list import BESIDE, NODE, ReadingCase, ReadingList
 
 WINDOW = (0.0, 1000.0)
 """The gray window in which every image of a reading is shown."""
 Scale = tuple[float, float]
-_SAMPLE_VOXELS = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,9 @@ class CaseImages:
 
 def own_scale(image: sitk.Image) -> Scale:
     """Lowest and highest gray value shown, from the image itself: its 1st and 99.5th percentile."""
-    low, high = (float(value) for value in np.percentile(_sample(image), (1.0, 99.5)))
+    low, high = (float(value) for value in np.percentile(sample(voxels_of(image)), (1.0, 99.5)))
     whole = sitk.GetArrayViewFromImage(image)
     return (low, high) if high > low else (float(whole.min()), float(whole.max()))
-
-
-def _sample(image: sitk.Image) -> np.ndarray:
-    """Every n-th voxel, at most about two million: enough for percentiles."""
-    values = sitk.GetArrayViewFromImage(image).ravel()
-    return values[:: max(1, values.size // _SAMPLE_VOXELS)]
 
 
 def blinded(image: sitk.Image, scale: Scale) -> sitk.Image:
@@ -80,7 +74,7 @@ def load_case(case: ReadingCase, kept: Mapping[str, sitk.Image]) -> CaseImages:
         return CaseImages(blinded(image, own_scale(image)), None)
     beside = read(case.beside)
     if case.scale == BESIDE:
-        common = common_window(_sample(beside))
+        common = common_window(voxels_of(beside))
         return CaseImages(blinded(image, common), blinded(beside, common))
     return CaseImages(blinded(image, own_scale(image)), blinded(beside, own_scale(beside)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,14 @@ from .display import (
     number,
     oriented_view,
     outline,
+    sample,
     show,
     subtraction_window,
 )
 from .slices import Slices, first_labels, grid, phase_title, tight_layout
+
+Box = tuple[slice, ...]
+Mask = NDArray[np.bool_]
 
 MINIMUM_MIP_DEPTH_MM = 20.0
 WINDOWS = "The gray window is common to all phases; the subtraction has its own."
@@ -33,9 +37,8 @@ def overview(slices: Slices) -> tuple[Any, str]:
     Columns: pre-contrast, phases, first subtraction, and for a lesion the whole slice with its outline.
     """
     labels = slices.numbers
-    change = np.subtract(slices.first_made[1], slices.pre, dtype=np.float32)
-    window = subtraction_window(change, slices.labels > 0, slices.window)
-    del change
+    change = np.subtract(sample(slices.first_made[1]), sample(slices.pre), dtype=np.float32)
+    window = subtraction_window(change, sample(slices.labels) > 0, slices.window)
     if not labels:
         figure, axes = grid(1, 2 + len(slices.phases), slices.ratio(None))
         _row(axes[0], slices, None, window)
@@ -90,23 +93,24 @@ class _Projection:
 
     Args:
         change: What is projected [k, j, i].
-        labels: Lesion labels [k, j, i].
+        lesions: By label the box of a lesion, and the lesion in it [k, j, i].
         reference: Image of the same grid.
         axis: The patient axis ("L", "P" or "S").
     """
 
-    def __init__(self, change: np.ndarray, labels: np.ndarray, reference: sitk.Image, axis: str) -> None:
+    def __init__(
+        self, change: np.ndarray, lesions: Mapping[int, tuple[Box, Mask]], reference: sitk.Image, axis: str
+    ) -> None:
         self.view = oriented_view(reference, axis)
         # Projected as it is stored and then turned: to turn whole volumes takes far longer.
         self._reference, self._along = reference, self.view.stored_axis(reference)
         self.pixels = self._turned(change.max(axis=self._along))
-        boxes = ndimage.find_objects(labels)
-        self.masks = {label: self._shadow(labels, label, boxes[label - 1]) for label in first_labels(labels)}
+        self.masks = {label: self._shadow(change.shape, *lesion) for label, lesion in lesions.items()}
 
-    def _shadow(self, labels: np.ndarray, label: int, box: tuple[slice, ...]) -> np.ndarray:
-        flat = np.zeros([size for n, size in enumerate(labels.shape) if n != self._along], np.uint8)
-        flat[tuple(part for n, part in enumerate(box) if n != self._along)] = (labels[box] == label).any(self._along)
-        return self._turned(flat) > 0
+    def _shadow(self, shape: Sequence[int], box: Box, lesion: Mask) -> Mask:
+        flat = np.zeros([size for n, size in enumerate(shape) if n != self._along], bool)
+        flat[tuple(part for n, part in enumerate(box) if n != self._along)] = lesion.any(self._along)
+        return self._turned(flat)
 
     def _turned(self, flat: np.ndarray) -> np.ndarray:
         return self.view.turned(np.expand_dims(flat, self._along), self._reference.GetDirection())[0]
@@ -116,6 +120,12 @@ class _Projection:
         """Height and width."""
         rows, columns = self.pixels.shape
         return rows * self.view.spacing[0], columns * self.view.spacing[1]
+
+
+def _boxed(labels: np.ndarray) -> dict[int, tuple[Box, Mask]]:
+    """By label, of those that a figure holds, the box of a lesion and the lesion in it [k, j, i]."""
+    boxes = ndimage.find_objects(labels)
+    return {label: (boxes[label - 1], labels[boxes[label - 1]] == label) for label in first_labels(labels)}
 
 
 def projections(
@@ -144,8 +154,8 @@ def projections(
     change = np.subtract(voxels_of(phase.image), voxels_of(image), dtype=np.float32)
     if region is not None:
         change *= region
-    found = voxels_of(labels) if labels is not None else np.zeros(change.shape, np.uint8)
-    shown = [_Projection(change, found, image, axis) for axis in "SPL"]
+    lesions = _boxed(voxels_of(labels)) if labels is not None else {}
+    shown = [_Projection(change, lesions, image, axis) for axis in "SPL"]
     del change
     figure, axes = _side_by_side([projection.size_mm for projection in shown])
     window = subtraction_window(shown[0].pixels, np.zeros(shown[0].pixels.shape, bool), window)

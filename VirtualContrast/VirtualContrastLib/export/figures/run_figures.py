@@ -18,7 +18,7 @@ from ...kinetics.curves import LesionCurve
 from ...lesions.confidence import LesionConfidence
 from ...study import Phase
 from ..content import LABEL, TYPE_NAMES
-from .display import DPI, WIDTH_INCHES, acquisition_view, outline, show
+from .display import DPI, WIDTH_INCHES, acquisition_view, outline, sample, show
 from .overview import color_of, overview, projections
 from .slices import MOST_LESIONS, Slices, grid, phase_title
 
@@ -182,7 +182,7 @@ def _uncertainty(given: FigureInput, slices: Slices) -> tuple[Any, str] | None:
         return None
     maps = [slices.view.slices(image) for image in given.uncertainty]
     k = _shown_slice(slices)
-    high = max(float(np.percentile(volume, 99.8)) for volume in maps) or 1.0
+    high = max(float(np.percentile(sample(volume), 99.8)) for volume in maps) or 1.0
     figure, axes = grid(1, len(maps), slices.ratio(None))
     drawn = None
     for axis, phase, volume in zip(axes[0], given.phases, maps, strict=True):

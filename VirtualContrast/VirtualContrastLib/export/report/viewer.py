@@ -16,7 +16,6 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kinetics.curves import LesionCurve
-from ...side_work import share
 from ...study import Phase
 from ..content import LABEL, TYPE_NAMES
-from ..figures.display import OPPOSITE, View, acquisition_view, common_window, subtraction_window
+from ..figures.display import OPPOSITE, View, acquisition_view, common_window, sample, subtraction_window
 from ..figures.overview import color_of
 from ..figures.run_figures import FigureInput
 
@@ -76,7 +74,8 @@ def viewer_data(given: FigureInput) -> dict[str, Any]:
     volumes = [volume[box] for volume in whole]
     low, high = _range(volumes)
     window = common_window(volumes[0])
-    change = subtraction_window(np.subtract(volumes[1], volumes[0], dtype=np.float32), labels[box] > 0, window)
+    change = np.subtract(sample(volumes[1]), sample(volumes[0]), dtype=np.float32)
+    change_window = subtraction_window(change, sample(labels[box]) > 0, window)
     pictures, step, kind = _within_budget(volumes, low, high)
     small_labels = labels[box][:: step[0], :: step[1], :: step[2]]
     rows, columns = small_labels.shape[1:]
@@ -93,7 +92,7 @@ def viewer_data(given: FigureInput) -> dict[str, Any]:
         "offset": low,
         "scale": (high - low) / 255.0,
         "window": list(window),
-        "change_window": list(change),
+        "change_window": list(change_window),
         "lossy": kind == "jpeg",
         "label": LABEL,
         "volumes": [
@@ -129,7 +128,7 @@ def _box(given: FigureInput, view: View, labels: NDArray[Any]) -> Box:
 
 def _range(volumes: Sequence[NDArray[Any]]) -> tuple[float, float]:
     """The gray range that 8 bits have to hold: all but the extreme 0.02 % of all phases together."""
-    ends = [np.percentile(volume, (0.02, 99.98)) for volume in volumes]
+    ends = [np.percentile(sample(volume), (0.02, 99.98)) for volume in volumes]
     low, high = min(float(end[0]) for end in ends), max(float(end[1]) for end in ends)
     return low, max(high, low + 1e-6)
 
@@ -142,8 +141,8 @@ def _within_budget(
     PNG keeps every gray level; where it is too large the pictures become JPEG, and then smaller.
     """
 
-    def encoded(grays: Sequence[Gray], kind: str, quality: int) -> list[str]:  # most of the time is compression
-        return share([partial(_data_url, _mosaic(gray), kind, quality) for gray in grays])
+    def encoded(grays: Sequence[Gray], kind: str, quality: int) -> list[str]:
+        return [_data_url(_mosaic(gray), kind, quality) for gray in grays]
 
     def size(pictures: Sequence[str]) -> float:
         return sum(map(len, pictures)) * 3 / 4

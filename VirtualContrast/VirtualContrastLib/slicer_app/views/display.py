@@ -27,21 +27,16 @@ _HEAT = (
     (0.0, (0.05, 0.03, 0.20)), (0.25, (0.35, 0.08, 0.45)), (0.5, (0.72, 0.22, 0.40)), (0.75, (0.96, 0.52, 0.25)),
     (1.0, (0.99, 0.95, 0.70)),
 )  # fmt: skip
-_SAMPLE_VOXELS = 2_000_000
 
 
 def sample(volume: Any) -> np.ndarray:
-    """Every n-th voxel of a volume node, at most about two million: enough for percentiles."""
-    return _thin(slicer.util.arrayFromVolume(volume))
-
-
-def _thin(array: np.ndarray) -> np.ndarray:
-    return array.ravel()[:: max(1, array.size // _SAMPLE_VOXELS)]
+    """Voxels of a volume node [k, j, i], as the figures sample them."""
+    return figures.sample(slicer.util.arrayFromVolume(volume))
 
 
 def common_window(pre: Any) -> Window:
     """The gray window (low, high) of a pre-contrast volume that has no phases yet, as the figures have it."""
-    return figures.common_window(sample(pre))
+    return figures.common_window(slicer.util.arrayFromVolume(pre))
 
 
 def phases_window(volumes: Sequence[np.ndarray], breasts: np.ndarray, lesions: np.ndarray) -> Window:
@@ -59,9 +54,9 @@ def phases_window(volumes: Sequence[np.ndarray], breasts: np.ndarray, lesions: n
     Returns:
         The window.
     """
-    inside, marked = _thin(breasts), _thin(lesions)
-    low, highs = float(np.percentile(_thin(volumes[0]), 1.0)), []
-    for values in map(_thin, volumes):
+    inside, marked = figures.sample(breasts), figures.sample(lesions)
+    low, highs = float(np.percentile(figures.sample(volumes[0]), 1.0)), []
+    for values in map(figures.sample, volumes):
         highs.append(np.percentile(values[inside] if inside.any() else values, 99.8))
         if marked.any():
             highs.append(np.percentile(values[marked], 95.0))
@@ -91,7 +86,7 @@ def subtraction_high(subtraction: Any, phases: Window, lesions: np.ndarray) -> f
     Returns:
         The gray value.
     """
-    return figures.subtraction_window(sample(subtraction), _thin(lesions), phases)[1]
+    return figures.subtraction_window(sample(subtraction), figures.sample(lesions), phases)[1]
 
 
 def map_title(key: str) -> str:
