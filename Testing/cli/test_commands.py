@@ -33,7 +33,7 @@ def place(tmp_path_factory):
 def own_cache(tmp_path, monkeypatch):
     """Downloaded and imported models go to a folder of the test."""
     monkeypatch.setenv("VIRTUALCONTRAST_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(write_outputs, "_figures_and_report", lambda task: None)
+    monkeypatch.setattr(write_outputs, "_pages", lambda task: ([], []))
 
 
 def rows(path):

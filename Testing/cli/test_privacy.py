@@ -144,7 +144,7 @@ def test_a_run_that_succeeds(study, model, tmp_path, capfd, monkeypatch):
 
 @pytest.mark.parametrize("dates", [[], ["--keep-dates"]])
 def test_a_run_that_is_to_deidentify(model, tmp_path, capfd, dates, monkeypatch):
-    monkeypatch.setattr(write_outputs, "_figures_and_report", lambda task: None)
+    monkeypatch.setattr(write_outputs, "_pages", lambda task: ([], []))
     source = plant_dicom(tmp_path, run_samples.make_image(run_samples.make_pre()))
     mask = plant_with_itk("mask.seg.nrrd")(tmp_path, run_samples.make_image(run_samples.make_mask()))
     out = tmp_path / "out"
@@ -181,7 +181,7 @@ def test_an_input_that_cannot_be_used(study, model, tmp_path, capfd):
 
 
 def test_a_batch_with_a_case_that_fails(study, model, tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(write_outputs, "_figures_and_report", lambda task: None)
+    monkeypatch.setattr(write_outputs, "_pages", lambda task: ([], []))
     source, mask = study
     (tmp_path / "t.csv").write_text(f"case,input,lesions\na,{source},{mask}\nb,{mask},{mask}\n")
     line = ["batch", str(tmp_path / "t.csv"), "-o", str(tmp_path / "out"), "--model", str(model), "--force", "--debug"]

@@ -38,7 +38,7 @@ def arguments(place, tmp_path):
 
 @pytest.fixture
 def no_pictures(monkeypatch):
-    monkeypatch.setattr(write_outputs, "_figures_and_report", lambda task: None)
+    monkeypatch.setattr(write_outputs, "_pages", lambda task: ([], []))
 
 
 def events_of(text):
@@ -74,7 +74,7 @@ def test_json_lines_hold_progress_warnings_and_at_the_end_the_outputs(arguments,
 
 
 def test_prints_of_other_code_do_not_spoil_the_json(arguments, capfd, monkeypatch):
-    monkeypatch.setattr(write_outputs, "_figures_and_report", lambda task: print("nnU-Net says hello"))
+    monkeypatch.setattr(write_outputs, "_pages", lambda task: ([lambda: print("nnU-Net says hello")], []))
     assert main([*arguments, "--json"]) == 0
     out, err = capfd.readouterr()
     assert events_of(out)[-1]["event"] == "done"

@@ -48,4 +48,4 @@ def done(study, chosen, models, tmp_path_factory):
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Leave out figures and report where a test is about something else; they take most of the time."""
-    monkeypatch.setattr(write_outputs, "_figures_and_report", lambda task: None)
+    monkeypatch.setattr(write_outputs, "_pages", lambda task: ([], []))

@@ -18,10 +18,10 @@ def dicom_result(place, *options, **attributes):
     model = run_samples.write_model(place / "model")
     reference_series(place / "scan", run_samples.make_image(run_samples.make_pre()), **attributes)
     arguments = ["--model", str(model), "--lesions", str(study / "mask.nrrd"), "--dicom", "--force", *options]
-    pictures, write_outputs._figures_and_report = write_outputs._figures_and_report, lambda task: None
+    pictures, write_outputs._pages = write_outputs._pages, lambda task: ([], [])
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             assert main(["synthesize", str(place / "scan"), "-o", str(place / "result"), *arguments]) == 0
     finally:
-        write_outputs._figures_and_report = pictures
+        write_outputs._pages = pictures
     return place / "result"

@@ -24,7 +24,7 @@ def study(tmp_path):
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
     """Figures and report are not the subject and take most of the time."""
-    monkeypatch.setattr(write_outputs, "_figures_and_report", lambda task: None)
+    monkeypatch.setattr(write_outputs, "_pages", lambda task: ([], []))
 
 
 def summary(out):

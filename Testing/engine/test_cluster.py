@@ -78,7 +78,7 @@ def test_without_a_scheduler_there_one_sentence_says_so(monkeypatch, tmp_path):
 
 
 def test_a_batch_ends_as_it_does_here_with_weights_loaded_once(here, chosen, tmp_path, monkeypatch):
-    monkeypatch.setattr(write_outputs, "_figures_and_report", lambda task: None)
+    monkeypatch.setattr(write_outputs, "_pages", lambda task: ([], []))
     loads, load_state = [], ModelPackage.load_state
     monkeypatch.setattr(ModelPackage, "load_state", lambda self: loads.append(1) or load_state(self))
     study = run_samples.write_study(tmp_path / "study")
@@ -103,9 +103,10 @@ def test_a_batch_that_is_cancelled_names_the_cases_that_were_not_run(here, chose
     def figures(task):  # of the first case at once, of what is in hand then when all is over here
         begun.append(task)
         assert len(begun) == 1 or GOING_ON.wait(300)
+        return [], []
 
     GOING_ON.clear()
-    monkeypatch.setattr(write_outputs, "_figures_and_report", figures)
+    monkeypatch.setattr(write_outputs, "_pages", figures)
 
     class Stopper:
         def case_started(self, case, number, total):

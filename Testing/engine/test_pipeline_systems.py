@@ -74,7 +74,7 @@ def done(study, real, later, models, tmp_path_factory):
 
 @pytest.fixture
 def no_pictures(monkeypatch):
-    monkeypatch.setattr(write_outputs, "_figures_and_report", lambda task: None)
+    monkeypatch.setattr(write_outputs, "_pages", lambda task: ([], []))
 
 
 def rows(path):

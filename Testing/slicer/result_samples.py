@@ -62,9 +62,8 @@ def write_result(
             warnings=[],
             summary=found.summary(),
         )
-        with mock.patch(
-            "VirtualContrastLib.run.write_outputs._figures_and_report"
-        ):  # seconds of drawing, and nobody reads it
+        # Seconds of drawing, and nobody reads it.
+        with mock.patch("VirtualContrastLib.run.write_outputs._pages", return_value=([], [])):
             export(found, writer, manifest, settings, events)
         writer.finish(manifest)
     return folder

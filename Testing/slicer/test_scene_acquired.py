@@ -26,7 +26,7 @@ def later_folder(tmp_path_factory):
     )
     real = [study / "phase_1.nrrd", study / "phase_2.nrrd"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(write_outputs, "_figures_and_report", lambda task: None)
+        patch.setattr(write_outputs, "_pages", lambda task: ([], []))
         result = run(study / "pre.nrrd", place / "result", settings, real=real, lesions=study / "mask.nrrd")
     return result.folder
 

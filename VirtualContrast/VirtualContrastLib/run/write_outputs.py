@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import SEE_LOG, explain
 from ..events import CancelledError, Events, Stage
@@ -24,8 +24,12 @@ from ..side_work import share
 from .parts import Analysis, PhaseResult, Series
 from .settings import RunSettings
 
+if TYPE_CHECKING:
+    from ..export.figures.run_figures import FigureFile, FigureInput
+
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+Job = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,21 @@ class _Export:
         return self.manifest.settings["segmentation"] == "given"
 
 
+@dataclass
+class _Drawn:
+    """What the report shows, once it is there."""
+
+    figures: list[FigureFile] = field(default_factory=list)
+    viewer: str = ""
+
+
 def export(found: Analysis, writer: ResultWriter, manifest: Manifest, settings: RunSettings, events: Events) -> None:
     """Write volumes, tables, figures, report and, where asked for, DICOM; of a mammogram what it has of these.
 
-    Volumes by two threads, as compression takes most of the time; more of them would hold more copies. First the phases
-    and nothing else: a volume cannot be written by one thread while another takes a view of its voxels. Then figures
-    and the report's viewer, a thread each, beside one that writes the maps. Subtractions and maps become volumes only
-    when they are written, so that few are held at once.
+    By two threads, as compression takes most of the time; more of them would hold more copies. First the phases and
+    nothing else: a volume cannot be written by one thread while another takes a view of its voxels. Then one thread
+    begins with the report's viewer and the figures, the other one with the maps. Subtractions and maps become volumes
+    only when they are written, so that few are held at once.
 
     Args:
         found: What the run computed.
@@ -60,9 +72,10 @@ def export(found: Analysis, writer: ResultWriter, manifest: Manifest, settings: 
         events: Receives progress and warnings, and carries the request to cancel.
     """
     task = _Export(found, writer, manifest, settings, events)
-    rounds: list[list[Callable[[], object]]] = [[partial(_tables, task)]]
+    rounds: list[list[Job]] = [[partial(_tables, task)]]
     if found.series.dynamic:
-        rounds += [[*_volumes(task), *_lesions(task)], [partial(_figures_and_report, task), *_maps(task)]]
+        pictures, report = _pages(task)
+        rounds += [[*_volumes(task), *_lesions(task)], [*pictures, *_maps(task)], report]
     else:
         rounds += [[_recombined(task)], [partial(_mammogram, task)]]
     if settings.dicom:
@@ -112,14 +125,14 @@ def _recombined_name(settings: RunSettings) -> str:
     return f"recombined{settings.suffix}"
 
 
-def _recombined(task: _Export) -> Callable[[], object]:
+def _recombined(task: _Export) -> Job:
     return partial(task.writer.image, task.found.series.synthetic[0].image, _recombined_name(task.settings))
 
 
-def _volumes(task: _Export) -> list[Callable[[], object]]:
+def _volumes(task: _Export) -> list[Job]:
     """What writes the phases with their subtractions and uncertainties."""
     series, write, suffix = task.found.series, task.writer.image, task.settings.suffix
-    jobs: list[Callable[[], object]] = [partial(_phase, task, result) for result in series.results]
+    jobs: list[Job] = [partial(_phase, task, result) for result in series.results]
     corrected = corrected_phases(task.manifest.inputs)
     for phase in series.real:
         if phase.index in corrected:
@@ -127,7 +140,7 @@ def _volumes(task: _Export) -> list[Callable[[], object]]:
     return jobs
 
 
-def _maps(task: _Export) -> list[Callable[[], object]]:
+def _maps(task: _Export) -> list[Job]:
     maps = task.found.kinetics.maps if task.found.kinetics else {}
     return [partial(_map, task, f"maps/{name}{task.settings.suffix}", values) for name, values in maps.items()]
 
@@ -145,11 +158,11 @@ def _map(task: _Export, name: str, values: MaskedValues) -> None:
     task.writer.image(values.image(task.found.series.pre), name)
 
 
-def _lesions(task: _Export) -> list[Callable[[], object]]:
+def _lesions(task: _Export) -> list[Job]:
     labels, write = task.found.labels, partial(task.writer.image, synthetic=not task.given)
     if labels is None:
         return []
-    jobs: list[Callable[[], object]] = [partial(write, with_segments(labels), "lesions.seg.nrrd")]
+    jobs: list[Job] = [partial(write, with_segments(labels), "lesions.seg.nrrd")]
     if task.settings.format == "nifti":
         jobs.append(partial(write, labels, f"lesions{task.settings.suffix}"))
     return jobs
@@ -178,13 +191,17 @@ def _tables(task: _Export) -> None:
         tables.write_records_csv(path("feature_agreement.csv"), comparison.features)
 
 
-def _figures_and_report(task: _Export) -> None:
-    from ..export.figures.run_figures import FigureInput, write_figures
-    from ..export.report.report import ReportContent, write_report
-    from ..export.report.viewer import viewer_html
+def _pages(task: _Export) -> tuple[list[Job], list[Job]]:
+    """What draws viewer and figures, and what writes the report that shows them, to be done after it."""
+    shown, drawn = _shown(task), _Drawn()
+    return [partial(_viewer, shown, drawn), partial(_figures, task, shown, drawn)], [partial(_report, task, drawn)]
+
+
+def _shown(task: _Export) -> FigureInput:
+    from ..export.figures.run_figures import FigureInput
 
     found, series = task.found, task.found.series
-    shown = FigureInput(
+    return FigureInput(
         pre=series.phases[0],
         phases=series.synthetic,
         labels=found.labels,
@@ -197,18 +214,31 @@ def _figures_and_report(task: _Export) -> None:
         input_phases=series.input_phases,
         confidence=found.confidence,
     )
-    pages: list[Callable[[], Any]] = [
-        partial(write_figures, task.writer.path("figures"), shown),
-        partial(viewer_html, shown),
-    ]
-    figures, viewer = share(pages)
+
+
+def _viewer(shown: FigureInput, drawn: _Drawn) -> None:
+    from ..export.report.viewer import viewer_html
+
+    drawn.viewer = viewer_html(shown)
+
+
+def _figures(task: _Export, shown: FigureInput, drawn: _Drawn) -> None:
+    from ..export.figures.run_figures import write_figures
+
+    drawn.figures = write_figures(task.writer.path("figures"), shown)
+
+
+def _report(task: _Export, drawn: _Drawn) -> None:
+    from ..export.report.report import ReportContent, write_report
+
+    found = task.found
     content = ReportContent(
         manifest=task.manifest,
         measures=found.measures,
         places=found.places,
         curves=found.curves,
-        figures=figures,
-        viewer=viewer,
+        figures=drawn.figures,
+        viewer=drawn.viewer,
         agreement=found.comparison.agreement,
         metrics=found.comparison.metrics,
         segmented=found.labels is not None,
