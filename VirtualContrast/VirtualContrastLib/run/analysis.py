@@ -107,8 +107,9 @@ def analyze_kinetics(
             places = [LesionPlace(measure.label) for measure in measures]
         parts = zip(measures, curves, places, _confidence(series, labels, evidence), strict=True)
         lesions = tuple(LesionResult(*one) for one in parts)
+    tissue = _tissue(series, breasts, labels)  # before there are maps: its masks are more than a copy of the volume
     maps = kinetic_maps(series.phases, like(mapped.astype(np.uint8), original))
-    return Kinetics(region, maps, labels, lesions, tissue=_tissue(series, breasts, labels))
+    return Kinetics(region, maps, labels, lesions, tissue=tissue)
 
 
 def _tissue(series: Series, breasts: BreastRegion, labels: sitk.Image | None) -> tuple[BreastTissue, ...]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..events import Events, InputError, Stage, VirtualContrastError
 from ..io.masked import MaskedValues
-from ..io.volumes import like, to_array, voxels_of
+from ..io.volumes import blank, voxels_of
 from ..networks.options import ResidualEnhancementOptions
 from ..networks.residual_enhancement import HEADS, PHASES
 from .breast_region import BreastRegion, find_breasts
@@ -70,27 +70,30 @@ class _Work:
 class _Made:
     """What is made, in the units of the volume.
 
-    `shown` [phase; k, j, i]: the phases, which are the volume where nothing is predicted. `spread`, likewise, the
-    standard deviation that a normal error of the bands would have; nothing where nobody asked for it. Of the rest only
-    what lies inside `_Work.inside` is held, as a whole study is mostly air and chest: `bands` [lower, upper; phase; n]
-    as changes of the volume, and `probability` (n,) at the early phase.
+    `shown`, an image and its voxels [k, j, i] by phase: the phases, which are the volume where nothing is predicted.
+    `spread`, likewise, the standard deviation that a normal error of the bands would have; nothing where nobody asked
+    for it. Of the rest only what lies inside `_Work.inside` is held, as a whole study is mostly air and chest: `bands`
+    [lower, upper; phase; n] as changes of the volume, and `probability` (n,) at the early phase.
     """
 
-    shown: list[Float32]
+    shown: list[tuple[sitk.Image, Float32]]
     bands: Float32
     probability: Float32
-    spread: list[Float32]
+    spread: list[tuple[sitk.Image, Float32]]
 
     @classmethod
-    def of(cls, work: _Work, *, uncertainty: bool) -> _Made:
-        """Before anything is predicted."""
+    def of(cls, work: _Work, pre: sitk.Image, *, uncertainty: bool) -> _Made:
+        """Before anything is predicted; the images lie on the grid of `pre`."""
         count = len(work.weight)
-        return cls(
-            [work.stored.copy() for _ in PHASES],
+        made = cls(
+            [blank(pre, sitk.sitkFloat32) for _ in PHASES],
             np.zeros((2, len(PHASES), count), np.float32),
             np.zeros(count, np.float32),
-            [np.zeros_like(work.stored) for _ in PHASES] if uncertainty else [],
+            [blank(pre, sitk.sitkFloat32) for _ in PHASES] if uncertainty else [],
         )
+        for _, voxels in made.shown:
+            voxels[:] = work.stored
+        return made
 
     def put(self, heads: Float32, work: _Work, batch: NDArray[np.intp]) -> None:
         """Enter what is predicted for slices [shown, lower, upper, probability; phase; slice, row, column].
@@ -105,13 +108,13 @@ class _Made:
         change = heads[:, :, inside] * work.weight[part]
         lowest = np.minimum(before, 0)
         made = np.maximum(before + change[:3] * scale, lowest)
-        for phase, shown in enumerate(self.shown):
+        for phase, (_, shown) in enumerate(self.shown):
             some = shown[batch]
             some[inside] = made[0, phase]
             shown[batch] = some
         self.bands[:, :, part] = made[1:] - before
         self.probability[part] = change[3, 0]
-        for phase, spread in enumerate(self.spread):
+        for phase, (_, spread) in enumerate(self.spread):
             some = np.zeros(inside.shape, np.float32)
             some[inside] = (change[2, phase] - change[1, phase]) * (scale / _NORMAL_90)
             spread[batch] = some
@@ -185,18 +188,18 @@ class EnhancementSynthesizer:
         columns_mm, rows_mm, _ = pre.GetSpacing()
         if warning := spacing_warning(self._in_plane, (rows_mm, columns_mm)):
             events.warn(warning)
-        in_float = like(to_array(pre), pre)
-        stored = voxels_of(in_float)
+        in_float, stored = blank(pre, sitk.sitkFloat32)
+        stored[:] = voxels_of(pre)
         work = self._work(stored, pre, find_breasts(pre, events))
         if work.todo.size == 0:
             events.warn("No slice shows breast tissue; the synthetic phases are copies of the pre-contrast volume.")
-        made = _Made.of(work, uncertainty=uncertainty)
+        made = _Made.of(work, pre, uncertainty=uncertainty)
         self._predict(work, made, events)
         lower, upper = ([MaskedValues(work.inside, change) for change in band] for band in made.bands)
         return Synthesis(
-            phases=_as_images(made.shown, pre),
+            phases=[image for image, _ in made.shown],
             times_s=list(self._times_s),
-            uncertainty=_as_images(made.spread, pre) if uncertainty else None,
+            uncertainty=[image for image, _ in made.spread] if uncertainty else None,
             arbitrary_units=False,
             pre=in_float,
             bands=list(zip(lower, upper, strict=True)) if self._calibration else None,
@@ -255,11 +258,6 @@ class EnhancementSynthesizer:
         found = [enhancement(heads, phase, self._calibration) for phase in range(len(PHASES))]
         parts = ("shown", "lower", "upper", "probability")
         return torch.stack([torch.stack([getattr(one, part) for one in found]) for part in parts]).float()
-
-
-def _as_images(volumes: list[Float32], reference: sitk.Image) -> list[sitk.Image]:
-    """The volumes as images; each is let go of before the next is copied, so the list is empty afterwards."""
-    return [like(volumes.pop(0), reference) for _ in range(len(volumes))]
 
 
 _LEAST_TISSUE = 0.2
