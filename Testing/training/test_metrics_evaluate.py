@@ -268,6 +268,24 @@ def test_masks_are_attached_by_the_name_of_the_real_image(tmp_path):
     assert [p.lesion is not None for p in pairs] == [False, True]
 
 
+def test_patients_without_a_tumor_do_not_count_among_those_of_tumor_slices(tmp_path):
+    rng = np.random.default_rng(2)
+    pairs = []
+    for patient, shown in (("with", 2), ("without", 0)):
+        real, synthetic = (save_volume(tmp_path / f"{patient}_{n}.nrrd", rng.random((6, 20, 24))) for n in "rs")
+        lesion = np.zeros((6, 20, 24), np.uint8)
+        lesion[1 : 1 + shown, 5:9, 5:9] = 1
+        pairs.append(Pair(real, synthetic, patient, lesion=save_volume(tmp_path / f"{patient}_m.nrrd", lesion)))
+    evaluation = Evaluation(Settings(slice_margin=0.0, repeats=5))
+    assert all(map(evaluation.try_add, pairs))
+    found = evaluation.report()
+    assert (found.slices, found.patients) == (2, 1)
+    alone = Evaluation(Settings(slice_margin=0.0, repeats=5))
+    alone.add(pairs[1])
+    with pytest.raises(InputError, match="Images whose lesion mask is empty have no slice with a tumor"):
+        alone.report()
+
+
 def test_interval_by_patient_is_wider_than_by_slice_when_slices_of_a_patient_agree():
     rng = np.random.default_rng(3)
     by_patient, by_slice = PatientSums(), PatientSums()

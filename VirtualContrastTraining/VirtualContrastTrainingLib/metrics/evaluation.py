@@ -156,7 +156,8 @@ class Evaluation:
             self._accumulate(pair.patient, measured.volume)
         self._slices += len(measured.slices)
         self._pairs += 1
-        self._patients.add(pair.patient)
+        if measured.slices:
+            self._patients.add(pair.patient)
         self._ranges = (min(self._ranges[0], measured.data_range), max(self._ranges[1], measured.data_range))
 
     def leave_out(self, pair: Pair, sentence: str) -> None:
@@ -167,7 +168,8 @@ class Evaluation:
     def report(self) -> EvaluationReport:
         """What was found; raises InputError where no pair could be measured."""
         if self._slices == 0:
-            raise InputError(self.failures[0].sentence if self.failures else "There was no pair to evaluate.")
+            without = " ".join(self._notes.get("slices", ["There was no pair to evaluate."]))
+            raise InputError(self.failures[0].sentence if self.failures else without)
         statistics: dict[str, dict[str, Summary]] = {}
         for (group, metric), sums in self._sums.items():
             summary = sums.summary(repeats=self.settings.repeats, seed=self.settings.seed)
