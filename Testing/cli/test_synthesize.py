@@ -197,6 +197,25 @@ def test_help_and_version_end_with_0(capsys):
     assert main([]) == 2
 
 
+def test_a_run_tells_its_first_stage_before_it_loads_heavy_packages():
+    """They take two seconds, on a busy machine ten."""
+    code = """
+import os, sys
+from VirtualContrastLib.cli.main import main
+from VirtualContrastLib.events import Events
+
+def first(self, stage, done, total):
+    heavy = [name for name in ("numpy", "scipy", "SimpleITK", "torch") if name in sys.modules]
+    print(stage.value, heavy, file=sys.__stdout__, flush=True)
+    os._exit(0)
+
+Events.progress = first
+main(["synthesize", "missing.nrrd", "-o", "out"])
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told == "read []\n"
+
+
 def test_the_command_line_starts_without_heavy_packages():
     script = (
         "import sys, VirtualContrastLib.cli.main as cli; cli.build_parser();"

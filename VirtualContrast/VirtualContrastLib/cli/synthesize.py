@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ..events import Events, ExitCode
+from ..events import Events, ExitCode, Stage
 from .console import Reporter
 from .options import INPUT_HELP, add_command, add_output, add_settings, settings_of
 
@@ -36,6 +36,7 @@ def add(commands: Any) -> None:
 
 def _synthesize(arguments: argparse.Namespace, reporter: Reporter, events: Events) -> ExitCode:
     settings = settings_of(arguments)
+    events.progress(Stage.READ, 0, 1)  # the libraries that the next line loads take two seconds
     from ..run.pipeline import run
 
     result = run(
