@@ -206,7 +206,7 @@ def test_a_projection_is_that_of_the_turned_volume(direction, axis):
     image.SetDirection(direction)
     instances = sitk.GetImageFromArray(labels)
     instances.CopyInformation(image)
-    found = overview._Projection(change, labels, image, axis)
+    found = overview._Projection(change, overview._boxed(labels), image, axis)
     assert np.array_equal(found.pixels, found.view.slices(image).max(axis=0))
     assert sorted(found.masks) == [1, 2]
     for label, mask in found.masks.items():

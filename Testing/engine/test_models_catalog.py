@@ -39,7 +39,7 @@ def test_the_published_schemas_are_those_of_the_code(monkeypatch):
     assert schemas()
     for name, text in schemas().items():
         assert (resources_dir() / "Models" / name).read_text(encoding="utf-8") == text, (
-            f"{name} is out of date; run VirtualContrastLib.models.catalog.write_schemas"
+            f"{name} is out of date; run VirtualContrastLib.models.catalog.write_schemas(resources_dir() / 'Models')"
         )
 
 
