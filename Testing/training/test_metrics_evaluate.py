@@ -227,6 +227,8 @@ def test_prepared_cases_and_result_folders_are_paired_by_phase(tmp_path):
             path = tmp_path / "runs" / case / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
+    for case in ("case_1", "case_2"):
+        (tmp_path / "runs" / case / "manifest.json").write_text("{}")
     pairs = find_pairs(tmp_path / "truth", tmp_path / "runs")
     assert [(p.patient, p.real.name, p.synthetic.parent.name) for p in pairs] == [
         (case, f"phase_{n}.nrrd", "phases") for case in ("case_1", "case_2") for n in (1, 2)

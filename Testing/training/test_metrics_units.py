@@ -2,16 +2,18 @@
 
 import csv
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from program import call
-from VirtualContrastLib.events import Events
+from VirtualContrastLib.events import Events, InputError
 from VirtualContrastLib.networks.architectures import architecture
 from VirtualContrastLib.run.compare import compare_existing
 from VirtualContrastLib.synthesis.synthesizer import Synthesis
+from VirtualContrastTrainingLib.data.case_study import study_of
 from VirtualContrastTrainingLib.data.phantom import PhantomSettings, make_phantom
 from VirtualContrastTrainingLib.data.phantom.writing import write_phantom
 from VirtualContrastTrainingLib.metrics.loaded_pair import read_images
@@ -84,6 +86,63 @@ def test_the_tables_of_systems_have_it_perfect_in_images_and_curves(folders, tmp
     assert perfect["enhancement_error"]["mean"] == pytest.approx(0, abs=1e-3)
 
 
+def test_copies_beside_a_system_have_its_scale_and_both_scales_where_systems_differ(folders, tmp_path, capsys):
+    case = folders / "truth" / "case_1"
+    for n in (1, 2, 3):
+        (tmp_path / "acquired" / "case_1").mkdir(parents=True, exist_ok=True)
+        shutil.copy(case / f"phase_{n}.nrrd", tmp_path / "acquired" / "case_1")
+    inside = sitk.GetArrayFromImage(sitk.ReadImage(str(case / "lesions.nrrd"))) > 0
+
+    def error(scale):
+        pre, *phases = (
+            sitk.GetArrayFromImage(scale(sitk.ReadImage(str(case / name)))).astype(float)
+            for name in ("pre.nrrd", "phase_1.nrrd", "phase_2.nrrd", "phase_3.nrrd")
+        )
+        shown = np.flatnonzero(inside.any(axis=(1, 2)))  # a mean over slices
+        return np.mean([abs(pre - phase)[k][inside[k]].mean() for phase in phases for k in shown])
+
+    found = evaluate(folders, capsys, "--table", "chung2025-table1", "-o", tmp_path / "one", synthetic=False)
+    copied = {name: row["lesion_mae"]["mean"] for name, row in found["systems"].items() if "baseline" in name}
+    assert copied["pre-contrast for every phase (baseline)"] == pytest.approx(error(eight_bit_range), rel=1e-3)
+    more = ("--system", f"acquired={tmp_path / 'acquired'}")
+    found = evaluate(folders, capsys, "--table", "chung2025-table1", "-o", tmp_path / "two", *more, synthetic=False)
+    copied = {name: row["lesion_mae"]["mean"] for name, row in found["systems"].items() if "baseline" in name}
+    assert copied["pre-contrast for every phase (baseline)"] == pytest.approx(error(lambda image: image), rel=1e-3)
+    assert copied["pre-contrast for every phase (baseline), on 0..255"] == pytest.approx(
+        error(eight_bit_range), rel=1e-3
+    )
+    assert found["systems"]["acquired"]["enhancement_error_ti"]["mean"] == pytest.approx(0, abs=1e-9)
+
+
+def test_foreign_units_that_nothing_tells_of_are_noticed(folders, tmp_path, capsys):
+    shutil.copytree(folders / "made" / "case_1" / "phases", tmp_path / "case_1")
+    real = folders / "truth" / "case_1" / "phase_1.nrrd"
+    call("evaluate", "--real", real, "--synthetic", tmp_path / "case_1" / "phase_1.nrrd", "--json")
+    found = json.loads(capsys.readouterr().out)
+    assert found["true"]["mae"] > 10 and "a straight line of gray values" in found["notes"]["scale"]
+    call("evaluate", "--real", real, "--synthetic", folders / "truth" / "case_1" / "phase_2.nrrd", "--json")
+    assert "scale" not in json.loads(capsys.readouterr().out)["notes"]
+
+
+def test_cases_that_know_no_times_have_their_tables_of_systems_and_of_curves(folders, tmp_path, capsys):
+    for name in ("truth", "made"):
+        shutil.copytree(folders / name, tmp_path / name)
+    path = tmp_path / "truth" / "case_1" / "case.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"times_s": [None] * 4}))
+    assert [phase.time_s for phase in study_of(path.parent).real] == [None] * 3
+    found = evaluate(tmp_path, capsys, "--table", "chung2025-table1", "-o", tmp_path / "out", synthetic=False)
+    assert found["systems"]["perfect"]["enhancement_error"]["n"] == 1
+    copied = found["systems"]["phase 1 for every later phase (baseline)"]["enhancement_error"]["mean"]
+    assert copied > 1 and found["systems"]["perfect"]["spearman"]["mean"] == 1
+    made = ("--real", tmp_path / "truth", "--synthetic", folders / "made", "--json")
+    assert call("kinetics", *made, "-o", tmp_path / "curves") == 0  # at the times of the result
+    capsys.readouterr()
+    shutil.copytree(folders / "made" / "case_1" / "phases", tmp_path / "bare" / "case_1")
+    made = ("--real", tmp_path / "truth", "--synthetic", tmp_path / "bare")
+    with pytest.raises(InputError, match=r"The phase times of .* are not known; give seconds"):
+        call("kinetics", *made, "-o", tmp_path / "none")
+
+
 def test_the_challenges_table_has_it_perfect_in_the_units_of_the_scanner(folders, tmp_path, capsys):
     found = evaluate(folders, capsys, "--table", "mama-synth", "-o", tmp_path)
     assert found["mse"]["mean"] < 1e-9 and found["ssim_tumor"]["mean"] == pytest.approx(1, abs=1e-6)
@@ -117,9 +176,13 @@ def test_a_comparison_and_evaluate_agree_on_it(folders, tmp_path, capsys):
     assert len(bias) == 3 and all(abs(float(row[3])) < 1e-3 for row in bias)
 
 
-def test_only_a_readable_manifest_tells_of_another_scale(folders, tmp_path):
+def test_the_manifest_tells_of_another_scale_and_one_that_cannot_be_read_is_refused(folders, tmp_path):
     made = folders / "made" / "case_1" / "phases" / "phase_1.nrrd"
     assert has_own_scale(made) and not has_own_scale(folders / "truth" / "case_1" / "phase_1.nrrd")
     (tmp_path / "phases").mkdir()
+    for text, own in (('{"arbitrary_units": true}', True), ('{"name": "of another program"}', False), ("[]", False)):
+        (tmp_path / "manifest.json").write_text(text)
+        assert has_own_scale(tmp_path / "phases" / "phase_1.nrrd") == own
     (tmp_path / "manifest.json").write_text("{")
-    assert not has_own_scale(tmp_path / "phases" / "phase_1.nrrd")
+    with pytest.raises(InputError, match=r"manifest\.json cannot be read, so the units of its images are unknown"):
+        has_own_scale(tmp_path / "phases" / "phase_1.nrrd")

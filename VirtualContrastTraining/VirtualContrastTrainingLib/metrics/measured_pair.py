@@ -13,9 +13,13 @@ from .pairs import Pair
 from .slice_metrics import SliceMetrics, Values
 
 _SCALES = 3.0
+_OF_ERROR = 0.1
+_AT_MOST = 2**20
+"""Voxels that decide on the scale."""
 _OTHER_SCALE = (
     "Some synthetic images are on another scale of gray values than their real ones (their means differ more than "
-    "threefold), so that errors mean little; give both on one scale."
+    "threefold, or a straight line of gray values takes nine tenths of the squared error away), so that errors mean "
+    "little; give both on one scale, or what an as-published model made as its result folder, which tells its units."
 )
 _IDENTICAL = "Some synthetic images are their real ones, pixel by pixel; make sure that the right images are compared."
 _UNRELATED = (
@@ -88,7 +92,9 @@ def measure(pair: Pair, settings: Settings, lpips: Lpips | None = None, lpips_mi
 
     if np.array_equal(loaded.real, loaded.synthetic):
         notes.append(("identical", _IDENTICAL))
-    elif settings.subtraction is None and not 1 / _SCALES < _mean_ratio(loaded) < _SCALES:
+    elif settings.subtraction is None and (
+        not 1 / _SCALES < _mean_ratio(loaded) < _SCALES or _is_mostly_scale(loaded.real, loaded.synthetic)
+    ):
         notes.append(("scale", _OTHER_SCALE))
 
     if loaded.unrelated:
@@ -102,6 +108,16 @@ def measure(pair: Pair, settings: Settings, lpips: Lpips | None = None, lpips_mi
     slices = tuple(metrics.of_slice(loaded, k) for k in loaded.slices)
     volume = metrics.of_volume(loaded) if loaded.is_volume and slices else None
     return MeasuredPair(slices, loaded.slices, volume, tuple(notes), loaded.data_range)
+
+
+def _is_mostly_scale(real: np.ndarray, synthetic: np.ndarray) -> bool:
+    """Whether a straight line of gray values brings an image to the real one but for a small part of its error."""
+    step = max(1, real.size // _AT_MOST)
+    x, y = (pixels.reshape(-1)[::step].astype(np.float64) for pixels in (synthetic, real))
+    error, spread = float(np.mean((x - y) ** 2)), float(y.var())
+    if x.var() == 0 or spread == 0 or error < 0.01 * spread:
+        return False
+    return spread * (1 - float(np.corrcoef(x, y)[0, 1]) ** 2) < _OF_ERROR * error
 
 
 def _mean_ratio(loaded: LoadedPair) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.results.manifest import MANIFEST, load_result
+from VirtualContrastLib.results.manifest import MANIFEST
 
 from ..data.duke_tables import table_records
 from .images import is_image
@@ -62,17 +63,23 @@ def phase_number(path: Path) -> int | None:
 
 
 def has_own_scale(image: Path) -> bool:
-    """True for a phase of a result folder whose manifest says that its units are arbitrary.
+    """True for a file of a result folder whose manifest says that its units are arbitrary.
 
-    An image without a manifest, or with one that cannot be read, is taken to have the units of the real one.
+    An image without a manifest is taken to have the units of the real one. Of the manifest no more is needed than
+    `arbitrary_units`; another program's may lack it. Raises InputError where the manifest cannot be read, as the units
+    are then unknown.
     """
-    folder = next((folder for folder in (image.parent, image.parent.parent) if (folder / MANIFEST).is_file()), None)
-    if folder is None:
+    places = (folder / MANIFEST for folder in (image.parent, image.parent.parent))
+    path = next((path for path in places if path.is_file()), None)
+    if path is None:
         return False
     try:
-        return load_result(folder).manifest.arbitrary_units
-    except InputError:
-        return False
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        return isinstance(fields, dict) and fields.get("arbitrary_units", False) is True
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read, so the units of its images are unknown; make the result again."
+        ) from error
 
 
 def find_pairs(real: Path, synthetic: Path, *, patient_pattern: str | None = None) -> list[Pair]:

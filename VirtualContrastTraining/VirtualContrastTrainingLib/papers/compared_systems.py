@@ -11,6 +11,9 @@ from pathlib import Path
 import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
 from VirtualContrastLib.metrics.measure import Measure, definitions
+from VirtualContrastLib.metrics.own_scale import image_on_own_scale
+from VirtualContrastLib.results.manifest import SYNTHESIS
+from VirtualContrastLib.results.writer import ResultWriter
 
 from ..data.cases import case_folders
 from ..metrics.bootstrap import Summary
@@ -23,6 +26,7 @@ from .kinetic_cases import curves_of_volumes
 from .named_table import INTERVALS, MeasuredRows, NamedTable, explained
 from .normalized_curves import BY_PHASE as ENHANCEMENT_BY_PHASE
 from .normalized_curves import NORMALIZED, normalized_cases, normalized_statistics
+from .phantom_cohort import short_manifest
 from .table_options import TableOptions
 
 _IMAGE = tuple(measure for measure in IMAGE if measure.name in ("psnr", "ssim"))
@@ -38,6 +42,13 @@ MEASURES = (*_IMAGE, _LESION_MAE, *_FROM_CURVES, *NORMALIZED)
 """Over all phases; those of single phases are `measures_of_phase`."""
 NOTHING_DONE = "pre-contrast for every phase (baseline)"
 REPEATED = "phase 1 for every later phase (baseline)"
+ON_OWN_SCALE = ", on 0..255"
+SCALES = (
+    "Systems in arbitrary units (as-published models) and the copies beside them are measured on 0..255, every volume "
+    "by its own minimum and maximum; others in units of the files."
+)
+_ORDER = tuple(float(number) for number in range(1, 100))
+"""In the place of seconds, which not every case knows: no measure of these tables depends on more than the order."""
 
 
 def measures_of_phase(phase: int) -> tuple[Measure, ...]:
@@ -118,7 +129,7 @@ def write_systems(name: str, title: str, real: Path, folder: Path, options: Tabl
         report,
         rows.figure(report.data),
         "measures with intervals by system",
-        [f"Data: {report.data}.", INTERVALS, *explained((*MEASURES, ENHANCEMENT_BY_PHASE), said)],
+        [f"Data: {report.data}.", INTERVALS, SCALES, *explained((*MEASURES, ENHANCEMENT_BY_PHASE), said)],
         [rows.page_table],
     ).write(folder)
     return report
@@ -163,7 +174,7 @@ def _of_images(report: EvaluationReport, suffix: str) -> dict[str, Summary | Non
 
 def _of_curves(label: str, real: Path, made: Path, options: TableOptions) -> dict[str, Summary | None]:
     """What the lesions' curves give, as percent enhancement and in units of TI-norm."""
-    curves = curves_of_volumes(real, made)
+    curves = curves_of_volumes(real, made, times_s=_ORDER)
     options.failures += [f"{label}: {sentence}" for _, sentence in curves.failed]
     report = kinetic_report(curves.pairs, repeats=options.repeats, seed=options.seed) if curves.pairs else None
     statistics = {} if report is None else report.statistics
@@ -188,28 +199,37 @@ def _pairs(label: str, real: Path, made: Path, options: TableOptions) -> Iterato
 
 @contextmanager
 def _with_baselines(real: Path, systems: Mapping[str, Path]) -> Iterator[Mapping[str, Path]]:
-    """The systems, and what copying gives: the pre-contrast volume for every phase, and phase 1 for the later ones."""
+    """The systems, and what copying gives: the pre-contrast volume for every phase, and phase 1 for the later ones.
+
+    Copies have the units of the systems: as acquired, or 0..255 as those of as-published models; both where the systems
+    differ in that.
+    """
     if not systems:
         raise InputError("Name what each system synthesized with --system NAME=FOLDER.")
+    scales = sorted({any(map(has_own_scale, images_in(folder))) for folder in systems.values()})
     with tempfile.TemporaryDirectory(prefix="virtual-contrast-baseline-") as place:
         copies = {NOTHING_DONE: ("pre.nrrd", 1), REPEATED: ("phase_1.nrrd", 2)}
-        folders = {}
-        for number, (label, (source, first)) in enumerate(copies.items()):
-            folder = Path(place) / str(number)
-            if _copied(real, source, first, folder):
-                folders[label] = folder
+        folders: dict[str, Path] = {}
+        for own in scales:
+            for label, (source, first) in copies.items():
+                folder = Path(place) / str(len(folders))
+                if _copied(real, source, first, folder, own_scale=own):
+                    folders[label + ON_OWN_SCALE * (own and len(scales) > 1)] = folder
         yield {**folders, **systems}
 
 
-def _copied(real: Path, source: str, first: int, folder: Path) -> bool:
-    """Write `source` of each case for its phases from `first` on; False where no case has any."""
+def _copied(real: Path, source: str, first: int, folder: Path, *, own_scale: bool) -> bool:
+    """Write `source` of each case as result folders for its phases from `first` on; False where no case has any."""
     written = False
     for case in case_folders(real):
-        for path in case.glob("phase_*.nrrd"):
-            number = phase_number(path)
-            if number is not None and number >= first and (case / source).is_file():
-                target = folder / case.name / "phases" / path.name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                sitk.WriteImage(sitk.ReadImage(str(case / source)), str(target))
-                written = True
+        numbers = sorted(number for path in case.glob("phase_*.nrrd") if (number := phase_number(path)) is not None)
+        phases = [{"index": n, "time_s": None, "file": f"phases/phase_{n}.nrrd"} for n in numbers if n >= first]
+        if not phases or not (case / source).is_file():
+            continue
+        image = sitk.ReadImage(str(case / source))
+        with ResultWriter(folder / case.name) as writer:
+            for phase in phases:
+                writer.image(image_on_own_scale(image) if own_scale else image, str(phase["file"]))
+            writer.finish(short_manifest(SYNTHESIS, phases, arbitrary_units=own_scale))
+        written = True
     return written

@@ -104,7 +104,7 @@ class _Perfect:
     ) -> Synthesis:
         """The phases of `study`; nothing is synthesized."""
         phases = [_eight_bit_range(phase.image) for phase in study.real]
-        times = [phase.time_s or 0.0 for phase in study.real]
+        times = [float(phase.index) if phase.time_s is None else phase.time_s for phase in study.real]
         return Synthesis(phases, times, None, arbitrary_units=True, pre=_eight_bit_range(study.pre.image))
 
 

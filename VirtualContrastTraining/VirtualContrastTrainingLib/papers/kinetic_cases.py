@@ -17,11 +17,12 @@ from VirtualContrastLib.io.suffixes import VOLUMES
 from VirtualContrastLib.kinetics.curves import LesionCurve, lesion_curves
 from VirtualContrastLib.kinetics.parameters import curve_parameters, percent_enhancement
 from VirtualContrastLib.metrics.own_scale import image_on_own_scale
-from VirtualContrastLib.results.manifest import MANIFEST, load_result
+from VirtualContrastLib.results.manifest import MANIFEST, input_phase_times, load_result
 from VirtualContrastLib.study import Phase
 
 from ..metrics.kinetics import CurvePair
 from ..metrics.lesion_picture import LesionPicture, lesion_picture
+from ..metrics.pairs import has_own_scale
 from ..metrics.published_kinetics import PublishedPair, published_curve
 
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, IndexError)
@@ -188,10 +189,9 @@ def _curves_of_case(
     case: Path, made: Path, lesions: Path | None, times_s: Sequence[float] | None
 ) -> tuple[list[LesionCurve], list[LesionCurve], dict[int, tuple[PublishedPair, LesionPicture]]]:
     pre = _read(case, "pre")
-    result = load_result(made) if (made / MANIFEST).is_file() else None
     folder = made / "phases" if (made / "phases").is_dir() else made
     real = _phases(case)
-    if result is not None and result.manifest.arbitrary_units:
+    if has_own_scale(made / MANIFEST):
         pre, *real = map(image_on_own_scale, (pre, *real))
     synthetic = _phases(folder, given=real)
     count = min(len(synthetic), len(real))
@@ -199,10 +199,9 @@ def _curves_of_case(
         raise InputError(
             f"{case if not real else made} holds no phases called phase_1, phase_2 ...; nothing to compare."
         )
-    times = _times(case, times_s)
-    if times is None and result is not None:
-        times = [entry["time_s"] for entry in sorted(result.manifest.phases, key=lambda entry: int(entry["index"]))]
-    if times is None or len(times) < count:
+    known = (_times(case, times_s) or _times_of_result(made))[:count]
+    times = [time for time in known if time is not None]
+    if len(times) < count:
         raise InputError(f"The phase times of {case} are not known; give seconds after injection with --times.")
     labels = _labels(case, made, lesions)
     before = _read(made, "pre") if _volume(made, "pre") is not None else pre
@@ -236,17 +235,27 @@ def _series(pre: sitk.Image, phases: Iterable[sitk.Image], times_s: Sequence[flo
     return [Phase(0, pre, 0.0, False), *later]
 
 
-def _times(case: Path, times_s: Sequence[float] | None) -> list[float] | None:
-    """Times of the post-contrast phases from the arguments or from case.json."""
+def _times(case: Path, times_s: Sequence[float] | None) -> list[float | None]:
+    """Times of the post-contrast phases from the arguments or from case.json; [] where it does not know them."""
     if times_s is not None:
         return list(times_s)
     if not (case / "case.json").is_file():
-        return None
+        return []
     try:
         description = json.loads((case / "case.json").read_text(encoding="utf-8"))
-        return [float(time) for time in description["times_s"][1:]]
-    except _DAMAGED as error:
+        times = [None if time is None else float(time) for time in description.get("times_s") or ()]
+    except (*_DAMAGED, AttributeError) as error:
         raise InputError(f"{case / 'case.json'} is damaged ({type(error).__name__}).") from error
+    return [] if None in times[1:] else times[1:]
+
+
+def _times_of_result(made: Path) -> list[float | None]:
+    """Times of phases 1, 2 ... by the manifest of a result folder: those that the model read and those that it made."""
+    if not (made / MANIFEST).is_file():
+        return []
+    manifest = load_result(made).manifest
+    known = input_phase_times(manifest.inputs) | {int(one["index"]): one["time_s"] for one in manifest.phases}
+    return [known.get(number) for number in range(1, max(known, default=0) + 1)]
 
 
 def _labels(case: Path, made: Path, lesions: Path | None) -> sitk.Image:

@@ -193,12 +193,22 @@ def write_synthesis(synthesizer: StudySynthesizer, card: ModelCard, case: Path, 
             name = RECOMBINED if mammogram else f"phases/phase_{number}.nrrd"
             writer.image(image, name)
             phases.append({"index": number, "time_s": time_s, "file": name})
-        writer.finish(_manifest(MAMMOGRAM if mammogram else SYNTHESIS, phases, synthesis.arbitrary_units))
+        kind = MAMMOGRAM if mammogram else SYNTHESIS
+        writer.finish(short_manifest(kind, phases, arbitrary_units=synthesis.arbitrary_units))
     return synthesis
 
 
-def _manifest(kind: str, phases: list[dict[str, Any]], arbitrary_units: bool) -> Manifest:
-    """What the tables need to know of a synthesis that lives as long as they are made."""
+def short_manifest(kind: str, phases: list[dict[str, Any]], *, arbitrary_units: bool) -> Manifest:
+    """What the tables need to know of a synthesis that lives as long as they are made.
+
+    Args:
+        kind: of the result.
+        phases: index, time_s and file of each.
+        arbitrary_units: whether they have a scale of their own.
+
+    Returns:
+        The manifest, which says nothing of inputs, models and settings.
+    """
     return Manifest(
         kind=kind,
         run_id="",
