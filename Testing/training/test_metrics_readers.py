@@ -254,6 +254,42 @@ def test_rows_that_cannot_be_understood_are_named_by_number(tmp_path, row, said)
         load_reads(path)
 
 
+def test_a_row_of_nobody_is_refused_and_not_counted_as_a_reader_without_a_name(tmp_path):
+    path = tmp_path / "reads.csv"
+    path.write_text("reader,case,condition,truth,lesion\nR1,1,real,yes,yes\n,2,real,yes,yes\n")
+    with pytest.raises(InputError, match="row 3: reader is empty"):
+        load_reads(path)
+
+
+def test_capitals_make_no_reader_case_or_condition_of_their_own(tmp_path):
+    path = tmp_path / "reads.csv"
+    path.write_text("reader,case,condition,bpe\nR1,P1,Real,1\nr1,p1,synthetic,2\nR1,P2,real,3\nReference,P1,REAL,1\n")
+    assert {(r.reader, r.case, r.condition) for r in load_reads(path)} == {
+        ("R1", "P1", "Real"),
+        ("R1", "P1", "synthetic"),
+        ("R1", "P2", "Real"),
+        (REFERENCE, "P1", "Real"),
+    }
+
+
+def test_columns_and_answers_may_have_the_names_of_a_table_made_elsewhere(tmp_path):
+    path = tmp_path / "reads.csv"
+    path.write_text(
+        "Reader ID;Patient_ID;Image type;Ground truth;Lesion present;BPE grade;Confidence;Hallucinations\n"
+        "R1;P1;real;Positive;Negative;Mild;3,5;no\n"
+    )
+    assert load_reads(path) == [Read("R1", "P1", "real", True, False, "b", 3.5, False)]
+
+
+def test_our_name_of_a_column_comes_before_others_and_two_others_are_refused(tmp_path):
+    path = tmp_path / "reads.csv"
+    path.write_text("reader,case,patient,condition,score,confidence\nR1,1,P7,real,2,5\n")
+    assert load_reads(path) == [Read("R1", "1", "real", score=2.0)]
+    path.write_text("reader,case,condition,rating,confidence\nR1,1,real,2,5\n")
+    with pytest.raises(InputError, match="confidence or rating could be the column score"):
+        load_reads(path)
+
+
 def test_the_table_of_the_reading_mode_is_understood_with_its_reference_grades_and_second_reads(tmp_path, capsys):
     """Columns of VirtualContrastLib.reader_study, which also writes times and places that no statistic uses."""
     rng = np.random.default_rng(0)
