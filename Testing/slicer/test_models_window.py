@@ -64,10 +64,11 @@ def test_the_models_of_the_software_tell_license_training_data_and_quality(monke
     shipped = records["ispy-enhancement"]
     card = json.loads((REPOSITORY / "Resources" / "Models" / "ispy-enhancement" / "model.json").read_text())
     assert "220 patients" in shipped.trained_on
-    assert len(shipped.quality) == len(card["metrics"]) > 3
+    assert len(shipped.quality) == len(card["metrics"]) + len(card["against_copying"]) > 3
     assert str(card["metrics"][0]["value"]) in shipped.details
+    assert "phase 1, whole image: error 4.25 % of the range, a copy of the pre-contrast image 5" in shipped.details
     measured = {
-        "image": "phase 1",
+        "image": "phase 2",
         "region": "whole image",
         "copied": "phase 1",
         "error": 34.567,

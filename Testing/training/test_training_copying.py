@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from program import call
+from VirtualContrastLib.events import InputError
 from VirtualContrastLib.models.against_copying import AgainstCopying, warning_of
 from VirtualContrastLib.models.package import load_package
 from VirtualContrastLib.synthesis.synthesizer import Synthesis
@@ -108,6 +110,33 @@ def test_a_model_that_does_harm_says_so_in_both_cards_and_in_a_run(package, case
     assert "no nearer to the real images than a copy of the pre-contrast image: phase 1 in the whole image" in (
         warning_of("m", found)
     )
+
+
+def test_the_command_measures_all_cases_and_records_once_what_the_last_time_gave(package, cases, monkeypatch, capsys):
+    monkeypatch.setattr(copying, "MOST_CASES", 1)
+    for share in (0.5, -0.5):
+        monkeypatch.setattr(copying, "study_synthesizer", lambda *_, share=share: Mixture(share))
+        assert call("copying", package.folder, cases[0].parent, "--record", "--json") == 0
+        printed = json.loads(capsys.readouterr().out)["against_copying"]
+        written = load_package(package.folder)
+        written.verify()
+        assert [one.model_dump() for one in written.card.against_copying] == printed
+        assert {one["cases"] for one in printed} == {2}
+        assert {one["closer"] for one in printed} == ({2} if share > 0 else {0})
+        text = (package.folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+        assert text.count("## Against copying") == 1 and text.count("nearer to the real one") == len(printed)
+        assert "## Terms" in text
+
+
+def test_the_command_leaves_the_cards_alone_unless_told_to_record(package, cases, monkeypatch, capsys):
+    monkeypatch.setattr(copying, "study_synthesizer", lambda *_: Mixture(-0.5))
+    before = {path.name: path.read_bytes() for path in package.folder.iterdir()}
+    assert call("copying", package.folder, cases[0].parent) == 0
+    assert capsys.readouterr().out.startswith("Phase 1, whole image: NOT nearer to the real one than a copy")
+    assert {path.name: path.read_bytes() for path in package.folder.iterdir()} == before
+    (package.folder / "LICENSE").write_text("another")
+    with pytest.raises(InputError, match="LICENSE"):
+        call("copying", package.folder, cases[0].parent, "--record")
 
 
 def test_nothing_is_said_of_a_model_that_beats_copying_or_was_not_measured():

@@ -24,6 +24,7 @@ COMMANDS = (
     "prepare",
     "train",
     "export",
+    "copying",
     "select",
     "evaluate",
     "coverage",

@@ -22,10 +22,12 @@ from VirtualContrastLib.synthesis.device import choose_device
 from VirtualContrastLib.synthesis.study_synthesizer import study_synthesizer
 from VirtualContrastLib.synthesis.synthesizer import Synthesis
 
+from ..console import progress
 from ..data.case_study import study_of, synthesize_case
 
 MOST_CASES = 12
-"""Cases that are measured, spread over all."""
+"""Cases that are measured after a training, spread over all."""
+_HEADING = "## Against copying\n"
 _Errors = dict[tuple[str, str], list[tuple[float, float]]]
 """Errors of the model and of the copy by case, for each image and region."""
 
@@ -53,23 +55,40 @@ def record_against_copying(folder: Path, cases: Sequence[Path]) -> list[AgainstC
         logging.getLogger(__name__).warning("The trained model was not compared with copying: %s", error)
         return []
     if found:
-        text = folder / "MODEL_CARD.md"
-        text.write_text(f"{text.read_text(encoding='utf-8').rstrip()}\n\n{as_text(found)}\n", encoding="utf-8")
-        write_card(folder, package.card.model_copy(update={"against_copying": found}))
+        write_into_cards(package, found)
     return found
+
+
+def write_into_cards(package: ModelPackage, found: Sequence[AgainstCopying]) -> None:
+    """Replace what both cards of a package say of copying; its other files stay, and are checked first.
+
+    Raises:
+        InputError: A file of the package is not the one that its card names.
+    """
+    if package.card.files:
+        package.verify()  # what is hashed now must be what was hashed before
+    text = package.folder / "MODEL_CARD.md"
+    before, _, after = text.read_text(encoding="utf-8").partition(_HEADING)
+    _, line, rest = after.partition("\n## ")
+    parts = [before.rstrip(), as_text(found), (line + rest).strip()]
+    text.write_text("\n\n".join(filter(None, parts)) + "\n", encoding="utf-8")
+    write_card(package.folder, package.card.model_copy(update={"against_copying": list(found)}))
 
 
 def as_text(found: Sequence[AgainstCopying]) -> str:
     """The section of MODEL_CARD.md."""
-    return "## Against copying\n" + "\n".join(f"* {one.sentence()}" for one in found)
+    return _HEADING + "".join(f"* {one.sentence()}\n" for one in found).rstrip()
 
 
-def measure_against_copying(package: ModelPackage, cases: Sequence[Path]) -> list[AgainstCopying]:
+def measure_against_copying(
+    package: ModelPackage, cases: Sequence[Path], *, at_most: int | None = MOST_CASES
+) -> list[AgainstCopying]:
     """How near a model comes to the real images of prepared cases, beside a copy of the last image that it reads.
 
     Args:
         package: The synthesis model.
-        cases: Folders of the cases; at most `MOST_CASES`, evenly spread.
+        cases: Folders of the cases.
+        at_most: How many of them are measured, evenly spread; None for all.
 
     Returns:
         One entry for each image that the model makes and the cases hold, over the whole image and over what
@@ -80,7 +99,8 @@ def measure_against_copying(package: ModelPackage, cases: Sequence[Path]) -> lis
     """
     errors: _Errors = defaultdict(list)
     synthesizer = study_synthesizer(package, choose_device("auto"))
-    for number in np.unique(np.linspace(0, len(cases) - 1, MOST_CASES).round().astype(int)):
+    numbers = np.unique(np.linspace(0, len(cases) - 1, at_most or len(cases)).round().astype(int))
+    for number in progress(numbers, len(numbers), "beside a copy"):
         study = study_of(cases[number])
         made = synthesize_case(synthesizer, package.card, study)
         _add(errors, made, study, package.card, _lesions(cases[number]))
