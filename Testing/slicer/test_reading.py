@@ -252,5 +252,5 @@ def test_a_list_or_code_that_cannot_be_used_is_told(host, panel, volumes, tmp_pa
     assert "reader code must be" in panel.reading.ui.readingStatusLabel.text
     panel.reading.ui.listPath.currentPath = str(tmp_path / "none.csv")
     panel.reading.ui.startButton.click()
-    assert "none.csv cannot be read" in panel.reading.ui.readingStatusLabel.text
+    assert "none.csv cannot be opened" in panel.reading.ui.readingStatusLabel.text
     assert panel.reading.ui.readingStatusLabel.styleSheet
