@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from io_samples import MrSeries, oblique_image
 from pydicom.uid import generate_uid
 from VirtualContrastLib.events import Events, InputError
+from VirtualContrastLib.io.dicom import headers
 from VirtualContrastLib.io.dicom.clocks import INJECTION, PRE_CONTRAST
 from VirtualContrastLib.io.read import load, read_study
 
@@ -367,3 +368,18 @@ def test_the_same_image_given_as_real_phase_is_told(tmp_path):
     events = Events()
     read_study(tmp_path / "pre.nrrd", [tmp_path / "pre.nrrd"], events=events)
     assert any("the same image as the pre-contrast one" in warning for warning in events.warnings)
+
+
+def test_a_header_is_read_once_for_all_phases_of_a_folder_and_again_after_a_change(tmp_path, monkeypatch):
+    folder, read = tmp_path / "s", []
+    open_data_set = headers.open_data_set
+    monkeypatch.setattr(headers, "open_data_set", lambda path, **how: read.append(path) or open_data_set(path, **how))
+    one = MrSeries(oblique_image())
+    for n in range(4):
+        one.write(folder, phase=n, first_instance=9 * n + 1, AcquisitionTime=f"12{n:02d}00")
+    assert times_of(folder, 4) == [60.0, 120.0, 180.0]
+    assert sorted(read) == sorted(folder.iterdir()) and len(read) == 36
+    read.clear()
+    one.write(folder, phase=3, first_instance=28, AcquisitionTime="120330")
+    assert times_of(folder, 4) == [60.0, 120.0, 210.0]
+    assert sorted(read) == sorted(folder.glob("3_*.dcm"))

@@ -6,6 +6,7 @@ import dataclasses
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,7 @@ _TAGS: list[str] = [
 _DAY_S = 86400.0
 _PHILIPS_CREATOR, _PHILIPS_SCALE, _PHILIPS_FRAME = 0x20050010, 0x2005100E, 0x2005140F
 _SYNTHETIC_DATA = 0x0008001C  # pydicom 2 does not know its keyword
+_KEPT = 10_000  # files whose headers are remembered, a few KiB each: more than a long dynamic examination has
 
 
 @dataclass(frozen=True)
@@ -123,11 +125,20 @@ class SeriesHeader:
     unreadable: tuple[str, ...] = ()
 
 
-def read_headers(path: Path) -> tuple[SeriesHeader, list[DicomFrame]] | None:
+def read_headers(path: Path) -> tuple[SeriesHeader, tuple[DicomFrame, ...]] | None:
     """Series header and one record per frame of a DICOM file; None for an object without an image (SR, RT plan).
 
+    A file that has not changed is not read again: of a folder of phases, every phase is read by the headers of all.
     Raises InputError where the file is damaged.
     """
+    now = path.stat()
+    return _read_headers(path, now.st_mtime_ns, now.st_ctime_ns, now.st_size)
+
+
+@lru_cache(maxsize=_KEPT)
+def _read_headers(
+    path: Path, modified_ns: int, changed_ns: int, size: int
+) -> tuple[SeriesHeader, tuple[DicomFrame, ...]] | None:
     from pydicom.datadict import tag_for_keyword
 
     tags = [tag for tag in map(tag_for_keyword, _TAGS) if tag is not None]
@@ -144,7 +155,8 @@ def read_headers(path: Path) -> tuple[SeriesHeader, list[DicomFrame]] | None:
     try:
         with quiet_pydicom():
             header = dataclasses.replace(_series_header(dataset), unreadable=tuple(unreadable))
-            return header, [dataclasses.replace(frame, hints=header.hints) for frame in _frames(dataset, path)]
+            frames = _frames(dataset, path)
+            return header, tuple(dataclasses.replace(frame, hints=header.hints) for frame in frames)
     except UnusableValueError as error:
         raise InputError(damaged) from error
 
