@@ -142,6 +142,7 @@ def timm_reference(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind"), [("inception_v3", "inception"), ("resnet50", "resnet50")])
 def test_feature_networks_equal_timms_under_both_key_layouts(timm_reference, tmp_path, name, kind):
     slices = torch.load(timm_reference / "input.pt", weights_only=True)[:, 0].numpy()

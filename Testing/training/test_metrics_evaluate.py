@@ -312,6 +312,7 @@ def test_bootstrap_interval_covers_the_true_mean_about_as_often_as_it_claims():
     assert 0.88 <= covered / 200 <= 0.99
 
 
+@pytest.mark.slow
 def test_memory_of_an_evaluation_does_not_grow_with_slices(tmp_path):
     import gc
     import tracemalloc

@@ -231,6 +231,7 @@ def test_the_tumor_is_mirrored_at_the_dark_column_between_the_breasts():
     assert mamasynth_classifiers.mirrored(two_breasts(), disk((20, 31), 5, (40, 60))) is None  # on the midline itself
 
 
+@pytest.mark.slow
 def test_scores_of_the_challenges_classifiers_come_back_as_auroc(tmp_path, capsys):
     for number in range(3):
         mama_case(tmp_path, number, 0.5)

@@ -262,6 +262,7 @@ def _stop_after_warm_up(recipe, run):
         shutil.rmtree(run / left, ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_ablations_and_the_baseline_train(cases, tmp_path):
     no_time = tiny(cases, network={"time": "none"}, schedule={"warm_up_epochs": 0}, data={"patches_per_case": 1})
     module, _ = train_module(no_time, tmp_path / "ablation", RunOptions())

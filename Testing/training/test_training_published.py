@@ -193,6 +193,7 @@ def small(cases, name, *changes):
     return load_recipe(name, [f"data.train={cases}", f"data.validation={cases}", *SMALL, *changes])
 
 
+@pytest.mark.slow
 def test_the_local_stage_starts_from_the_global_generator_and_holds_it_for_its_epochs(cases, tmp_path):
     first = small(cases, f"{SINGLE}-code", "generator.ngf=8", "schedule.constant_epochs=1")
     package = train(first, tmp_path / "global")
