@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from io_samples import MrSeries, oblique_image
-from VirtualContrastLib.events import InputError
+from VirtualContrastLib.events import Events, InputError
 from VirtualContrastLib.io.read import load, read_study
 
 PHASE_TAGS = {
@@ -105,6 +105,20 @@ def test_times_between_folders_use_the_acquisition_time_over_midnight(tmp_path):
         tmp_path / "b", AcquisitionDate="20240102", AcquisitionTime="000100.0", TriggerTime=70000
     )
     assert read_study(tmp_path / "a", [tmp_path / "b"]).real[0].time_s == 89.5
+
+
+@pytest.mark.parametrize(("time", "warned"), [("081144", True), ("075100", False)])
+def test_a_first_phase_long_after_the_pre_contrast_volume_is_warned_of(tmp_path, time, warned):
+    """As in a Duke study: 23 minutes lie between them, and no header has the time of the injection."""
+    MrSeries(oblique_image()).write(tmp_path / "a", AcquisitionTime="074853")
+    MrSeries(oblique_image()).write(tmp_path / "b", AcquisitionTime=time)
+    events = Events()
+    study = read_study(tmp_path / "a", [tmp_path / "b"], events=events)
+    assert any("23 minutes after the pre-contrast" in text for text in events.warnings) == warned
+    assert study.real[0].time_s == (1371 if warned else 127)
+    again = Events()
+    read_study(tmp_path / "a", [tmp_path / "b"], times_s=[90], events=again)
+    assert not any("minutes after" in text for text in again.warnings)
 
 
 def test_times_stay_unknown_where_the_header_tells_none_or_goes_backwards(tmp_path):

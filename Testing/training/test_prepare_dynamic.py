@@ -1,5 +1,6 @@
 """Preparing BIDS-like folders of dynamic series and pairs of mammograms."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -94,6 +95,17 @@ def test_dicom_subjects_are_read_by_their_tags(made, tmp_path):
     write_dicom_study(made, ["d", "a", "c", "b"], tmp_path / "in" / "p1")
     assert prepare(tmp_path / "in", tmp_path / "out", "--hold-out", "0.0001") == 0
     assert_voxels(tmp_path / "out" / "train" / "p1", made)
+
+
+def test_a_first_phase_long_after_the_pre_contrast_volume_is_warned_of(made, tmp_path):
+    times = tuple(t + 1200 for t in made.settings.phase_times_s)
+    late = dataclasses.replace(made, settings=dataclasses.replace(made.settings, phase_times_s=times))
+    told = []
+    for name, one in (("usual", made), ("late", late)):
+        (tmp_path / name).mkdir()
+        write_dicom_study(one, ["d", "a", "c", "b"], tmp_path / name)
+        told.append([w for w in read_dicom_dynamic(tmp_path / name).warnings if "not from the injection" in w])
+    assert [len(warnings) for warnings in told] == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from ..files import check_name, sha256_of
 from ..study import Phase, Source, Study
 from . import one_examination
 from .dicom import series as dicom_series
-from .dicom.clocks import INJECTION, PRE_CONTRAST, seconds_between, seconds_from_start
+from .dicom.clocks import INJECTION, LATEST_FIRST_PHASE_S, PRE_CONTRAST, seconds_between, seconds_from_start
 from .dicom.files import is_dicom
 from .formats import metaimage, nifti, nrrd, picture
 from .loaded import Loaded
@@ -162,7 +162,13 @@ def _times(
         )
         found = [(s, PRE_CONTRAST) if (s := seconds_from_start(pre, clocks)) is not None else None for clocks in real]
         zeros = {PRE_CONTRAST} if any(found) else set()
-    return [one[0] if one else None for one in found], next(iter(zeros), "")
+    times = [one[0] if one else None for one in found]
+    if times and times[0] is not None and times[0] > LATEST_FIRST_PHASE_S and zeros == {PRE_CONTRAST}:
+        events.warn(
+            f"The first real phase lies {times[0] / 60:.0f} minutes after the pre-contrast volume and no header tells "
+            "when the injection was, so that times to peak and wash-in are wrong. Give true times with --real-times."
+        )
+    return times, next(iter(zeros), "")
 
 
 def read_volume(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 from VirtualContrastLib.events import InputError
-from VirtualContrastLib.io.dicom.clocks import LONGEST_SERIES_S
+from VirtualContrastLib.io.dicom.clocks import LATEST_FIRST_PHASE_S, LONGEST_SERIES_S
 from VirtualContrastLib.io.dicom.headers import DicomFrame, header_of
 from VirtualContrastLib.io.dicom.plausibility import contrast_warnings
 from VirtualContrastLib.io.dicom.series import find_series, read_series
@@ -108,4 +108,9 @@ def _time_warnings(times: Sequence[float | None]) -> list[str]:
         return ["no tag gives the times of the phases, only their order"]
     if times[-1] > LONGEST_SERIES_S:
         return [f"the phases span {times[-1] / 60:.0f} minutes, which is long for one dynamic series"]
+    if times[1] is not None and times[1] > LATEST_FIRST_PHASE_S:
+        return [
+            f"the first phase lies {times[1] / 60:.0f} minutes after the pre-contrast volume; times count from that, "
+            "not from the injection: give them with --times"
+        ]
     return []

@@ -13,6 +13,8 @@ LONGEST_SERIES_S = 3600.0
 """Volumes further apart than an hour are no dynamic series."""
 INJECTION = "start of the injection (ContrastBolusStartTime)"
 PRE_CONTRAST = "start of the pre-contrast acquisition"
+LATEST_FIRST_PHASE_S = 600.0
+"""A first phase later than this after the pre-contrast volume says that the injection came long after that volume."""
 _TIMES_OF_DAY = (("acquisition", "bolus"), ("content",))
 """Tags that give the time of day, those of one clock together."""
 
