@@ -1,22 +1,26 @@
 """What lies around a run: channels that fail, signals that nobody hears, names that are no text, damaged cards."""
 
 import _thread
+import contextlib
 import io
 import os
 import signal
 import threading
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 from tiny_models import tiny_package
-from VirtualContrastLib.cli.console import JsonReporter, Reporter, guarded, printable
+from VirtualContrastLib.cli.console import JsonReporter, QuietReporter, Reporter, guarded, printable
 from VirtualContrastLib.cli.main import main
 from VirtualContrastLib.errors import explain
 from VirtualContrastLib.events import ExitCode, InputError, Stage
 from VirtualContrastLib.files import as_text, check_name
 from VirtualContrastLib.models.catalog import known_models
 from VirtualContrastLib.models.import_model import ImportRequest, import_model
+
+FULL_DEVICE = Path("/dev/full")
 
 
 class Full(io.StringIO):
@@ -54,6 +58,35 @@ def test_a_result_that_cannot_be_told_is_a_failure_without_a_traceback(capfd):
 
     assert guarded(action, reporter=Reporter(Full(), io.StringIO())) == 1
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.skipif(not FULL_DEVICE.exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("kind", [Reporter, QuietReporter, JsonReporter])
+def test_a_full_standard_output_is_told_in_one_sentence(kind):
+    def action(reporter, events):
+        reporter.done("text", value=1)
+        return ExitCode.DONE
+
+    err = io.StringIO()
+    with FULL_DEVICE.open("w", encoding="utf-8") as full:
+        assert guarded(action, reporter=kind(full, err)) == 1
+    assert err.getvalue().startswith("Error: Standard output cannot be written (No space left on device), so that ")
+    assert err.getvalue().count("\n") == 1
+
+
+@pytest.mark.skipif(not FULL_DEVICE.exists(), reason="this system has no /dev/full")
+def test_a_full_standard_error_changes_nothing():
+    def action(reporter, events):
+        events.warn("lost")
+        reporter.done("text")
+        return ExitCode.DONE
+
+    out = io.StringIO()
+    with FULL_DEVICE.open("w", encoding="utf-8", buffering=1) as full:
+        assert guarded(action, reporter=Reporter(out, full)) == 0
+        with contextlib.suppress(OSError):
+            full.close()
+    assert out.getvalue() == "text\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..errors import explain, quiet_libraries, without_values
-from ..events import Events, ExitCode, InputError, Stage
+from ..events import Events, ExitCode, InputError, Stage, VirtualContrastError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -78,7 +78,24 @@ class Reporter:
     def done(self, text: str, **fields: Any) -> None:
         """The result of a command that succeeded: `text` for people, `fields` for programs."""
         self.close()
-        print(printable(text), file=self.out, flush=True)
+        self.tell(printable(text))
+
+    def tell(self, line: str) -> None:
+        """Print a result to standard output.
+
+        Raises:
+            VirtualContrastError: It takes no more, as where its disk is full.
+            BrokenPipeError: Its reader has gone.
+        """
+        try:
+            print(line, file=self.out, flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise VirtualContrastError(
+                f"Standard output cannot be written ({error.strerror or error}), so that the result of the command is "
+                "not told; what it wrote into files is there. Send its output to another place."
+            ) from error
 
     def error(self, message: str, code: ExitCode) -> None:
         """Why a command failed, in one sentence."""
@@ -193,16 +210,16 @@ class JsonReporter(Reporter):
 
     def error(self, message: str, code: ExitCode) -> None:
         """{"event": "error", "message", "exit_code"}, and the sentence on stderr."""
-        self._emit("error", message=message, exit_code=int(code))
+        self._tell("error", message=message, exit_code=int(code))
         self._say(f"Error: {message}")
 
     def _tell(self, event: str, **fields: Any) -> None:
         """Emit what may be lost: when the reader is gone the work continues."""
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, VirtualContrastError):
             self._emit(event, **fields)
 
     def _emit(self, event: str, **fields: Any) -> None:
-        print(json.dumps({"event": event, **fields}), file=self.out, flush=True)
+        self.tell(json.dumps({"event": event, **fields}))
 
 
 def printable(text: str) -> str:

@@ -32,7 +32,7 @@ class Output:
     def result(self, text: str, values: Mapping[str, Any]) -> None:
         """The result of the command, once: `text`, or `values` as JSON. Standard output holds nothing else."""
         shown = json.dumps(dict(values), allow_nan=False, default=str) if self._json else text
-        print(shown, file=self._reporter.out, flush=True)
+        self._reporter.tell(shown)
 
     def warn(self, sentence: str) -> None:
         """A sentence on standard error."""
