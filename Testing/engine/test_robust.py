@@ -5,8 +5,10 @@ import contextlib
 import io
 import os
 import signal
+import sys
 import threading
 import time
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -75,15 +77,19 @@ def test_a_full_standard_output_is_told_in_one_sentence(kind):
 
 
 @pytest.mark.skipif(not FULL_DEVICE.exists(), reason="this system has no /dev/full")
-def test_a_full_standard_error_changes_nothing():
+def test_a_full_standard_error_changes_nothing(monkeypatch):
     def action(reporter, events):
         events.warn("lost")
+        warnings.warn("lost too", UserWarning, stacklevel=1)
         reporter.done("text")
         return ExitCode.DONE
 
     out = io.StringIO()
     with FULL_DEVICE.open("w", encoding="utf-8", buffering=1) as full:
-        assert guarded(action, reporter=Reporter(out, full)) == 0
+        monkeypatch.setattr(sys, "stderr", full)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            assert guarded(action, reporter=Reporter(out, full)) == 0
         with contextlib.suppress(OSError):
             full.close()
     assert out.getvalue() == "text\n"

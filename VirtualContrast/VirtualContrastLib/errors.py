@@ -11,7 +11,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from . import installation
 from .events import ExitCode, VirtualContrastError
@@ -50,7 +50,7 @@ def quiet_libraries() -> Iterator[None]:
 
     def show(message: Warning | str, category: type[Warning], *_place: object) -> None:
         if not issubclass(category, DeprecationWarning | PendingDeprecationWarning):
-            print(f"{category.__name__}: {without_values(str(message))}", file=sys.stderr)
+            on_stderr(f"{category.__name__}: {without_values(str(message))}")
 
     before = warnings.showwarning
     warnings.showwarning = show  # type: ignore[assignment]
@@ -58,6 +58,12 @@ def quiet_libraries() -> Iterator[None]:
         yield
     finally:
         warnings.showwarning = before
+
+
+def on_stderr(text: str) -> None:
+    """Print to standard error; where it takes no more (a closed pipe, a full disk) the work continues."""
+    with suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def without_values(text: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from VirtualContrastLib import installation
 from VirtualContrastLib.cli.console import run_program
 from VirtualContrastLib.cli.options import EXIT_CODES, Parser
-from VirtualContrastLib.errors import explain
+from VirtualContrastLib.errors import explain, on_stderr
 from VirtualContrastLib.threads import set_up_threads
 
 from . import __version__
@@ -59,6 +59,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser = build_parser(wanted or COMMANDS)
     except ImportError as error:  # the commands import what Slicer does not ship
         sentence, code = explain(error)
-        print(f"Error: {sentence}", file=sys.stderr)
+        on_stderr(f"Error: {sentence}")
         return int(code)
     return run_program(parser, given)

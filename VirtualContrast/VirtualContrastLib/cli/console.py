@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ..errors import explain, quiet_libraries, without_values
+from ..errors import explain, on_stderr, quiet_libraries, without_values
 from ..events import Events, ExitCode, InputError, Stage, VirtualContrastError
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ class Reporter:
         if stage is self._stage and now - self._last_line < 5:
             return
         if stage is self._stage:
-            self._say(f"  {stage.value} {done}/{total}")
+            self.say(f"  {stage.value} {done}/{total}")
         else:
-            self._say(f"{stage.value} ...")
+            self.say(f"{stage.value} ...")
         self._stage, self._last_line = stage, now
 
     def warning(self, message: str) -> None:
         """One line on stderr."""
-        self._say(f"Warning: {message}")
+        self.say(f"Warning: {message}")
 
     def case_started(self, case: str, number: int, total: int) -> None:
         """A case of a batch begins.
@@ -68,12 +68,12 @@ class Reporter:
             total: The number of cases.
         """
         self._stage = None
-        self._say(f"[{number}/{total}] {case}")
+        self.say(f"[{number}/{total}] {case}")
 
     def case_ended(self, outcome: CaseOutcome) -> None:
         """A case of a batch ended."""
         note = f": {outcome.message}" if outcome.message else ""
-        self._say(f"  {outcome.case} {outcome.status.value} in {outcome.seconds:.1f} s{note}")
+        self.say(f"  {outcome.case} {outcome.status.value} in {outcome.seconds:.1f} s{note}")
 
     def done(self, text: str, **fields: Any) -> None:
         """The result of a command that succeeded: `text` for people, `fields` for programs."""
@@ -100,12 +100,12 @@ class Reporter:
     def error(self, message: str, code: ExitCode) -> None:
         """Why a command failed, in one sentence."""
         self.close()
-        self._say(f"Error: {message}")
+        self.say(f"Error: {message}")
 
     def close(self) -> None:
         """Release the terminal."""
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
         """Print to stderr; where it cannot be printed (a closed pipe, a full disk) the work continues."""
         with contextlib.suppress(OSError, ValueError):
             print(printable(text), file=self.err, flush=True)
@@ -172,11 +172,12 @@ class BarReporter(Reporter):
             self._progress.start()
         return self._progress
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """One line above the bars."""
         if self._progress is not None:
             self._progress.console.print(printable(text), markup=False, highlight=False)
         else:
-            super()._say(text)
+            super().say(text)
 
 
 class JsonReporter(Reporter):
@@ -211,7 +212,7 @@ class JsonReporter(Reporter):
     def error(self, message: str, code: ExitCode) -> None:
         """{"event": "error", "message", "exit_code"}, and the sentence on stderr."""
         self._tell("error", message=message, exit_code=int(code))
-        self._say(f"Error: {message}")
+        self.say(f"Error: {message}")
 
     def _tell(self, event: str, **fields: Any) -> None:
         """Emit what may be lost: when the reader is gone the work continues."""
@@ -288,7 +289,7 @@ def guarded(action: Callable[[Reporter, Events], ExitCode], *, reporter: Reporte
             with contextlib.suppress(OSError):
                 reporter.error(message, code)
             if debug:
-                print(without_values("".join(traceback.format_exception(error))), file=sys.stderr)
+                on_stderr(without_values("".join(traceback.format_exception(error))))
         finally:
             reporter.close()
             _drop_unwritable(reporter.out)

@@ -36,13 +36,13 @@ class Output:
 
     def warn(self, sentence: str) -> None:
         """A sentence on standard error."""
-        print(f"Warning: {sentence}", file=self._reporter.err, flush=True)
+        self._reporter.say(f"Warning: {sentence}")
 
     def left_out(self, failures: Iterable[str]) -> ExitCode:
         """Name what could not be used on standard error; the exit code that follows from it."""
         failures = list(failures)
         for sentence in failures:
-            print(f"left out: {sentence}", file=self._reporter.err, flush=True)
+            self._reporter.say(f"left out: {sentence}")
         return ExitCode.SOME_CASES_FAILED if failures else ExitCode.DONE
 
 

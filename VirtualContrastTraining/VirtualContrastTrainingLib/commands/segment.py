@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from VirtualContrastLib.errors import on_stderr
 from VirtualContrastLib.events import ExitCode, InputError
 
 from .options import Output, add_output, add_training_command, count, minutes
@@ -232,7 +232,7 @@ def _prepare(args: argparse.Namespace) -> Experiment:
     )
     for state, reasons in (("failed", experiment.failed), ("excluded", experiment.excluded)):
         for case, reason in reasons.items():
-            print(f"{state}: {case}: {reason}", file=sys.stderr)
+            on_stderr(f"{state}: {case}: {reason}")
     return experiment
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal
 import lightning as L
 import torch
 from torch import Tensor
+from VirtualContrastLib.errors import on_stderr
 from VirtualContrastLib.networks.iter_unet import IterUNet, build_series_network
 
 from ...data.memmap import load_cases
@@ -160,7 +160,7 @@ def train_module(recipe: IterUNetRecipe, output: Path, options: RunOptions) -> t
     train_set, held_out = patch_sets(recipe)
     module = IterUNetTrainer(recipe)
     if recipe.losses.perceptual and module.perceptual is None:
-        print(PERCEPTUAL_IS_OFF, file=sys.stderr)
+        on_stderr(PERCEPTUAL_IS_OFF)
     if has_warm_up and not in_second:
         module.stage = "warm_up"
         plan = _plan(recipe, recipe.schedule.warm_up_epochs, recipe.schedule.warm_up_batch_size, recipe.seed)

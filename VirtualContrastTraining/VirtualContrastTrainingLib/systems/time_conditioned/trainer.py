@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from torch import Tensor
+from VirtualContrastLib.errors import on_stderr
 from VirtualContrastLib.networks.time_conditioned import build_time_conditioned
 
 from ...data.memmap import load_cases
@@ -115,10 +115,9 @@ def timed_sets(recipe: TimeConditionedRecipe) -> tuple[TimedSlices, TimedSlices]
         cases = [case for folder in folders for case in load_cases(folder, data.copies)]
         made = TimedSlices(cases, settings, intensity=recipe.intensity, length=length, seed=seed)
         if made.left_out:
-            print(
+            on_stderr(
                 f"{len(made.left_out)} of {len(cases)} cases have no phase of known time in network.time_range_s and "
-                f"are left out: {', '.join(made.left_out)}.",
-                file=sys.stderr,
+                f"are left out: {', '.join(made.left_out)}."
             )
         return made
 
