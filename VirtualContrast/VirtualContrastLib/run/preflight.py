@@ -13,7 +13,7 @@ from ..free_memory import free_memory
 
 _MIB = 2**20
 # Float32 copies of the input volume alive at the peak, with some to spare: of a study of 8 million voxels and 2 phases
-# resident memory grows by 13. `Testing/engine/test_memory.py` holds that.
+# resident memory grows by less than 12. `Testing/engine/test_memory.py` holds that.
 _WORKING_COPIES = 8
 _COPIES_PER_PHASE = 3
 _FIGURES_AND_REPORT = 20 * _MIB
