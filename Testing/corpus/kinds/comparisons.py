@@ -56,7 +56,7 @@ def evaluated(
 
 
 evaluated("images as they should be", "0: ", lambda real: real * 0.8 + 3.0)
-evaluated("a synthetic image on another scale", r"0: scale: .*one scale\.", lambda real: real * 0.2)
+evaluated("a synthetic image on another scale", r"0: scale: .*give both on one scale, or .*", lambda real: real * 0.2)
 evaluated("the real image as the synthetic one", r"0: identical: .*right images.*", lambda real: real)
 evaluated("a real image that is marked", r"0: belonging: .*synthetic.*", lambda real: real * 0.8, SYNTHETIC_COMMENT)
 

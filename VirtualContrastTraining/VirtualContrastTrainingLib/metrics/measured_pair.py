@@ -14,6 +14,8 @@ from .slice_metrics import SliceMetrics, Values
 
 _SCALES = 3.0
 _OF_ERROR = 0.1
+_SLOPE = 1.5
+"""Of gray values; a model whose contrast is a little strong or weak is no image in other units."""
 _AT_MOST = 2**20
 """Voxels that decide on the scale."""
 _OTHER_SCALE = (
@@ -111,13 +113,15 @@ def measure(pair: Pair, settings: Settings, lpips: Lpips | None = None, lpips_mi
 
 
 def _is_mostly_scale(real: np.ndarray, synthetic: np.ndarray) -> bool:
-    """Whether a straight line of gray values brings an image to the real one but for a small part of its error."""
+    """Whether a straight line of gray values, steeper or flatter by half, takes most of an image's error away."""
     step = max(1, real.size // _AT_MOST)
     x, y = (pixels.reshape(-1)[::step].astype(np.float64) for pixels in (synthetic, real))
     error, spread = float(np.mean((x - y) ** 2)), float(y.var())
     if x.var() == 0 or spread == 0 or error < 0.01 * spread:
         return False
-    return spread * (1 - float(np.corrcoef(x, y)[0, 1]) ** 2) < _OF_ERROR * error
+    correlation = float(np.corrcoef(x, y)[0, 1])
+    slope = correlation * float(np.sqrt(spread / x.var()))
+    return not 1 / _SLOPE < slope < _SLOPE and spread * (1 - correlation**2) < _OF_ERROR * error
 
 
 def _mean_ratio(loaded: LoadedPair) -> float:
