@@ -30,10 +30,10 @@ def test_a_background_process_leaves_the_event_loop_free(host):
 def test_a_blocked_event_loop_is_noticed(host):
     with host.watch_event_loop() as longest_s:
         host.process_events(0.05)
-        assert longest_s() < host.patience(0.15)
-        qt.QTimer.singleShot(0, lambda: time.sleep(1.0))
+        assert longest_s() < host.patience(0.5)
+        qt.QTimer.singleShot(0, lambda: time.sleep(2.0))
         host.process_events(0.05)
-        assert longest_s() > 0.5  # less what its threads waited for a processor
+        assert longest_s() > 1.0  # less what its threads waited for a processor
 
 
 def test_without_main_window_there_are_no_views_and_the_logic_works(tmp_path):

@@ -197,7 +197,7 @@ def test_the_event_loop_stays_free_while_a_large_volume_goes_in_and_cancel_while
         synthesis.start(volume, RunSettings(), callbacks, output_folder=tmp_path)
         host.wait_until(lambda: synthesis.worker.busy)
         print(f"\n{volume.GetImageData().GetNumberOfPoints() * 4 >> 20} MiB, blocked {1000 * longest_s():.0f} ms")
-        assert longest_s() < host.patience(0.1)
+        assert longest_s() < host.patience(0.5)
     assert len(fractions) > 20
     synthesis.cancel()
     host.wait_until(lambda: ends)

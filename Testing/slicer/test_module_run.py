@@ -88,7 +88,7 @@ def test_the_event_loop_stays_free_from_apply_to_the_shown_result(host, panel, o
     print(f"\nblocked at most {1000 * computing_s:.0f} ms computing, {1000 * loading_s:.0f} ms loading and showing")
     assert panel.results.loaded is not None, panel.ui.statusLabel.text
     assert len(panel.results.loaded.lesions) > 0
-    assert max(computing_s, loading_s) < host.patience(0.1)
+    assert max(computing_s, loading_s) < host.patience(0.5)
 
 
 def half_loaded(host, panel):

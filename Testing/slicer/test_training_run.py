@@ -63,7 +63,7 @@ def test_a_recipe_file_is_started_stopped_with_a_checkpoint_resumed_and_ends_wit
     assert panel.view.samples.shown.name == f"epoch_{epochs:04d}.png"
     assert load_package(panel.view.run.model).card.id == "tiny-run"
     assert len(slicer.util.getNodesByClass("vtkMRMLPlotChartNode")) == 2
-    assert blocked_s < host.patience(0.1)
+    assert blocked_s < host.patience(0.5)
 
 
 def test_a_folder_without_cases_is_one_sentence_of_the_librarys(host, panel, tmp_path):

@@ -222,7 +222,7 @@ def test_a_deaf_run_is_killed_with_its_children_within_two_seconds(host, make_wo
         with host.promised(2.0):
             worker.cancel()
             host.wait_until(lambda: listener.ends)
-        assert longest_s() < host.patience(0.1)
+        assert longest_s() < host.patience(0.5)
     assert listener.ends == [("cancelled", None)]
     host.wait_until(lambda: gone(child) and gone(grandchild))  # a killed process takes a moment to end
     assert not list(tmp_path.glob("out*"))
